@@ -1,0 +1,83 @@
+"""Everything that can go wrong and is expected to, with its exit code.
+
+An error carries values and builds its text from them: what failed, on which key, measured
+against what, and what happens next. Anything that is not a `GitvsError` is a bug.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command (public contract)."""
+
+    DONE = 0
+    ERROR = 1
+    CHANGES = 2
+    BLOCKED = 3
+    INVALID = 4
+    UNEXPECTED_PLAN = 5
+    ROLLED_BACK = 6
+    STUCK = 7
+    USAGE = 64
+    INTERRUPTED = 130
+
+
+class GitvsError(Exception):
+    """The root. `exit_code` and `is_transient` (worth a retry) sit on the class."""
+
+    exit_code: ExitCode = ExitCode.ERROR
+    is_transient: bool = False
+
+
+class UsageError(GitvsError):
+    """An argument or setting that cannot be meant."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SettingsError(GitvsError):
+    """A settings file that cannot be used."""
+
+
+class SourceError(GitvsError):
+    """Manifests that could not be read: no repository, no such revision, no such folder."""
+
+
+class SourceUnreachable(SourceError):
+    """A remote that did not answer in time, or not sensibly."""
+
+    is_transient = True
+
+
+class UnknownDirector(GitvsError):
+    """A director that no manifest describes; never an empty state."""
+
+    exit_code = ExitCode.INVALID
+
+
+class KernelUnavailable(GitvsError):
+    """No IPVS in this kernel, or no right to ask it."""
+
+
+class KernelUnreadable(GitvsError):
+    """A reading that stayed inconsistent or cut short."""
+
+    is_transient = True
+
+
+class StoreError(GitvsError):
+    """The database is damaged, locked, full, read-only or not ours."""
+
+
+class LockHeld(GitvsError):
+    """Another gitvs is the writer of this network namespace."""
+
+    is_transient = True
+
+
+class UnexpectedPlan(GitvsError):
+    """The plan is not the one that `--expect` names."""
+
+    exit_code = ExitCode.UNEXPECTED_PLAN

@@ -1,0 +1,37 @@
+"""Problems in manifests: what, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gitvs.core.errors import ExitCode, GitvsError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong in the manifests.
+
+    `file` is relative to the chosen folder; `line` and `column` count from 1; `pointer` is a
+    JSON pointer into the document; `rule` is the stable name of the rule that it breaks.
+    """
+
+    file: str
+    line: int
+    column: int
+    pointer: str
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message} [{self.rule}]"
+
+
+class InvalidManifests(GitvsError):
+    """Manifests with problems; all of them, in file order."""
+
+    exit_code = ExitCode.INVALID
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))

@@ -1,0 +1,222 @@
+"""What gitvs needs from outside, as Protocols. Adapters implement them; tests exchange them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from gitvs.core.model import (
+    Desired,
+    Incarnation,
+    Key,
+    Ledger,
+    ManifestFile,
+    Observation,
+    Scope,
+)
+from gitvs.core.plan import Change
+
+
+class Status(StrEnum):
+    """What became of one write."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the kernel answered to one change.
+
+    `errno` is positive, as in `errno.ENOENT`, and None unless refused. `message` is for people.
+    """
+
+    change: Change
+    status: Status
+    errno: int | None = None
+    message: str = ""
+
+
+class Kernel(Protocol):
+    """One network namespace's IPVS, routing and settings."""
+
+    def incarnation(self) -> Incarnation:
+        """Return which life of which network namespace this is."""
+        ...
+
+    def observe(self, scope: Scope) -> Observation:
+        """Read everything once. A reading that was cut short is read again.
+
+        Raises:
+            KernelUnavailable: no IPVS here, or no right to ask.
+            KernelUnreadable: a consistent reading could not be had.
+        """
+        ...
+
+    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Write `changes` in their order, in as few calls as possible; one outcome each.
+
+        A refusal does not stop the ones behind it (batches reach the kernel as a whole). An
+        answer that got lost is `UNKNOWN`: only a reading tells. Never raises for an answer.
+        A change whose before and after are equal writes nothing and is `DONE`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A Git commit as people need it. `id` is the full object name."""
+
+    id: str
+    author: str = ""
+    subject: str = ""
+    committed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The manifests of one moment: a commit, or a folder (`commit` is None then)."""
+
+    files: Sequence[ManifestFile]
+    commit: Commit | None = None
+
+
+class Source(Protocol):
+    """Where manifests come from."""
+
+    def load(self) -> Snapshot:
+        """Read all manifest files.
+
+        Raises:
+            SourceError: it could not be read, and why.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """Time. Deadlines use `boottime`, people `now`."""
+
+    def boottime(self) -> float:
+        """Seconds of CLOCK_BOOTTIME."""
+        ...
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Stage(StrEnum):
+    """How far an open transaction is known to have come."""
+
+    OPEN = "open"
+    COMMITTED = "committed"
+    """Past the point of no return: only ever finished."""
+
+
+class Result(StrEnum):
+    """How a pass ended (design section 4)."""
+
+    CONVERGED = "converged"
+    APPLIED = "applied"
+    BLOCKED = "blocked"
+    ROLLED_BACK = "rolled-back"
+    STUCK = "stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The desired state in force, with the commit that said it (None: a work tree)."""
+
+    desired: Desired
+    commit: Commit | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One plan being applied or undone, as recorded before its first write."""
+
+    id: int
+    incarnation: Incarnation
+    started_at: datetime
+    stage: Stage
+    changes: Sequence[Change]
+    ledger: Ledger
+    """The ledger at the beginning: what an undo goes back to."""
+    target: Applied
+    conflicts: frozenset[Key] = field(default_factory=frozenset)
+    """Creates that found somebody else's object: out of reach of an undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One finished transaction."""
+
+    id: int
+    started_at: datetime
+    finished_at: datetime
+    result: Result
+    commit: Commit | None
+    summary: Mapping[str, int]
+    message: str
+
+
+class Store(Protocol):
+    """What must outlive the process. Every method is durable when it returns.
+
+    Raises (any method):
+        StoreError: the database is damaged, locked, full or not ours; in plain words.
+    """
+
+    @property
+    def id(self) -> str:
+        """This store's own name, made once; it marks the dummy interface."""
+        ...
+
+    def ledger(self, incarnation: Incarnation) -> Ledger:
+        """Return what is owned in this incarnation; empty in another."""
+        ...
+
+    def applied(self) -> Applied | None:
+        """Return the desired state in force, which outlives incarnations."""
+        ...
+
+    def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
+        """Return the transaction left open in this incarnation. One of another is void."""
+        ...
+
+    def begin(
+        self, incarnation: Incarnation, changes: Sequence[Change], ledger: Ledger, target: Applied
+    ) -> Transaction:
+        """Record a transaction before its first write."""
+        ...
+
+    def record_conflicts(self, transaction: Transaction, keys: frozenset[Key]) -> None:
+        """Add creates that found somebody else's object."""
+        ...
+
+    def commit(self, transaction: Transaction, ledger: Ledger) -> None:
+        """Pass the point of no return: `target` is applied and `ledger` in force, as one write."""
+        ...
+
+    def finish(
+        self, transaction: Transaction, result: Result, ledger: Ledger, message: str = ""
+    ) -> None:
+        """Close the transaction with the ledger then in force, and add it to the history."""
+        ...
+
+    def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
+        """Record, without a transaction, that the kernel already is as `target` says."""
+        ...
+
+    def history(self, limit: int = 500) -> Sequence[HistoryEntry]:
+        """Return finished transactions, the newest first."""
+        ...

@@ -1,0 +1,1 @@
+"""Plans, problems and states as text, JSON and command lines. Pure."""
