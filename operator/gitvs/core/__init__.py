@@ -1,1 +1,1 @@
-"""Pure core: what a director should have, what it has, and the way between. No I/O, no clock, no log."""
+"""Pure core: what a director should have, what it has, the way between. No I/O, no clock."""

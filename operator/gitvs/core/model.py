@@ -230,7 +230,7 @@ class LocalRoute:
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """Clients are kept on one real server. `prefix_length` is the client prefix that counts as one."""
+    """Clients stay on one real server; those within one `prefix_length` count as one client."""
 
     timeout_seconds: int
     prefix_length: int
@@ -353,7 +353,7 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where in the manifests something was written: file relative to the chosen path, line from 1."""
+    """Where something was written: file relative to the chosen path, line from 1."""
 
     service: str | None
     file: str
@@ -408,7 +408,7 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network interface of the host. `kind` is rtnetlink's (`dummy`, `veth`), empty for hardware."""
+    """A network interface. `kind` is rtnetlink's (`dummy`, `veth`), empty for hardware."""
 
     name: str
     kind: str

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address
-from typing import assert_never
 
 from gitvs.core.documents import document_of
 from gitvs.core.model import (
@@ -25,6 +23,7 @@ from gitvs.core.model import (
     Kind,
     Listener,
     LocalRoute,
+    Protocol,
     RealServer,
     Resource,
     SchedulerFlag,
@@ -111,3 +110,156 @@ class Plan:
     def of(self, phase: Phase) -> tuple[Change, ...]:
         """Return the changes of one phase, in order."""
         return tuple(c for c in self.changes if c.phase is phase)
+
+
+def diff(before: State, after: State) -> list[tuple[Resource | None, Resource | None]]:
+    """Return what differs, as pairs of before and after, in no particular order."""
+    gone = [(r, None) for key, r in before.items() if key not in after]
+    return gone + [(before.get(k), r) for k, r in after.items() if before.get(k) != r]
+
+
+def order(
+    pairs: Iterable[tuple[Resource | None, Resource | None]],
+    drains: Mapping[Key, Drain] | None = None,
+    restored: Collection[Key] = (),
+) -> Plan:
+    """Put changes into the one order in which they are safe.
+
+    `drains` are the drains that begin with this plan; a server that already has weight 0
+    is a change all the same, since its deadline is to be recorded. `restored` are the
+    settings that go back to what they were before gitvs, which comes last.
+    """
+    begun = dict(drains or {})
+    changes = []
+    for before, after in pairs:
+        resource = after if after is not None else before
+        assert resource is not None, "a pair has a before or an after"
+        phase = Phase.BREAK if resource.key in restored else _phase_of(before, after)
+        changes.append(Change(before, after, phase, begun.get(resource.key)))
+    return Plan(tuple(sorted(changes, key=_position)))
+
+
+def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
+    match after if after is not None else before:
+        case Sysctl() | Timeout():
+            return Phase.PREPARE
+        case DummyInterface() | SyncDaemon():
+            return Phase.BREAK if after is None else Phase.PREPARE
+        case Vip() | LocalRoute():
+            return Phase.BREAK if after is None else Phase.BIND
+        case _ if before is None:
+            return Phase.MAKE
+        case _ if after is None or _only_loses_fallback(before, after):
+            return Phase.BREAK
+        case _:
+            return Phase.MODIFY
+
+
+def _only_loses_fallback(before: Resource, after: Resource) -> bool:
+    """Whether a virtual service gives up its fallback flag, which waits for its real servers."""
+    if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
+        return False
+    lost = before.flags - after.flags
+    return bool(lost & FALLBACK_FLAGS) and before.scheduler == after.scheduler
+
+
+_BREAK_RANK: Mapping[Kind, int] = {
+    Kind.VIP: 0,
+    Kind.LOCAL_ROUTE: 1,
+    Kind.REAL_SERVER: 2,
+    Kind.VIRTUAL_SERVICE: 3,
+    Kind.SYNC_DAEMON: 4,
+    Kind.DUMMY_INTERFACE: 5,
+    Kind.TIMEOUTS: 6,
+    Kind.SYSCTL: 7,
+}
+_PREPARE_RANK: Mapping[Kind, int] = {
+    Kind.SYSCTL: 0,
+    Kind.TIMEOUTS: 1,
+    Kind.DUMMY_INTERFACE: 2,
+    Kind.SYNC_DAEMON: 3,
+}
+
+
+def _position(change: Change) -> tuple[int, int, tuple[int, ...], str]:
+    """Where a change stands: phase, rank in it, then by address and port as people sort them."""
+    phase = PHASES.index(change.phase)
+    return phase, _rank(change), natural_order(change.resource), change.key
+
+
+def _rank(change: Change) -> int:
+    match change.phase:
+        case Phase.PREPARE:
+            if change.kind is Kind.SYSCTL and change.before is None:
+                return len(_PREPARE_RANK)  # it comes with the interface
+            return -1 if is_forwarding_switch(change.key) else _PREPARE_RANK[change.kind]
+        case Phase.MODIFY:
+            return _modify_rank(change)
+        case Phase.BIND:
+            return 0 if change.kind is Kind.LOCAL_ROUTE else 1
+        case Phase.BREAK:
+            return _BREAK_RANK[change.kind] + (10 if change.after is not None else 0)
+        case Phase.MAKE:
+            return 0
+
+
+def _modify_rank(change: Change) -> int:
+    """Services first (a fallback flag before the weight), then raising, then lowering."""
+    before, after = change.before, change.after
+    if not (isinstance(before, RealServer) and isinstance(after, RealServer)):
+        return 0
+    return 1 if after.weight >= before.weight and change.drain is None else 2
+
+
+def natural_order(resource: Resource) -> tuple[int, ...]:
+    """Return a sort key by address and port; a service stands right before its real servers."""
+    match resource:
+        case VirtualService(listener):
+            return _listener_order(listener)
+        case RealServer():
+            address = (resource.address.version, int(resource.address), resource.port)
+            return (*_listener_order(resource.listener), *address)
+        case Vip(address):
+            return (address.version, int(address), resource.prefix_length)
+        case LocalRoute(prefix):
+            return (prefix.version, int(prefix.network_address), prefix.prefixlen)
+        case _:
+            return ()
+
+
+def _listener_order(listener: Listener) -> tuple[int, ...]:
+    if isinstance(listener, Endpoint):
+        rank = tuple(Protocol).index(listener.protocol)
+        return (listener.address.version, int(listener.address), listener.port, rank)
+    return (9, listener.mark, tuple(AddressFamily).index(listener.family), 0)
+
+
+def is_forwarding_switch(name: str) -> bool:
+    """Whether a sysctl turns routing on: it is written first, and never turned back.
+
+    Writing one resets others (`conf.all.accept_redirects`). Source: Linux ip-sysctl.rst,
+    ip_forward.
+    """
+    return name == "net.ipv4.ip_forward" or (
+        name.startswith(("net.ipv4.conf.", "net.ipv6.conf.")) and name.endswith(".forwarding")
+    )
+
+
+def plan_digest(director: str, plan: Plan) -> str:
+    """Return what identifies a live plan: director, format, and each change without its times."""
+    changes = [
+        [str(c.kind), c.key, str(c.action), None if c.after is None else document_of(c.after)]
+        for c in plan.changes
+    ]
+    return _sha256([director, FORMAT_VERSION, changes])
+
+
+def desired_digest(director: str, state: State) -> str:
+    """Return what identifies a rendered state, the same in a preview and in the agent."""
+    resources = [[key, document_of(state[key])] for key in sorted(state)]
+    return _sha256([director, FORMAT_VERSION, resources])
+
+
+def _sha256(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

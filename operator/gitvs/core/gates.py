@@ -1,0 +1,212 @@
+"""Safety rules over a change of desired state.
+
+Gates compare the applied desired state with the new one, never the kernel, so that a preview
+and the agent agree, and a removal counts once: when people remove it. The live gates,
+`conflict` and `unsupported`, are the exception: they are about this host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from gitvs.core.model import (
+    Desired,
+    Endpoint,
+    IPAddress,
+    Key,
+    LocalRoute,
+    Policy,
+    RealServer,
+    State,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.ownership import Conflict
+
+LIFTABLE = ("empty-state", "mass-removal", "last-real-server", "capacity-drop", "protected-vip")
+"""The gates that `Gitvs-Allow` and `--allow` lift. A `conflict` has `--adopt` instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One rule that a plan meets: what was measured, against what limit, and how to lift it."""
+
+    name: str
+    measured: str
+    limit: str
+    message: str
+    allowed: bool
+
+
+_ALLOW = re.compile(r"^\s*Gitvs-Allow:\s*(\S.*?)\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+def allowed_gates(messages: Iterable[str], director: str) -> frozenset[str]:
+    """Return the gates that commit messages lift for a director.
+
+    A line is `Gitvs-Allow: mass-removal`, or `Gitvs-Allow: mass-removal lb3` for one director.
+    Any line of any message counts: squash and merge commits put them anywhere.
+    """
+    allowed = set()
+    for message in messages:
+        for line in _ALLOW.findall(message):
+            gate, *directors = re.split(r"[\s,]+", line)
+            if not directors or director in directors:
+                allowed.add(gate)
+    return frozenset(allowed)
+
+
+def unknown_gates(names: Iterable[str]) -> list[str]:
+    """Return the names that are no gate that can be lifted."""
+    return sorted(set(names) - set(LIFTABLE))
+
+
+def evaluate(applied: Desired | None, desired: Desired, allowed: Collection[str]) -> list[Gate]:
+    """Return every gate that the step from applied to desired state meets.
+
+    Without an applied state there is nothing to lose, hence no gate.
+    """
+    if applied is None:
+        return []
+    policy = stricter(applied.policy, desired.policy)
+    before, after = applied.state, desired.state
+    found = [
+        *_empty_state(before, after),
+        *_mass_removal(before, after, policy),
+        *_last_real_server(before, after),
+        *_capacity_drop(before, after, policy),
+        *_protected_vip(before, after, policy),
+    ]
+    return [replace(gate, allowed=gate.name in allowed) for gate in found]
+
+
+def stricter(old: Policy, new: Policy) -> Policy:
+    """Return the stricter of two policies, limit by limit."""
+    return Policy(
+        min(old.max_removed_percent, new.max_removed_percent),
+        min(old.max_capacity_drop_percent, new.max_capacity_drop_percent),
+        min(old.ignore_below_objects, new.ignore_below_objects),
+        old.protected_vips | new.protected_vips,
+    )
+
+
+def conflict_gates(conflicts: Iterable[Conflict]) -> list[Gate]:
+    """Return conflicts with foreign objects as gates."""
+    return [Gate("conflict", str(c.key), "none", c.message, allowed=False) for c in conflicts]
+
+
+def _gate(name: str, measured: str, limit: str, message: str) -> Gate:
+    remedy = f"`Gitvs-Allow: {name}` in a commit message, or --allow {name}, lifts it once"
+    return Gate(name, measured, limit, f"{message}; {remedy}", allowed=False)
+
+
+def _listening(state: State) -> int:
+    return sum(1 for r in state.values() if isinstance(r, VirtualService | Vip | LocalRoute))
+
+
+def _empty_state(before: State, after: State) -> Iterator[Gate]:
+    count = _listening(before)
+    if count and not _listening(after):
+        yield _gate(
+            "empty-state",
+            f"{count} → 0",
+            "at least 1 object",
+            f"all {count} virtual services, VIPs and local routes would leave",
+        )
+
+
+def _mass_removal(before: State, after: State, policy: Policy) -> Iterator[Gate]:
+    for noun, old, new in (
+        ("virtual services", _keys(before, VirtualService), _keys(after, VirtualService)),
+        ("VIPs", _addresses(before), _addresses(after)),
+        ("local routes", _keys(before, LocalRoute), _keys(after, LocalRoute)),
+    ):
+        gone = len(old - new)
+        if len(old) < policy.ignore_below_objects or not gone:
+            continue
+        percent = 100 * gone / len(old)
+        if percent > policy.max_removed_percent:
+            yield _gate(
+                "mass-removal",
+                f"{gone} of {len(old)} {noun} ({percent:.3g} %)",
+                f"{policy.max_removed_percent:g} %",
+                f"{gone} of {len(old)} {noun} would leave, which is {percent:.3g} % and over"
+                f" maxRemovedPercent, {policy.max_removed_percent:g} % (Policy)",
+            )
+
+
+def _keys(state: State, kind: type[VirtualService] | type[LocalRoute]) -> set[str]:
+    return {r.key for r in state.of(kind)}
+
+
+def _addresses(state: State) -> set[str]:
+    return {str(v.address) for v in state.of(Vip)}
+
+
+def _weights(state: State) -> dict[Key, dict[Key, int]]:
+    """Weight by real server, by virtual service."""
+    weights: dict[Key, dict[Key, int]] = {s.key: {} for s in state.of(VirtualService)}
+    for server in state.of(RealServer):
+        weights[server.service_key][server.key] = server.weight
+    return weights
+
+
+def _last_real_server(before: State, after: State) -> Iterator[Gate]:
+    old, new = _weights(before), _weights(after)
+    for service in (key for key in old if key in new):
+        count = sum(1 for weight in old[service].values() if weight)
+        if count and not any(new[service].values()):
+            yield _gate(
+                "last-real-server",
+                f"{count} → 0",
+                "at least 1 active real server",
+                f"{service} would stay without an active real server, and refuse its clients",
+            )
+
+
+def _capacity_drop(before: State, after: State, policy: Policy) -> Iterator[Gate]:
+    old, new = _weights(before), _weights(after)
+    for service in (key for key in old if key in new):
+        total = sum(old[service].values())
+        lost = sum(w for key, w in old[service].items() if not new[service].get(key, 0))
+        if total and 100 * lost / total > policy.max_capacity_drop_percent:
+            percent = 100 * lost / total
+            yield _gate(
+                "capacity-drop",
+                f"weight {lost} of {total} ({percent:.3g} %)",
+                f"{policy.max_capacity_drop_percent:g} %",
+                f"{service}: real servers with {lost} of its weight of {total} would leave or go to"
+                f" 0, which is {percent:.3g} % and over maxCapacityDropPercent,"
+                f" {policy.max_capacity_drop_percent:g} % (Policy)",
+            )
+
+
+def _protected_vip(before: State, after: State, policy: Policy) -> Iterator[Gate]:
+    for address in sorted(policy.protected_vips, key=lambda a: (a.version, int(a))):
+        losses = []
+        if _is_local(before, address) and not _is_local(after, address):
+            losses.append("be no longer bound or routed")
+        losses += [f"lose {key}" for key in _listeners_on(before, address) if key not in after]
+        if losses:
+            yield _gate(
+                "protected-vip",
+                str(address),
+                "protected",
+                f"{address} would {' and '.join(losses)}, and is one of protectedVips (Policy)",
+            )
+
+
+def _is_local(state: State, address: IPAddress) -> bool:
+    return any(v.address == address for v in state.of(Vip)) or any(
+        address in r.prefix for r in state.of(LocalRoute)
+    )
+
+
+def _listeners_on(state: State, address: IPAddress) -> list[Key]:
+    return [
+        s.key
+        for s in state.of(VirtualService)
+        if isinstance(s.listener, Endpoint) and s.listener.address == address
+    ]

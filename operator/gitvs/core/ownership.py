@@ -1,0 +1,204 @@
+"""Whose is it: what gitvs owns of what it observes, what is foreign, and what conflicts.
+
+Owned is what the ledger records, never what is left over (design section 5). Foreign
+objects are never touched; one on a key that is wanted is a conflict, which blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gitvs.core.model import (
+    Desired,
+    DummyInterface,
+    Key,
+    Ledger,
+    LocalRoute,
+    Observation,
+    RealServer,
+    Resource,
+    Scope,
+    State,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    Vip,
+    VirtualService,
+)
+
+MARK_PREFIX = "gitvs:"
+"""How the alias of a dummy interface that gitvs made begins; the store's id follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A wanted key that something else holds, and the way out. `is_adoptable`: `--adopt` is one."""
+
+    key: Key
+    message: str
+    is_adoptable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What was observed, told apart. `owned` includes what was adopted in this pass."""
+
+    owned: State
+    foreign: State
+    conflicts: tuple[Conflict, ...] = ()
+
+
+def scope_of(ledger: Ledger, *desired: Desired | None, changed: State | None = None) -> Scope:
+    """Return what must be read to know all that these states, and the ledger, speak of."""
+    resources = [r for d in desired if d is not None for r in d.state.values()]
+    resources += list(ledger.saved.values()) + list((changed or State()).values())
+    interfaces = {d.interface for d in desired if d is not None}
+    interfaces |= {r.interface for r in resources if isinstance(r, Vip)}
+    interfaces |= {r.name for r in resources if isinstance(r, DummyInterface)}
+    interfaces |= {key.split()[-1] for key in ledger.owned if key.startswith("dummy ")}
+    interfaces |= {key.split(" dev ")[1] for key in ledger.owned if " dev " in key}
+    sysctls = {r.name for r in resources if isinstance(r, Sysctl)}
+    return Scope(frozenset(interfaces), frozenset(sysctls))
+
+
+def classify(
+    observation: Observation, ledger: Ledger, desired: Desired, mark: str, adopt: bool = False
+) -> Ownership:
+    """Tell owned from foreign, and find the conflicts with what is desired.
+
+    `mark` is the alias that this store's interfaces carry. With `adopt`, wanted keys that
+    somebody else holds count as owned, and only conflicts that this cannot solve remain.
+    """
+    wanted = desired.state
+    owned: list[Resource] = []
+    foreign: list[Resource] = []
+    conflicts = list(_host_conflicts(observation, ledger, desired, mark))
+    for resource in observation.state.values():
+        if _is_owned(resource, ledger, wanted) or (adopt and _holder(resource) in wanted):
+            owned.append(resource)
+        elif not isinstance(resource, Sysctl | Timeout):
+            foreign.append(resource)
+            if resource.key in wanted:
+                conflicts.append(_taken(resource.key))
+    remaining = (c for c in conflicts if not (adopt and c.is_adoptable))
+    return Ownership(State(owned), State(foreign), tuple(remaining))
+
+
+def marked_interfaces(observation: Observation, mark: str, adopt: bool) -> frozenset[Key]:
+    """Return the dummies that carry this store's mark; with `adopt`, any store's."""
+    return frozenset(
+        DummyInterface(link.name).key
+        for link in observation.links.values()
+        if link.kind == "dummy"
+        and (link.alias == mark or (adopt and link.alias.startswith(MARK_PREFIX)))
+    )
+
+
+def _holder(resource: Resource) -> Key:
+    """The key that ownership hangs on: real servers belong to their virtual service."""
+    return resource.service_key if isinstance(resource, RealServer) else resource.key
+
+
+def _is_owned(resource: Resource, ledger: Ledger, wanted: State) -> bool:
+    match resource:
+        case Sysctl() | Timeout():
+            return resource.key in wanted or resource.key in ledger.saved
+        case DummyInterface():
+            return resource.key in wanted or resource.key in ledger.owned
+        case LocalRoute():
+            return True
+        case VirtualService() | RealServer() | Vip() | SyncDaemon():
+            return _holder(resource) in ledger.owned
+
+
+def _taken(key: Key) -> Conflict:
+    return Conflict(
+        key,
+        f"{key} exists already and is not gitvs's: remove it, or take it over once with --adopt",
+    )
+
+
+def _host_conflicts(
+    observation: Observation, ledger: Ledger, desired: Desired, mark: str
+) -> Iterator[Conflict]:
+    for resource in desired.state.values():
+        if isinstance(resource, DummyInterface):
+            yield from _interface_conflicts(resource, observation, ledger, mark)
+        elif isinstance(resource, Vip) and resource.key not in observation.state:
+            yield from _vip_conflicts(resource, observation)
+        elif isinstance(resource, LocalRoute) and resource.key not in observation.state:
+            yield from _route_conflicts(resource, observation, desired.interface)
+
+
+def _interface_conflicts(
+    interface: DummyInterface, observation: Observation, ledger: Ledger, mark: str
+) -> Iterator[Conflict]:
+    link = observation.links.get(interface.name)
+    if link is None:
+        return
+    if link.kind != "dummy":
+        yield Conflict(
+            interface.key,
+            f"interface {link.name} exists and is {link.kind or 'no virtual interface'}, not dummy:"
+            " name another in the Director's spec.interface",
+            is_adoptable=False,
+        )
+    elif (
+        link.alias.startswith(MARK_PREFIX)
+        and link.alias != mark
+        and interface.key not in ledger.owned
+    ):
+        yield Conflict(
+            interface.key,
+            f"interface {link.name} carries the mark {link.alias} of another gitvs store: if that"
+            " store was lost, take the wanted objects over once with --adopt",
+        )
+
+
+def _vip_conflicts(vip: Vip, observation: Observation) -> Iterator[Conflict]:
+    for link in observation.links.values():
+        if vip.address not in link.addresses:
+            continue
+        if link.name == vip.interface:
+            yield Conflict(
+                vip.key,
+                f"{vip.address} is on {link.name} already with another prefix length: remove it,"
+                " or say `bind: false`",
+                is_adoptable=False,
+            )
+        else:
+            yield Conflict(
+                vip.key,
+                f"{vip.address} is an address of {link.name}: say `bind: false` if its owner keeps"
+                " it, or bind it beside once with --adopt",
+            )
+    if vip.address in observation.gateways:
+        yield _gateway_conflict(vip.key, str(vip.address))
+
+
+def _route_conflicts(
+    route: LocalRoute, observation: Observation, interface: str
+) -> Iterator[Conflict]:
+    if route.prefix in observation.foreign_routes:
+        yield Conflict(
+            route.key,
+            f"a local route for {route.prefix} exists already and is not gitvs's: remove it",
+            is_adoptable=False,
+        )
+    for link in observation.links.values():
+        for address in link.addresses:
+            if address in route.prefix and link.name != interface:
+                yield Conflict(
+                    route.key,
+                    f"{route.prefix} holds {address}, an address of {link.name}: name a prefix"
+                    " without it, or accept that once with --adopt",
+                )
+    for gateway in observation.gateways:
+        if gateway in route.prefix:
+            yield _gateway_conflict(route.key, f"{route.prefix} holds {gateway}, which")
+
+
+def _gateway_conflict(key: Key, what: str) -> Conflict:
+    message = f"{what} is a gateway of this host: making it local would cut the host off"
+    return Conflict(key, message, is_adoptable=False)

@@ -1,0 +1,163 @@
+"""What one pass would do to one kernel: the plan, what it rests on, and what stands against it.
+
+Puts ownership, overlay, diff, order and gates together. Pure: the same for a live plan, a
+plan against a saved observation, and every pass of the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from gitvs.core.gates import Gate, conflict_gates, evaluate
+from gitvs.core.model import (
+    Desired,
+    DummyInterface,
+    Key,
+    Ledger,
+    Observation,
+    Resource,
+    State,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.overlay import Overlay, overlay
+from gitvs.core.ownership import Ownership, classify, marked_interfaces
+from gitvs.core.plan import Plan, desired_digest, diff, order, plan_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan with its reasons. `committed` and `final` are the ledgers after its two halves."""
+
+    desired: Desired
+    plan: Plan
+    target: State
+    foreign: State
+    gates: tuple[Gate, ...]
+    committed: Ledger
+    """In force from the point of no return: what will be removed is still owned."""
+    final: Ledger
+    digest: str
+    desired_digest: str
+
+    @property
+    def is_blocked(self) -> bool:
+        return any(not gate.allowed for gate in self.gates)
+
+
+def propose(
+    desired: Desired,
+    applied: Desired | None,
+    observation: Observation,
+    ledger: Ledger,
+    boottime: float,
+    mark: str,
+    *,
+    adopt: bool = False,
+    allowed: Collection[str] = (),
+) -> Proposal:
+    """Work out the plan from what is observed to what is desired.
+
+    `boottime` is CLOCK_BOOTTIME in seconds; `mark` is the alias of this store's interfaces.
+    """
+    ownership = classify(observation, ledger, desired, mark, adopt)
+    laid = overlay(
+        desired,
+        applied,
+        ownership.owned,
+        ownership.foreign,
+        observation.connections,
+        ledger,
+        boottime,
+    )
+    plan = _plan(ownership.owned.with_changes(drop=laid.released), laid)
+    gates = (
+        *conflict_gates(ownership.conflicts),
+        *_unsupported(desired, observation),
+        *evaluate(applied, desired, allowed),
+    )
+    marked = marked_interfaces(observation, mark, adopt)
+    committed, final = _ledgers(ledger, ownership, laid, plan, marked)
+    return Proposal(
+        desired,
+        plan,
+        laid.target,
+        ownership.foreign,
+        gates,
+        committed,
+        final,
+        plan_digest(desired.director, plan),
+        desired_digest(desired.director, desired.state),
+    )
+
+
+def _plan(owned: State, laid: Overlay) -> Plan:
+    """The ordered difference, and drains of servers whose weight is 0 already."""
+    pairs = diff(owned, laid.target)
+    still = [(laid.target[key], laid.target[key]) for key in laid.begun if key in owned]
+    unchanged = [pair for pair in still if owned[pair[0].key] == pair[0]]
+    return order([*pairs, *unchanged], laid.begun, laid.restored)
+
+
+def _ledgers(
+    ledger: Ledger, ownership: Ownership, laid: Overlay, plan: Plan, marked: frozenset[Key]
+) -> tuple[Ledger, Ledger]:
+    made = {c.key for c in plan.changes if c.before is None} | marked | ledger.owned
+    owned = frozenset(
+        r.key
+        for r in laid.target.values()
+        if isinstance(r, VirtualService | Vip | SyncDaemon)
+        or (isinstance(r, DummyInterface) and r.key in made)
+    )
+    former = {r.key: r for r in _settings_before(ownership.owned, laid.target)}
+    saved = {**former, **ledger.saved}
+    kept = {k: r for k, r in saved.items() if k not in laid.released}
+    final = Ledger(owned, laid.drains, {k: r for k, r in kept.items() if k not in laid.restored})
+    removed = {c.key for c in plan.changes if c.after is None}
+    going = frozenset(k for k in removed if k in ledger.owned)
+    ending = {k: d for k, d in ledger.drains.items() if k in removed}
+    return Ledger(owned | going, {**ending, **laid.drains}, kept), final
+
+
+def _settings_before(owned: State, target: State) -> Iterator[Resource]:
+    for key, resource in target.items():
+        if isinstance(resource, Sysctl | Timeout) and key in owned:
+            yield owned[key]
+
+
+def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
+    """What this host's kernel lacks and the manifests need; nothing lifts these."""
+    has_interface = desired.interface in observation.links
+    for resource in desired.state.values():
+        if isinstance(resource, VirtualService):
+            if resource.scheduler in observation.missing_schedulers:
+                yield _lacks(
+                    resource.key,
+                    f"scheduler {resource.scheduler} is not in this kernel"
+                    f" (Linux {observation.release} has no module ip_vs_{resource.scheduler})",
+                )
+        elif isinstance(resource, Sysctl) and resource.key not in observation.state:
+            if f".{desired.interface}." in resource.name and not has_interface:
+                continue  # it comes with the interface
+            yield _lacks(
+                resource.key, f"sysctl {resource.name} does not exist here, or cannot be read"
+            )
+        elif isinstance(resource, SyncDaemon):
+            link = observation.links.get(resource.interface)
+            if link is None:
+                yield _lacks(resource.key, f"interface {resource.interface} does not exist")
+            elif not link.is_up:
+                yield _lacks(resource.key, f"interface {resource.interface} is down")
+            elif not link.addresses:
+                yield _lacks(
+                    resource.key, f"interface {resource.interface} has no address to send from"
+                )
+
+
+def _lacks(key: Key, what: str) -> Gate:
+    message = f"{key}: {what}; change the manifest or this host"
+    return Gate("unsupported", what, "supported by this host", message, allowed=False)
