@@ -49,11 +49,11 @@ class Ownership:
     conflicts: tuple[Conflict, ...] = ()
 
 
-def scope_of(ledger: Ledger, *desired: Desired | None, changed: State | None = None) -> Scope:
-    """Return what must be read to know all that these states, and the ledger, speak of."""
-    resources = [r for d in desired if d is not None for r in d.state.values()]
+def scope_of(ledger: Ledger, desired: Desired, changed: State | None = None) -> Scope:
+    """Return what must be read to know all that the ledger, and these states, speak of."""
+    resources = list(desired.state.values())
     resources += list(ledger.saved.values()) + list((changed or State()).values())
-    interfaces = {d.interface for d in desired if d is not None}
+    interfaces = {desired.interface}
     interfaces |= {r.interface for r in resources if isinstance(r, Vip)}
     interfaces |= {r.name for r in resources if isinstance(r, DummyInterface)}
     interfaces |= {key.split()[-1] for key in ledger.owned if key.startswith("dummy ")}

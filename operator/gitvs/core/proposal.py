@@ -26,21 +26,20 @@ from gitvs.core.model import (
 )
 from gitvs.core.overlay import Overlay, overlay
 from gitvs.core.ownership import Ownership, classify, marked_interfaces
-from gitvs.core.plan import Plan, desired_digest, diff, order, plan_digest
+from gitvs.core.plan import Phase, Plan, desired_digest, diff, order, plan_digest
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A plan with its reasons. `committed` and `final` are the ledgers after its two halves."""
+    """A plan with its reasons, and the ledger that comes with it."""
 
     desired: Desired
     plan: Plan
     target: State
     foreign: State
     gates: tuple[Gate, ...]
-    committed: Ledger
+    ledger: Ledger
     """In force from the point of no return: what will be removed is still owned."""
-    final: Ledger
     digest: str
     desired_digest: str
 
@@ -81,7 +80,7 @@ def propose(
         *evaluate(applied, desired, allowed),
     )
     marked = marked_interfaces(observation, mark, adopt)
-    committed, final = _ledgers(ledger, ownership, laid, plan, marked)
+    committed = _ledger(ledger, ownership, laid, plan, marked)
     return Proposal(
         desired,
         plan,
@@ -89,7 +88,6 @@ def propose(
         ownership.foreign,
         gates,
         committed,
-        final,
         plan_digest(desired.director, plan),
         desired_digest(desired.director, desired.state),
     )
@@ -103,24 +101,33 @@ def _plan(owned: State, laid: Overlay) -> Plan:
     return order([*pairs, *unchanged], laid.begun, laid.restored)
 
 
-def _ledgers(
+def _ledger(
     ledger: Ledger, ownership: Ownership, laid: Overlay, plan: Plan, marked: frozenset[Key]
-) -> tuple[Ledger, Ledger]:
+) -> Ledger:
+    """What is owned, drains and is saved once everything but the break has been done."""
     made = {c.key for c in plan.changes if c.before is None} | marked | ledger.owned
-    owned = frozenset(
+    removed = {c.key for c in plan.changes if c.after is None}
+    owned = {
         r.key
         for r in laid.target.values()
         if isinstance(r, VirtualService | Vip | SyncDaemon)
         or (isinstance(r, DummyInterface) and r.key in made)
-    )
+    }
+    ending = {key: d for key, d in ledger.drains.items() if key in removed}
     former = {r.key: r for r in _settings_before(ownership.owned, laid.target)}
-    saved = {**former, **ledger.saved}
-    kept = {k: r for k, r in saved.items() if k not in laid.released}
-    final = Ledger(owned, laid.drains, {k: r for k, r in kept.items() if k not in laid.restored})
-    removed = {c.key for c in plan.changes if c.after is None}
-    going = frozenset(k for k in removed if k in ledger.owned)
-    ending = {k: d for k, d in ledger.drains.items() if k in removed}
-    return Ledger(owned | going, {**ending, **laid.drains}, kept), final
+    saved = {k: r for k, r in {**former, **ledger.saved}.items() if k not in laid.released}
+    return Ledger(frozenset(owned | (removed & ledger.owned)), {**ending, **laid.drains}, saved)
+
+
+def ledger_after_break(ledger: Ledger, plan: Plan) -> Ledger:
+    """Return the ledger once the break of a plan is done too: what was removed is gone."""
+    gone = {c.key for c in plan.of(Phase.BREAK) if c.after is None}
+    put_back = {c.key for c in plan.of(Phase.BREAK) if isinstance(c.after, Sysctl | Timeout)}
+    return Ledger(
+        ledger.owned - gone,
+        {key: d for key, d in ledger.drains.items() if key not in gone},
+        {key: r for key, r in ledger.saved.items() if key not in put_back},
+    )
 
 
 def _settings_before(owned: State, target: State) -> Iterator[Resource]:

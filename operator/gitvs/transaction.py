@@ -1,0 +1,295 @@
+"""Apply a plan or undo it, and recover what a crash left open (design section 4).
+
+    record → make, modify, bind → read back → record: the point of no return → break → read back
+
+Before that point any failure undoes the plan; after it, break is only ever finished. What
+the plan is, and whether it may run, is the business of `reconcile`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from gitvs.core.errors import GitvsError, StoreError
+from gitvs.core.model import Key, Kind, Observation, RealServer, Scope, State
+from gitvs.core.ownership import scope_of
+from gitvs.core.plan import PHASES, Change, Phase, Plan
+from gitvs.core.proposal import Proposal, ledger_after_break
+from gitvs.core.undo import UndoStep, undo_step
+from gitvs.ports import Applied, Clock, Kernel, Outcome, Result, Stage, Status, Store, Transaction
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+"""How often an undo, or the end of a break, is tried before it counts as stuck."""
+
+PAUSE_SECONDS = 0.2
+"""The first pause between attempts; it doubles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside, as a transaction needs it."""
+
+    kernel: Kernel
+    store: Store
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a transaction ended. `failures` are sentences: what failed, or what is still wrong."""
+
+    result: Result
+    id: int
+    failures: tuple[str, ...] = ()
+
+
+class Failed(GitvsError):
+    """A change that did not take, before the point of no return.
+
+    `conflicts` are creates that found somebody else's object.
+    """
+
+    def __init__(self, failures: Sequence[str], conflicts: frozenset[Key] = frozenset()) -> None:
+        self.failures = tuple(failures)
+        self.conflicts = conflicts
+        super().__init__("; ".join(failures))
+
+
+def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
+    """Apply a proposal as one transaction.
+
+    Raises:
+        KeyboardInterrupt, and any bug's exception: after the undo, or the end of the break.
+        StoreError: nothing could be recorded, so nothing was written; or, later, the rest is
+            left to the next start.
+    """
+    incarnation = ports.kernel.incarnation()
+    ledger = ports.store.ledger(incarnation)
+    transaction = ports.store.begin(incarnation, proposal.plan.changes, ledger, target)
+    scope = _scope(transaction)
+    try:
+        _forward(ports, proposal.plan, scope)
+        ports.store.commit(transaction, proposal.ledger)
+    except Failed as error:
+        return _undo(ports, _with_conflicts(ports, transaction, error), scope, error.failures)
+    except GitvsError as error:
+        return _undo(ports, transaction, scope, (str(error),))
+    except (Exception, KeyboardInterrupt):
+        _undo(ports, transaction, scope, ("interrupted",))
+        raise
+    try:
+        return _break(ports, transaction, scope, proposal)
+    except KeyboardInterrupt:
+        _break(ports, transaction, scope, proposal)
+        raise
+
+
+def _with_conflicts(ports: Ports, transaction: Transaction, failed: Failed) -> Transaction:
+    """Record the conflicts of a failure; the undo goes on with them even if that fails."""
+    if not failed.conflicts:
+        return transaction
+    try:
+        ports.store.record_conflicts(transaction, failed.conflicts)
+    except StoreError as error:
+        log.error("conflicts not recorded id=%d reason=%s", transaction.id, error)
+    return replace(transaction, conflicts=failed.conflicts)
+
+
+def recover(ports: Ports) -> Finished | None:
+    """Undo an open transaction, or finish it past its point of no return; None: there is none."""
+    transaction = ports.store.open_transaction(ports.kernel.incarnation())
+    if transaction is None:
+        return None
+    scope = _scope(transaction)
+    log.warning("transaction left open id=%d stage=%s", transaction.id, transaction.stage)
+    if transaction.stage is Stage.COMMITTED:
+        return _break(ports, transaction, scope)
+    return _undo(ports, transaction, scope, ("interrupted: found open at start",))
+
+
+def _scope(transaction: Transaction) -> Scope:
+    """What has to be read to see every object of a transaction."""
+    pairs = ((c.before, c.after) for c in transaction.changes)
+    changed = State(r for pair in pairs for r in pair if r is not None)
+    return scope_of(transaction.ledger, transaction.target.desired, changed=changed)
+
+
+def _forward(ports: Ports, plan: Plan, scope: Scope) -> None:
+    """Run all phases up to the point of no return, and read back what they did."""
+    for phase in PHASES[:-1]:
+        changes = plan.of(phase)
+        if changes:
+            _run_phase(ports, changes, scope)
+    forward = [c for c in plan.changes if c.phase is not Phase.BREAK]
+    _verify(forward, ports.kernel.observe(scope))
+
+
+def _run_phase(ports: Ports, changes: Sequence[Change], scope: Scope) -> None:
+    """Run one phase; whatever is not surely done stops it before the next.
+
+    Raises:
+        Failed: with what the kernel refused, or what a lost answer turned out to mean.
+    """
+    outcomes = ports.kernel.execute(changes)
+    taken = _conflicts(outcomes)
+    refused = [o for o in outcomes if o.status is Status.REFUSED]
+    twins = [o.change for o in refused if _is_twin(o) and o.change.key not in taken]
+    failures = [o.message for o in refused if o.change not in twins]
+    if failures:
+        raise Failed(failures, taken)
+    if twins:
+        _set_twins(ports, twins, scope)
+    unknown = [o.change for o in outcomes if o.status is Status.UNKNOWN]
+    if unknown:
+        log.warning("answers lost count=%d", len(unknown))
+        _verify(unknown, ports.kernel.observe(scope))
+
+
+def _is_twin(outcome: Outcome) -> bool:
+    """Whether a real server to add to our service was there already."""
+    return outcome.errno == errno.EEXIST and outcome.change.kind is Kind.REAL_SERVER
+
+
+def _conflicts(outcomes: Sequence[Outcome]) -> frozenset[Key]:
+    """Creates that somebody else forestalled; inside a service of ours nobody else counts."""
+    exist = [o.change for o in outcomes if o.errno == errno.EEXIST and o.change.before is None]
+    taken = {c.key for c in exist if c.kind is not Kind.REAL_SERVER}
+    inside = {
+        c.key for c in exist if isinstance(c.after, RealServer) and c.after.service_key in taken
+    }
+    return frozenset(taken | inside)
+
+
+def _set_twins(ports: Ports, twins: Sequence[Change], scope: Scope) -> None:
+    """Set real servers that were there already, whatever they look like, as they should be."""
+    now = ports.kernel.observe(scope).state
+    changes = [Change(now[c.key], c.after, Phase.MODIFY) for c in twins if c.key in now]
+    failures = [o.message for o in ports.kernel.execute(changes) if o.status is Status.REFUSED]
+    if failures:
+        raise Failed(failures)
+
+
+def _verify(changes: Iterable[Change], observation: Observation) -> None:
+    """Compare what was written with what is read back.
+
+    Raises:
+        Failed: naming each object that differs.
+    """
+    failures = [
+        f"{c.key}: {_mismatch(c, observation.state)}"
+        for c in changes
+        if observation.state.get(c.key) != c.after
+    ]
+    if failures:
+        raise Failed(failures)
+
+
+def _mismatch(change: Change, now: State) -> str:
+    found = now.get(change.key)
+    if found is None:
+        return "written, but not there when read back"
+    if change.after is None:
+        return "removed, but still there when read back"
+    return f"read back as {found}, not as written: {change.after}"
+
+
+def _undo(
+    ports: Ports, transaction: Transaction, scope: Scope, failures: Sequence[str]
+) -> Finished:
+    """Put back what the plan changed, and say so only once it was read."""
+    recorded = ports.store.open_transaction(transaction.incarnation)
+    if recorded is not None and recorded.stage is Stage.COMMITTED:
+        return _break(ports, transaction, scope)  # the record got through, its answer did not
+    problems: list[str] = []
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            ports.clock.sleep(PAUSE_SECONDS * 2**attempt)
+        try:
+            step = _step_back(ports, transaction, scope)
+        except GitvsError as error:
+            problems = [str(error)]
+            continue
+        if not step.plan:
+            ports.store.finish(transaction, Result.ROLLED_BACK, step.ledger, "; ".join(failures))
+            log.error("rolled back id=%d failures=%d", transaction.id, len(failures))
+            return Finished(Result.ROLLED_BACK, transaction.id, tuple(failures))
+        problems = [f"{c.key}: not yet as it was" for c in step.plan.changes]
+    log.critical("stuck id=%d objects=%d", transaction.id, len(problems))
+    return Finished(Result.STUCK, transaction.id, (*failures, *problems))
+
+
+def _step_back(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep:
+    """Take steps back until nothing is left to do, or a step did not take."""
+    seen: set[Plan] = set()
+    while True:
+        step = undo_step(
+            transaction.changes,
+            transaction.conflicts,
+            ports.kernel.observe(scope),
+            transaction.ledger,
+            transaction.target.desired,
+            ports.clock.boottime(),
+        )
+        if not step.plan or step.plan in seen:
+            return step
+        seen.add(step.plan)
+        for outcome in ports.kernel.execute(step.plan.changes):
+            if outcome.status is Status.REFUSED:
+                log.warning("undo refused key=%s reason=%s", outcome.change.key, outcome.message)
+
+
+def _break(
+    ports: Ports, transaction: Transaction, scope: Scope, proposal: Proposal | None = None
+) -> Finished:
+    """Finish what is past the point of no return; it is never undone.
+
+    A delete whose object is missing is done; anything else is tried again.
+    """
+    remaining = [c for c in transaction.changes if c.phase is Phase.BREAK]
+    problems: list[str] = []
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            ports.clock.sleep(PAUSE_SECONDS * 2**attempt)
+        outcomes = ports.kernel.execute(remaining)
+        try:
+            now = ports.kernel.observe(scope).state
+        except GitvsError as error:
+            problems = [str(error)]
+            continue
+        remaining = [c for c in remaining if not _is_broken(c, now)]
+        if not remaining:
+            return _finish(ports, transaction, now, proposal)
+        refused = [o.message for o in outcomes if o.status is Status.REFUSED]
+        problems = refused or [f"{c.key}: {_mismatch(c, now)}" for c in remaining]
+    log.critical("stuck id=%d objects=%d", transaction.id, len(remaining))
+    return Finished(Result.STUCK, transaction.id, tuple(problems))
+
+
+def _is_broken(change: Change, now: State) -> bool:
+    """Whether nothing is left to do: gone, or as it should be, or taken away by somebody else."""
+    return change.key not in now or now.get(change.key) == change.after
+
+
+def _finish(
+    ports: Ports, transaction: Transaction, now: State, proposal: Proposal | None
+) -> Finished:
+    ledger = ports.store.ledger(transaction.incarnation)
+    final = ledger_after_break(ledger, Plan(tuple(transaction.changes)))
+    drifted = () if proposal is None else _drift(proposal.target, now)
+    ports.store.finish(transaction, Result.APPLIED, final, "; ".join(drifted))
+    log.info("applied id=%d changes=%d", transaction.id, len(transaction.changes))
+    return Finished(Result.APPLIED, transaction.id, drifted)
+
+
+def _drift(target: State, now: State) -> tuple[str, ...]:
+    """What is not as the target says although every change took: somebody else's doing."""
+    return tuple(
+        f"{key}: changed by something else meanwhile; the next pass repairs it"
+        for key, resource in target.items()
+        if now.get(key) != resource
+    )
