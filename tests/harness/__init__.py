@@ -1,0 +1,1 @@
+"""What tests need of a machine: real kernels, network namespaces, traffic."""
