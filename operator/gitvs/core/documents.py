@@ -8,14 +8,16 @@ whole seconds and say so in their name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from ipaddress import ip_address, ip_network
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 from gitvs.core.model import (
     AddressFamily,
     DummyInterface,
     Endpoint,
     FirewallMark,
+    ForeignName,
     Forwarding,
     Kind,
     Listener,
@@ -40,6 +42,8 @@ from gitvs.core.model import (
 )
 
 Document = dict[str, Any]
+
+Word = TypeVar("Word", bound=StrEnum)
 
 
 def listener_document(listener: Listener) -> Document:
@@ -145,7 +149,7 @@ def resource_from(kind: Kind, document: Mapping[str, Any]) -> Resource:
         case Kind.VIRTUAL_SERVICE:
             return VirtualService(
                 listener_from(d),
-                Scheduler(d["scheduler"]),
+                _word(Scheduler, d["scheduler"]),
                 frozenset(SchedulerFlag(f) for f in d["schedulerFlags"]),
                 d["onePacket"],
                 _persistence_from(d["persistence"]),
@@ -172,7 +176,7 @@ def _persistence_from(document: Mapping[str, Any] | None) -> Persistence | None:
     return Persistence(
         document["timeoutSeconds"],
         document["prefixLength"],
-        None if engine is None else PersistenceEngine(engine),
+        None if engine is None else _word(PersistenceEngine, engine),
     )
 
 
@@ -182,3 +186,8 @@ def _tunnel_from(document: Mapping[str, Any] | None) -> Tunnel | None:
     return Tunnel(
         TunnelType(document["type"]), document["port"], TunnelChecksum(document["checksum"])
     )
+
+
+def _word(words: type[Word], name: str) -> Word | ForeignName:
+    """Return a name as the word it is, or as the kernel's own where gitvs has none."""
+    return words(name) if name in set(words) else ForeignName(name)

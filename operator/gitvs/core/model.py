@@ -36,6 +36,10 @@ class Kind(StrEnum):
     REAL_SERVER = "real-server"
 
 
+ForeignName = NewType("ForeignName", str)
+"""A name that the kernel gave and gitvs has no word for: only ever observed, and put back."""
+
+
 class AddressFamily(StrEnum):
     IPV4 = "ipv4"
     IPV6 = "ipv6"
@@ -234,7 +238,7 @@ class Persistence:
 
     timeout_seconds: int
     prefix_length: int
-    engine: PersistenceEngine | None = None
+    engine: PersistenceEngine | ForeignName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,7 @@ class VirtualService:
     """A virtual service, as IPVS knows it."""
 
     listener: Listener
-    scheduler: Scheduler = Scheduler.WLC
+    scheduler: Scheduler | ForeignName = Scheduler.WLC
     flags: frozenset[SchedulerFlag] = frozenset()
     one_packet: bool = False
     persistence: Persistence | None = None
@@ -443,6 +447,8 @@ class Observation:
     """Prefixes in table `local` that neither the kernel nor gitvs put there."""
     missing_schedulers: frozenset[Scheduler] = frozenset()
     """Schedulers that this kernel surely lacks."""
+    unnamed: frozenset[str] = frozenset()
+    """IPVS objects that gitvs has no words for, as people read them: foreign, and not in `state`."""
     release: str = ""
 
 

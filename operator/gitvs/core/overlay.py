@@ -31,7 +31,7 @@ from gitvs.core.plan import is_forwarding_switch
 
 DEFAULT_DRAIN_SECONDS = 60.0
 
-FALLBACK: Mapping[Scheduler, SchedulerFlag] = {
+FALLBACK: Mapping[str, SchedulerFlag] = {
     Scheduler.SH: SchedulerFlag.SH_FALLBACK,
     Scheduler.MH: SchedulerFlag.MH_FALLBACK,
 }
