@@ -1,0 +1,472 @@
+"""IPVS messages: resources to bytes, and the kernel's replies to resources. No I/O.
+
+A message here is a generic-netlink payload: the command header and its attributes. The
+netlink header with its family, flags and sequence number is the socket's (`ipvs`).
+Kernel numbers exist in this module alone, and `svc`, `dest` and `fwd` are the kernel's words.
+
+Source of every number: Linux include/uapi/linux/ip_vs.h. Which attributes a command needs,
+their sizes and byte order: net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_svc_policy,
+ip_vs_dest_policy, ip_vs_genl_fill_service, ip_vs_genl_fill_dest).
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
+from typing import NewType, assert_never
+
+from gitvs.core.model import (
+    AddressFamily,
+    Connections,
+    Endpoint,
+    FirewallMark,
+    ForeignName,
+    Forwarding,
+    IPAddress,
+    Listener,
+    Persistence,
+    PersistenceEngine,
+    Protocol,
+    RealServer,
+    Scheduler,
+    SchedulerFlag,
+    SyncDaemon,
+    SyncRole,
+    Timeout,
+    TimeoutName,
+    Tunnel,
+    TunnelChecksum,
+    TunnelType,
+    VirtualService,
+    host_and_port,
+)
+
+FAMILY_NAME = "IPVS"  # IPVS_GENL_NAME
+FAMILY_VERSION = 1  # IPVS_GENL_VERSION
+
+Payload = NewType("Payload", bytes)
+"""A generic-netlink payload for the family `IPVS`."""
+
+# IPVS_CMD_*
+_NEW_SERVICE, _SET_SERVICE, _DEL_SERVICE, _GET_SERVICE = 1, 2, 3, 4
+_NEW_DEST, _SET_DEST, _DEL_DEST, _GET_DEST = 5, 6, 7, 8
+_NEW_DAEMON, _DEL_DAEMON, _GET_DAEMON = 9, 10, 11
+_SET_CONFIG, _GET_CONFIG, _GET_INFO = 12, 13, 15
+
+# IPVS_CMD_ATTR_*
+_SERVICE, _DEST, _DAEMON = 1, 2, 3
+_TIMEOUTS = {TimeoutName.TCP: 4, TimeoutName.TCP_FIN: 5, TimeoutName.UDP: 6}
+
+# IPVS_SVC_ATTR_*
+_SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_FWMARK = 1, 2, 3, 4, 5
+_SVC_SCHED_NAME, _SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK, _SVC_PE_NAME = 6, 7, 8, 9, 11
+
+# IPVS_DEST_ATTR_*
+_DEST_ADDR, _DEST_PORT, _DEST_FWD_METHOD, _DEST_WEIGHT = 1, 2, 3, 4
+_DEST_U_THRESH, _DEST_L_THRESH = 5, 6
+_DEST_ACTIVE_CONNS, _DEST_INACT_CONNS, _DEST_PERSIST_CONNS = 7, 8, 9
+_DEST_ADDR_FAMILY, _DEST_TUN_TYPE, _DEST_TUN_PORT, _DEST_TUN_FLAGS = 11, 13, 14, 15
+
+# IPVS_DAEMON_ATTR_*
+_DAEMON_STATE, _DAEMON_MCAST_IFN, _DAEMON_SYNC_ID = 1, 2, 3
+
+# IPVS_INFO_ATTR_*
+_INFO_VERSION = 1
+
+# IP_VS_SVC_F_*
+_PERSISTENT, _ONE_PACKET, _SCHED1, _SCHED2 = 0x1, 0x4, 0x8, 0x10
+_ALL_FLAGS = 0xFFFFFFFF
+"""The mask of every request, so that flags are also taken away. Source: ipvsadm(8), libipvs."""
+
+# IP_VS_CONN_F_*; LOCALNODE (1) and BYPASS (4) are the kernel's own, never a real server's.
+_FORWARDING = {Forwarding.NAT: 0, Forwarding.TUN: 2, Forwarding.DR: 3}
+# IP_VS_CONN_F_TUNNEL_TYPE_*
+_TUNNEL_TYPES = {TunnelType.IPIP: 0, TunnelType.GUE: 1, TunnelType.GRE: 2}
+# IP_VS_TUNNEL_ENCAP_FLAG_*
+_CHECKSUMS = {TunnelChecksum.NONE: 0, TunnelChecksum.FULL: 1, TunnelChecksum.REMOTE: 2}
+# IP_VS_STATE_*
+_ROLES = {SyncRole.PRIMARY: 1, SyncRole.BACKUP: 2}
+
+_PROTOCOLS = {
+    Protocol.TCP: socket.IPPROTO_TCP,
+    Protocol.UDP: socket.IPPROTO_UDP,
+    Protocol.SCTP: socket.IPPROTO_SCTP,
+}
+_FAMILIES = {AddressFamily.IPV4: socket.AF_INET, AddressFamily.IPV6: socket.AF_INET6}
+
+# The two scheduler bits mean what the scheduler says they mean.
+# Source: Linux ip_vs_sh.c and ip_vs_mh.c, IP_VS_SVC_F_SCHED_{SH,MH}_{FALLBACK,PORT}.
+_SCHEDULER_FLAGS: Mapping[str, Mapping[SchedulerFlag, int]] = {
+    Scheduler.SH: {SchedulerFlag.SH_FALLBACK: _SCHED1, SchedulerFlag.SH_PORT: _SCHED2},
+    Scheduler.MH: {SchedulerFlag.MH_FALLBACK: _SCHED1, SchedulerFlag.MH_PORT: _SCHED2},
+}
+
+_FORWARDING_OF = {number: word for word, number in _FORWARDING.items()}
+_TUNNEL_TYPE_OF = {number: word for word, number in _TUNNEL_TYPES.items()}
+_CHECKSUM_OF = {number: word for word, number in _CHECKSUMS.items()}
+_ROLE_OF = {number: word for word, number in _ROLES.items()}
+_PROTOCOL_OF = {number: word for word, number in _PROTOCOLS.items()}
+_SCHEDULER_OF: Mapping[str, Scheduler] = {str(word): word for word in Scheduler}
+_ENGINE_OF: Mapping[str, PersistenceEngine] = {str(word): word for word in PersistenceEngine}
+
+_HEADER = Struct("=BBH")  # command, family version, reserved
+_ATTRIBUTE = Struct("=HH")  # length without padding, type
+_U16 = Struct("=H")
+_U32 = Struct("=I")
+_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+_ENDPOINT = Struct("=HHHxx HHHxx HH16s HHHxx")
+_MARK = Struct("=HHHxx HHI")
+_SVC_VALUES = Struct("=HHII HHI HHI")
+_DEST_KEY = Struct("=HH16s HHHxx HHHxx")
+_DEST_VALUES = Struct("=HHI HHI HHI HHI HHBxxx HHHxx HHHxx")
+_SIZE16, _SIZE32, _SIZE64, _SIZE_ADDRESS = 6, 8, 12, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed:
+    """An IPVS object that the model has no words for, as people read it."""
+
+    text: str
+
+
+# Requests
+
+
+def new_service(service: VirtualService) -> Payload:
+    """Return the request to add a virtual service. Answers EEXIST if it is there."""
+    return _service_request(_NEW_SERVICE, service)
+
+
+def set_service(service: VirtualService) -> Payload:
+    """Return the request to set every attribute of a virtual service, in place."""
+    return _service_request(_SET_SERVICE, service)
+
+
+def delete_service(listener: Listener) -> Payload:
+    """Return the request to delete a virtual service, with its real servers."""
+    return Payload(_header(_DEL_SERVICE) + _service_key(listener))
+
+
+def get_services() -> Payload:
+    """Return the request to dump the virtual services."""
+    return Payload(_header(_GET_SERVICE))
+
+
+def new_real_server(server: RealServer) -> Payload:
+    """Return the request to add a real server. Answers EEXIST if it is there."""
+    return _dest_request(_NEW_DEST, server)
+
+
+def set_real_server(server: RealServer) -> Payload:
+    """Return the request to set every attribute of a real server, in place."""
+    return _dest_request(_SET_DEST, server)
+
+
+def delete_real_server(server: RealServer) -> Payload:
+    """Return the request to delete a real server."""
+    key = _dest_key(server)
+    nested = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(key), _DEST) + key
+    return Payload(_header(_DEL_DEST) + _service_key(server.listener) + nested)
+
+
+def get_real_servers(listener: Listener) -> Payload:
+    """Return the request to dump the real servers of one virtual service."""
+    return Payload(_header(_GET_DEST) + _service_key(listener))
+
+
+def start_sync_daemon(daemon: SyncDaemon) -> Payload:
+    """Return the request to start a sync daemon. Answers EEXIST if one of this role runs."""
+    attributes = (
+        pack_attribute(_DAEMON_STATE, _U32.pack(_ROLES[daemon.role]))
+        + pack_attribute(_DAEMON_MCAST_IFN, daemon.interface.encode() + b"\0")
+        + pack_attribute(_DAEMON_SYNC_ID, _U32.pack(daemon.id))
+    )
+    return Payload(_header(_NEW_DAEMON) + pack_attribute(_DAEMON, attributes))
+
+
+def stop_sync_daemon(role: SyncRole) -> Payload:
+    """Return the request to stop the sync daemon of one role. Answers ESRCH if none runs."""
+    state = pack_attribute(_DAEMON_STATE, _U32.pack(_ROLES[role]))
+    return Payload(_header(_DEL_DAEMON) + pack_attribute(_DAEMON, state))
+
+
+def get_sync_daemons() -> Payload:
+    """Return the request to dump the sync daemons."""
+    return Payload(_header(_GET_DAEMON))
+
+
+def set_timeout(timeout: Timeout) -> Payload:
+    """Return the request to set one connection timeout; the kernel keeps the others."""
+    value = pack_attribute(_TIMEOUTS[timeout.name], _U32.pack(timeout.seconds))
+    return Payload(_header(_SET_CONFIG) + value)
+
+
+def get_timeouts() -> Payload:
+    """Return the request to read the connection timeouts; one reply, no dump."""
+    return Payload(_header(_GET_CONFIG))
+
+
+def get_info() -> Payload:
+    """Return the request to read the version of IPVS; one reply, no dump."""
+    return Payload(_header(_GET_INFO))
+
+
+def _header(command: int) -> bytes:
+    return _HEADER.pack(command, FAMILY_VERSION, 0)
+
+
+def pack_attribute(type_: int, value: bytes) -> bytes:
+    """Return one attribute, padded to four bytes; its length says how much of it is value."""
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, type_) + value + bytes(-length % 4)
+
+
+def _address(address: IPAddress) -> bytes:
+    """Return an address as IPVS takes it: 16 bytes, IPv4 first."""
+    return address.packed.ljust(16, b"\0")
+
+
+def _service_key(listener: Listener) -> bytes:
+    key = _listener(listener)
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(key), _SERVICE) + key
+
+
+@lru_cache(maxsize=256)
+def _listener(listener: Listener) -> bytes:
+    """Return the attributes that identify a virtual service.
+
+    Cached for the real servers of one virtual service, which come one after another.
+    """
+    match listener:
+        case Endpoint(protocol, address, port):
+            return _ENDPOINT.pack(
+                *(_SIZE16, _SVC_AF, _FAMILIES[listener.family]),
+                *(_SIZE16, _SVC_PROTOCOL, _PROTOCOLS[protocol]),
+                *(_SIZE_ADDRESS, _SVC_ADDR, _address(address)),
+                *(_SIZE16, _SVC_PORT, socket.htons(port)),
+            )
+        case FirewallMark(mark, family):
+            return _MARK.pack(_SIZE16, _SVC_AF, _FAMILIES[family], _SIZE32, _SVC_FWMARK, mark)
+        case _:
+            assert_never(listener)
+
+
+def _service_request(command: int, service: VirtualService) -> Payload:
+    persistence = service.persistence
+    flags = _ONE_PACKET if service.one_packet else 0
+    bits = _SCHEDULER_FLAGS.get(service.scheduler, {})
+    for flag in service.flags:
+        flags |= bits.get(flag, 0)
+    attributes = (
+        _listener(service.listener)
+        + pack_attribute(_SVC_SCHED_NAME, service.scheduler.encode() + b"\0")
+        + _SVC_VALUES.pack(
+            *(_SIZE64, _SVC_FLAGS, flags | (_PERSISTENT if persistence else 0), _ALL_FLAGS),
+            *(_SIZE32, _SVC_TIMEOUT, persistence.timeout_seconds if persistence else 0),
+            *(_SIZE32, _SVC_NETMASK, _netmask(service.listener.family, persistence)),
+        )
+    )
+    if persistence and persistence.engine is not None:
+        attributes += pack_attribute(_SVC_PE_NAME, persistence.engine.encode() + b"\0")
+    return Payload(_header(command) + pack_attribute(_SERVICE, attributes))
+
+
+def _netmask(family: AddressFamily, persistence: Persistence | None) -> int:
+    """Return the number whose native bytes are the netmask: big-endian for IPv4.
+
+    For IPv6 it is a prefix length, 1 to 128, checked even without persistence.
+    """
+    if family is AddressFamily.IPV6:
+        return persistence.prefix_length if persistence else 128
+    length = persistence.prefix_length if persistence else 32
+    return socket.htonl(0xFFFFFFFF << (32 - length) & 0xFFFFFFFF)
+
+
+def _dest_key(server: RealServer) -> bytes:
+    family = socket.AF_INET if server.address.version == 4 else socket.AF_INET6
+    return _DEST_KEY.pack(
+        *(_SIZE_ADDRESS, _DEST_ADDR, _address(server.address)),
+        *(_SIZE16, _DEST_PORT, socket.htons(server.port)),
+        *(_SIZE16, _DEST_ADDR_FAMILY, family),
+    )
+
+
+_DEST_LENGTH = _ATTRIBUTE.size + _DEST_KEY.size + _DEST_VALUES.size
+_NO_TUNNEL = Tunnel()
+
+
+def _dest_request(command: int, server: RealServer) -> Payload:
+    tunnel = server.tunnel or _NO_TUNNEL
+    return Payload(
+        _header(command)
+        + _service_key(server.listener)
+        + _ATTRIBUTE.pack(_DEST_LENGTH, _DEST)
+        + _dest_key(server)
+        + _DEST_VALUES.pack(
+            *(_SIZE32, _DEST_FWD_METHOD, _FORWARDING[server.forwarding]),
+            *(_SIZE32, _DEST_WEIGHT, server.weight),
+            *(_SIZE32, _DEST_U_THRESH, server.upper_threshold),
+            *(_SIZE32, _DEST_L_THRESH, server.lower_threshold),
+            *(5, _DEST_TUN_TYPE, _TUNNEL_TYPES[tunnel.type]),
+            *(_SIZE16, _DEST_TUN_PORT, socket.htons(tunnel.port)),
+            *(_SIZE16, _DEST_TUN_FLAGS, _CHECKSUMS[tunnel.checksum]),
+        )
+    )
+
+
+# Replies
+
+_Attributes = dict[int, bytes]
+
+
+def service_from(payload: bytes) -> VirtualService | Unnamed:
+    """Return the virtual service of one message of a dump."""
+    svc = unpack_attributes(unpack_attributes(payload, _HEADER.size)[_SERVICE])
+    listener = _listener_from(svc)
+    if isinstance(listener, Unnamed):
+        return listener
+    name = _string(svc[_SVC_SCHED_NAME])
+    scheduler = _SCHEDULER_OF.get(name, ForeignName(name))
+    flags = _number(svc[_SVC_FLAGS][:4])
+    known = _SCHEDULER_FLAGS.get(scheduler, {})
+    return VirtualService(
+        listener,
+        scheduler,
+        frozenset(flag for flag, bit in known.items() if flags & bit),
+        bool(flags & _ONE_PACKET),
+        _persistence_from(svc, listener.family) if flags & _PERSISTENT else None,
+    )
+
+
+def real_server_from(
+    payload: bytes, listener: Listener
+) -> tuple[RealServer | Unnamed, Connections]:
+    """Return the real server of one message of a dump of `listener`, and its connections."""
+    dest = unpack_attributes(unpack_attributes(payload, _HEADER.size)[_DEST])
+    connections = Connections(
+        _number(dest[_DEST_ACTIVE_CONNS]),
+        _number(dest[_DEST_INACT_CONNS]),
+        _number(dest[_DEST_PERSIST_CONNS]),
+    )
+    family = _number(dest.get(_DEST_ADDR_FAMILY, b"")) or _FAMILIES[listener.family]
+    address, port = _address_from(dest[_DEST_ADDR], family), _port_from(dest[_DEST_PORT])
+    method = _number(dest[_DEST_FWD_METHOD])
+    forwarding = _FORWARDING_OF.get(method)
+    tunnel = _tunnel_from(dest) if forwarding is Forwarding.TUN else None
+    if forwarding is None or isinstance(tunnel, Unnamed):
+        what = tunnel.text if isinstance(tunnel, Unnamed) else f"forwarding method {method}"
+        text = f"{listener} -> {host_and_port(address, port)} ({what})"
+        return Unnamed(text), connections
+    server = RealServer(
+        listener,
+        address,
+        port,
+        _number(dest[_DEST_WEIGHT]),
+        forwarding,
+        tunnel,
+        _number(dest[_DEST_U_THRESH]),
+        _number(dest[_DEST_L_THRESH]),
+    )
+    return server, connections
+
+
+def sync_daemon_from(payload: bytes) -> SyncDaemon:
+    """Return the sync daemon of one message of a dump."""
+    daemon = unpack_attributes(unpack_attributes(payload, _HEADER.size)[_DAEMON])
+    return SyncDaemon(
+        _ROLE_OF[_number(daemon[_DAEMON_STATE])],
+        _string(daemon[_DAEMON_MCAST_IFN]),
+        _number(daemon[_DAEMON_SYNC_ID]),
+    )
+
+
+def timeouts_from(payload: bytes) -> list[Timeout]:
+    """Return the connection timeouts of the one reply, in whole seconds."""
+    attributes = unpack_attributes(payload, _HEADER.size)
+    return [
+        Timeout(name, _number(attributes[type_]))
+        for name, type_ in _TIMEOUTS.items()
+        if type_ in attributes
+    ]
+
+
+def version_from(payload: bytes) -> str:
+    """Return the version of IPVS, as `1.2.1`. Source: ip_vs.h, NVERSION."""
+    version = _number(unpack_attributes(payload, _HEADER.size)[_INFO_VERSION])
+    return f"{version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF}"
+
+
+def unpack_attributes(data: bytes, at: int = 0) -> _Attributes:
+    """Return the attributes from `at` on, by type."""
+    found = {}
+    end = len(data)
+    while at + 4 <= end:
+        length, type_ = _ATTRIBUTE.unpack_from(data, at)
+        if length < 4:
+            break
+        found[type_ & _TYPE_MASK] = data[at + 4 : at + length]
+        at += length + 3 & ~3
+    return found
+
+
+def _number(value: bytes) -> int:
+    """Return a number of any width in this machine's byte order."""
+    return int.from_bytes(value, sys.byteorder)
+
+
+def _port_from(value: bytes) -> int:
+    return int.from_bytes(value, "big")
+
+
+def _string(value: bytes) -> str:
+    return value.split(b"\0", 1)[0].decode(errors="backslashreplace")
+
+
+def _address_from(value: bytes, family: int) -> IPAddress:
+    return IPv4Address(value[:4]) if family == socket.AF_INET else IPv6Address(value)
+
+
+def _listener_from(svc: _Attributes) -> Listener | Unnamed:
+    family = _number(svc[_SVC_AF])
+    if _SVC_FWMARK in svc:
+        is_ipv4 = family == socket.AF_INET
+        name = AddressFamily.IPV4 if is_ipv4 else AddressFamily.IPV6
+        return FirewallMark(_number(svc[_SVC_FWMARK]), name)
+    number = _number(svc[_SVC_PROTOCOL])
+    address, port = _address_from(svc[_SVC_ADDR], family), _port_from(svc[_SVC_PORT])
+    protocol = _PROTOCOL_OF.get(number)
+    if protocol is None:
+        return Unnamed(f"protocol {number} {host_and_port(address, port)}")
+    return Endpoint(protocol, address, port)
+
+
+def _persistence_from(svc: _Attributes, family: AddressFamily) -> Persistence:
+    engine = _string(svc[_SVC_PE_NAME]) if _SVC_PE_NAME in svc else None
+    return Persistence(
+        _number(svc[_SVC_TIMEOUT]),
+        _prefix_length_from(svc[_SVC_NETMASK], family),
+        None if engine is None else _ENGINE_OF.get(engine, ForeignName(engine)),
+    )
+
+
+def _prefix_length_from(value: bytes, family: AddressFamily) -> int:
+    """Return the prefix length; of a mask with holes, which only others set, its leading ones."""
+    if family is AddressFamily.IPV6:
+        return _number(value)
+    return 32 - (int.from_bytes(value, "big") ^ 0xFFFFFFFF).bit_length()
+
+
+def _tunnel_from(dest: _Attributes) -> Tunnel | Unnamed:
+    """Return how packets are wrapped; the attributes came with Linux 5.2 and 5.3."""
+    number = _number(dest.get(_DEST_TUN_TYPE, b""))
+    bits = _number(dest.get(_DEST_TUN_FLAGS, b""))
+    type_, checksum = _TUNNEL_TYPE_OF.get(number), _CHECKSUM_OF.get(bits)
+    if type_ is None or checksum is None:
+        return Unnamed(f"tunnel type {number} with flags {bits}")
+    return Tunnel(type_, _port_from(dest.get(_DEST_TUN_PORT, b"")), checksum)
