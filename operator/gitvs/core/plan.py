@@ -147,6 +147,8 @@ def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
             return Phase.BREAK if after is None else Phase.PREPARE
         case Vip() | LocalRoute():
             return Phase.BREAK if after is None else Phase.BIND
+        case RealServer(weight=0) if before is None:
+            return Phase.MODIFY  # `sh` and `mh` want their service's fallback flag first
         case _ if before is None:
             return Phase.MAKE
         case _ if after is None or _only_loses_fallback(before, after):
@@ -159,8 +161,8 @@ def _only_loses_fallback(before: Resource, after: Resource) -> bool:
     """Whether a virtual service gives up its fallback flag, which waits for its real servers."""
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
         return False
-    lost = before.flags - after.flags
-    return bool(lost & FALLBACK_FLAGS) and before.scheduler == after.scheduler
+    lost = (before.flags - after.flags) & FALLBACK_FLAGS
+    return bool(lost) and before.scheduler == after.scheduler
 
 
 _BREAK_RANK: Mapping[Kind, int] = {
@@ -198,17 +200,18 @@ def _rank(change: Change) -> int:
         case Phase.BIND:
             return 0 if change.kind is Kind.LOCAL_ROUTE else 1
         case Phase.BREAK:
-            return _BREAK_RANK[change.kind] + (10 if change.after is not None else 0)
+            return _BREAK_RANK[change.kind]
         case Phase.MAKE:
             return 0
 
 
 def _modify_rank(change: Change) -> int:
-    """Services first (a fallback flag before the weight), then raising, then lowering."""
+    """Raising, then services (a fallback flag before the weight), then lowering and the rest."""
     before, after = change.before, change.after
-    if not (isinstance(before, RealServer) and isinstance(after, RealServer)):
-        return 0
-    return 1 if after.weight >= before.weight and change.drain is None else 2
+    if not isinstance(after, RealServer):
+        return 1
+    weight = before.weight if isinstance(before, RealServer) else 0
+    return 0 if after.weight > weight and change.drain is None else 2
 
 
 def natural_order(resource: Resource) -> tuple[int, ...]:
