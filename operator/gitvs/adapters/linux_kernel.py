@@ -1,0 +1,310 @@
+"""The Linux kernel as the port `Kernel`: one network namespace, read and written.
+
+Which message says what is the business of `ipvs_codec`, `rtnetlink` and `sysctl`; here
+changes become requests, in order, in as few calls as possible, and answers become outcomes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from struct import Struct
+from typing import assert_never
+
+from gitvs.adapters import ipvs_codec, rtnetlink
+from gitvs.adapters.ipvs import Ipvs
+from gitvs.adapters.ipvs_codec import Payload, Unnamed
+from gitvs.adapters.netlink import DONE, Answer, Request, refused
+from gitvs.adapters.rtnetlink import Rtnetlink
+from gitvs.adapters.sysctl import read_sysctls, write_sysctl
+from gitvs.core.answers import explain
+from gitvs.core.errors import KernelUnavailable, KernelUnreadable
+from gitvs.core.model import (
+    Connections,
+    DummyInterface,
+    Incarnation,
+    Key,
+    Listener,
+    LocalRoute,
+    Observation,
+    RealServer,
+    Scheduler,
+    Scope,
+    State,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.plan import Change
+from gitvs.ports import Outcome, Status
+
+_SO_NETNS_COOKIE = 71  # Source: Linux include/uapi/asm-generic/socket.h, since 5.14
+_COOKIE = Struct("=Q")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/net")
+_MODULES = Path("/lib/modules")
+_LOADED_MODULES = Path("/sys/module")
+_SCHEDULER_MODULE = re.compile(r"/ip_vs_(\w+)\.ko")
+_READINGS = 5
+
+_NONE: frozenset[int] = frozenset()
+_NOT_RUNNING = frozenset({errno.ESRCH})
+
+
+class LinuxKernel:
+    """The network namespace of this process.
+
+    `mark` is the alias that a dummy interface gets when it is made here.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+
+    def incarnation(self) -> Incarnation:
+        """Return which life of which network namespace this is."""
+        return Incarnation(_BOOT_ID.read_text().strip(), _namespace_cookie())
+
+    def observe(self, scope: Scope) -> Observation:
+        """Read everything once; see `ports.Kernel`.
+
+        IPVS comes first: `net.ipv4.vs.*` does not exist before its module is loaded.
+        """
+        with Ipvs() as ipvs, Rtnetlink() as routing:
+            connections: dict[Key, Connections] = {}
+            unnamed: set[str] = set()
+            rules = _rules(ipvs, connections, unnamed)
+            daemons, timeouts = ipvs.sync_daemons(), ipvs.timeouts()
+            found = routing.observe()
+        links = (found.links[name] for name in sorted(scope.interfaces) if name in found.links)
+        dummies = [DummyInterface(link.name) for link in links if link.kind == "dummy"]
+        vips = [vip for vip in found.vips if vip.interface in scope.interfaces]
+        sysctls = read_sysctls(scope.sysctls)
+        release = os.uname().release
+        return Observation(
+            State([*sysctls, *timeouts, *daemons, *dummies, *vips, *found.local_routes, *rules]),
+            connections,
+            found.links,
+            found.gateways,
+            found.foreign_routes,
+            missing_schedulers(_MODULES / release, _LOADED_MODULES),
+            frozenset(unnamed),
+            release,
+        )
+
+    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Write changes in their order; see `ports.Kernel`."""
+        outcomes: list[Outcome] = []
+        for write, run in groupby(changes, key=self._writer_of):
+            group = list(run)
+            try:
+                outcomes += map(_outcome, group, write(group))
+            except KernelUnavailable as error:
+                outcomes += [Outcome(c, Status.REFUSED, errno.EPERM, str(error)) for c in group]
+        return outcomes
+
+    def _writer_of(self, change: Change) -> Callable[[Sequence[Change]], list[Answer]]:
+        """Return what writes a change; consecutive ones of one writer go out together."""
+        if change.before == change.after:
+            return _write_nothing
+        if change.after is None and isinstance(change.before, Sysctl | Timeout):
+            return _write_nothing  # a setting is there or not; nobody can take it away
+        match change.resource:
+            case VirtualService() | RealServer() | Timeout() | SyncDaemon():
+                return _write_ipvs
+            case Vip() | LocalRoute():
+                return _write_addresses
+            case DummyInterface():
+                return self._write_links
+            case Sysctl():
+                return _write_sysctls
+            case _:
+                assert_never(change.resource)
+
+    def _write_links(self, changes: Sequence[Change]) -> list[Answer]:
+        with Rtnetlink() as routing:
+            return [
+                routing.delete_link(_interface(change))
+                if change.after is None
+                else routing.add_dummy(_interface(change), self._mark)
+                for change in changes
+            ]
+
+
+def missing_schedulers(modules: Path, loaded: Path) -> frozenset[Scheduler]:
+    """Return the schedulers that a kernel surely lacks: not loaded, not built in, no module.
+
+    Where `modules`, the running kernel's folder, has no list (a container), nothing is sure.
+    Source: modprobe(8), depmod(8): modules.dep, modules.builtin.
+    """
+    try:
+        lists = [(modules / name).read_text() for name in ("modules.dep", "modules.builtin")]
+    except OSError:
+        return frozenset()
+    known = {name for text in lists for name in _SCHEDULER_MODULE.findall(text)}
+    return frozenset(s for s in Scheduler if s not in known and not _is_loaded(loaded, s))
+
+
+def _is_loaded(loaded: Path, scheduler: Scheduler) -> bool:
+    return (loaded / f"ip_vs_{scheduler}").exists()
+
+
+def _namespace_cookie() -> int:
+    """Return what tells this network namespace from others.
+
+    Before Linux 5.14 that is its inode number, which a later namespace may get again.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        try:
+            data = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE.size)
+        except OSError:
+            return _NAMESPACE.stat().st_ino
+        return int(_COOKIE.unpack(data)[0])
+
+
+def _rules(
+    ipvs: Ipvs, connections: dict[Key, Connections], unnamed: set[str]
+) -> list[VirtualService | RealServer]:
+    """Read virtual services and their real servers, noting connections and what has no name.
+
+    IPVS does not mark a dump that a change cut short, so the virtual services are read again
+    at the end: a table that changed meanwhile is read anew.
+
+    Raises:
+        KernelUnreadable: it changed every time.
+    """
+    services = ipvs.services()
+    for _ in range(_READINGS):
+        connections.clear()
+        unnamed.clear()
+        rules: list[VirtualService | RealServer] = []
+        for service in services:
+            if isinstance(service, Unnamed):
+                unnamed.add(service.text)
+                continue
+            rules.append(service)
+            rules += _real_servers(ipvs, service.listener, connections, unnamed)
+        again = ipvs.services()
+        if _keys(again) == _keys(services):
+            return rules
+        services = again
+    raise KernelUnreadable(f"IPVS changed while it was read, {_READINGS} times in a row: try again")
+
+
+def _keys(services: Iterable[VirtualService | Unnamed]) -> set[str]:
+    return {s.text if isinstance(s, Unnamed) else s.key for s in services}
+
+
+def _real_servers(
+    ipvs: Ipvs, listener: Listener, connections: dict[Key, Connections], unnamed: set[str]
+) -> Iterator[RealServer]:
+    for server, counted in ipvs.real_servers(listener):
+        if isinstance(server, Unnamed):
+            unnamed.add(server.text)
+        else:
+            connections[server.key] = counted
+            yield server
+
+
+def _write_nothing(changes: Sequence[Change]) -> list[Answer]:
+    return [DONE] * len(changes)
+
+
+def _write_ipvs(changes: Sequence[Change]) -> list[Answer]:
+    with Ipvs() as ipvs:
+        return ipvs.execute([_ipvs_requests(change) for change in changes])
+
+
+def _ipvs_requests(change: Change) -> list[tuple[Payload, frozenset[int]]]:
+    """Return the requests of one change, each with the errors that are as good as done."""
+    before, after = change.before, change.after
+    match change.resource:
+        case VirtualService(listener) as service:
+            if after is None:
+                return [(ipvs_codec.delete_service(listener), _NONE)]
+            make = ipvs_codec.new_service if before is None else ipvs_codec.set_service
+            return [(make(service), _NONE)]
+        case RealServer() as server:
+            if after is None:
+                return [(ipvs_codec.delete_real_server(server), _NONE)]
+            put = ipvs_codec.new_real_server if before is None else ipvs_codec.set_real_server
+            return [(put(server), _NONE)]
+        case SyncDaemon(role) as daemon:
+            stop = ipvs_codec.stop_sync_daemon(role)
+            if after is None:
+                return [(stop, _NONE)]
+            start = [(ipvs_codec.start_sync_daemon(daemon), _NONE)]
+            return start if before is None else [(stop, _NOT_RUNNING), *start]
+        case Timeout() as timeout:
+            return [(ipvs_codec.set_timeout(timeout), _NONE)]
+        case _:
+            raise AssertionError(f"{change.key} is not an object of IPVS")
+
+
+def _write_addresses(changes: Sequence[Change]) -> list[Answer]:
+    """Write addresses and local routes, those whose interface is missing apart."""
+    prepared: list[list[Request] | Answer] = []
+    for change in changes:
+        try:
+            prepared.append(_address_requests(change))
+        except OSError as error:
+            prepared.append(refused(error))
+    with Rtnetlink() as routing:
+        answers = iter(routing.execute([p for p in prepared if not isinstance(p, Answer)]))
+    return [p if isinstance(p, Answer) else next(answers) for p in prepared]
+
+
+def _address_requests(change: Change) -> list[Request]:
+    match change.resource:
+        case Vip() as vip:
+            return _vip_requests(change, vip)
+        case LocalRoute() as route:
+            if change.after is None:
+                return rtnetlink.delete_local_route(route)
+            return rtnetlink.add_local_route(route)
+        case _:
+            raise AssertionError(f"{change.key} is neither an address nor a route")
+
+
+def _vip_requests(change: Change, vip: Vip) -> list[Request]:
+    if change.after is None:
+        return rtnetlink.delete_vip(vip)
+    if change.before is None:
+        return rtnetlink.add_vip(vip)
+    return rtnetlink.restore_vip_route(vip) if vip.has_route else rtnetlink.delete_vip_route(vip)
+
+
+def _write_sysctls(changes: Sequence[Change]) -> list[Answer]:
+    return [_write_sysctl(change) for change in changes]
+
+
+def _write_sysctl(change: Change) -> Answer:
+    assert isinstance(change.resource, Sysctl)
+    try:
+        write_sysctl(change.resource)
+    except OSError as error:
+        return refused(error)
+    return DONE
+
+
+def _interface(change: Change) -> str:
+    assert isinstance(change.resource, DummyInterface)
+    return change.resource.name
+
+
+def _outcome(change: Change, answer: Answer) -> Outcome:
+    match answer.status:
+        case Status.REFUSED:
+            code = answer.errno or errno.EIO
+            return Outcome(change, Status.REFUSED, code, explain(change, code))
+        case Status.UNKNOWN:
+            message = f"{change.key}: the kernel's answer got lost (ENOBUFS)"
+            return Outcome(change, Status.UNKNOWN, None, message)
+        case _:
+            return Outcome(change, Status.DONE)
