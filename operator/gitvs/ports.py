@@ -169,6 +169,17 @@ class HistoryEntry:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A commit that is not tried again by this gitvs version in this incarnation."""
+
+    commit_id: str
+    reason: str
+    at: datetime
+    found_open: int = 0
+    """How often its transaction was found open at start."""
+
+
 class Store(Protocol):
     """What must outlive the process. Every method is durable when it returns.
 
@@ -219,4 +230,28 @@ class Store(Protocol):
 
     def history(self, limit: int = 500) -> Sequence[HistoryEntry]:
         """Return finished transactions, the newest first."""
+        ...
+
+    def accepted_head(self) -> str | None:
+        """Return the newest commit that was accepted from the remote."""
+        ...
+
+    def accept_head(self, commit_id: str) -> None:
+        """Record what later commits must descend from."""
+        ...
+
+    def count_found_open(self, incarnation: Incarnation, commit_id: str) -> int:
+        """Count once more that a commit's transaction was found open at start; return how often."""
+        ...
+
+    def quarantine(self, incarnation: Incarnation, commit_id: str, reason: str) -> None:
+        """Keep a commit from being tried again by this gitvs version in this incarnation."""
+        ...
+
+    def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
+        """Return the commits in quarantine, for this gitvs version and incarnation."""
+        ...
+
+    def clear_quarantine(self, commit_id: str | None = None) -> None:
+        """Let a commit, or every commit, be tried again."""
         ...

@@ -1,0 +1,78 @@
+"""The schema of the store's database, as scripts that are only ever added to."""
+
+from __future__ import annotations
+
+MIGRATIONS = (
+    """
+    CREATE TABLE store (id TEXT NOT NULL) STRICT;
+    CREATE TABLE incarnation (
+        id INTEGER PRIMARY KEY,
+        boot_id TEXT NOT NULL,
+        namespace_cookie TEXT NOT NULL,
+        UNIQUE (boot_id, namespace_cookie)
+    ) STRICT;
+    CREATE TABLE owned (
+        incarnation INTEGER NOT NULL REFERENCES incarnation ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        PRIMARY KEY (incarnation, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE drain (
+        incarnation INTEGER NOT NULL REFERENCES incarnation ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        timeout_seconds REAL NOT NULL,
+        deadline_seconds REAL NOT NULL,
+        PRIMARY KEY (incarnation, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE saved (
+        incarnation INTEGER NOT NULL REFERENCES incarnation ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        resource TEXT NOT NULL,
+        PRIMARY KEY (incarnation, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE applied (
+        only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+        at TEXT NOT NULL,
+        revision TEXT,
+        desired TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        started_at TEXT NOT NULL,
+        finished_at TEXT,
+        result TEXT,
+        revision TEXT,
+        summary TEXT NOT NULL,
+        message TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE TABLE plan (
+        history INTEGER PRIMARY KEY REFERENCES history ON DELETE CASCADE,
+        changes TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE open_transaction (
+        incarnation INTEGER PRIMARY KEY REFERENCES incarnation ON DELETE CASCADE,
+        history INTEGER NOT NULL UNIQUE REFERENCES history ON DELETE CASCADE,
+        stage TEXT NOT NULL,
+        ledger TEXT NOT NULL,
+        desired TEXT NOT NULL,
+        at TEXT NOT NULL,
+        conflicts TEXT NOT NULL DEFAULT '[]'
+    ) STRICT;
+    CREATE TABLE accepted_head (
+        only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+        revision TEXT NOT NULL,
+        at TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE suspect (
+        incarnation INTEGER NOT NULL REFERENCES incarnation ON DELETE CASCADE,
+        revision TEXT NOT NULL,
+        version TEXT NOT NULL,
+        found_open INTEGER NOT NULL DEFAULT 0,
+        quarantined_at TEXT,
+        reason TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (incarnation, revision, version)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+"""One script for each schema version, in order."""
+
+SCHEMA_VERSION = len(MIGRATIONS)

@@ -1,0 +1,319 @@
+"""The store: what gitvs owns, drains and has open, in SQLite (design section 4).
+
+Each method is one SQLite transaction, durable when it returns. What is kept for an
+incarnation hangs on its row, and goes with it once another boot writes.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gitvs import __version__
+from gitvs.adapters import rows
+from gitvs.adapters.database import (
+    FILE_NAME,
+    damaged,
+    open_for_reading,
+    open_for_writing,
+    plain_words,
+)
+from gitvs.core.errors import StoreError
+from gitvs.core.model import Incarnation, Key, Ledger
+from gitvs.core.plan import Change
+from gitvs.core.records import change_from_record, change_record, desired_record, ledger_record
+from gitvs.ports import Applied, HistoryEntry, Quarantine, Result, Stage, Transaction
+
+KEPT_TRANSACTIONS = 500
+KEPT_PLANS = 50
+
+_VOID = "void"
+"""The result of a transaction whose kernel is gone: nothing is left to undo or to finish."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SqliteStore:
+    """The store in a state folder, as `ports.Store` wants it. For one thread."""
+
+    def __init__(self, state_dir: Path, now: Callable[[], datetime] = _utc_now) -> None:
+        self._path = state_dir / FILE_NAME
+        self._now = now
+        self._database = open_for_writing(state_dir)
+
+    @classmethod
+    def open_readonly(cls, state_dir: Path) -> SqliteStore:
+        """Return a store that can only be read; where there is none yet, an empty one.
+
+        The name of an empty one is new, so that no interface is marked with it.
+        """
+        store = cls.__new__(cls)
+        store._path = state_dir / FILE_NAME
+        store._now = _utc_now
+        store._database = open_for_reading(state_dir)
+        return store
+
+    def close(self) -> None:
+        """Give the files back. Not closing loses nothing."""
+        self._database.close()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def id(self) -> str:
+        """This store's own name, made once; it marks the dummy interface."""
+        with self._reading() as database:
+            return str(database.execute("SELECT id FROM store").fetchone()["id"])
+
+    def ledger(self, incarnation: Incarnation) -> Ledger:
+        """Return what is owned in this incarnation; empty in another."""
+        with self._reading() as database:
+            number = rows.find_incarnation(database, incarnation)
+            return Ledger() if number is None else rows.read_ledger(database, number)
+
+    def applied(self) -> Applied | None:
+        """Return the desired state in force, which outlives incarnations."""
+        with self._reading() as database:
+            row = database.execute("SELECT at, revision, desired FROM applied").fetchone()
+            return None if row is None else rows.applied_from(row)
+
+    def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
+        """Return the transaction left open in this incarnation. One of another is void."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT * FROM open_transaction JOIN history ON history.id = history"
+                " JOIN plan USING (history) WHERE incarnation = ?",
+                (rows.find_incarnation(database, incarnation),),
+            ).fetchone()
+            return None if row is None else rows.transaction_from(row, incarnation)
+
+    def begin(
+        self, incarnation: Incarnation, changes: Sequence[Change], ledger: Ledger, target: Applied
+    ) -> Transaction:
+        """Record a transaction before its first write.
+
+        Raises:
+            StoreError: one is open already, or it could not be recorded.
+        """
+        started_at = self._now()
+        summary = Counter(str(change.action) for change in changes)
+        with self._writing() as database:
+            self._void_other_boots(database, incarnation)
+            _refuse_second(database, incarnation)
+            cursor = database.execute(
+                "INSERT INTO history (started_at, revision, summary) VALUES (?, ?, ?)",
+                (started_at.isoformat(), rows.revision_text(target.commit), json.dumps(summary)),
+            )
+            number = rows.int_of(cursor.lastrowid)
+            database.execute(
+                "INSERT INTO plan VALUES (?, ?)",
+                (number, json.dumps([change_record(change) for change in changes])),
+            )
+            database.execute(
+                "INSERT INTO open_transaction (incarnation, history, stage, ledger, desired, at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    rows.incarnation_number(database, incarnation),
+                    number,
+                    str(Stage.OPEN),
+                    json.dumps(ledger_record(ledger)),
+                    json.dumps(desired_record(target.desired)),
+                    target.at.isoformat(),
+                ),
+            )
+            self._forget_old(database)
+        return Transaction(
+            number, incarnation, started_at, Stage.OPEN, tuple(changes), ledger, target
+        )
+
+    def record_conflicts(self, transaction: Transaction, keys: frozenset[Key]) -> None:
+        """Add creates that found somebody else's object."""
+        with self._writing() as database:
+            row = database.execute(
+                "SELECT conflicts FROM open_transaction WHERE history = ?", (transaction.id,)
+            ).fetchone()
+            known = json.loads(row["conflicts"])
+            database.execute(
+                "UPDATE open_transaction SET conflicts = ? WHERE history = ?",
+                (json.dumps(sorted({*known, *keys})), transaction.id),
+            )
+
+    def commit(self, transaction: Transaction, ledger: Ledger) -> None:
+        """Pass the point of no return: `target` is applied and `ledger` in force, as one write."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE open_transaction SET stage = ? WHERE history = ?",
+                (str(Stage.COMMITTED), transaction.id),
+            )
+            rows.write_applied(database, transaction.target)
+            rows.write_ledger(database, transaction.incarnation, ledger)
+
+    def finish(
+        self, transaction: Transaction, result: Result, ledger: Ledger, message: str = ""
+    ) -> None:
+        """Close the transaction with the ledger then in force, and add it to the history."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE history SET finished_at = ?, result = ?, message = ? WHERE id = ?",
+                (self._now().isoformat(), str(result), message, transaction.id),
+            )
+            database.execute("DELETE FROM open_transaction WHERE history = ?", (transaction.id,))
+            rows.write_ledger(database, transaction.incarnation, ledger)
+
+    def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
+        """Record, without a transaction, that the kernel already is as `target` says."""
+        with self._writing() as database:
+            self._void_other_boots(database, incarnation)
+            rows.write_applied(database, target)
+            rows.write_ledger(database, incarnation, ledger)
+
+    def history(self, limit: int = KEPT_TRANSACTIONS) -> Sequence[HistoryEntry]:
+        """Return finished transactions, the newest first."""
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT * FROM history WHERE result IS NOT NULL AND result != ?"
+                " ORDER BY id DESC LIMIT ?",
+                (_VOID, limit),
+            )
+            return [rows.history_entry_from(row) for row in found]
+
+    def plan_of(self, transaction_id: int) -> Sequence[Change] | None:
+        """Return the changes of a transaction; None once they are forgotten."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT changes FROM plan WHERE history = ?", (transaction_id,)
+            ).fetchone()
+            return None if row is None else [change_from_record(r) for r in json.loads(row[0])]
+
+    def accepted_head(self) -> str | None:
+        """Return the newest commit that was accepted from the remote."""
+        with self._reading() as database:
+            row = database.execute("SELECT revision FROM accepted_head").fetchone()
+            return None if row is None else str(row["revision"])
+
+    def accept_head(self, commit_id: str) -> None:
+        """Record what later commits must descend from."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO accepted_head VALUES (1, ?, ?)",
+                (commit_id, self._now().isoformat()),
+            )
+
+    def count_found_open(self, incarnation: Incarnation, commit_id: str) -> int:
+        """Count once more that this commit's transaction was found open at start; return how often.
+
+        Like the quarantine, the count is of this commit, gitvs version and incarnation.
+        """
+        with self._writing() as database:
+            who = (rows.incarnation_number(database, incarnation), commit_id, __version__)
+            row = database.execute(
+                "INSERT INTO suspect (incarnation, revision, version, found_open)"
+                " VALUES (?, ?, ?, 1)"
+                " ON CONFLICT DO UPDATE SET found_open = found_open + 1 RETURNING found_open",
+                who,
+            ).fetchone()
+            return rows.int_of(row["found_open"])
+
+    def quarantine(self, incarnation: Incarnation, commit_id: str, reason: str) -> None:
+        """Keep a commit from being tried again by this gitvs version in this incarnation."""
+        with self._writing() as database:
+            number = rows.incarnation_number(database, incarnation)
+            at = self._now().isoformat()
+            database.execute(
+                "INSERT INTO suspect (incarnation, revision, version, quarantined_at, reason)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET quarantined_at = excluded.quarantined_at, reason = excluded.reason",
+                (number, commit_id, __version__, at, reason),
+            )
+
+    def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
+        """Return the commits in quarantine, for this gitvs version and incarnation."""
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT * FROM suspect WHERE incarnation = ? AND version = ?"
+                " AND quarantined_at IS NOT NULL ORDER BY quarantined_at, revision",
+                (rows.find_incarnation(database, incarnation), __version__),
+            )
+            return [rows.quarantine_from(row) for row in found]
+
+    def clear_quarantine(self, commit_id: str | None = None) -> None:
+        """Let a commit, or every commit, be tried again, with a count from 0."""
+        with self._writing() as database:
+            database.execute(
+                "DELETE FROM suspect WHERE revision = coalesce(?, revision)", (commit_id,)
+            )
+
+    def _void_other_boots(self, database: sqlite3.Connection, incarnation: Incarnation) -> None:
+        """Drop what another boot owned and had open: its kernel is gone.
+
+        Another namespace of this boot may still be alive, so its records stay.
+        """
+        others = "SELECT id FROM incarnation WHERE boot_id != ?"
+        database.execute(
+            "UPDATE history SET finished_at = ?, result = ? WHERE id IN"
+            f" (SELECT history FROM open_transaction WHERE incarnation IN ({others}))",
+            (self._now().isoformat(), _VOID, incarnation.boot_id),
+        )
+        database.execute("DELETE FROM incarnation WHERE boot_id != ?", (incarnation.boot_id,))
+
+    def _forget_old(self, database: sqlite3.Connection) -> None:
+        oldest = "SELECT id FROM history ORDER BY id DESC LIMIT 1 OFFSET ?"
+        in_use = "SELECT history FROM open_transaction"
+        for table, column, kept in (
+            ("plan", "history", KEPT_PLANS),
+            ("history", "id", KEPT_TRANSACTIONS),
+        ):
+            database.execute(
+                f"DELETE FROM {table} WHERE {column} <= ({oldest}) AND {column} NOT IN ({in_use})",
+                (kept,),
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view, with every error in plain words."""
+        with self._transaction("BEGIN") as database:
+            try:
+                yield database
+            except (KeyError, TypeError, ValueError) as error:
+                raise damaged(self._path, f"unreadable record: {error}") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """All of it durable at the end, or none."""
+        with self._transaction("BEGIN IMMEDIATE") as database:
+            yield database
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with plain_words(self._path):
+            self._database.execute(begin)
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+
+
+def _refuse_second(database: sqlite3.Connection, incarnation: Incarnation) -> None:
+    """Raises: StoreError: a transaction is open here already."""
+    row = database.execute(
+        "SELECT history FROM open_transaction WHERE incarnation = ?",
+        (rows.find_incarnation(database, incarnation),),
+    ).fetchone()
+    if row is not None:
+        raise StoreError(
+            f"transaction {row['history']} is still open; it is undone or finished before"
+            " another may begin. Nothing was changed"
+        )
