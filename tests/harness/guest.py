@@ -19,8 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 INSTALL = "run tests/harness/install: it installs Debian's user-mode-linux and what goes with it"
-READY = b"guest: ready\n"
+_READY = b"guest: ready\n"
+_DONE = b"guest: done\n"
 
+_POLL_SECONDS = 0.02
 _INIT = Path(__file__).with_name("init.sh")
 _MODULES = Path("/usr/lib/uml/modules")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -160,21 +162,22 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _show_console(guest: Guest) -> None:
-    """Copy what the command prints, without what the kernel printed before it."""
-    is_ready, text = False, b""
+    """Copy what the command prints, as it comes, without what the kernel prints around it."""
+    text, shown = b"", None
     with (guest.folder / "console").open("rb") as console:
         while True:
             is_last = not guest.is_running()
             text += console.read()
-            if not is_ready and READY in text:
-                is_ready, text = True, text.split(READY, 1)[1]
-            if is_ready and text:
-                sys.stdout.buffer.write(text)
+            if shown is None and _READY in text:
+                shown = text.index(_READY) + len(_READY)
+            if shown is not None:
+                end = text.rfind(_DONE) if _DONE in text else len(text)
+                sys.stdout.buffer.write(text[shown:end])
                 sys.stdout.flush()
-                text = b""
+                shown = max(shown, end)
             if is_last:
                 return
-            time.sleep(0.02)
+            time.sleep(_POLL_SECONDS)
 
 
 if __name__ == "__main__":

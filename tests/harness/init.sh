@@ -5,7 +5,7 @@
 # $GITVS_GUEST, in it or the same, holds the job to run, and gets its exit status.
 set -eu
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-trap 'dmesg -n 1; sync; echo o >/proc/sysrq-trigger; sleep 60' EXIT
+trap 'sync; echo o >/proc/sysrq-trigger; sleep 60' EXIT
 
 if [ "${1-}" != overlay ]; then
     mount -t proc proc /proc
@@ -37,8 +37,11 @@ ln -s /proc/self/fd/2 /dev/stderr
 stty -opost </dev/console
 hostname guest
 ip link set lo up
-modprobe -a ip_vs dummy veth ipv6 ipip sit ip6_tunnel fou ip_gre
+# No tunl0, sit0 and their like in each new namespace: they make it slow, and are in the way.
+echo 2 >/proc/sys/net/core/fb_tunnels_only_for_init_net
+modprobe -a ip_vs dummy veth bridge ipv6 ipip ip6_tunnel fou ip_gre
 status=0
 echo 'guest: ready'
 /bin/bash "$GITVS_GUEST/job.sh" </dev/null || status=$?
+echo 'guest: done'
 echo "$status" >"$GITVS_GUEST/status"

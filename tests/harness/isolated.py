@@ -15,13 +15,13 @@ import signal
 import tempfile
 import time
 import traceback
-import warnings
 from typing import IO, Any
 
 import pytest
 from _pytest.runner import runtestprotocol
 
 from tests.harness.namespace import enter_fresh_namespace
+from tests.harness.processes import fork_child, kill
 
 DEFAULT_TIMEOUT_SECONDS = 180.0
 
@@ -36,18 +36,11 @@ def run_isolated(item: pytest.Item) -> list[pytest.TestReport]:
     """Run set-up, test and tear-down in a fresh namespace and return their reports."""
     started_at = time.monotonic()
     with tempfile.TemporaryFile("w+") as reports, tempfile.TemporaryFile("w+") as stacks:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, 3.12
-            pid = os.fork()
-        if pid == 0:
-            _run_as_child(item, reports, stacks)
+        pid = fork_child(lambda: _run_as_child(item, reports, stacks))
         try:
             has_ended = _wait(pid, timeout_of(item) + 5)
         finally:
-            os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)  # what it left behind
-            _, status = os.waitpid(pid, 0)
+            status = kill(pid)  # and what it left behind
         reports.seek(0)
         text = reports.read()
         with contextlib.suppress(ValueError):
@@ -91,19 +84,16 @@ def deserialize(item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
 
 
 def _run_as_child(item: pytest.Item, reports: IO[str], stacks: IO[str]) -> None:
-    """Run the test and write its reports; never returns."""
-    status = 1
+    """Run the test and write its reports."""
+    os.setsid()
+    faulthandler.dump_traceback_later(timeout_of(item), file=stacks)
     try:
-        os.setsid()
-        faulthandler.dump_traceback_later(timeout_of(item), file=stacks)
         enter_fresh_namespace()
         done = runtestprotocol(item, nextitem=None, log=False)
         json.dump([serialize(item, report) for report in done], reports)
-        status = 0
     except BaseException:  # noqa: BLE001  # the parent reports it, whatever it is
         reports.write(traceback.format_exc())
     reports.flush()
-    os._exit(status)
 
 
 def _wait(pid: int, timeout_seconds: float) -> bool:

@@ -8,6 +8,8 @@ import os
 import socket
 import struct
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.harness.guest import find_tool
@@ -18,7 +20,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 _MS_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
+_MS_BIND = 0x1000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
+_MNT_DETACH = 0x2
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
@@ -74,10 +78,47 @@ def set_up(interface: str) -> None:
         fcntl.ioctl(handle, _SIOCSIFFLAGS, request)
 
 
-def enter(name: str) -> None:
-    """Move this thread into the network namespace that `ip netns add NAME` made."""
-    with open(f"/run/netns/{name}", "rb") as file:
-        _check(_libc.setns(file.fileno(), _CLONE_NEWNET), f"setns {name}")
+def add(name: str) -> None:
+    """Make a named network namespace, as `ip netns add` does, without starting a process."""
+    with _coming_back():
+        _check(_libc.unshare(_CLONE_NEWNET), "unshare")
+        name_current(name)
+
+
+def name_current(name: str) -> None:
+    """Give the network namespace that we are in a name for `ip -n NAME` and `entered`."""
+    path = Path("/run/netns", name)
+    path.touch(exist_ok=False)
+    _mount("/proc/thread-self/ns/net", str(path), None, _MS_BIND)
+
+
+def delete(name: str) -> None:
+    """Take a network namespace's name away; it goes with the last process and socket in it."""
+    path = Path("/run/netns", name)
+    _check(_libc.umount2(str(path).encode(), _MNT_DETACH), f"umount {path}")
+    path.unlink()
+
+
+@contextmanager
+def entered(name: str) -> Iterator[None]:
+    """Be in a named network namespace.
+
+    It is this thread that moves, and what it makes there stays there: a socket can be used
+    from anywhere, a child process remains.
+    """
+    with _coming_back():
+        with open(f"/run/netns/{name}", "rb") as there:
+            _check(_libc.setns(there.fileno(), _CLONE_NEWNET), f"setns {name}")
+        yield
+
+
+@contextmanager
+def _coming_back() -> Iterator[None]:
+    with open("/proc/thread-self/ns/net", "rb") as home:
+        try:
+            yield
+        finally:
+            _check(_libc.setns(home.fileno(), _CLONE_NEWNET), "setns")
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
