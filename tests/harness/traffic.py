@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import cast
 
 from tests.harness.processes import die_with_parent, fork_child
 
@@ -55,16 +56,15 @@ def serve(servers: Iterable[Server]) -> None:
         selector.register(server.udp, selectors.EVENT_READ, server)
     while True:
         for key, _ in selector.select():
-            server: Server = key.data
+            server = cast(Server, key.data)
             if key.fileobj is server.udp:
                 _answer_datagram(server)
             elif key.fileobj is server.tcp:
                 accepted, _ = server.tcp.accept()
                 selector.register(accepted, selectors.EVENT_READ, server)
-            elif isinstance(key.fileobj, socket.socket):
-                if not _answer_lines(key.fileobj, server.name):
-                    selector.unregister(key.fileobj)
-                    key.fileobj.close()
+            elif not _answer_lines(connection := cast(socket.socket, key.fileobj), server.name):
+                selector.unregister(connection)
+                connection.close()
 
 
 def _answer_lines(connection: socket.socket, name: str) -> bool:

@@ -1,0 +1,40 @@
+# One runner for people, the Git hook and CI. Everything happens in .venv, which is made with
+# $(PYTHON); kernel tests need a few system packages, installed if they are missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST_OPTIONS ?=
+
+.DEFAULT_GOAL := check
+.PHONY: check test lint fast-tests kernel-tests packages clean
+
+# Format, lint, types, imports, and the tests that need no kernel.
+check: lint fast-tests
+
+# Every test, the kernel suite included.
+test: fast-tests kernel-tests
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast-tests: .venv/ready
+	$(BIN)/pytest -q -m 'not kernel' -n auto $(PYTEST_OPTIONS)
+
+kernel-tests: .venv/ready packages
+	$(BIN)/pytest -q -m kernel --durations=10 $(PYTEST_OPTIONS)
+
+packages:
+	tests/harness/install
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || tests/harness/install python3-venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
