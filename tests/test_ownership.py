@@ -128,6 +128,14 @@ def test_a_vip_that_was_bound_beside_stays_without_a_word() -> None:
     assert not plan(desired(BOUND), seen, Ledger(frozenset({BOUND.key}))).gates
 
 
+def test_a_vip_of_ours_may_move_to_another_interface() -> None:
+    old = Vip(VIP, "old0", 32)
+    seen = observation(DUMMY, old, links=(Link("old0", "dummy", MARK, False, (VIP,)),))
+    proposal = plan(desired(BOUND), seen, Ledger(frozenset({old.key})))
+    assert not proposal.gates
+    assert [c.key for c in proposal.plan.changes] == [BOUND.key, old.key]
+
+
 def test_a_gateway_is_never_made_local() -> None:
     seen = replace(observation(DUMMY), gateways=frozenset({ip_address("198.51.100.1")}))
     wanted = desired(LocalRoute(ip_network("198.51.100.0/24")))

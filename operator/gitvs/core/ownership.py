@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from gitvs.core.model import (
     Desired,
     DummyInterface,
+    IPAddress,
     Key,
     Ledger,
+    Link,
     LocalRoute,
     Observation,
     RealServer,
@@ -126,9 +128,9 @@ def _host_conflicts(
         if isinstance(resource, DummyInterface):
             yield from _interface_conflicts(resource, observation, ledger, mark)
         elif isinstance(resource, Vip) and resource.key not in observation.state:
-            yield from _vip_conflicts(resource, observation)
+            yield from _vip_conflicts(resource, observation, ledger)
         elif isinstance(resource, LocalRoute) and resource.key not in observation.state:
-            yield from _route_conflicts(resource, observation, desired.interface)
+            yield from _route_conflicts(resource, observation, ledger)
 
 
 def _interface_conflicts(
@@ -156,9 +158,19 @@ def _interface_conflicts(
         )
 
 
-def _vip_conflicts(vip: Vip, observation: Observation) -> Iterator[Conflict]:
+def _foreign_addresses(
+    observation: Observation, ledger: Ledger
+) -> Iterator[tuple[Link, IPAddress]]:
+    """Every address of the host that is not a VIP of ours."""
     for link in observation.links.values():
-        if vip.address not in link.addresses:
+        for address in link.addresses:
+            if Vip(address, link.name, address.max_prefixlen).key not in ledger.owned:
+                yield link, address
+
+
+def _vip_conflicts(vip: Vip, observation: Observation, ledger: Ledger) -> Iterator[Conflict]:
+    for link, address in _foreign_addresses(observation, ledger):
+        if address != vip.address:
             continue
         if link.name == vip.interface:
             yield Conflict(
@@ -178,7 +190,7 @@ def _vip_conflicts(vip: Vip, observation: Observation) -> Iterator[Conflict]:
 
 
 def _route_conflicts(
-    route: LocalRoute, observation: Observation, interface: str
+    route: LocalRoute, observation: Observation, ledger: Ledger
 ) -> Iterator[Conflict]:
     if route.prefix in observation.foreign_routes:
         yield Conflict(
@@ -186,14 +198,13 @@ def _route_conflicts(
             f"a local route for {route.prefix} exists already and is not gitvs's: remove it",
             is_adoptable=False,
         )
-    for link in observation.links.values():
-        for address in link.addresses:
-            if address in route.prefix and link.name != interface:
-                yield Conflict(
-                    route.key,
-                    f"{route.prefix} holds {address}, an address of {link.name}: name a prefix"
-                    " without it, or accept that once with --adopt",
-                )
+    for link, address in _foreign_addresses(observation, ledger):
+        if address in route.prefix:
+            yield Conflict(
+                route.key,
+                f"{route.prefix} holds {address}, an address of {link.name}: name a prefix"
+                " without it, or accept that once with --adopt",
+            )
     for gateway in observation.gateways:
         if gateway in route.prefix:
             yield _gateway_conflict(route.key, f"{route.prefix} holds {gateway}, which")
