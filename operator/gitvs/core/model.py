@@ -399,6 +399,8 @@ class Desired:
     drain_seconds: Mapping[Key, float] = field(default_factory=dict)
     policy: Policy = Policy()
     sources: Mapping[Key, Source] = field(default_factory=dict, compare=False)
+    server_names: Mapping[Key, str] = field(default_factory=dict, compare=False)
+    """What people call the real servers that they gave a name."""
 
 
 @dataclass(frozen=True, slots=True)

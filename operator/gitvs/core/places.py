@@ -1,0 +1,98 @@
+"""Documents with the place of every value, so that each problem points at what it is about.
+
+Reading bytes is the business of `yaml_documents` and `json_documents`; what a document may
+say is the business of `schema`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gitvs.core.problems import Problem
+
+Path = tuple[str | int, ...]
+"""The way to a value from the root of its document: field names and list indexes."""
+
+MAX_SHOWN_CHARACTERS = 60
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a value is, and where its key is; line and column count from 1."""
+
+    line: int
+    column: int
+    key_line: int = 0
+    key_column: int = 0
+    children: dict[str | int, Place] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One document of a manifest file. `order` sorts documents as files and lines do.
+
+    `is_sound` is False where reading it already found problems.
+    """
+
+    file: str
+    data: Any
+    place: Place
+    is_sound: bool = True
+
+    def place_of(self, path: Path) -> Place:
+        """Return the place of a value, or of its nearest parent that was written."""
+        place = self.place
+        for step in path:
+            child = place.children.get(step)
+            if child is None:
+                break
+            place = child
+        return place
+
+    def problem(self, path: Path, rule: str, message: str, *, at_key: bool = False) -> Problem:
+        """Return a problem with the value at `path`, or with its key."""
+        place = self.place_of(path)
+        if at_key and place.key_line:
+            line, column = place.key_line, place.key_column
+        else:
+            line, column = place.line, place.column
+        return Problem(self.file, line, column, pointer_of(path), rule, message)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spot:
+    """A value in a document: what a typed object remembers of where it was written."""
+
+    document: Document
+    path: Path = ()
+
+    def __truediv__(self, step: str | int) -> Spot:
+        return Spot(self.document, (*self.path, step))
+
+    def __str__(self) -> str:
+        return f"{self.document.file}:{self.line}"
+
+    @property
+    def line(self) -> int:
+        return self.document.place_of(self.path).line
+
+    def problem(self, rule: str, message: str) -> Problem:
+        """Return a problem with this value."""
+        return self.document.problem(self.path, rule, message)
+
+
+def pointer_of(path: Sequence[str | int]) -> str:
+    """Return the JSON pointer of a path. Source: RFC 6901."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: JSON, on one line, cut short, no control characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    if len(text) <= MAX_SHOWN_CHARACTERS:
+        return text
+    return text[: MAX_SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,183 @@
+"""Rules between documents that meet on a director: what is served twice, by nobody, or in circles.
+
+Everything goes through indexes by key, address and prefix; the directors of an entry are a
+bit mask, so no rule loops over services times directors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from gitvs.core.model import Endpoint, FirewallMark, IPAddress, Listener
+from gitvs.core.placement import Directors, Mask, Placed
+from gitvs.core.places import Spot
+from gitvs.core.prefixes import PrefixIndex
+from gitvs.core.problems import Problem
+from gitvs.core.rules.servers import server_problems
+from gitvs.core.written import Pool, Service, WrittenPort
+
+
+def problems(
+    placed: Sequence[Placed], directors: Directors, pools: Mapping[str, Pool]
+) -> Iterator[Problem]:
+    """Yield what is wrong where documents meet."""
+    yield from _same_listener(placed, directors)
+    yield from _unknown_host_addresses(placed, directors)
+    yield from _vip_and_bind(placed, directors)
+    yield from _vip_is_host_address(placed, directors)
+    yield from _looping_servers(placed, directors)
+    for each in placed:
+        yield from server_problems(each, directors, pools)
+
+
+class _Holders:
+    """Who holds each key on which directors, in file order."""
+
+    def __init__(self) -> None:
+        self._holders: dict[object, list[tuple[Mask, Service, Spot]]] = {}
+
+    def add(
+        self, key: object, mask: Mask, service: Service, spot: Spot
+    ) -> tuple[Mask, Service, Spot] | None:
+        """Add a holder; return the first earlier one on one of its directors."""
+        earlier = self.find(key, mask)
+        if earlier is None:
+            self._holders.setdefault(key, []).append((mask, service, spot))
+        return earlier
+
+    def find(self, key: object, mask: Mask) -> tuple[Mask, Service, Spot] | None:
+        """Return the first holder on one of these directors, with those that it is on."""
+        for held, service, spot in self._holders.get(key, ()):
+            if held & mask:
+                return held & mask, service, spot
+        return None
+
+
+def _same_listener(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+    holders = _Holders()
+    for each in placed:
+        for listener, mask, spot in _listeners(each, directors):
+            earlier = holders.add(listener, mask, each.service, spot)
+            if earlier is not None:
+                yield _taken(str(listener), each.service, spot, earlier, directors)
+
+
+def _taken(
+    listener: str,
+    service: Service,
+    spot: Spot,
+    earlier: tuple[Mask, Service, Spot],
+    directors: Directors,
+) -> Problem:
+    mask, other, other_spot = earlier
+    where = f"on {directors.names(mask)}"
+    if other is service:
+        message = f"{listener} is twice in service {service.name} {where}, first in {other_spot}; "
+        return spot.problem("duplicate-vip", message + "remove one of the two")
+    message = (
+        f"service {service.name} ({spot}) and service {other.name} ({other_spot}) both serve "
+        f"{listener} {where}; give one of them another address, port or director"
+    )
+    return spot.problem("same-virtual-service", message)
+
+
+def _listeners(placed: Placed, directors: Directors) -> Iterator[tuple[Listener, Mask, Spot]]:
+    service = placed.service
+    if service.firewall_mark is not None:
+        for variant in placed.variants:
+            for family, mask in placed.mark_families(variant).items():
+                mark = FirewallMark(service.firewall_mark, family)
+                yield mark, mask, service.spot_of("firewallMark")
+        return
+    ports = _distinct(service.ports)
+    for vip, mask in placed.vips:
+        for port in ports:
+            yield Endpoint(port.protocol, vip.address, port.port), mask, vip.spot
+    for address, mask, spot in _host_addresses(placed, directors):
+        for port in ports:
+            yield Endpoint(port.protocol, address, port.port), mask, spot
+
+
+def _distinct(ports: Iterable[WrittenPort]) -> list[WrittenPort]:
+    """Leave equal ports of one service out: that is a problem of its own."""
+    return list({(port.protocol, port.port): port for port in ports}.values())
+
+
+def _host_addresses(placed: Placed, directors: Directors) -> Iterator[tuple[IPAddress, Mask, Spot]]:
+    service = placed.service
+    if not service.host_addresses:
+        return
+    spot = service.spot_of("hostAddresses")
+    for index, name in enumerate(service.host_addresses):
+        for address, mask in directors.named_addresses(name).items():
+            if mask & placed.mask:
+                yield address, mask & placed.mask, spot / index
+
+
+def _unknown_host_addresses(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+    for each in placed:
+        for index, name in enumerate(each.service.host_addresses):
+            missing = each.mask & ~directors.with_address(name)
+            if missing:
+                message = (
+                    f"host address {name} is not among the addresses of Director "
+                    f"{directors.names(missing)}; add it there (an empty list will do), "
+                    "or select other directors"
+                )
+                spot = each.service.spot_of("hostAddresses") / index
+                yield spot.problem("unknown-host-address", message)
+
+
+def _vip_and_bind(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+    holders = {True: _Holders(), False: _Holders()}
+    for each in placed:
+        for vip, mask in each.vips:
+            other = holders[not vip.bind].find(vip.address, mask)
+            if other is not None:
+                message = (
+                    f"VIP {vip.address} has bind: {str(vip.bind).lower()} here and bind: "
+                    f"{str(not vip.bind).lower()} in {other[2]}, both on "
+                    f"{directors.names(other[0])}; make them equal"
+                )
+                yield vip.spot.problem("different-bind", message)
+            holders[vip.bind].add(vip.address, mask, each.service, vip.spot)
+
+
+def _vip_is_host_address(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+    for each in placed:
+        for vip, mask in each.vips:
+            on = mask & directors.with_host_address(vip.address)
+            if on:
+                message = (
+                    f"VIP {vip.address} is a host address of Director {directors.names(on)}; "
+                    "name it in hostAddresses, or take it out of the Director's addresses"
+                )
+                yield vip.spot.problem("vip-is-host-address", message)
+
+
+def _looping_servers(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+    """Real servers that the director itself would answer for."""
+    vips: dict[IPAddress, Mask] = {}
+    for each in placed:
+        for vip, mask in each.vips:
+            vips[vip.address] = vips.get(vip.address, 0) | mask
+    routes: PrefixIndex[Mask] = PrefixIndex()
+    for number, director in enumerate(directors.all):
+        for prefix in director.local_routes:
+            routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
+    for each in placed:
+        for variant in each.variants:
+            for chosen in variant.servers:
+                address = chosen.server.address
+                what = f"real server {address} of service {each.service.name}"
+                on = vips.get(address, 0) & variant.mask
+                if on:
+                    message = f"{what} is a VIP of {directors.names(on)}: its packets would come "
+                    message += "back; give its own address"
+                    yield chosen.server.spot.problem("real-server-is-vip", message)
+                for prefix, mask in routes.covering(address):
+                    if mask & variant.mask:
+                        where = directors.names(mask & variant.mask)
+                        message = f"{what} is inside local route {prefix} of {where}: its packets "
+                        message += "would never leave; keep it out of the prefix"
+                        yield chosen.server.spot.problem("real-server-in-local-route", message)
