@@ -8,6 +8,7 @@ a DOWN dummy gets its local route all the same, and setting it down deletes IPv6
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -241,7 +242,7 @@ def delete_vip_route(vip: Vip) -> list[Request]:
 
 def add_local_route(route: LocalRoute) -> list[Request]:
     """Return the requests that make a prefix local: `local PREFIX dev lo table local proto 71`."""
-    index = socket.if_nametoindex(_LOOPBACK)
+    index = _index_of(_LOOPBACK)
     payload = _local_route_payload(route.prefix, OWN_PROTOCOL, [("RTA_OIF", index)])
     return [Request(RTM_NEWROUTE, payload, CREATE | EXCLUSIVE)]
 
@@ -261,7 +262,7 @@ def _address_payload(vip: Vip) -> bytes:
         "family": _family(vip.address),
         "prefixlen": vip.prefix_length,
         "scope": _RT_SCOPE_UNIVERSE,
-        "index": socket.if_nametoindex(vip.interface),
+        "index": _index_of(vip.interface),
     }
     return _encoded(ifaddrmsg, fields, attributes)
 
@@ -271,7 +272,7 @@ def _vip_route_payload(vip: Vip) -> bytes:
 
     Source: Linux net/ipv4/fib_frontend.c, fib_add_ifaddr and fib_magic.
     """
-    attributes: list[tuple[str, Any]] = [("RTA_OIF", socket.if_nametoindex(vip.interface))]
+    attributes: list[tuple[str, Any]] = [("RTA_OIF", _index_of(vip.interface))]
     if vip.address.version == 4:
         attributes.append(("RTA_PREFSRC", str(vip.address)))
     return _local_route_payload(ip_network(vip.address), _RTPROT_KERNEL, attributes)
@@ -339,6 +340,18 @@ def _gateways(message: Any) -> Iterator[IPAddress]:
             yield ip_address(gateway)
         if via:
             yield ip_address(via["addr"])
+
+
+def _index_of(interface: str) -> int:
+    """Return the number of an interface.
+
+    Raises:
+        OSError: ENODEV; Python's own says no errno before 3.13.
+    """
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), interface) from error
 
 
 def _family(address: IPAddress | IPNetwork) -> int:
