@@ -116,6 +116,8 @@ def _host_addresses(placed: Placed, directors: Directors) -> Iterator[tuple[IPAd
 
 def _unknown_host_addresses(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
     for each in placed:
+        if each.service.firewall_mark is not None:
+            continue
         for index, name in enumerate(each.service.host_addresses):
             missing = each.mask & ~directors.with_address(name)
             if missing:

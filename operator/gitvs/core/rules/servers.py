@@ -243,6 +243,8 @@ def _served(placed: Placed, variant: Variant, directors: Directors) -> Mapping[A
     """Return on which directors of a variant each address family is served."""
     if placed.service.firewall_mark is not None:
         served = dict(placed.mark_families(variant))
+        if placed.service.address_family is not None:
+            return served
         for family, mask in placed.vip_families(variant).items():
             served[family] = served.get(family, 0) | mask
         return served
