@@ -1,1 +1,106 @@
-"""The command line: one module per group of commands, loaded when called."""
+"""The command line: one module per group of commands, loaded when called.
+
+What a command found goes to standard output, problems and progress to standard error. A
+command returns its exit code; here errors become messages and exit codes (design section 7).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from gitvs import __version__
+from gitvs.cli.lazy_group import LazyCommand, LazyGroup
+from gitvs.cli.options import log_to_stderr, verbose_option
+from gitvs.core.errors import ExitCode, GitvsError
+from gitvs.core.problems import InvalidManifests
+from gitvs.report.problems import counted
+
+COMMANDS = {
+    "validate": LazyCommand("gitvs.cli.manifests:validate", "Report every problem in manifests."),
+    "render": LazyCommand("gitvs.cli.manifests:render", "Show what a director should have."),
+    "schema": LazyCommand("gitvs.cli.manifests:schema", "Print the JSON Schema of a kind."),
+    "observe": LazyCommand("gitvs.cli.observe:observe", "Show what this host has."),
+    "plan": LazyCommand("gitvs.cli.plan:plan", "Show what would change, and in which order."),
+    "apply": LazyCommand("gitvs.cli.apply:apply", "Make this host as the manifests say."),
+    "agent": LazyCommand("gitvs.cli.agent:agent", "Follow a Git repository."),
+    "teardown": LazyCommand("gitvs.cli.teardown:teardown", "Remove everything that gitvs owns."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="gitvs", message="%(prog)s %(version)s")
+@verbose_option
+def gitvs() -> None:
+    """Git as the control plane of Linux load balancing (IPVS).
+
+    \b
+    Examples:
+      gitvs validate                  every problem in the manifests of this folder
+      gitvs plan --director lb1       what would change on this host
+      gitvs apply --director lb1      change it, all or nothing
+
+    `gitvs COMMAND --help` explains a command, with examples.
+
+    \b
+    Exit codes:
+      0  done, or nothing to do          5  not the expected plan
+      1  error                           6  failed, and rolled back
+      2  changes are pending             7  stuck: the rollback failed
+      3  blocked by a gate              64  usage
+      4  invalid manifests             130  interrupted
+    """
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code.
+
+    Anything but a `GitvsError` is a bug, and shows its traceback.
+    """
+    if not logging.getLogger().handlers:
+        log_to_stderr(0)
+    try:
+        code = gitvs.main(list(arguments), prog_name="gitvs", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return ExitCode.ERROR
+    except click.Abort:
+        click.echo("gitvs: interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE if isinstance(error, click.UsageError) else ExitCode.ERROR
+    except GitvsError as error:
+        _show(error)
+        return error.exit_code
+    return int(code or ExitCode.DONE)
+
+
+def _show(error: GitvsError) -> None:
+    if isinstance(error, InvalidManifests):
+        click.echo(str(error), err=True)
+        click.echo(f"gitvs: {counted(len(error.problems), 'problem')}", err=True)
+    else:
+        click.echo(f"gitvs: {error}", err=True)
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere: whoever read our output has gone.
+
+    Source: Python library, signal, "Note on SIGPIPE".
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

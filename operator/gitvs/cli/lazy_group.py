@@ -1,0 +1,57 @@
+"""A group of commands that imports a command's module only when it is called.
+
+Listing commands, their one-line helps and a wrong name need no module at all: a command
+that works offline never pays for, or depends on, the kernel's and Git's libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """Where a command is: `package.module:function`, and what `--help` says of it."""
+
+    target: str
+    short_help: str
+
+
+class LazyGroup(click.Group):
+    """A click group over a table of `LazyCommand`."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = self._lazy.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, name = entry.target.partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command), f"{entry.target} is a command"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self._lazy and not name.startswith("-"):
+            near = get_close_matches(name, self._lazy, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self._lazy)}"
+            raise click.UsageError(f"{name} is no command; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in self._lazy.items()])

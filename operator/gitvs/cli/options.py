@@ -1,0 +1,70 @@
+"""The options that every command takes, and what they set in motion."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., object])
+
+DEFAULT_STATE_DIR = Path("/var/lib/gitvs")
+
+_LEVELS = (logging.CRITICAL + 1, logging.INFO, logging.DEBUG)
+
+
+def common_options(function: F) -> F:
+    """Add `--state-dir` and `--verbose` to a command that keeps no state: taken, not passed on."""
+    return _state_dir(expose_value=False)(_verbose(function))
+
+
+def state_options(function: F) -> F:
+    """Add `--state-dir`, passed on as `state_dir: Path`, and `--verbose`."""
+    return _state_dir(expose_value=True)(_verbose(function))
+
+
+def _state_dir(*, expose_value: bool) -> Callable[[F], F]:
+    return click.option(
+        "--state-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="GITVS_STATE_DIR",
+        default=DEFAULT_STATE_DIR,
+        show_default=True,
+        show_envvar=True,
+        expose_value=expose_value,
+        metavar="DIR",
+        help="Where this director keeps what it owns and applied.",
+    )
+
+
+def _verbose(function: F) -> F:
+    return verbose_option(function)
+
+
+def _log(_context: click.Context, _parameter: click.Parameter, count: int) -> None:
+    if count:
+        log_to_stderr(count)
+
+
+def log_to_stderr(verbosity: int) -> None:
+    """Log to standard error: 1 is what changes, 2 is everything; 0 is nothing.
+
+    Nothing is the default because a command reports what it did by itself.
+    """
+    level = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, stream=sys.stderr, format=form, force=True)
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    expose_value=False,
+    callback=_log,
+    help="Log to standard error; twice: everything.",
+)

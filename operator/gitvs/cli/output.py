@@ -1,0 +1,51 @@
+"""Standard output and standard error: coloured on a terminal, plain in a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+
+from rich.console import Console
+from rich.text import Text
+
+PROGRESS_AFTER_SECONDS = 1.0
+
+
+def show(text: Text | str) -> None:
+    """Print a result. Lines are never wrapped: a pipe gets what a terminal gets."""
+    _console(stderr=False).print(text, soft_wrap=True, end="")
+
+
+def show_json(document: object) -> None:
+    """Print a result as JSON."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def tell(text: Text | str) -> None:
+    """Print what is not the result, such as what was skipped, to standard error."""
+    _console(stderr=True).print(text, soft_wrap=True)
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[None]:
+    """Show on a terminal what takes more than a second."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    status = console.status(Text(doing))
+    timer = Timer(PROGRESS_AFTER_SECONDS, status.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
+
+
+def _console(*, stderr: bool) -> Console:
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
