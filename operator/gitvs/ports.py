@@ -83,6 +83,8 @@ class Snapshot:
 
     files: Sequence[ManifestFile]
     commit: Commit | None = None
+    skipped: Sequence[str] = ()
+    """What looks like manifests but is not followed: symbolic links and submodules."""
 
 
 class Source(Protocol):

@@ -1,0 +1,83 @@
+"""The lock that makes this process the only writer of its network namespace.
+
+It is an abstract Unix socket: one for each network namespace, whatever the state folder,
+and gone with the process that holds it. Listening on it lets the next one ask the kernel
+who that is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from gitvs.core.errors import LockHeld
+
+NAME = "gitvs/writer"
+_WAITING = 4096
+"""How many that ask who holds the lock are remembered; the kernel cuts it to its own limit."""
+
+_CREDENTIALS = struct.Struct("3i")  # Source: unix(7), SO_PEERCRED, struct ucred
+_MAX_SHOWN_CHARACTERS = 200
+
+
+@contextmanager
+def writer_lock(name: str = NAME) -> Iterator[None]:
+    """Be the only writer of this network namespace. `name` is another for tests alone.
+
+    Raises:
+        LockHeld: another process is, and which one.
+    """
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as lock:
+        try:
+            lock.bind(f"\0{name}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise LockHeld(
+                "this network namespace has one writer at a time, and"
+                f" {_holder(name)} is it. Nothing was changed; let it end, and try again"
+            ) from None
+        lock.listen(_WAITING)
+        yield
+
+
+def _holder(name: str) -> str:
+    """Return who holds the lock, in words."""
+    pid = _holder_pid(name)
+    if pid is None:
+        return f"another process (`ss -xlp src @{name}` shows it)"
+    if pid == 0:
+        return "a process of another container"
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return f"process {pid}"
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
+    return f"process {pid} ({_printable(command)}), running for {max(age, 0):.0f} s,"
+
+
+def _holder_pid(name: str) -> int | None:
+    """Ask the kernel who listens; None if nobody does any more, or too many have asked."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as question:
+        question.setblocking(False)
+        try:
+            question.connect(f"\0{name}")
+        except OSError:
+            return None
+        answer = question.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid: int = _CREDENTIALS.unpack(answer)[0]
+        return pid
+
+
+def _printable(command: bytes) -> str:
+    """Return a command line that does no harm to a terminal."""
+    text = command.replace(b"\0", b" ").decode("utf-8", "replace")
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text[:_MAX_SHOWN_CHARACTERS]
