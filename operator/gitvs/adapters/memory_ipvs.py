@@ -1,0 +1,230 @@
+"""IPVS as Linux keeps it: which requests it refuses, and what it makes of the others.
+
+The checks stand in the kernel's order, since a request may be wrong in several ways.
+Source: Linux net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_genl_set_cmd, ip_vs_add_service,
+ip_vs_edit_service, ip_vs_add_dest, ip_vs_edit_dest, __ip_vs_update_dest) and ip_vs_sync.c
+(start_sync_thread).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+from gitvs.adapters.memory_routing import MemoryRouting
+from gitvs.core.model import (
+    AddressFamily,
+    Connections,
+    Endpoint,
+    FirewallMark,
+    Forwarding,
+    IPAddress,
+    Key,
+    Listener,
+    PersistenceEngine,
+    Protocol,
+    RealServer,
+    Scheduler,
+    SchedulerFlag,
+    SyncDaemon,
+    SyncRole,
+    Timeout,
+    TimeoutName,
+    Tunnel,
+    TunnelType,
+    VirtualService,
+    family_of,
+)
+
+JIFFIES_PER_SECOND = 250
+"""CONFIG_HZ, as in Debian's kernels; it limits times."""
+_UNSIGNED, _SIGNED = 2**32, 2**31
+
+_FLAGS: Mapping[str, frozenset[SchedulerFlag]] = {
+    Scheduler.SH: frozenset({SchedulerFlag.SH_FALLBACK, SchedulerFlag.SH_PORT}),
+    Scheduler.MH: frozenset({SchedulerFlag.MH_FALLBACK, SchedulerFlag.MH_PORT}),
+}
+_NO_FLAGS: frozenset[SchedulerFlag] = frozenset()
+_TIMEOUTS = {TimeoutName.TCP: 900, TimeoutName.TCP_FIN: 120, TimeoutName.UDP: 300}
+_NO_SCHEDULER = "none"
+_ANY: Mapping[AddressFamily, IPAddress] = {
+    AddressFamily.IPV4: IPv4Address(0),
+    AddressFamily.IPV6: IPv6Address(0),
+}
+
+
+class MemoryIpvs:
+    """The IPVS of one network namespace."""
+
+    def __init__(self, names: frozenset[str], routing: MemoryRouting) -> None:
+        """`names` are those of the schedulers and persistence engines that this kernel has."""
+        self.names = names
+        self.unnamed: set[str] = set()
+        self._routing = routing
+        self._services: dict[Key, VirtualService] = {}
+        self._servers: dict[Key, RealServer] = {}
+        self._connections: dict[Key, Connections] = {}
+        self._daemons: dict[SyncRole, SyncDaemon] = {}
+        self._timeouts = dict(_TIMEOUTS)
+
+    def resources(self) -> Iterator[Timeout | SyncDaemon | VirtualService | RealServer]:
+        """Yield everything, as it is read back."""
+        yield from (Timeout(name, seconds) for name, seconds in self._timeouts.items())
+        yield from self._daemons.values()
+        yield from self._services.values()
+        yield from self._servers.values()
+
+    def connections(self) -> dict[Key, Connections]:
+        """Return what is counted for each real server."""
+        return {key: self._connections.get(key, Connections()) for key in self._servers}
+
+    def set_connections(self, key: Key, connections: Connections) -> None:
+        """Let clients come and go."""
+        assert key in self._servers, f"no real server {key}"
+        self._connections[key] = connections
+
+    def add_service(self, service: VirtualService) -> None:
+        """Add a virtual service.
+
+        Raises:
+            OSError: the kernel's answer; so do all methods here that change something.
+        """
+        service = _as_read(service)
+        if service.key in self._services:
+            raise _refusal(errno.EEXIST)
+        self._check_service(service)
+        self._services[service.key] = service
+
+    def set_service(self, service: VirtualService) -> None:
+        """Set every attribute of a virtual service."""
+        service = _as_read(service)
+        if service.key not in self._services:
+            raise _refusal(errno.ESRCH)
+        self._check_service(service)
+        self._services[service.key] = service
+
+    def delete_service(self, listener: Listener) -> None:
+        """Delete a virtual service, its real servers with it."""
+        key = Key(str(_identity(listener)))
+        if self._services.pop(key, None) is None:
+            raise _refusal(errno.ESRCH)
+        for server in [s for s in self._servers.values() if s.service_key == key]:
+            self._drop_server(server.key)
+
+    def add_server(self, server: RealServer) -> None:
+        """Add a real server."""
+        server = self._check_server(server)
+        if server.key in self._servers:
+            raise _refusal(errno.EEXIST)
+        if not self._routing.is_usable_server(server.address):
+            raise _refusal(errno.EINVAL)
+        self._servers[server.key] = server
+
+    def set_server(self, server: RealServer) -> None:
+        """Set every attribute of a real server; its connections stay."""
+        server = self._check_server(server)
+        if server.key not in self._servers:
+            raise _refusal(errno.ENOENT)
+        self._servers[server.key] = server
+
+    def delete_server(self, server: RealServer) -> None:
+        """Delete a real server."""
+        server = replace(server, listener=_identity(server.listener))
+        if server.service_key not in self._services:
+            raise _refusal(errno.ESRCH)
+        if server.key not in self._servers:
+            raise _refusal(errno.ENOENT)
+        self._drop_server(server.key)
+
+    def set_timeout(self, timeout: Timeout) -> None:
+        """Set a timeout; 0 changes nothing. Source: ip_vs_set_timeout."""
+        if timeout.seconds > (_SIGNED - 1) // JIFFIES_PER_SECOND:
+            raise _refusal(errno.EINVAL)
+        if timeout.seconds:
+            self._timeouts[timeout.name] = timeout.seconds
+
+    def start_daemon(self, daemon: SyncDaemon) -> None:
+        """Start a sync daemon."""
+        if any(_is_mixed(server) for server in self._servers.values()):
+            raise _refusal(errno.EINVAL)  # connection sync knows no mixed families
+        link = self._routing.links.get(daemon.interface)
+        if link is None:
+            raise _refusal(errno.ENODEV)
+        if daemon.role in self._daemons:
+            raise _refusal(errno.EEXIST)
+        if not link.is_up:
+            raise _refusal(errno.ENETUNREACH)
+        self._daemons[daemon.role] = daemon
+
+    def stop_daemon(self, role: SyncRole) -> None:
+        """Stop a sync daemon."""
+        if self._daemons.pop(role, None) is None:
+            raise _refusal(errno.ESRCH)
+
+    def _check_service(self, service: VirtualService) -> None:
+        persistence = service.persistence
+        engine = persistence.engine if persistence is not None else None
+        wanted = {str(service.scheduler), str(engine or _NO_SCHEDULER)}
+        if not wanted <= self.names | {_NO_SCHEDULER}:
+            raise _refusal(errno.ENOENT)
+        is_ipv6 = service.listener.family is AddressFamily.IPV6
+        if is_ipv6 and persistence is not None and not 1 <= persistence.prefix_length <= 128:
+            raise _refusal(errno.EINVAL)
+
+    def _check_server(self, server: RealServer) -> RealServer:
+        """Return a real server as it is read back, if its values are in order."""
+        server = replace(server, listener=_identity(server.listener))
+        if server.service_key not in self._services:
+            raise _refusal(errno.ESRCH)
+        is_refused = self._daemons or server.forwarding is not Forwarding.TUN
+        if _is_mixed(server) and is_refused:
+            raise _refusal(errno.EINVAL)
+        if server.weight >= _SIGNED or server.lower_threshold > server.upper_threshold:
+            raise _refusal(errno.ERANGE)
+        tunnel = server.tunnel or Tunnel()
+        if tunnel.type is TunnelType.GUE and tunnel.port == 0:
+            raise _refusal(errno.EINVAL)
+        return replace(server, tunnel=tunnel if server.forwarding is Forwarding.TUN else None)
+
+    def _drop_server(self, key: Key) -> None:
+        del self._servers[key]
+        self._connections.pop(key, None)
+
+
+def names_of(missing: frozenset[Scheduler]) -> frozenset[str]:
+    """Return the schedulers and engines that gitvs has words for, but for `missing`."""
+    return frozenset({*map(str, Scheduler), *map(str, PersistenceEngine)} - missing)
+
+
+def _refusal(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
+def _is_mixed(server: RealServer) -> bool:
+    return family_of(server.address) is not server.listener.family
+
+
+def _identity(listener: Listener) -> Listener:
+    """Return what the kernel takes a listener for: mark 0 is none."""
+    if listener == FirewallMark(0, listener.family):
+        return Endpoint(Protocol.TCP, _ANY[listener.family], 0)
+    return listener
+
+
+def _as_read(service: VirtualService) -> VirtualService:
+    """Return a virtual service as it is read back."""
+    flags = service.flags & _FLAGS.get(service.scheduler, _NO_FLAGS)
+    persistence = service.persistence
+    if persistence is not None:
+        persistence = replace(persistence, timeout_seconds=_wrapped(persistence.timeout_seconds))
+    return replace(
+        service, listener=_identity(service.listener), flags=flags, persistence=persistence
+    )
+
+
+def _wrapped(seconds: int) -> int:
+    """Return a time after the kernel's way to jiffies and back, in 32 bits."""
+    return seconds * JIFFIES_PER_SECOND % _UNSIGNED // JIFFIES_PER_SECOND

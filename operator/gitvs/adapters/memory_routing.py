@@ -1,0 +1,283 @@
+"""Links, addresses and local routes as Linux keeps them.
+
+Source: Linux net/ipv4/devinet.c, net/ipv4/fib_frontend.c (fib_add_ifaddr, fib_del_ifaddr),
+net/ipv6/addrconf.c, net/core/rtnetlink.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
+
+from gitvs.adapters.memory_sysctl import MemorySysctls
+from gitvs.core.model import IPAddress, IPNetwork, Link, LocalRoute, Vip
+
+LOOPBACK = "lo"
+_NAME_BYTES = 15
+_BAD_NAME = re.compile(r"\.{0,2}|.*[/:\s].*", re.DOTALL)
+_NEVER_SERVERS = tuple(ip_network(p) for p in ("0.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32"))
+_MAPPED = ip_network("::ffff:0:0/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address on a link."""
+
+    interface: str
+    value: IPv4Interface | IPv6Interface
+
+    @property
+    def ip(self) -> IPAddress:
+        return self.value.ip
+
+
+class MemoryRouting:
+    """The links, addresses and table `local` of one network namespace."""
+
+    def __init__(self, sysctls: MemorySysctls) -> None:
+        self.links: dict[str, Link] = {}
+        self.gateways: set[IPAddress] = set()
+        self.foreign_routes: set[IPNetwork] = set()
+        self._sysctls = sysctls
+        self._addresses: list[Address] = []
+        self._own_routes: set[tuple[IPAddress, str]] = set()
+        """The routes in table `local` that the kernel makes for addresses, by interface."""
+        self._local_routes: set[IPNetwork] = set()
+        self._has_local_table = False
+        self.add_link(Link(LOOPBACK, "", "", False))
+        self.set_up(LOOPBACK)
+
+    def observed_links(self) -> dict[str, Link]:
+        """Return the links with their addresses."""
+        return {
+            name: replace(link, addresses=tuple(a.ip for a in self._on(name)))
+            for name, link in self.links.items()
+        }
+
+    def vips(self) -> Iterator[Vip]:
+        """Yield the addresses of every link, but for the link-local IPv6 ones."""
+        for address in self._addresses:
+            if address.ip.version == 6 and address.ip.is_link_local:
+                continue
+            length = address.value.network.prefixlen
+            has_route = (address.ip, address.interface) in self._own_routes
+            yield Vip(address.ip, address.interface, length, has_route)
+
+    def local_routes(self) -> Iterator[LocalRoute]:
+        """Yield the routes of protocol 71."""
+        return map(LocalRoute, self._local_routes)
+
+    def add_link(self, link: Link) -> None:
+        """Add a link.
+
+        Raises:
+            OSError: the kernel's answer; so do all methods here that change something.
+        """
+        if len(link.name.encode()) > _NAME_BYTES:
+            raise _refusal(errno.ERANGE)
+        if link.name in self.links:
+            raise _refusal(errno.EEXIST)
+        if _BAD_NAME.fullmatch(link.name):
+            raise _refusal(errno.EINVAL)
+        self.links[link.name] = replace(link, addresses=())
+        self._sysctls.add_link(link.name)
+
+    def delete_link(self, name: str) -> None:
+        """Delete a link, its addresses and their routes with it; hardware stays."""
+        if name not in self.links:
+            raise _refusal(errno.ENODEV)
+        if not self.links[name].kind:
+            raise _refusal(errno.EOPNOTSUPP)
+        del self.links[name]
+        self._sysctls.remove_link(name)
+        self._addresses = [a for a in self._addresses if a.interface != name]
+        self._own_routes = {r for r in self._own_routes if r[1] != name}
+
+    def set_up(self, name: str) -> None:
+        """Set a link up; `lo` gets its addresses."""
+        if self.links[name].is_up:
+            return
+        self.links[name] = replace(self.links[name], is_up=True)
+        if name == LOOPBACK:
+            for text in ("127.0.0.1/8", "::1/128"):
+                self._attach(Address(name, ip_interface(text)))
+
+    def set_down(self, name: str) -> None:
+        """Set a link down, which deletes its IPv6 addresses."""
+        if not self.links[name].is_up:
+            return
+        self.links[name] = replace(self.links[name], is_up=False)
+        for address in [a for a in self._on(name) if a.ip.version == 6]:
+            self._detach(address)
+
+    def add_address(self, vip: Vip) -> None:
+        """Add an address; the kernel makes its route."""
+        address = _address_of(vip)
+        self._need_link(vip.interface)
+        if address.ip.version == 4 and not int(address.ip):
+            return  # 0.0.0.0 is taken, and nothing comes of it
+        if address.ip.version == 6 and not _is_assignable(address):
+            raise _refusal(errno.EADDRNOTAVAIL)
+        if any(_are_same(address, other) for other in self._on(vip.interface)):
+            raise _refusal(errno.EEXIST)
+        self._attach(address)
+
+    def delete_address(self, vip: Vip) -> None:
+        """Delete an address, and its route unless another address here is the same."""
+        self._need_link(vip.interface)
+        address = _address_of(vip)
+        if address not in self._addresses:
+            raise _refusal(errno.EADDRNOTAVAIL)
+        for secondary in self._secondaries(address):
+            self._detach(secondary)
+        self._detach(address)
+
+    def restore_route(self, vip: Vip) -> None:
+        """Make a VIP's own route anew: for IPv6, with the address."""
+        self._need_link(vip.interface)
+        if vip.address.version == 6:
+            if _address_of(vip) in self._addresses:
+                self.delete_address(vip)
+            self.add_address(vip)
+            return
+        route = (vip.address, vip.interface)
+        if route in self._own_routes:
+            raise _refusal(errno.EEXIST)
+        self._own_routes.add(route)
+        self._has_local_table = True
+
+    def delete_own_route(self, vip: Vip) -> None:
+        """Delete a VIP's own route. None is as good."""
+        self._need_link(vip.interface)
+        self._own_routes.discard((vip.address, vip.interface))
+
+    def add_local_route(self, route: LocalRoute) -> None:
+        """Make a prefix local. An IPv6 route has another metric than the kernel's own."""
+        taken = self._local_routes | self.foreign_routes
+        if route.prefix.version == 4:
+            taken = taken | set(self._kernel_routes())
+        elif not self.links[LOOPBACK].is_up:
+            raise _refusal(errno.ENETDOWN)
+        if route.prefix in taken:
+            raise _refusal(errno.EEXIST)
+        self._local_routes.add(route.prefix)
+        self._has_local_table |= route.prefix.version == 4
+
+    def delete_local_route(self, route: LocalRoute) -> None:
+        """Make a prefix no longer local."""
+        if route.prefix not in self._local_routes:
+            raise _refusal(errno.ESRCH)
+        self._local_routes.remove(route.prefix)
+
+    def is_usable_server(self, address: IPAddress) -> bool:
+        """Whether a packet can be sent there: neither multicast nor broadcast.
+
+        Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest.
+        """
+        if isinstance(address, IPv6Address):
+            is_unicast = not (address.is_multicast or not int(address) or address in _MAPPED)
+            return (is_unicast and not address.is_link_local) or self._is_local(address)
+        if any(address in prefix for prefix in _NEVER_SERVERS):
+            return False
+        return self._has_local_table and not self._is_broadcast(address)
+
+    def _is_local(self, address: IPAddress) -> bool:
+        return any(ip == address for ip, _ in self._own_routes) or any(
+            address in prefix for prefix in (*self._local_routes, *self.foreign_routes)
+        )
+
+    def _is_broadcast(self, address: IPv4Address) -> bool:
+        if any(ip == address for ip, _ in self._own_routes):
+            return False
+        return IPv4Network(address) in set(self._broadcasts())
+
+    def _broadcasts(self) -> Iterator[IPv4Network]:
+        """Yield the broadcast address of each subnet of a link that is up."""
+        for address in self._addresses:
+            network = address.value.network
+            is_up = self.links[address.interface].is_up
+            if isinstance(network, IPv4Network) and is_up and network.prefixlen < 31:
+                yield IPv4Network(network.broadcast_address)
+
+    def _kernel_routes(self) -> Iterator[IPNetwork]:
+        yield from (ip_network(ip) for ip, _ in self._own_routes)
+        yield from self._broadcasts()
+        if self.links[LOOPBACK].is_up:
+            yield IPv4Network("127.0.0.0/8")
+
+    def _on(self, interface: str) -> list[Address]:
+        return [a for a in self._addresses if a.interface == interface]
+
+    def _need_link(self, name: str) -> None:
+        if name not in self.links:
+            raise _refusal(errno.ENODEV)
+
+    def _attach(self, address: Address) -> None:
+        self._addresses.append(address)
+        self._own_routes.add((address.ip, address.interface))
+        if address.ip.version == 4:
+            self._has_local_table = True
+            self._sysctls.settle(address.interface)
+
+    def _detach(self, address: Address) -> None:
+        """Take an address away. With a link's last IPv4 address go all its IPv4 routes."""
+        self._addresses.remove(address)
+        version = address.ip.version
+        left = [a for a in self._on(address.interface) if a.ip.version == version]
+        if all(other.ip != address.ip for other in left):
+            self._own_routes.discard((address.ip, address.interface))
+        if version == 4 and not left:
+            self._own_routes = {
+                route
+                for route in self._own_routes
+                if route[0].version != 4 or route[1] != address.interface
+            }
+
+    def _secondaries(self, address: Address) -> list[Address]:
+        """Return the addresses that go with this one: in its subnet, and added after it.
+
+        Source: Linux net/ipv4/devinet.c, __inet_del_ifa.
+        """
+        if address.ip.version != 4:
+            return []
+        network = address.value.network
+        subnet = [a for a in self._on(address.interface) if a.value.network == network]
+        if subnet[0] != address or self._promotes(address.interface):
+            return []
+        return subnet[1:]
+
+    def _promotes(self, interface: str) -> bool:
+        names = (f"net.ipv4.conf.{name}.promote_secondaries" for name in ("all", interface))
+        return any(self._sysctls.is_on(name) for name in names)
+
+
+def _refusal(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
+def _address_of(vip: Vip) -> Address:
+    return Address(vip.interface, ip_interface(f"{vip.address}/{vip.prefix_length}"))
+
+
+def _are_same(address: Address, other: Address) -> bool:
+    """Whether the kernel takes two addresses of a link for one: IPv6 whatever the prefix."""
+    return address.value == other.value if address.ip.version == 4 else address.ip == other.ip
+
+
+def _is_assignable(address: Address) -> bool:
+    ip = address.ip
+    is_foreign_loopback = ip == ip_address("::1") and address.interface != LOOPBACK
+    return bool(int(ip)) and not ip.is_multicast and not is_foreign_loopback

@@ -1,0 +1,198 @@
+"""Kernel settings as Linux keeps them: what they are at first, which values they take, and
+what writing one does to others.
+
+A setting holds whole numbers, one or several; what is not in the table does not exist here.
+Source: Linux Documentation/networking/ip-sysctl.rst and ipvs-sysctl.rst, kernel/sysctl.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from gitvs.core.model import Sysctl
+
+_INTEGER = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)")
+_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting at first, and the range of each of its numbers."""
+
+    value: tuple[int, ...]
+    lowest: int = _INT_MIN
+    highest: int = _INT_MAX
+
+
+def _any(*value: int) -> Setting:
+    return Setting(value)
+
+
+_GLOBAL: Mapping[str, Setting] = {
+    "net.core.somaxconn": Setting((4096,), 0),
+    "net.ipv4.ip_local_port_range": Setting((32768, 60999), 1, 65535),
+    "net.ipv4.ip_nonlocal_bind": Setting((0,), 0, 255),
+    "net.ipv4.vs.am_droprate": _any(10),
+    "net.ipv4.vs.amemthresh": _any(1024),
+    "net.ipv4.vs.backup_only": _any(0),
+    "net.ipv4.vs.cache_bypass": _any(0),
+    "net.ipv4.vs.conn_reuse_mode": _any(1),
+    "net.ipv4.vs.conntrack": _any(0),
+    "net.ipv4.vs.drop_entry": Setting((0,), 0, 3),
+    "net.ipv4.vs.drop_packet": Setting((0,), 0, 3),
+    "net.ipv4.vs.expire_nodest_conn": _any(0),
+    "net.ipv4.vs.expire_quiescent_template": _any(0),
+    "net.ipv4.vs.ignore_tunneled": _any(0),
+    "net.ipv4.vs.nat_icmp_send": _any(0),
+    "net.ipv4.vs.pmtu_disc": _any(1),
+    "net.ipv4.vs.run_estimation": _any(1),
+    "net.ipv4.vs.schedule_icmp": _any(0),
+    "net.ipv4.vs.secure_tcp": Setting((0,), 0, 3),
+    "net.ipv4.vs.sloppy_sctp": _any(0),
+    "net.ipv4.vs.sloppy_tcp": _any(0),
+    "net.ipv4.vs.snat_reroute": _any(1),
+    "net.ipv4.vs.sync_persist_mode": _any(0),
+    "net.ipv4.vs.sync_refresh_period": _any(0),
+    "net.ipv4.vs.sync_retries": Setting((0,), 0, 3),
+    "net.ipv4.vs.sync_sock_size": _any(0),
+    "net.ipv4.vs.sync_threshold": Setting((3, 50), 0),
+    "net.ipv4.vs.sync_version": Setting((1,), 0, 1),
+}
+_OF_EACH_LINK: Mapping[str, Mapping[str, int]] = {
+    "net.ipv4.conf": {
+        "accept_local": 0,
+        "accept_redirects": 1,
+        "arp_announce": 0,
+        "arp_filter": 0,
+        "arp_ignore": 0,
+        "arp_notify": 0,
+        "forwarding": 0,
+        "log_martians": 0,
+        "promote_secondaries": 0,
+        "route_localnet": 0,
+        "rp_filter": 0,
+        "send_redirects": 1,
+    },
+    "net.ipv6.conf": {"accept_ra": 1, "accept_redirects": 1, "autoconf": 1, "forwarding": 0},
+}
+_ALIASES = {"net.ipv4.ip_forward": "net.ipv4.conf.all.forwarding"}
+
+
+class MemorySysctls:
+    """The settings of one network namespace; those of a link come and go with it."""
+
+    def __init__(self, more: Mapping[str, Setting]) -> None:
+        self._settings: dict[str, Setting] = {**_GLOBAL, **more}
+        self._set: set[str] = set()
+        """Settings of links that follow `conf.default` no longer."""
+        for name in ("all", "default"):
+            for family, defaults in _OF_EACH_LINK.items():
+                for key, value in defaults.items():
+                    self._settings[f"{family}.{name}.{key}"] = Setting((value,))
+
+    def read(self, names: Iterable[str]) -> Iterator[Sysctl]:
+        """Yield the settings that exist, by name, with single spaces."""
+        for name in sorted(names):
+            setting = self._settings.get(_ALIASES.get(name, name))
+            if setting is not None:
+                yield Sysctl(name, " ".join(str(number) for number in setting.value))
+
+    def write(self, sysctl: Sysctl) -> None:
+        """Write one setting.
+
+        Raises:
+            OSError: ENOENT, no such setting; EINVAL, no such value.
+        """
+        name = _ALIASES.get(sysctl.name, sysctl.name)
+        setting = self._settings.get(name)
+        if setting is None:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), sysctl.name)
+        numbers = _numbers(sysctl.value, setting)
+        self._put(name, numbers)
+        self._set.add(name)
+        if numbers != setting.value:
+            self._spread(name, numbers)
+
+    def add_link(self, link: str) -> None:
+        """Give a new link its settings: those of `default`."""
+        for family, keys in _OF_EACH_LINK.items():
+            for key in keys:
+                setting = self._settings[f"{family}.default.{key}"]
+                self._settings[f"{family}.{link}.{key}"] = setting
+
+    def remove_link(self, link: str) -> None:
+        """Take a link's settings away."""
+        for family, keys in _OF_EACH_LINK.items():
+            for key in keys:
+                del self._settings[f"{family}.{link}.{key}"]
+                self._set.discard(f"{family}.{link}.{key}")
+
+    def settle(self, link: str) -> None:
+        """Note that a link got an IPv4 address: from then on it follows `default` no longer.
+
+        Source: Linux net/ipv4/devinet.c, ipv4_devconf_setall.
+        """
+        self._set.update(f"net.ipv4.conf.{link}.{key}" for key in _OF_EACH_LINK["net.ipv4.conf"])
+
+    def is_on(self, name: str) -> bool:
+        """Whether a setting is not 0."""
+        return self._settings[name].value != (0,)
+
+    def _put(self, name: str, numbers: tuple[int, ...]) -> None:
+        setting = self._settings[name]
+        self._settings[name] = Setting(numbers, setting.lowest, setting.highest)
+
+    def _spread(self, name: str, numbers: tuple[int, ...]) -> None:
+        """Change what a change of this setting changes."""
+        family, scope, key = name.rsplit(".", 2)
+        if (scope, key) == ("all", "forwarding"):
+            self._switch_forwarding(family, numbers)
+        elif scope == "default" and family == "net.ipv4.conf":
+            for other in self._of_links(family, key):
+                if other not in self._set:
+                    self._put(other, numbers)
+
+    def _switch_forwarding(self, family: str, numbers: tuple[int, ...]) -> None:
+        """Source: Linux net/ipv4/devinet.c, inet_forward_change; net/ipv6/addrconf.c."""
+        for other in (f"{family}.default.forwarding", *self._of_links(family, "forwarding")):
+            self._put(other, numbers)
+            self._set.add(other)
+        if family == "net.ipv4.conf":
+            self._put("net.ipv4.conf.all.accept_redirects", (int(numbers == (0,)),))
+
+    def _of_links(self, family: str, key: str) -> list[str]:
+        shared = (f"{family}.all.{key}", f"{family}.default.{key}")
+        names = (n for n in self._settings if n.startswith(f"{family}.") and n.endswith(f".{key}"))
+        return [name for name in names if name not in shared]
+
+
+def _numbers(text: str, setting: Setting) -> tuple[int, ...]:
+    """Return what a text makes of a setting: fewer numbers set the first, more are ignored.
+
+    Source: Linux kernel/sysctl.c, __do_proc_dointvec.
+    """
+    written = [_number(word) for word in text.split()][: len(setting.value)]
+    if not written or not all(setting.lowest <= n <= setting.highest for n in written):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), text)
+    return (*written, *setting.value[len(written) :])
+
+
+def _number(word: str) -> int:
+    """Return a number as C reads it: 0x10 is 16, 010 is 8.
+
+    Raises:
+        OSError: EINVAL, none.
+    """
+    if _INTEGER.fullmatch(word) is None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), word)
+    digits = word.lstrip("-")
+    try:
+        is_octal = digits.startswith("0") and digits.isdecimal()
+        number = int(digits, 8) if is_octal else int(digits, 0)
+    except ValueError:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), word) from None
+    return -number if word.startswith("-") else number
