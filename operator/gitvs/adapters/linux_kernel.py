@@ -257,6 +257,7 @@ def _write_addresses(changes: Sequence[Change]) -> list[Answer]:
             prepared.append(refused(error))
     with Rtnetlink() as routing:
         answers = iter(routing.execute([p for p in prepared if not isinstance(p, Answer)]))
+        routing.await_routes(c.after for c in changes if isinstance(c.after, Vip))
     return [p if isinstance(p, Answer) else next(answers) for p in prepared]
 
 

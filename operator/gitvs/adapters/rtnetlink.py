@@ -11,7 +11,8 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from types import TracebackType
@@ -56,6 +57,9 @@ _RT_TABLE_LOCAL = 255
 _RTM_F_CLONED = 0x200
 _HEADER_BYTES = 16  # struct nlmsghdr
 _LOOPBACK = "lo"
+
+_ROUTE_SECONDS = 1.0
+_ROUTE_PAUSE_SECONDS = 0.002
 
 _ABSENT_ROUTE = frozenset({errno.ESRCH})
 _ABSENT_ADDRESS = frozenset({errno.EADDRNOTAVAIL})
@@ -131,6 +135,19 @@ class Rtnetlink:
             frozenset(r.prefix for r in local if r.protocol not in (_RTPROT_KERNEL, OWN_PROTOCOL)),
             frozenset(gateway for route in routes for gateway in route.gateways),
         )
+
+    def await_routes(self, vips: Iterable[Vip]) -> None:
+        """Wait until bound IPv6 addresses have their routes, or for a second.
+
+        The kernel makes them behind its answer, in a work queue.
+        Source: Linux net/ipv6/addrconf.c, addrconf_dad_work.
+        """
+        awaited = {v.key for v in vips if v.address.version == 6 and v.has_route}
+        deadline = time.monotonic() + _ROUTE_SECONDS
+        while awaited and time.monotonic() < deadline:
+            awaited &= {v.key for v in self.observe().vips if not v.has_route}
+            if awaited:
+                time.sleep(_ROUTE_PAUSE_SECONDS)
 
     def add_dummy(self, name: str, alias: str) -> Answer:
         """Make a dummy interface, DOWN, that carries `alias`."""

@@ -1,0 +1,71 @@
+"""Failure at every change of a plan with every kind of object, on a real kernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import count
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from gitvs.adapters.linux_kernel import LinuxKernel
+from gitvs.ports import Result
+from tests import scenario
+from tests.faults import FaultyKernel, How
+from tests.harness.lab import run_batch
+from tests.harness.namespace import enter_fresh_namespace
+from tests.sweep import World, assert_state, check_fault, check_target
+
+pytestmark = pytest.mark.kernel(timeout_seconds=600)
+
+
+def fresh_world(folder: Path) -> World:
+    """A director in a network namespace of its own, with an uplink for its sync daemon."""
+    enter_fresh_namespace()
+    run_batch(
+        [
+            f"link add {scenario.UPLINK} type dummy",
+            f"addr add 192.0.2.1/24 dev {scenario.UPLINK}",
+            f"link set {scenario.UPLINK} up",
+        ]
+    )
+    folder.mkdir()
+    return World(LinuxKernel("gitvs:test"), folder)
+
+
+@pytest.mark.parametrize("how", list(How))
+def test_a_fault_at_any_change_leaves_the_snapshot_or_the_target(tmp_path: Path, how: How) -> None:
+    for at in count():
+        if not check_fault(fresh_world(tmp_path / str(at)), at, how):
+            break
+    places = 2 if how is How.UNREADABLE else 20
+    assert at > places, "a sweep over so few places is no sweep"
+
+
+def test_kill_9_at_any_change_leaves_the_snapshot_or_the_target(tmp_path: Path) -> None:
+    outcomes = set()
+    for at in range(0, 40, 3):
+        world = fresh_world(tmp_path / str(at))
+        assert world.bring(scenario.before()).result is Result.APPLIED
+        snapshot = world.state()
+        pid = os.fork()
+        if pid == 0:
+            faulty = FaultyKernel(world.kernel, at, How.CRASH_AFTER, _kill_9)
+            world.bring(scenario.after(), faulty)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        result = world.recover()
+        outcomes.add((os.waitstatus_to_exitcode(status), result))
+        if result is Result.ROLLED_BACK:
+            assert_state(world, snapshot)
+        else:
+            check_target(world)
+    killed = -signal.SIGKILL
+    assert {(killed, Result.ROLLED_BACK), (killed, Result.APPLIED)} <= outcomes
+
+
+def _kill_9() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("killed")
