@@ -1,0 +1,90 @@
+"""What people read of a resource: its fields by name, in the words of manifests."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from gitvs.core.model import (
+    DummyInterface,
+    LocalRoute,
+    Persistence,
+    RealServer,
+    Resource,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    Tunnel,
+    TunnelChecksum,
+    Vip,
+    VirtualService,
+)
+
+Fields = dict[str, str]
+"""Name to value, in the order in which people read them."""
+
+
+def fields_of(resource: Resource) -> Fields:
+    """Return what can change in place about a resource; its key is not among it."""
+    match resource:
+        case Sysctl():
+            return {"value": resource.value}
+        case Timeout():
+            return {"timeout": duration_text(resource.seconds)}
+        case SyncDaemon():
+            return {"interface": resource.interface, "id": str(resource.id)}
+        case DummyInterface() | LocalRoute():
+            return {}
+        case Vip():
+            return {"route": "present" if resource.has_route else "missing"}
+        case VirtualService():
+            return {
+                "scheduler": str(resource.scheduler),
+                "flags": ", ".join(sorted(resource.flags)) or "none",
+                "one-packet": "on" if resource.one_packet else "off",
+                "persistence": persistence_text(resource.persistence),
+            }
+        case RealServer():
+            return {
+                "forwarding": forwarding_text(resource),
+                "weight": str(resource.weight),
+                "upper threshold": str(resource.upper_threshold or "none"),
+                "lower threshold": str(resource.lower_threshold or "none"),
+            }
+        case _:
+            assert_never(resource)
+
+
+UNSET = frozenset({"none", "off"})
+"""Values that a new object need not show."""
+
+
+def duration_text(seconds: float) -> str:
+    """Return `2m`, `1h30m` or `500ms`, as manifests spell it."""
+    if seconds != int(seconds):
+        return f"{round(seconds * 1000)}ms"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (rest, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
+
+
+def persistence_text(persistence: Persistence | None) -> str:
+    """Return `5m, clients by /24, engine sip`."""
+    if persistence is None:
+        return "none"
+    text = f"{duration_text(persistence.timeout_seconds)}, clients by /{persistence.prefix_length}"
+    return text if persistence.engine is None else f"{text}, engine {persistence.engine}"
+
+
+def forwarding_text(server: RealServer) -> str:
+    """Return `nat`, `dr`, or `tun` with how it wraps packets."""
+    if server.tunnel is None:
+        return str(server.forwarding)
+    return f"{server.forwarding} {tunnel_text(server.tunnel)}"
+
+
+def tunnel_text(tunnel: Tunnel) -> str:
+    """Return `ipip`, `gre` or `gue:6080 checksum remote`; a checksum only where there is one."""
+    port = f":{tunnel.port}" if tunnel.port else ""
+    checksum = "" if tunnel.checksum is TunnelChecksum.NONE else f" checksum {tunnel.checksum}"
+    return f"{tunnel.type}{port}{checksum}"

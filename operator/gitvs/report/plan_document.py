@@ -1,0 +1,72 @@
+"""A plan as the JSON of the public contract (`schemas/plan.schema.json`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gitvs.core.documents import Document, document_of
+from gitvs.core.gates import Gate
+from gitvs.core.model import Source
+from gitvs.core.plan import FORMAT_VERSION, Change
+from gitvs.report.plan_view import DirectorPlan, Side
+
+
+def plan_document(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Document:
+    """Return plans as JSON types; changes stand in the order of execution."""
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "base": _side_document(base),
+        "head": _side_document(head),
+        "plans": [_director_document(plan) for plan in plans],
+    }
+
+
+def _side_document(side: Side) -> Document:
+    return {"kind": str(side.kind), "commit": side.commit}
+
+
+def _director_document(plan: DirectorPlan) -> Document:
+    return {
+        "director": plan.director,
+        "digest": plan.digest,
+        "desiredDigest": plan.desired_digest,
+        "outcome": str(plan.outcome),
+        "summary": plan.summary,
+        "changes": [_change_document(plan, change) for change in plan.plan.changes],
+        "gates": [_gate_document(gate) for gate in plan.gates],
+        "foreign": [str(name) for name in plan.foreign],
+    }
+
+
+def _change_document(plan: DirectorPlan, change: Change) -> Document:
+    source = plan.source_of(change.resource)
+    document: dict[str, Any] = {
+        "phase": str(change.phase),
+        "action": str(change.action),
+        "kind": str(change.kind),
+        "key": str(change.key),
+        "service": None if source is None else source.service,
+        "before": None if change.before is None else document_of(change.before),
+        "after": None if change.after is None else document_of(change.after),
+        "source": _source_document(source),
+    }
+    if change.drain is not None:
+        document["drainTimeoutSeconds"] = change.drain.timeout_seconds
+    if change.key in plan.drift:
+        document["drift"] = True
+    return document
+
+
+def _source_document(source: Source | None) -> Document | None:
+    return None if source is None else {"file": source.file, "line": source.line}
+
+
+def _gate_document(gate: Gate) -> Document:
+    return {
+        "name": gate.name,
+        "measured": gate.measured,
+        "limit": gate.limit,
+        "message": gate.message,
+        "allowed": gate.allowed,
+    }
