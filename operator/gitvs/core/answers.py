@@ -78,9 +78,14 @@ def explain(change: Change, code: int) -> str:
     if reason is None:
         verb = {Kind.SYSCTL: "write", Kind.TIMEOUTS: "set"}.get(change.kind, str(change.action))
         reason = _Reason(f"the kernel refused to {verb} it: {os.strerror(code)}")
-    name = errno.errorcode.get(code, f"error {code}")
+    name = errno_name(code)
     detail = f"{name}; {reason.remedy}" if reason.remedy else name
     return f"{_NOUNS.get(change.kind, '')}{_key(change)}: {reason.what} ({detail})"
+
+
+def errno_name(code: int) -> str:
+    """Return the kernel's name of an errno; Python calls EOPNOTSUPP by its other name."""
+    return "EOPNOTSUPP" if code == errno.EOPNOTSUPP else errno.errorcode.get(code, f"error {code}")
 
 
 def _key(change: Change) -> str:
