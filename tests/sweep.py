@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import KernelUnreadable
@@ -52,7 +53,8 @@ class TestClock:
 class World:
     """One director: a kernel, a state folder, a clock."""
 
-    kernel: Kernel
+    kernel: Any
+    """A `Kernel`; tests also use what only theirs can do."""
     state_dir: Path
     clock: TestClock = field(default_factory=TestClock)
 

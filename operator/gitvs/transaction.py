@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from gitvs.core.documents import document_of
 from gitvs.core.errors import GitvsError, StoreError
 from gitvs.core.model import Key, Kind, Observation, RealServer, Scope, State
 from gitvs.core.ownership import scope_of
@@ -195,7 +196,9 @@ def _mismatch(change: Change, now: State) -> str:
         return "written, but not there when read back"
     if change.after is None:
         return "removed, but still there when read back"
-    return f"read back as {found}, not as written: {change.after}"
+    written, read = document_of(change.after), document_of(found)
+    differing = (f"{f} is {read[f]}, not {v}" for f, v in written.items() if read[f] != v)
+    return f"when read back, {' and '.join(differing)}"
 
 
 def _undo(

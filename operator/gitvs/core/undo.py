@@ -111,12 +111,16 @@ def _is_quietable(server: RealServer, now: State) -> bool:
 def _needed(
     staying: Iterable[RealServer], before: Mapping[Key, Resource | None], now: State
 ) -> list[Resource]:
-    """What the plan made and the traffic of staying servers needs: service, VIP, route, link."""
+    """What the plan made and the traffic of staying servers needs: service, VIP, route, link.
+
+    A service that was there before has what it needs.
+    """
     listeners = {s.listener for s in staying}
     made = [now[key] for key, r in before.items() if r is None and key in now]
     services = [r for r in made if isinstance(r, VirtualService) and r.listener in listeners]
-    marked = any(not isinstance(listener, Endpoint) for listener in listeners)
-    addresses = {x.address for x in listeners if isinstance(x, Endpoint)}
+    marked = any(not isinstance(s.listener, Endpoint) for s in services)
+    addresses = {s.listener.address for s in services if isinstance(s.listener, Endpoint)}
+    addresses -= {v.address for v in now.of(Vip) if before.get(v.key, v) is not None}
     vips = [r for r in made if isinstance(r, Vip) and (marked or r.address in addresses)]
     routes = [
         r

@@ -1,0 +1,356 @@
+"""Transactions on the kernel in memory: every fault at every place, alone and in pairs.
+
+The same sweep runs on Linux in tests/kernel/test_transaction.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from errno import EPERM
+from ipaddress import ip_address
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitvs.adapters.memory_kernel import MemoryKernel
+from gitvs.adapters.store import SqliteStore
+from gitvs.core.errors import StoreError
+from gitvs.core.model import (
+    Desired,
+    DummyInterface,
+    Incarnation,
+    Key,
+    Observation,
+    RealServer,
+    Resource,
+    Scheduler,
+    Scope,
+    State,
+    VirtualService,
+)
+from gitvs.core.overlay import with_fallback
+from gitvs.core.plan import Change
+from gitvs.ports import Applied, Outcome, Result, Stage, Status
+from gitvs.reconcile import reconcile
+from tests import scenario
+from tests.faults import Crashed, FaultyKernel, How
+from tests.sweep import ALLOW, World, assert_state, check_fault, check_target
+
+
+def add_uplink(kernel: MemoryKernel) -> None:
+    """Give a host what the scenario's sync daemon needs."""
+    kernel.add_link(scenario.UPLINK, "veth", addresses=["192.0.2.1/24"])
+
+
+def world_in(folder: Path) -> World:
+    """A director in memory."""
+    kernel = MemoryKernel("gitvs:test")
+    add_uplink(kernel)
+    folder.mkdir(exist_ok=True)
+    return World(kernel, folder)
+
+
+def applied_world(folder: Path) -> World:
+    """A director on which the scenario's first state is in force."""
+    world = world_in(folder)
+    assert world.bring(scenario.before()).result is Result.APPLIED
+    return world
+
+
+@pytest.mark.parametrize("how", list(How))
+def test_a_fault_at_any_change_leaves_the_snapshot_or_the_target(tmp_path: Path, how: How) -> None:
+    for at in count():
+        if not check_fault(world_in(tmp_path / str(at)), at, how):
+            break
+    assert at > (2 if how is How.UNREADABLE else 20), "a sweep over so few places is no sweep"
+
+
+class TwiceFaulty(FaultyKernel):
+    """A faulty kernel that fails once more, `later` changes after its first fault."""
+
+    def __init__(self, kernel: MemoryKernel, at: int, how: How, later: int, then: How) -> None:
+        super().__init__(FaultyKernel(kernel, at + later, then), at, how)
+
+
+@pytest.mark.parametrize("then", [How.REFUSED, How.LOST_UNWRITTEN, How.CRASH_AFTER])
+def test_a_second_fault_on_the_way_back_changes_nothing_of_that(tmp_path: Path, then: How) -> None:
+    for at in range(0, 24, 3):
+        for later in range(1, 24, 2):
+            world = applied_world(tmp_path / f"{at}-{later}")
+            snapshot = world.state()
+            faulty = TwiceFaulty(world.kernel, at, How.REFUSED, later, then)
+            try:
+                result: Result | None = world.bring(scenario.after(), faulty).result
+            except Crashed:
+                result = world.recover()
+            if result is Result.ROLLED_BACK:
+                assert_state(world, snapshot)
+            else:
+                assert result is Result.APPLIED
+                check_target(world)
+
+
+class CrashingStore:
+    """A store whose process dies before, or after, its `at`-th write."""
+
+    WRITES = ("begin", "commit", "finish", "record_conflicts")
+
+    def __init__(self, store: SqliteStore, at: int, after: bool) -> None:
+        self._store, self._left, self._after = store, at, after
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._store, name)
+        if name not in self.WRITES:
+            return member
+
+        def write(*arguments: object) -> object:
+            self._left -= 1
+            if self._left == -1 and not self._after:
+                raise Crashed
+            answer = member(*arguments)
+            if self._left == -1:
+                raise Crashed
+            return answer
+
+        return write
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(3))
+def test_a_crash_around_any_record_leaves_the_snapshot_or_the_target(
+    tmp_path: Path, at: int, after: bool
+) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+    with pytest.raises(Crashed):
+        bring_after(world, lambda store: CrashingStore(store, at, after))
+    result = world.recover()
+    if at == 2 or (at == 1 and after):
+        assert result is (None if at == 2 and after else Result.APPLIED)
+        check_target(world)
+    else:
+        assert result is (None if at == 0 and not after else Result.ROLLED_BACK)
+        assert_state(world, snapshot)
+
+
+def bring_after(world: World, wrap: Callable[[SqliteStore], Any]) -> None:
+    """One pass with a store that is not as it should be."""
+    with world.store() as store:
+        reconcile(world.ports(wrap(store)), target_of(world, scenario.after()), ALLOW)
+
+
+def target_of(world: World, desired: Desired) -> Applied:
+    """What a pass is to bring about."""
+    return Applied(desired, None, world.clock.now())
+
+
+class FullDisk:
+    """A store that can be read, but not written from its `at`-th write on."""
+
+    def __init__(self, store: SqliteStore, at: int) -> None:
+        self._store, self._left = store, at
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._store, name)
+        if name not in CrashingStore.WRITES:
+            return member
+
+        def write(*arguments: object) -> object:
+            self._left -= 1
+            if self._left < 0:
+                raise StoreError("the disk is full")
+            return member(*arguments)
+
+        return write
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_full_disk_before_the_point_of_no_return_changes_nothing(tmp_path: Path, at: int) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+    with pytest.raises(StoreError, match="disk is full"):
+        bring_after(world, lambda store: FullDisk(store, at))
+    assert_state(world, snapshot)
+    assert world.recover() is (None if at == 0 else Result.ROLLED_BACK)
+    assert_state(world, snapshot)
+
+
+def test_a_full_disk_at_the_end_is_finished_at_the_next_start(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    with pytest.raises(StoreError):
+        bring_after(world, lambda store: FullDisk(store, 2))
+    assert world.recover() is Result.APPLIED
+    check_target(world)
+
+
+class Meddling:
+    """A kernel in which somebody does something right before a change is first made."""
+
+    def __init__(self, kernel: MemoryKernel, key: str, meddle: Callable[[MemoryKernel], None]):
+        self._kernel, self._key, self._meddle = kernel, key, meddle
+        self._has_meddled = False
+
+    def incarnation(self) -> Incarnation:
+        return self._kernel.incarnation()
+
+    def observe(self, scope: Scope) -> Observation:
+        return self._kernel.observe(scope)
+
+    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+        outcomes = []
+        for change in changes:
+            if change.key == self._key and not self._has_meddled:
+                self._meddle(self._kernel)
+                self._has_meddled = True
+            outcomes += self._kernel.execute([change])
+        return outcomes
+
+
+def put(*resources: Resource) -> Any:
+    """Somebody makes something."""
+    return lambda kernel: kernel.put(*resources)
+
+
+FIRST = "net.ipv4.ip_forward"
+"""The key of the plan's first change, and of its last but one VIP, and its last."""
+MIDDLE = "203.0.113.12/32 dev gitvs1"
+LAST_VIP = "2001:db8::10/128 dev gitvs1"
+
+
+@pytest.mark.parametrize("key", [FIRST, "dummy gitvs1", str(scenario.NEW)])
+def test_what_somebody_made_meanwhile_on_a_wanted_key_is_a_conflict_and_stays(
+    tmp_path: Path, key: str
+) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+    theirs = VirtualService(scenario.NEW, Scheduler.SED)
+    server = RealServer(scenario.NEW, ip_address("10.9.9.9"), 80)
+    twin = replace(scenario.server(scenario.NEW, 2), weight=9)
+    meddling = Meddling(world.kernel, key, put(theirs, server, twin))
+    done = world.bring(scenario.after(), meddling)
+    assert done.result is Result.ROLLED_BACK
+    assert done.finished is not None
+    assert "exists" in done.finished.failures[0]
+    assert_state(world, snapshot.with_changes([theirs, server, twin]))
+
+
+def test_what_somebody_changed_meanwhile_is_read_back_and_told(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    theirs = VirtualService(scenario.WEB4, Scheduler.SED)
+    done = world.bring(scenario.after(), Meddling(world.kernel, LAST_VIP, put(theirs)))
+    assert done.finished is not None
+    assert "scheduler is sed, not wrr" in done.finished.failures[0]
+
+
+def test_a_real_server_that_somebody_added_meanwhile_is_set_right(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    twin = RealServer(scenario.WEB4, ip_address("10.0.0.3"), 8080, 77)
+    done = world.bring(scenario.after(), Meddling(world.kernel, FIRST, put(twin)))
+    assert done.result is Result.APPLIED
+    check_target(world)
+
+
+def busy(*servers: RealServer) -> Any:
+    """Real servers get connections."""
+
+    def connect(kernel: MemoryKernel) -> None:
+        for server in servers:
+            kernel.set_connections(server, active=1)
+
+    return connect
+
+
+def fail_at_the_last_vip(world: World, connected: RealServer) -> None:
+    """Apply, with everything done but the last VIP, and a connection to a new server."""
+    keys = [c.key for c in plan_for_after(applied_world(world.state_dir / "probe"))]
+    meddling = Meddling(world.kernel, MIDDLE, busy(connected))
+    done = world.bring(scenario.after(), FaultyKernel(meddling, keys.index(LAST_VIP), How.REFUSED))
+    assert done.result is Result.ROLLED_BACK
+
+
+def test_a_new_server_with_connections_drains_instead_of_being_undone(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+    new = scenario.server(scenario.WEB4, 3)
+    fail_at_the_last_vip(world, new)
+    assert_state(world, snapshot.with_changes([replace(new, weight=0)]))
+    with world.store() as store:
+        [drain] = store.ledger(world.kernel.incarnation()).drains.values()
+    assert (drain.key, drain.timeout_seconds) == (new.key, 60)
+    world.kernel.set_connections(new)
+    assert world.bring(scenario.before()).result is Result.APPLIED
+    assert_state(world, snapshot)
+
+
+def test_a_new_service_with_connections_keeps_its_vip_while_it_drains(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+    new = replace(scenario.server(scenario.NEW, 1), weight=0)
+    fail_at_the_last_vip(world, new)
+    service = scenario.after().state[new.service_key]
+    kept = [with_fallback(State([service, new]))[new.service_key], new]
+    vip = scenario.after().state[Key(MIDDLE)]
+    assert_state(world, snapshot.with_changes([*kept, vip, DummyInterface("gitvs1")]))
+    world.kernel.set_connections(new)
+    world.bring(scenario.before())
+    assert_state(world, snapshot)
+
+
+def test_a_reboot_voids_an_open_transaction(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    with pytest.raises(Crashed):
+        world.bring(scenario.after(), FaultyKernel(world.kernel, 10, How.CRASH_AFTER))
+    world.kernel.reboot()
+    add_uplink(world.kernel)
+    assert world.recover() is None
+    assert world.bring(scenario.before()).result is Result.APPLIED
+
+
+class Refusing(FaultyKernel):
+    """A kernel that, from its `at`-th change on, refuses everything."""
+
+    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+        if not self.has_struck:
+            return super().execute(changes)
+        return [Outcome(c, Status.REFUSED, EPERM, f"{c.key}: EPERM") for c in changes]
+
+
+def test_what_cannot_be_undone_is_stuck_and_tried_again_at_the_next_start(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+
+    done = world.bring(scenario.after(), Refusing(world.kernel, 15, How.REFUSED))
+    assert done.result is Result.STUCK
+    with world.store() as store:
+        opened = store.open_transaction(world.kernel.incarnation())
+        assert opened is not None
+        assert opened.stage is Stage.OPEN
+        again = reconcile(
+            world.ports(store, Refusing(world.kernel, 0, How.REFUSED)),
+            target_of(world, scenario.after()),
+        )
+    assert again.result is Result.STUCK
+    assert again.proposal is None
+    assert world.recover() is Result.ROLLED_BACK
+    assert_state(world, snapshot)
+
+
+def test_a_break_that_cannot_be_finished_is_stuck_and_finished_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    world = applied_world(tmp_path)
+    last = len(plan_for_after(applied_world(tmp_path / "probe"))) - 1
+    done = world.bring(scenario.after(), Refusing(world.kernel, last, How.REFUSED))
+    assert done.result is Result.STUCK
+    assert world.recover() is Result.APPLIED
+    check_target(world)
+
+
+def plan_for_after(world: World) -> Sequence[Change]:
+    """The plan that the sweep disturbs."""
+    done = world.bring(scenario.after())
+    assert done.proposal is not None
+    return done.proposal.plan.changes
