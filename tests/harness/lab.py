@@ -192,6 +192,15 @@ class Lab:
                     ]
                 )
 
+    def mark(self, vip: str, mark: int) -> None:
+        """Have the director put a firewall mark on what comes from the client for a VIP."""
+        protocol, word = ("ip", "ip") if ip_address(vip).version == 4 else ("ipv6", "ip6")
+        rule = ["protocol", protocol, "u32", "match", word, "dst", vip]
+        with self.at(DIRECTOR):
+            run("tc", "qdisc", "replace", "dev", "front", "clsact")
+            command = ["tc", "filter", "add", "dev", "front", "ingress", *rule]
+            run(*command, "action", "skbedit", "mark", str(mark))
+
     # Traffic
 
     def serve(self, *ports: int, hosts: Iterable[str] | None = None) -> None:

@@ -96,6 +96,19 @@ def test_one_packet_scheduling_with_masquerading_never_gets_an_answer(lab: Lab) 
     assert Hop("client", "front", "in", server, f"{lab.address('client', 4, 'front')}:*") in hops
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_marked_packets_reach_the_real_servers_of_the_mark(lab: Lab, version: int) -> None:
+    lab.serve(80)
+    lab.mark(VIPS[version], 77)
+    listener = ("-f", "77") if version == 4 else ("-f", "77", "-6")
+    run("ipvsadm", "-A", *listener, "-s", "rr")
+    for name in lab.real_servers:
+        address = lab.address(name, version)
+        host = f"[{address}]" if version == 6 else address
+        run("ipvsadm", "-a", *listener, "-r", f"{host}:0", "--masquerading")
+    assert lab.requests(VIPS[version], 80, 6) == {"rs1": 3, "rs2": 3}
+
+
 def test_a_client_says_what_went_wrong(lab: Lab) -> None:
     run("ipvsadm", "-A", *TCP[4], "-s", "rr")
     assert lab.requests(VIPS[4], 80) == {"refused": 1}
