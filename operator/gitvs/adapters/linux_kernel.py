@@ -105,8 +105,10 @@ class LinuxKernel:
             group = list(run)
             try:
                 outcomes += map(_outcome, group, write(group))
-            except KernelUnavailable as error:
+            except (KernelUnavailable, KernelUnreadable) as error:  # before anything was sent
                 outcomes += [Outcome(c, Status.REFUSED, errno.EPERM, str(error)) for c in group]
+            except OSError as error:  # no socket to be had
+                outcomes += [_outcome(change, refused(error)) for change in group]
         return outcomes
 
     def _writer_of(self, change: Change) -> Callable[[Sequence[Change]], list[Answer]]:
