@@ -87,7 +87,7 @@ def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
                 f"{title} by {len(met)} gate{'s' * (len(met) > 1)}" if not allowed else title
             )
         for gate in met:
-            measured = f"{gate.measured}, limit: {gate.limit}"
+            measured = f"{gate.measured}; limit: {gate.limit}"
             yield line(f"! {gate.name}: {measured}", style=style, indent=2)
             yield line(gate.message, indent=4)
 
