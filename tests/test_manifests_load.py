@@ -102,6 +102,18 @@ def test_what_may_be_in_an_unreadable_file_is_not_called_unknown() -> None:
     assert rules_of(problems_in(unreadable, other)) == ["unknown-pool", "syntax"]
 
 
+def test_what_can_be_read_beside_an_unreadable_document_hides_nothing() -> None:
+    text = file_of("a.yaml", director(), service(pools=["nowhere"])).data.decode()
+    after = "---\na: [\n---\n"
+    for broken in (text + after, after + text, after + text + after):
+        assert "unknown-pool" in rules_of(problems_in(text_file("a.yaml", broken)))
+
+
+def test_a_local_route_that_is_too_wide_is_one_problem() -> None:
+    found = problems_in(file_of("a.yaml", director(localRoutes=["0.0.0.0/0"]), service()))
+    assert rules_of(found) == ["local-route-too-wide"]
+
+
 def test_a_problem_in_defaults_is_reported_once_for_all_its_services() -> None:
     bad = defaults({"persistence": {"timeout": "0s"}})
     services = [service(f"s{n}", vips=[f"203.0.113.{n}"]) for n in range(1, 5)]
@@ -193,19 +205,10 @@ SEED = file_of(
     policy(owners=[{"path": "a", "vips": ["203.0.113.0/24"], "firewallMarks": [1]}]),
 ).data
 PIECES = st.sampled_from(
-    [b"", b"\n", b"---\n", b"null", b"0", b"-1", b'"', b"{", b"}", b"[", b"]", b",", b":", b"\t"]
-    + [
-        b"true",
-        b"*a",
-        b"&a ",
-        b"!!x ",
-        b"\xff",
-        b"1e999",
-        b"9" * 30,
-        b'"x"',
-        b"::",
-        b"/",
-        b"0.0.0.0/0",
+    [
+        *(b"", b"\n", b"---\n", b"null", b"0", b"-1", b'"', b"{", b"}", b"[", b"]", b",", b":"),
+        *(b"\t", b"true", b"*a", b"&a ", b"!!x ", b"\xff", b"1e999", b"9" * 30, b'"x"', b"::"),
+        *(b"/", b"0.0.0.0/0"),
     ]
 )
 

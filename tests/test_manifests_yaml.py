@@ -18,8 +18,8 @@ SOUND = HEAD + "  vips: [203.0.113.10]\n  ports: [{port: 443}]\n  realServers: [
 
 def reading(text: str | bytes, path: str = "a.yaml") -> tuple[list[Any], list[Problem]]:
     data = text if isinstance(text, bytes) else text.encode()
-    documents, problems = read_documents(ManifestFile(path, data))
-    return [d.data for d in documents], problems
+    read = read_documents(ManifestFile(path, data))
+    return [d.data for d in read.documents], read.problems
 
 
 def value(text: str, path: str = "a.yaml") -> Any:

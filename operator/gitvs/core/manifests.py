@@ -85,11 +85,10 @@ class _Loading:
 
     def read(self, file: ManifestFile) -> None:
         """Read one file, and hold every document against its schema."""
-        documents, problems = read_documents(file)
-        self.problems += problems
-        if problems:
-            self.unread.add_text(file.data)
-        for document in documents:
+        reading = read_documents(file)
+        self.problems += reading.problems
+        self.unread.add_text(reading.unread)
+        for document in reading.documents:
             found = validate(document)
             self.problems += found
             if document.is_sound and not found:

@@ -38,6 +38,7 @@ class Directors:
         self._by_values: dict[tuple[str, ...], dict[tuple[str | None, ...], Mask]] = {}
         self._by_address: dict[IPAddress, Mask] = {}
         self._named: dict[str, dict[IPAddress, Mask]] = {}
+        self._selected: dict[tuple[object, LabelMatch], Mask] = {}
         self._with_name: dict[str, Mask] = {}
         for i, director in enumerate(self.all):
             for label in director.labels.items():
@@ -68,6 +69,12 @@ class Directors:
         """Return the directors that a selector means; unknown names mean none."""
         if selector is None:
             return self.everywhere
+        known = self._selected.get((selector.names, selector.labels))
+        if known is None:
+            known = self._selected[selector.names, selector.labels] = self._select(selector)
+        return known
+
+    def _select(self, selector: Selector) -> Mask:
         mask = self.everywhere
         if selector.names is not None:
             mask = sum(1 << self.index[n] for n in set(selector.names) if n in self.index)

@@ -13,8 +13,10 @@ from importlib.resources import files
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
+from gitvs.core.acceptance import Check, compiled, searching
 from gitvs.core.explain import did_you_mean, explained
 from gitvs.core.places import Document, shown
 from gitvs.core.problems import Problem
@@ -48,6 +50,8 @@ def validate(document: Document) -> list[Problem]:
     kind = data.get("kind")
     if kind not in KINDS:
         return [_kind_problem(document, kind)]
+    if _acceptance(kind)(data):
+        return []
     errors = _validator(kind).iter_errors(data)
     return [problem for error in errors for problem in explained(document, error)]
 
@@ -56,10 +60,21 @@ def _is_integer(_checker: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _pattern(_validator: object, pattern: str, value: object, _schema: object) -> Any:
+    if isinstance(value, str) and searching(pattern)(value) is None:
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
 _Validator: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema has no type here
     Draft202012Validator,
+    {"pattern": _pattern},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
+
+
+@cache
+def _acceptance(kind: str) -> Check:
+    return compiled(schema_for(kind))
 
 
 @cache

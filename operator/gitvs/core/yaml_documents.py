@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -36,15 +37,25 @@ def is_manifest(path: str) -> bool:
     return path.endswith(SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
 
 
-def read_documents(file: ManifestFile) -> tuple[list[Document], list[Problem]]:
-    """Return the documents of a file, and every problem in reading them.
+@dataclass(slots=True)
+class Reading:
+    """What a file holds: its documents, every problem in reading them, and what was not read."""
+
+    documents: list[Document] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unread: str = ""
+
+
+def read_documents(file: ManifestFile) -> Reading:
+    """Read the documents of a file.
 
     A document that cannot be read costs itself alone: reading goes on at the next `---`.
     """
     try:
         text = _decoded(file)
     except Unreadable as unreadable:
-        return [], [unreadable.problem(file.path)]
+        unread = file.data[:MAX_FILE_BYTES].decode(errors="replace")
+        return Reading([], [unreadable.problem(file.path)], unread)
     if file.path.endswith(".json"):
         return _read_json(file.path, text)
     return _read_yaml(file.path, text)
@@ -76,13 +87,13 @@ def _end_of(text: str) -> tuple[int, int]:
     return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
 
 
-def _read_json(file: str, text: str) -> tuple[list[Document], list[Problem]]:
+def _read_json(file: str, text: str) -> Reading:
     builder = DocumentBuilder(file)
     try:
         read_json(text, builder)
     except Unreadable as unreadable:
-        return [], [*builder.problems, unreadable.problem(file)]
-    return _finished(builder), builder.problems
+        return Reading([], [*builder.problems, unreadable.problem(file)], text)
+    return Reading(_finished(builder), builder.problems)
 
 
 def _finished(builder: DocumentBuilder) -> list[Document]:
@@ -93,24 +104,24 @@ def _finished(builder: DocumentBuilder) -> list[Document]:
     return [Document(builder.file, root.value, root.place, not builder.problems)]
 
 
-def _read_yaml(file: str, text: str) -> tuple[list[Document], list[Problem]]:
-    documents: list[Document] = []
-    problems: list[Problem] = []
+def _read_yaml(file: str, text: str) -> Reading:
+    reading = Reading()
     start = 0
     first_line = 1
     while True:
         stream = _YamlStream(file, text[start:], first_line)
-        try:
-            documents += stream.read()
-            return documents, [*problems, *stream.problems]
-        except Unreadable as unreadable:
-            documents += stream.documents
-            problems += [*stream.problems, unreadable.problem(file)]
-            following = _document_after(text, start, first_line, unreadable.line)
-            if following is None:
-                return documents, problems
-            first_line += text.count("\n", start, following)
-            start = following
+        unreadable = stream.read()
+        reading.documents += stream.documents
+        reading.problems += stream.problems
+        if unreadable is None:
+            return reading
+        reading.problems.append(unreadable.problem(file))
+        following = _document_after(text, start, first_line, unreadable.line)
+        reading.unread += "\n".join(text[start:following].split("\n")[stream.lines_read :])
+        if following is None:
+            return reading
+        first_line += text.count("\n", start, following)
+        start = following
 
 
 def _document_after(text: str, start: int, first_line: int, line: int) -> int | None:
@@ -122,36 +133,43 @@ def _document_after(text: str, start: int, first_line: int, line: int) -> int | 
 
 
 class _YamlStream:
-    """The documents of one run of the parser, until its end or the first that is unreadable."""
+    """The documents of one run of the parser, until its end or the first that is unreadable.
+
+    `lines_read` counts the lines of what could be read.
+    """
 
     def __init__(self, file: str, text: str, first_line: int) -> None:
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
+        self.lines_read = 0
         self._file = file
         self._text = text
         self._offset = first_line  # the parser counts lines and columns from 0
 
-    def read(self) -> list[Document]:
-        """Read all. Raises: Unreadable."""
+    def read(self) -> Unreadable | None:
+        """Read all there is; return why that wasn't everything."""
         try:
             self._read_all(CParser(self._text))
+        except Unreadable as unreadable:
+            return unreadable
         except yaml.MarkedYAMLError as error:
-            raise self._unreadable(error) from None
+            return self._unreadable(error)
         except yaml.YAMLError as error:
-            raise Unreadable(self._offset, 1, "syntax", f"not YAML: {error}") from None
-        return self.documents
+            return Unreadable(self._offset, 1, "syntax", f"not YAML: {error}")
+        return None
 
     def _read_all(self, parser: CParser) -> None:
         builder = DocumentBuilder(self._file)
         try:
             while True:
-                event = parser.get_event()
+                event: Any = parser.get_event()
                 kind = type(event)
                 if kind is yaml.DocumentStartEvent:
                     builder = DocumentBuilder(self._file)
                 elif kind is yaml.DocumentEndEvent:
                     self.documents += _finished(builder)
                     self.problems += builder.problems
+                    self.lines_read = event.end_mark.line
                     builder = DocumentBuilder(self._file)
                 elif kind is yaml.StreamEndEvent:
                     return

@@ -22,7 +22,7 @@ _FLAGS_OF: dict[Scheduler, frozenset[SchedulerFlag]] = {
     Scheduler.MH: frozenset({SchedulerFlag.MH_PORT, SchedulerFlag.MH_FALLBACK}),
     Scheduler.SH: frozenset({SchedulerFlag.SH_PORT, SchedulerFlag.SH_FALLBACK}),
 }
-_WIDEST = {4: 8, 6: 32}
+WIDEST_LOCAL_ROUTE = {4: 8, 6: 32}
 _NEVER_LOCAL: tuple[tuple[str, IPNetwork], ...] = tuple(
     (name, ip_network(prefix))
     for name, prefix in (
@@ -173,8 +173,9 @@ def _host_addresses(director: Director) -> Iterator[Problem]:
 
 def _local_routes(director: Director) -> Iterator[Problem]:
     for prefix, spot in director.local_routes.items():
-        if prefix.prefixlen < _WIDEST[prefix.version]:
-            message = f"local route {prefix} is wider than /{_WIDEST[prefix.version]}: it would "
+        widest = WIDEST_LOCAL_ROUTE[prefix.version]
+        if prefix.prefixlen < widest:
+            message = f"local route {prefix} is wider than /{widest}: it would "
             message += "make much of the Internet local; give the prefixes that you serve"
             yield spot.problem("local-route-too-wide", message)
             continue

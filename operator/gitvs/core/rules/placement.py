@@ -13,6 +13,7 @@ from gitvs.core.placement import Directors, Mask, Placed
 from gitvs.core.places import Spot
 from gitvs.core.prefixes import PrefixIndex
 from gitvs.core.problems import Problem
+from gitvs.core.rules.documents import WIDEST_LOCAL_ROUTE
 from gitvs.core.rules.servers import server_problems
 from gitvs.core.written import Pool, Service, WrittenPort
 
@@ -166,6 +167,8 @@ def _looping_servers(placed: Sequence[Placed], directors: Directors) -> Iterator
     routes: PrefixIndex[Mask] = PrefixIndex()
     for number, director in enumerate(directors.all):
         for prefix in director.local_routes:
+            if prefix.prefixlen < WIDEST_LOCAL_ROUTE[prefix.version]:
+                continue  # a problem of its own, which would be repeated for each real server
             routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
     for each in placed:
         for variant in each.variants:

@@ -13,10 +13,10 @@ from gitvs.core.places import Document
 
 @dataclass(slots=True)
 class Unread:
-    """Names in documents with problems, and the texts of files that could not be read."""
+    """Names in documents with problems, and the texts that could not be read."""
 
     _names: set[tuple[str, str]] = field(default_factory=set)
-    _texts: list[bytes] = field(default_factory=list)
+    _texts: list[str] = field(default_factory=list)
 
     def add_document(self, document: Document) -> None:
         """Note a document that has problems."""
@@ -25,19 +25,17 @@ class Unread:
         name = metadata.get("name") if isinstance(metadata, dict) else None
         self._names.add((str(data.get("kind")), str(name)))
 
-    def add_text(self, text: bytes) -> None:
-        """Note a file of which some could not be read."""
-        self._texts.append(text)
+    def add_text(self, text: str) -> None:
+        """Note a text that could not be read; an empty one is none."""
+        if text:
+            self._texts.append(text)
 
     def may_hold(self, kind: str, name: str) -> bool:
         """Return whether a document of this name may be in what could not be read."""
         if (kind, name) in self._names:
             return True
-        encoded = name.encode(errors="replace")
-        return any(encoded in text for text in self._texts)
+        return any(name in text for text in self._texts)
 
     def may_hold_any(self, kind: str) -> bool:
         """Return whether any document of a kind may be in what could not be read."""
-        return any(k == kind for k, _ in self._names) or any(
-            kind.encode() in text for text in self._texts
-        )
+        return any(k == kind for k, _ in self._names) or any(kind in t for t in self._texts)
