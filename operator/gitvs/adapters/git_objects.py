@@ -1,0 +1,251 @@
+"""Reads commits, trees and blobs by object id from a repository: no checkout, no filters."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gitvs.adapters.git_process import GitFailed, HardenedGit
+from gitvs.core.errors import SourceError
+from gitvs.ports import Commit
+
+_PERSON = re.compile(r"(?P<who>.*) (?P<seconds>-?[0-9]+) [+-][0-9]+", re.DOTALL)
+_SHA1_CHARACTERS = 40
+_SHOWN_CHARACTERS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a tree. `name` is relative to it, with stray bytes escaped; no size: -1."""
+
+    mode: str
+    id: str
+    size: int
+    name: str
+
+    @property
+    def is_file(self) -> bool:
+        return self.mode.startswith("100")
+
+    @property
+    def is_folder(self) -> bool:
+        return self.mode == "040000"
+
+    @property
+    def is_symlink(self) -> bool:
+        return self.mode == "120000"
+
+    @property
+    def is_submodule(self) -> bool:
+        return self.mode == "160000"
+
+
+def find_repository(path: Path) -> tuple[Path, str]:
+    """Return the repository that a folder belongs to, and the folder's path inside it.
+
+    The folder itself need not be there: it may be in an older commit alone.
+
+    Raises:
+        SourceError: it is in no repository.
+    """
+    wanted = path.absolute()
+    existing = next(p for p in (wanted, *wanted.parents) if p.is_dir())
+    missing = "" if wanted == existing else wanted.relative_to(existing).as_posix()
+    git = HardenedGit(existing, owner=existing.stat())
+    try:
+        answer = git.run("rev-parse", "--absolute-git-dir", "--show-prefix")
+    except GitFailed as error:
+        raise SourceError(
+            f"{path} is in no Git repository ({error.text}); leave the revision out to read the"
+            " files as they are"
+        ) from error
+    git_dir, prefix = os.fsdecode(answer).split("\n")[:2]
+    return Path(git_dir), prefix + missing
+
+
+class GitObjects:
+    """The objects of one repository. Every object read is checked against its id."""
+
+    def __init__(self, git_dir: Path) -> None:
+        self._git_dir = git_dir
+        self._git = HardenedGit(Path("/"), git_dir, git_dir.stat())
+
+    def resolve(self, revision: str) -> str:
+        """Return the id of the commit that a revision names.
+
+        Raises:
+            SourceError: there is none, and why that may be.
+        """
+        try:
+            answer = self._git.run(
+                "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
+            )
+        except GitFailed as error:
+            why = f" ({error.text})" if "ambiguous" in error.text else ""
+            hint = "; look at `git branch --all` and `git tag`"
+            if (self._git_dir / "shallow").exists():
+                hint = "; this clone is shallow, and `git fetch --unshallow` brings the rest"
+            raise SourceError(
+                f"{self._git_dir} has no commit, branch or tag {revision}{why}{hint}"
+            ) from error
+        commit_id = answer.decode().strip()
+        if len(commit_id) != _SHA1_CHARACTERS:
+            raise SourceError(
+                f"{self._git_dir} names its objects by SHA-256, which GitPython does not read yet;"
+                " use a repository with SHA-1"
+            )
+        return commit_id
+
+    def folder(self, commit_id: str, path: str) -> str:
+        """Return the id of the tree at a path; the root's for an empty one.
+
+        Raises:
+            SourceError: there is no folder.
+        """
+        if path in ("", "."):
+            return self._git.run("rev-parse", f"{commit_id}^{{tree}}").decode().strip()
+        entries = self._entries(commit_id, "--", path.rstrip("/"))
+        if entries and entries[0].is_folder:
+            return entries[0].id
+        what = "has no folder"
+        if entries:
+            kinds = {"120000": "a symbolic link, which is not followed", "160000": "a submodule"}
+            what = f"has {kinds.get(entries[0].mode, 'a file')}, not a folder, at"
+        raise SourceError(f"commit {commit_id[:_SHOWN_CHARACTERS]} {what} {path}")
+
+    def files(self, tree_id: str) -> list[Entry]:
+        """Return all files, links and submodules below a tree."""
+        return self._entries("-r", tree_id)
+
+    def _entries(self, *args: str) -> list[Entry]:
+        answer = self._git.run("ls-tree", "-z", "-l", "--full-tree", *args)
+        return [_entry(line) for line in answer.split(b"\0") if line]
+
+    def read(self, object_id: str) -> bytes:
+        """Return the content of an object.
+
+        Raises:
+            SourceError: it is missing, or not what its id says.
+        """
+        try:
+            _, kind, size, stream = self._git.stream_object_data(object_id)
+            data: bytes = stream.read(size)
+        except (ValueError, OSError) as error:
+            raise SourceError(f"object {object_id} of {self._git_dir}: {error}") from error
+        header = f"{os.fsdecode(kind)} {size}\0".encode()  # the kind comes as text or as bytes
+        digest = hashlib.sha1(header + data, usedforsecurity=False)
+        if digest.hexdigest() != object_id:
+            raise SourceError(
+                f"object {object_id} of {self._git_dir} is damaged: its content has another id;"
+                " `git fsck` tells more"
+            )
+        return data
+
+    def commit(self, commit_id: str) -> Commit:
+        """Return a commit as people need it."""
+        return _commit_from(commit_id, self.read(commit_id))
+
+    def messages(self, base: str | None, head: str) -> list[str]:
+        """Return the messages of the commits of `head` that `base` lacks, the newest first.
+
+        With no base, or one that is not here any more, it is the message of `head` alone.
+        """
+        ids = [head]
+        if base is not None and self.has(base):
+            answer = self._git.run("rev-list", "--end-of-options", head, f"^{base}")
+            ids = answer.decode().split()
+        return [_message_of(self.read(commit_id)) for commit_id in ids]
+
+    def has(self, commit_id: str) -> bool:
+        """Whether a commit is here."""
+        try:
+            self._git.run("cat-file", "-e", f"{commit_id}^{{commit}}")
+        except GitFailed:
+            return False
+        return True
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` is `older` or descends from it. One that is not here is no ancestor."""
+        try:
+            self._git.run("merge-base", "--is-ancestor", older, newer)
+        except GitFailed as error:
+            if error.status == 1 or not self.has(older):
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        """End the processes that read objects."""
+        self._git.clear_cache()
+
+
+@contextmanager
+def opened(git_dir: Path) -> Iterator[GitObjects]:
+    """Read objects of a repository for as long as the block lasts.
+
+    Raises:
+        SourceError: it is not there.
+    """
+    try:
+        objects = GitObjects(git_dir)
+    except OSError as error:
+        raise SourceError(f"repository {git_dir}: {error.strerror}") from error
+    try:
+        yield objects
+    finally:
+        objects.close()
+
+
+def _entry(line: bytes) -> Entry:
+    """Read one line of `ls-tree -l`. Source: git-ls-tree(1), OUTPUT FORMAT."""
+    head, _, name = line.partition(b"\t")
+    mode, _, object_id, size = head.decode().split()
+    return Entry(mode, object_id, -1 if size == "-" else int(size), os.fsdecode(name))
+
+
+def _commit_from(commit_id: str, data: bytes) -> Commit:
+    headers = _headers(data)
+    author = _PERSON.fullmatch(headers.get("author", ""))
+    committer = _PERSON.fullmatch(headers.get("committer", ""))
+    subject = " ".join(_message_of(data).strip().partition("\n\n")[0].split("\n"))
+    return Commit(
+        commit_id,
+        author["who"] if author else "",
+        subject,
+        _time(int(committer["seconds"])) if committer else None,
+    )
+
+
+def _headers(data: bytes) -> dict[str, str]:
+    """Return a commit's headers; of a repeated one, the first. Continued lines are left out."""
+    headers: dict[str, str] = {}
+    for line in _text(data, data.partition(b"\n\n")[0]).split("\n"):
+        name, _, value = line.partition(" ")
+        headers.setdefault(name, value)
+    return headers
+
+
+def _message_of(data: bytes) -> str:
+    return _text(data, data.partition(b"\n\n")[2])
+
+
+def _text(data: bytes, part: bytes) -> str:
+    """Decode a part of a commit as the commit says, or as well as possible."""
+    match = re.search(rb"^encoding (\S+)$", data.partition(b"\n\n")[0], re.MULTILINE)
+    try:
+        return part.decode(match[1].decode("ascii", "replace") if match else "utf-8", "replace")
+    except LookupError:
+        return part.decode("utf-8", "replace")
+
+
+def _time(seconds: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None

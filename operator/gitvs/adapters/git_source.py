@@ -1,0 +1,68 @@
+"""Reads manifests at a revision, from a repository's objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gitvs.adapters.git_objects import Entry, GitObjects, find_repository, opened
+from gitvs.adapters.manifest_limits import MAX_READ_BYTES, TotalSize, readable_name
+from gitvs.core.model import ManifestFile
+from gitvs.core.yaml_documents import is_manifest
+from gitvs.ports import Snapshot
+
+
+class GitSource:
+    """The manifests of one folder of a repository, at a revision. `revision` may be a branch."""
+
+    def __init__(self, git_dir: Path, folder: str, revision: str) -> None:
+        self._git_dir = git_dir
+        self._folder = folder
+        self._revision = revision
+
+    @classmethod
+    def at(cls, path: Path, revision: str) -> GitSource:
+        """Return the source for a folder in a work tree or a bare repository.
+
+        Raises:
+            SourceError: it is in no repository.
+        """
+        git_dir, folder = find_repository(path)
+        return cls(git_dir, folder, revision)
+
+    def load(self) -> Snapshot:
+        """Read all manifest files of the folder, sorted by path.
+
+        Raises:
+            SourceError: no such revision or folder, or the repository cannot be read.
+        """
+        with opened(self._git_dir) as objects:
+            commit_id = objects.resolve(self._revision)
+            entries = objects.files(objects.folder(commit_id, self._folder))
+            manifests = [entry for entry in entries if is_manifest(entry.name)]
+            files = _read(objects, [entry for entry in manifests if entry.is_file])
+            skipped = [e.name for e in manifests if e.is_symlink]
+            skipped += [e.name for e in entries if e.is_submodule]
+            return Snapshot(files, objects.commit(commit_id), tuple(sorted(skipped)))
+
+    def messages(self, base: str | None) -> list[str]:
+        """Return the messages of the commits since `base`, the newest first.
+
+        Raises:
+            SourceError: the repository cannot be read.
+        """
+        with opened(self._git_dir) as objects:
+            return objects.messages(base, objects.resolve(self._revision))
+
+
+def _read(objects: GitObjects, entries: list[Entry]) -> list[ManifestFile]:
+    """Read files; of one that is too large, only as much is made up as the loader refuses."""
+    total = TotalSize()
+    for entry in entries:
+        total.add(min(entry.size, MAX_READ_BYTES))
+    names = sorted((readable_name(entry.name), entry) for entry in entries)
+    return [
+        ManifestFile(
+            name, bytes(MAX_READ_BYTES) if e.size >= MAX_READ_BYTES else objects.read(e.id)
+        )
+        for name, e in names
+    ]
