@@ -333,7 +333,7 @@ def test_what_cannot_be_undone_is_stuck_and_tried_again_at_the_next_start(tmp_pa
             target_of(world, scenario.after()),
         )
     assert again.result is Result.STUCK
-    assert again.proposal is None
+    assert again.survey is None
     assert world.recover() is Result.ROLLED_BACK
     assert_state(world, snapshot)
 
@@ -352,5 +352,5 @@ def test_a_break_that_cannot_be_finished_is_stuck_and_finished_at_the_next_start
 def plan_for_after(world: World) -> Sequence[Change]:
     """The plan that the sweep disturbs."""
     done = world.bring(scenario.after())
-    assert done.proposal is not None
-    return done.proposal.plan.changes
+    assert done.survey is not None
+    return done.survey.proposal.plan.changes

@@ -6,11 +6,11 @@ before it; when a pass runs is the agent's business.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from gitvs.core.errors import UnexpectedPlan
-from gitvs.core.model import Desired, Drain, Key
+from gitvs.core.model import Desired, Ledger, Observation, State
 from gitvs.core.ownership import MARK_PREFIX, scope_of
 from gitvs.core.proposal import Proposal, propose
 from gitvs.ports import Applied, Result
@@ -27,11 +27,24 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """A proposal, with everything that it was worked out from."""
+
+    proposal: Proposal
+    observation: Observation
+    ledger: Ledger
+    applied: Applied | None
+    boottime: float
+    is_left_open: bool = False
+    """Whether a transaction was left open: the next pass undoes or finishes it first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
-    """How a pass ended. `recovered` is what a crashed one had left, `proposal` what was planned."""
+    """How a pass ended. `recovered` is what a crashed one had left, `survey` what was planned."""
 
     result: Result
-    proposal: Proposal | None = None
+    survey: Survey | None = None
     finished: Finished | None = None
     recovered: Finished | None = None
 
@@ -46,57 +59,100 @@ def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pa
     recovered = recover(ports)
     if recovered is not None and recovered.result is Result.STUCK:
         return Pass(Result.STUCK, recovered=recovered)
-    proposal = propose_live(ports, target.desired, options.allowed, options.adopt)
-    expect(proposal, options.expect)
+    survey = look(ports, target.desired, options)
+    proposal = survey.proposal
+    if options.expect not in (None, proposal.digest, proposal.desired_digest):
+        raise UnexpectedPlan(
+            f"the plan is {proposal.digest}, and the desired state {proposal.desired_digest}:"
+            f" neither is the expected {options.expect}. Nothing was changed; look at it with"
+            " `gitvs plan`"
+        )
     if proposal.is_blocked:
-        return Pass(Result.BLOCKED, proposal, recovered=recovered)
+        return Pass(Result.BLOCKED, survey, recovered=recovered)
     if not proposal.plan:
-        _record_converged(ports, proposal, target)
-        return Pass(Result.CONVERGED, proposal, recovered=recovered)
+        _record_converged(ports, survey, target)
+        return Pass(Result.CONVERGED, survey, recovered=recovered)
     finished = apply(ports, proposal, target)
-    return Pass(finished.result, proposal, finished, recovered)
+    return Pass(finished.result, survey, finished, recovered)
 
 
-def propose_live(
-    ports: Ports, desired: Desired, allowed: Collection[str] = (), adopt: bool = False
-) -> Proposal:
+def look(ports: Ports, desired: Desired, options: Options = Options()) -> Survey:
     """Plan against the kernel as it is now; writes nothing."""
-    ledger = ports.store.ledger(ports.kernel.incarnation())
+    return _survey(ports, desired, ports.store.ledger(ports.kernel.incarnation()), options)
+
+
+def _survey(ports: Ports, desired: Desired, ledger: Ledger, options: Options) -> Survey:
     applied = ports.store.applied()
-    return propose(
+    observation = ports.kernel.observe(scope_of(ledger, desired))
+    boottime = ports.clock.boottime()
+    proposal = propose(
         desired,
         None if applied is None else applied.desired,
-        ports.kernel.observe(scope_of(ledger, desired)),
+        observation,
         ledger,
-        ports.clock.boottime(),
+        boottime,
         MARK_PREFIX + ports.store.id,
-        adopt=adopt,
-        allowed=allowed,
+        adopt=options.adopt,
+        allowed=options.allowed,
     )
+    is_left_open = ports.store.open_transaction(ports.kernel.incarnation()) is not None
+    return Survey(proposal, observation, ledger, applied, boottime, is_left_open)
 
 
-def expect(proposal: Proposal, digest: str | None) -> None:
-    """Refuse any plan but the expected one.
+def _record_converged(ports: Ports, survey: Survey, target: Applied) -> None:
+    """Record the commit as applied, if that is news."""
+    before = survey.applied
+    is_news = before is None or (before.desired, before.commit) != (target.desired, target.commit)
+    if is_news or survey.ledger != survey.proposal.ledger:
+        ports.store.record_converged(ports.kernel.incarnation(), survey.proposal.ledger, target)
+
+
+DRAIN_POLL_SECONDS = 1.0
+"""How often draining real servers are looked at."""
+
+
+def drain(ports: Ports, target: Applied, last: Pass) -> Iterator[Pass]:
+    """Run further passes until no drain is left, yielding each that ended one.
+
+    `last` is the pass before. Drift that shows up meanwhile is repaired.
+    """
+    while last.result in (Result.APPLIED, Result.CONVERGED):
+        if not ports.store.ledger(ports.kernel.incarnation()).drains:
+            return
+        ports.clock.sleep(DRAIN_POLL_SECONDS)
+        last = reconcile(ports, target)
+        if last.result is not Result.CONVERGED:
+            yield last
+
+
+def teardown(ports: Ports) -> Pass:
+    """Remove everything that gitvs owns, at once: no gate holds it, nothing drains.
 
     Raises:
-        UnexpectedPlan: neither the plan nor the desired state has this digest.
+        KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
     """
-    if digest is not None and digest not in (proposal.digest, proposal.desired_digest):
-        raise UnexpectedPlan(
-            f"the plan is {proposal.digest} (desired state {proposal.desired_digest}), not the"
-            f" expected {digest}: look at it with `gitvs plan`. Nothing was changed."
-        )
+    recovered = recover(ports)
+    if recovered is not None and recovered.result is Result.STUCK:
+        return Pass(Result.STUCK, recovered=recovered)
+    survey = look_at_teardown(ports)
+    if not survey.proposal.plan:
+        return Pass(Result.CONVERGED, survey, recovered=recovered)
+    target = Applied(survey.proposal.desired, None, ports.clock.now())
+    finished = apply(ports, survey.proposal, target)
+    return Pass(finished.result, survey, finished, recovered)
 
 
-def _record_converged(ports: Ports, proposal: Proposal, target: Applied) -> None:
-    """Record the commit as applied, if that is news."""
-    incarnation = ports.kernel.incarnation()
-    before = ports.store.applied()
-    is_news = before is None or (before.desired, before.commit) != (target.desired, target.commit)
-    if is_news or ports.store.ledger(incarnation) != proposal.ledger:
-        ports.store.record_converged(incarnation, proposal.ledger, target)
+def look_at_teardown(ports: Ports) -> Survey:
+    """Plan the removal of everything that gitvs owns; writes nothing."""
+    ledger = ports.store.ledger(ports.kernel.incarnation())
+    applied = ports.store.applied()
+    director, interface = ("", "") if applied is None else _place(applied.desired)
+    at_once = dict.fromkeys(ledger.owned, 0.0)
+    ended = {key: replace(d, deadline_seconds=0.0) for key, d in ledger.drains.items()}
+    empty = Desired(director, interface, State(), at_once)
+    survey = _survey(ports, empty, replace(ledger, drains=ended), Options())
+    return replace(survey, proposal=replace(survey.proposal, gates=()))
 
 
-def drains_left(ports: Ports) -> dict[Key, Drain]:
-    """Return the drains in force."""
-    return dict(ports.store.ledger(ports.kernel.incarnation()).drains)
+def _place(desired: Desired) -> tuple[str, str]:
+    return desired.director, desired.interface

@@ -38,7 +38,8 @@ def choose_director(wanted: str | None, known: Collection[str]) -> str:
         if name in known:
             return name
     raise UnknownDirector(
-        f"no Director document is named as this host, {' or '.join(names)}; {_hint(names[0], known)}:"
+        f"no Director document is named as this host, {' or '.join(names)};"
+        f" {_hint(names[0], known)}:"
         " name one with --director"
     )
 

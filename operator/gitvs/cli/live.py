@@ -10,8 +10,9 @@ from types import FrameType
 
 from gitvs.adapters.clock import SystemClock
 from gitvs.adapters.linux_kernel import LinuxKernel
+from gitvs.adapters.privileges import become_owner_of
 from gitvs.adapters.store import SqliteStore
-from gitvs.adapters.writer_lock import WriterLock
+from gitvs.adapters.writer_lock import writer_lock
 from gitvs.core.ownership import MARK_PREFIX
 from gitvs.transaction import Ports
 
@@ -19,6 +20,7 @@ from gitvs.transaction import Ports
 @contextmanager
 def reader(state_dir: Path) -> Iterator[Ports]:
     """Open what is needed to look; without a store yet, nothing is owned."""
+    become_owner_of(state_dir)
     with SqliteStore.open_readonly(state_dir) as store:
         yield _ports(store)
 
@@ -32,8 +34,9 @@ def writer(state_dir: Path) -> Iterator[Ports]:
     Raises:
         LockHeld: another gitvs is the writer, and which.
     """
-    with WriterLock(), SqliteStore(state_dir) as store:
-        signal.signal(signal.SIGTERM, _interrupt)
+    become_owner_of(state_dir)
+    signal.signal(signal.SIGTERM, _interrupt)
+    with writer_lock(), SqliteStore(state_dir) as store:
         yield _ports(store)
 
 

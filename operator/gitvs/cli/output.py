@@ -26,7 +26,8 @@ def show_json(document: object) -> None:
 
 def tell(text: Text | str) -> None:
     """Print what is not the result, such as what was skipped, to standard error."""
-    _console(stderr=True).print(text, soft_wrap=True)
+    end = "" if str(text).endswith("\n") else "\n"
+    _console(stderr=True).print(text, soft_wrap=True, end=end)
 
 
 @contextmanager

@@ -450,7 +450,7 @@ class Observation:
     missing_schedulers: frozenset[Scheduler] = frozenset()
     """Schedulers that this kernel surely lacks."""
     unnamed: frozenset[str] = frozenset()
-    """IPVS objects that gitvs has no words for, as people read them: foreign, and not in `state`."""
+    """IPVS objects that gitvs has no words for, as people read them: foreign, not in `state`."""
     release: str = ""
 
 

@@ -1,0 +1,119 @@
+"""`gitvs apply`: one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitvs.adapters.git_source import GitSource
+from gitvs.cli.director import choose_director, director_option
+from gitvs.cli.gates import allow_option, lifted
+from gitvs.cli.live import reader, writer
+from gitvs.cli.loading import Loaded, load_manifests, path_argument, rev_option
+from gitvs.cli.options import state_options
+from gitvs.cli.output import progress, show, tell
+from gitvs.cli.plan import sides, view_of
+from gitvs.core.errors import ExitCode
+from gitvs.core.render import render
+from gitvs.ports import Applied, Result
+from gitvs.reconcile import Options, Pass, drain, reconcile
+from gitvs.report.pass_text import pass_text
+from gitvs.report.plan_text import plan_text
+from gitvs.transaction import Ports
+
+EXIT_CODES = {
+    Result.CONVERGED: ExitCode.DONE,
+    Result.APPLIED: ExitCode.DONE,
+    Result.BLOCKED: ExitCode.BLOCKED,
+    Result.ROLLED_BACK: ExitCode.ROLLED_BACK,
+    Result.STUCK: ExitCode.STUCK,
+}
+
+
+@click.command()
+@path_argument
+@director_option
+@rev_option
+@click.option(
+    "--expect",
+    metavar="DIGEST",
+    help="Refuse any plan but this: the digest of a plan, or of a desired state.",
+)
+@allow_option
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take over, this once, wanted objects that somebody else made; they change in place.",
+)
+@click.option("--wait", is_flag=True, help="Stay until all drains are over.")
+@state_options
+def apply(
+    path: Path,
+    director: str | None,
+    rev: str | None,
+    expect: str | None,
+    allow: tuple[str, ...],
+    adopt: bool,
+    wait: bool,
+    state_dir: Path,
+) -> int:
+    """Make this host as the manifests say: all of it or, if anything fails, none of it.
+
+    PATH is the folder of manifests, by default the one you are in. Real servers that leave
+    drain first: run `gitvs apply` again once they are due, or use --wait.
+
+    \b
+    Examples:
+      gitvs apply --director lb1
+      gitvs apply manifests --rev main --wait
+      gitvs apply --expect sha256:…             only what was reviewed
+      gitvs apply --allow mass-removal          though a third of all services leaves
+    """
+    loaded = load_manifests(path, rev)
+    desired = render(loaded.manifests, choose_director(director, loaded.manifests.directors))
+    with reader(state_dir) as ports:
+        messages = _messages(ports, path, rev)
+    options = Options(lifted(allow, messages, desired.director), adopt, expect)
+    with writer(state_dir) as ports:
+        target = Applied(desired, loaded.commit, ports.clock.now())
+        with progress("applying"):
+            done = reconcile(ports, target, options)
+        _show(done, loaded, path)
+        if wait:
+            done = _wait(ports, target, done)
+    return EXIT_CODES[done.result]
+
+
+def _messages(ports: Ports, path: Path, rev: str | None) -> list[str]:
+    """The commit messages since what is applied; a work tree has none."""
+    if rev is None:
+        return []
+    applied = ports.store.applied()
+    base = applied.commit.id if applied is not None and applied.commit is not None else None
+    return GitSource.at(path, rev).messages(base)
+
+
+def _show(done: Pass, loaded: Loaded, path: Path) -> None:
+    """Say what was planned, and what became of it."""
+    if done.survey is not None:
+        base, head = sides(done.survey, loaded.commit, path)
+        show(plan_text(base, head, [view_of(done.survey)]))
+    tell_outcome(done)
+
+
+def tell_outcome(done: Pass) -> None:
+    """Say how a pass ended, and what an earlier one had left."""
+    if done.recovered is not None:
+        left = "a transaction was left open; it is now: "
+        tell(pass_text(done.recovered.result, done.recovered.failures, prefix=left))
+    if done.survey is not None:
+        tell(pass_text(done.result, () if done.finished is None else done.finished.failures))
+
+
+def _wait(ports: Ports, target: Applied, done: Pass) -> Pass:
+    with progress("waiting for drains"):
+        for last in drain(ports, target, done):
+            tell_outcome(last)
+            done = last
+    return done
