@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -45,7 +46,7 @@ def teardown(yes: bool, state_dir: Path) -> int:
 
 
 def _confirm() -> None:
-    if not click.get_text_stream("stdin").isatty():
+    if not sys.stdin.isatty():
         raise UsageError("nobody to ask here: say --yes to remove all this. Nothing was changed")
     if not click.confirm("Remove all this, and cut its connections?", err=True):
         raise click.exceptions.Exit(ExitCode.DONE)
