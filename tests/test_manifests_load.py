@@ -61,6 +61,14 @@ def test_all_problems_come_at_once_in_file_order_with_line_and_column() -> None:
     ]
 
 
+def test_the_order_in_which_files_are_given_does_not_matter() -> None:
+    files = [file_of(f"{name}.yaml", service(name)) for name in "abc"]
+    files.append(file_of("d.yaml", director()))
+    expected = problems_in(*files)
+    assert [p.file for p in expected] == ["b.yaml", "c.yaml"]
+    assert problems_in(*reversed(files)) == expected
+
+
 def test_sound_documents_are_held_against_the_rules_beside_broken_ones() -> None:
     broken = {**service("broken"), "kind": "Sevice"}
     found = problems_in(file_of("a.yaml", director(), broken, service(vips=["0.0.0.0"])))

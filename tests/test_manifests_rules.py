@@ -444,6 +444,20 @@ CASES = [
         ],
         "on lb-lax",
     ),
+    Case(
+        "empty-selection",
+        [
+            director(),
+            service(pools=[{"name": "a", "sameLabels": ["site"]}]),
+            pool("a", server(), server("10.0.3.6", labels={"site": "ams"})),
+        ],
+        [
+            director(labels={"site": "ams"}),
+            service(pools=[{"name": "a", "sameLabels": ["site"]}]),
+            pool("a", server(), server("10.0.3.6", labels={"site": "ams"})),
+        ],
+        "on lb1",
+    ),
     # what meets on a director
     Case(
         "same-virtual-service",

@@ -223,6 +223,14 @@ def test_a_document_that_cannot_be_read_costs_itself_alone() -> None:
     assert {p.rule for p in problems} == {"syntax"}
 
 
+def test_a_file_full_of_unreadable_documents_is_given_up_quickly() -> None:
+    started_at = time.monotonic()
+    problems = reading("---\na: [\n" * 400_000)[1]
+    assert len(problems) == 21
+    assert "the rest was not tried" in problems[-1].message
+    assert time.monotonic() - started_at < 2
+
+
 def test_places_are_right_behind_an_unreadable_document() -> None:
     text = "---\na: [\n---\n\nb:\n  c: 1\n  c: 2\n"
     assert [(p.line, p.column) for p in reading(text)[1]] == [(3, 1), (7, 3)]

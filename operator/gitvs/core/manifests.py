@@ -1,6 +1,6 @@
 """Loads the manifests of one commit: every document read, typed and judged, or every problem.
 
-Reading is done by `yaml_documents`, `schema` and `reading_documents`; the rules that no
+Reading is done by `yaml_documents`, `schema` and `reading_*`; the rules that no
 schema can say are in `rules`; what a director gets is the business of `render`.
 """
 
@@ -15,13 +15,8 @@ from gitvs.core.placement import Directors, Mask, Placed, place
 from gitvs.core.places import Document
 from gitvs.core.problems import InvalidManifests, Problem
 from gitvs.core.reading import Reader
-from gitvs.core.reading_documents import (
-    read_defaults,
-    read_director,
-    read_policy,
-    read_pool,
-    read_service,
-)
+from gitvs.core.reading_directors import read_defaults, read_director, read_policy
+from gitvs.core.reading_services import read_pool, read_service
 from gitvs.core.rules import documents as document_rules
 from gitvs.core.rules import owners as owner_rules
 from gitvs.core.rules import placement as placement_rules

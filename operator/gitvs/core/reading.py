@@ -1,17 +1,19 @@
 """Typed values from documents that passed their schema: addresses, durations, selectors.
 
 A value that the schema allowed and that still cannot be meant becomes a problem; the
-documents themselves are put together in `reading_documents`.
+documents themselves are put together in `reading_services` and `reading_directors`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
+from gitvs.core.defaults import Fields
 from gitvs.core.model import IPAddress, IPNetwork, Tunnel, TunnelChecksum, TunnelType
 from gitvs.core.places import Spot, shown
 from gitvs.core.problems import Problem
@@ -148,3 +150,26 @@ def label_match(data: Mapping[str, Any] | None) -> LabelMatch:
         (key, frozenset([wanted] if isinstance(wanted, str) else wanted))
         for key, wanted in (data or {}).items()
     )
+
+
+def items_of(fields: Fields, name: str) -> list[tuple[Spot, Any]]:
+    """Return the items of a list field, each with its spot."""
+    values = fields.values.get(name)
+    if not values:
+        return []
+    spot = fields.spots.get(name) or fields.spot / name
+    return [(spot / index, value) for index, value in enumerate(values)]
+
+
+def read_list(reader: Reader, fields: Fields, name: str, read: Any) -> list[Any]:
+    """Read each item of a list; those that are refused are left out."""
+    result = []
+    for spot, data in items_of(fields, name):
+        with contextlib.suppress(Refused):
+            result.append(read(reader, spot, data))
+    return result
+
+
+def optional(kind: Any, value: str | None) -> Any:
+    """Return a word as its enum; None stays None."""
+    return None if value is None else kind(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import yaml
@@ -22,6 +23,8 @@ from gitvs.core.places import Document
 from gitvs.core.problems import Problem
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
+MAX_UNREADABLE_DOCUMENTS = 20
+"""Each costs a new start of the parser: a file full of them would cost its square."""
 SUFFIXES = (".yaml", ".yml", ".json")
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -108,7 +111,7 @@ def _read_yaml(file: str, text: str) -> Reading:
     reading = Reading()
     start = 0
     first_line = 1
-    while True:
+    for attempt in count(1):
         stream = _YamlStream(file, text[start:], first_line)
         unreadable = stream.read()
         reading.documents += stream.documents
@@ -119,9 +122,16 @@ def _read_yaml(file: str, text: str) -> Reading:
         following = _document_after(text, start, first_line, unreadable.line)
         reading.unread += "\n".join(text[start:following].split("\n")[stream.lines_read :])
         if following is None:
-            return reading
+            break
+        if attempt == MAX_UNREADABLE_DOCUMENTS:
+            line = first_line + text.count("\n", start, following)
+            message = f"{attempt} documents of this file cannot be read; the rest was not tried"
+            reading.problems.append(Problem(file, line, 1, "", "syntax", message))
+            reading.unread += text[following:]
+            break
         first_line += text.count("\n", start, following)
         start = following
+    return reading
 
 
 def _document_after(text: str, start: int, first_line: int, line: int) -> int | None:
