@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import click
@@ -24,23 +23,21 @@ def director_option(function: F) -> F:
 
 
 def choose_director(wanted: str | None, known: Collection[str]) -> str:
-    """Return the name of a director that has a document.
+    """Return the director that is meant; whether a named one is known, `render` says.
 
     Raises:
-        UnknownDirector: there is none of that name, or of this host's.
+        UnknownDirector: none was named, and no document is named as this host.
     """
     if wanted is not None:
-        if wanted in known:
-            return wanted
-        raise UnknownDirector(f"no Director document is named {wanted}; {_hint(wanted, known)}")
+        return wanted
     names = _host_names()
     for name in names:
         if name in known:
             return name
+    listed = ", ".join(sorted(known)[:8]) + (", …" if len(known) > 8 else "")
     raise UnknownDirector(
-        f"no Director document is named as this host, {' or '.join(names)};"
-        f" {_hint(names[0], known)}:"
-        " name one with --director"
+        f"no Director document is named as this host, {' or '.join(names)}; name one with"
+        f" --director ({f'known: {listed}' if known else 'the manifests have none at all'})"
     )
 
 
@@ -48,15 +45,3 @@ def _host_names() -> list[str]:
     """This host's name as it is set, and without its domain."""
     name = socket.gethostname()
     return list(dict.fromkeys((name, name.partition(".")[0])))
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    if not known:
-        return "there is none at all"
-    near = get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else f"there are {_listed(sorted(known))}"
-
-
-def _listed(names: list[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -80,6 +80,8 @@ class DirectorPlan:
     foreign: tuple[str, ...] = ()
     """Objects that are not gitvs's, as people read them."""
     sources: Mapping[Key, Source] = field(default_factory=dict)
+    names: Mapping[Key, str] = field(default_factory=dict)
+    """What people call real servers."""
     drift: frozenset[Key] = frozenset()
     """Changes that no manifest asked for: somebody changed the kernel."""
     drains: Mapping[Key, Drain] = field(default_factory=dict)
@@ -151,6 +153,7 @@ def director_plan(
         gates=proposal.gates,
         foreign=(*proposal.foreign, *sorted(seen.unnamed)),
         sources={**(applied.sources if applied else {}), **proposal.desired.sources},
+        names={**(applied.server_names if applied else {}), **proposal.desired.server_names},
         drift=frozenset(_drifted(proposal, applied)),
         drains=drains,
         ended=frozenset(before.drains.keys() - drains.keys()),

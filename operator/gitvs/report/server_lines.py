@@ -8,8 +8,8 @@ from gitvs.report.fields import duration_text, fields_of
 from gitvs.report.lines import Line, line
 from gitvs.report.plan_view import DirectorPlan
 
-Cells = tuple[str, str, str, str, str]
-"""Address, forwarding, weight, thresholds, note."""
+Cells = tuple[str, str, str, str, str, str]
+"""Address, name, forwarding, weight, thresholds, note."""
 
 
 def server_line(plan: DirectorPlan, change: Change) -> Cells:
@@ -36,7 +36,7 @@ def draining_line(plan: DirectorPlan, drain: Drain) -> Line:
 
 def _cells(
     plan: DirectorPlan, server: RealServer, shown: dict[str, str]
-) -> tuple[str, str, str, str]:
+) -> tuple[str, str, str, str, str]:
     local = " (local)" if plan.is_local(server.address) else ""
     limits = [
         f"{name} {shown[name]}"
@@ -45,6 +45,7 @@ def _cells(
     ]
     return (
         host_and_port(server.address, server.port),
+        plan.names.get(server.key, ""),
         shown["forwarding"] + local,
         f"weight {shown['weight']}",
         ", ".join(limits),

@@ -1,0 +1,195 @@
+"""An observation as a JSON document, and back: `gitvs observe`, and `gitvs plan --state FILE`.
+
+It is written whole, so that a plan can be made elsewhere as if it were on that host. Reading
+is strict: whatever was not written here is refused with one clear reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from gitvs.core.documents import Document, document_of, resource_from
+from gitvs.core.errors import UsageError
+from gitvs.core.model import (
+    Connections,
+    Desired,
+    Key,
+    Kind,
+    Ledger,
+    Link,
+    Observation,
+    Resource,
+    Scheduler,
+    Scope,
+    State,
+    kind_of,
+)
+from gitvs.core.ownership import classify
+from gitvs.core.records import (
+    desired_from_record,
+    desired_record,
+    ledger_from_record,
+    ledger_record,
+)
+from gitvs.report.state_document import ordered
+
+FORMAT_VERSION = "1.0"
+
+_NOTHING = Desired("", "", State())
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading a document raises that was not written here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What `gitvs observe` knows of a host; `mark` is the alias of its store's interfaces.
+
+    `applied` is the desired state in force, of `commit` if it came from one.
+    """
+
+    host: str
+    observation: Observation
+    scope: Scope
+    ledger: Ledger
+    mark: str
+    boottime: float
+    applied: Desired | None = None
+    commit: str | None = None
+
+    def owned(self) -> State:
+        """Return what of the observation is gitvs's."""
+        applied = self.applied or _NOTHING
+        return classify(self.observation, self.ledger, applied, self.mark).owned
+
+
+def observation_document(seen: Seen) -> Document:
+    """Return an observation with all that a plan elsewhere needs."""
+    observation, owned = seen.observation, seen.owned()
+    applied = None if seen.applied is None else desired_record(seen.applied)
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "host": seen.host,
+        "release": observation.release,
+        "mark": seen.mark,
+        "boottimeSeconds": seen.boottime,
+        "objects": [
+            _observed_object(observation, resource, resource.key in owned)
+            for resource in ordered(observation.state)
+        ],
+        "unnamed": sorted(observation.unnamed),
+        "links": [_link_document(link) for _, link in sorted(observation.links.items())],
+        "gateways": sorted(str(a) for a in observation.gateways),
+        "foreignRoutes": sorted(str(p) for p in observation.foreign_routes),
+        "missingSchedulers": sorted(observation.missing_schedulers),
+        "scope": {
+            "interfaces": sorted(seen.scope.interfaces),
+            "sysctls": sorted(seen.scope.sysctls),
+        },
+        "ledger": ledger_record(seen.ledger),
+        "applied": applied,
+        "commit": seen.commit,
+    }
+
+
+def _observed_object(observation: Observation, resource: Resource, is_owned: bool) -> Document:
+    document: Document = {
+        "kind": str(kind_of(resource)),
+        "key": str(resource.key),
+        "owned": is_owned,
+        "object": document_of(resource),
+    }
+    counted = observation.connections.get(resource.key)
+    if counted is not None:
+        document["connections"] = {
+            "active": counted.active,
+            "inactive": counted.inactive,
+            "persistent": counted.persistent,
+        }
+    return document
+
+
+def _link_document(link: Link) -> Document:
+    return {
+        "name": link.name,
+        "kind": link.kind,
+        "alias": link.alias,
+        "isUp": link.is_up,
+        "addresses": [str(address) for address in link.addresses],
+    }
+
+
+def observation_from(text: str, name: str) -> Seen:
+    """Read what `gitvs observe --format json` wrote; `name` is what errors call it.
+
+    Raises:
+        UsageError: it is anything else, however near.
+    """
+    try:
+        document = json.loads(text)
+        _expect_version(document)
+        seen = _seen(document)
+        if observation_document(seen) != document:
+            raise ValueError("it was changed by hand, or written by another version of gitvs")
+    except _UNREADABLE as error:
+        raise UsageError(
+            f"{name} is not what `gitvs observe --format json` writes: {_reason(error)}"
+        ) from None
+    return seen
+
+
+def _expect_version(document: object) -> None:
+    if not isinstance(document, dict) or "formatVersion" not in document:
+        raise ValueError("it has no formatVersion")
+    version = document["formatVersion"]
+    if version != FORMAT_VERSION:
+        raise ValueError(f"its formatVersion is {version!r}, and this gitvs reads {FORMAT_VERSION}")
+
+
+def _seen(document: Mapping[str, Any]) -> Seen:
+    applied, scope = document["applied"], document["scope"]
+    return Seen(
+        document["host"],
+        _observation(document),
+        Scope(frozenset(scope["interfaces"]), frozenset(scope["sysctls"])),
+        ledger_from_record(document["ledger"]),
+        document["mark"],
+        document["boottimeSeconds"],
+        None if applied is None else desired_from_record(applied),
+        document["commit"],
+    )
+
+
+def _observation(document: Mapping[str, Any]) -> Observation:
+    resources, connections = [], {}
+    for number, item in enumerate(document["objects"]):
+        try:
+            resources.append(resource_from(Kind(item["kind"]), item["object"]))
+            if "connections" in item:
+                connections[Key(item["key"])] = Connections(**item["connections"])
+        except _UNREADABLE as error:
+            raise ValueError(f"objects[{number}]: {_reason(error)}") from None
+    links = [_link(d) for d in document["links"]]
+    return Observation(
+        State(resources),
+        connections,
+        {link.name: link for link in links},
+        frozenset(ip_address(a) for a in document["gateways"]),
+        frozenset(ip_network(p) for p in document["foreignRoutes"]),
+        frozenset(Scheduler(s) for s in document["missingSchedulers"]),
+        frozenset(document["unnamed"]),
+        document["release"],
+    )
+
+
+def _link(document: Mapping[str, Any]) -> Link:
+    d = document
+    addresses = tuple(ip_address(a) for a in d["addresses"])
+    return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses)
+
+
+def _reason(error: Exception) -> str:
+    return f"it has no field {error}" if isinstance(error, KeyError) else str(error)
