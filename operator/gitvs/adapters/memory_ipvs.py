@@ -155,7 +155,7 @@ class MemoryIpvs:
             raise _refusal(errno.ENODEV)
         if daemon.role in self._daemons:
             raise _refusal(errno.EEXIST)
-        if not link.is_up:
+        if daemon.role is SyncRole.PRIMARY and not link.is_up:
             raise _refusal(errno.ENETUNREACH)
         self._daemons[daemon.role] = daemon
 

@@ -8,7 +8,6 @@ traffic (connections are what a test says they are) and the passing of time.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_interface
@@ -107,6 +106,8 @@ class MemoryKernel:
     def _write(self, change: Change) -> None:
         if change.before == change.after:
             return
+        if change.after is None and isinstance(change.before, Sysctl | Timeout):
+            return  # a setting is there or not; nobody can take it away
         match change.resource:
             case VirtualService() as service:
                 self._write_service(change, service)
@@ -123,7 +124,7 @@ class MemoryKernel:
             case DummyInterface(name):
                 self._write_dummy(change, name)
             case Sysctl() as sysctl:
-                self._write_sysctl(change, sysctl)
+                self._sysctls.write(sysctl)
             case _:
                 assert_never(change.resource)
 
@@ -173,11 +174,6 @@ class MemoryKernel:
             self._routing.delete_link(name)
         else:
             self._routing.add_link(Link(name, "dummy", self._mark, is_up=False))
-
-    def _write_sysctl(self, change: Change, sysctl: Sysctl) -> None:
-        if change.after is None:  # the kernel has a setting or not
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        self._sysctls.write(sysctl)
 
     # What happens on a host behind gitvs's back
 

@@ -28,7 +28,7 @@ from gitvs.core.model import IPAddress, IPNetwork, Link, LocalRoute, Vip
 LOOPBACK = "lo"
 _NAME_BYTES = 15
 _BAD_NAME = re.compile(r"\.{0,2}|.*[/:\s].*", re.DOTALL)
-_NEVER_SERVERS = tuple(ip_network(p) for p in ("0.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32"))
+_NEVER_SERVERS = tuple(ip_network(p) for p in ("0.0.0.0/32", "224.0.0.0/4", "255.255.255.255/32"))
 _MAPPED = ip_network("::ffff:0:0/96")
 
 
@@ -74,7 +74,8 @@ class MemoryRouting:
                 continue
             length = address.value.network.prefixlen
             has_route = (address.ip, address.interface) in self._own_routes
-            yield Vip(address.ip, address.interface, length, has_route)
+            is_second = address not in self._subnet(address)[:1]  # its route has another source
+            yield Vip(address.ip, address.interface, length, has_route and not is_second)
 
     def local_routes(self) -> Iterator[LocalRoute]:
         """Yield the routes of protocol 71."""
@@ -113,15 +114,20 @@ class MemoryRouting:
         self.links[name] = replace(self.links[name], is_up=True)
         if name == LOOPBACK:
             for text in ("127.0.0.1/8", "::1/128"):
-                self._attach(Address(name, ip_interface(text)))
+                address = Address(name, ip_interface(text))
+                if address not in self._addresses:
+                    self._attach(address)
 
     def set_down(self, name: str) -> None:
-        """Set a link down, which deletes its IPv6 addresses."""
+        """Set a link down, which deletes its IPv6 addresses; `lo` loses its IPv6 routes too."""
         if not self.links[name].is_up:
             return
         self.links[name] = replace(self.links[name], is_up=False)
         for address in [a for a in self._on(name) if a.ip.version == 6]:
             self._detach(address)
+        if name == LOOPBACK:
+            self._local_routes = {p for p in self._local_routes if p.version == 4}
+            self.foreign_routes = {p for p in self.foreign_routes if p.version == 4}
 
     def add_address(self, vip: Vip) -> None:
         """Add an address; the kernel makes its route."""
@@ -251,13 +257,15 @@ class MemoryRouting:
 
         Source: Linux net/ipv4/devinet.c, __inet_del_ifa.
         """
+        first, *others = self._subnet(address)
+        return others if first == address and not self._promotes(address.interface) else []
+
+    def _subnet(self, address: Address) -> list[Address]:
+        """Return the addresses of an IPv4 address's subnet here, in their order."""
         if address.ip.version != 4:
-            return []
+            return [address]
         network = address.value.network
-        subnet = [a for a in self._on(address.interface) if a.value.network == network]
-        if subnet[0] != address or self._promotes(address.interface):
-            return []
-        return subnet[1:]
+        return [a for a in self._on(address.interface) if a.value.network == network]
 
     def _promotes(self, interface: str) -> bool:
         names = (f"net.ipv4.conf.{name}.promote_secondaries" for name in ("all", interface))

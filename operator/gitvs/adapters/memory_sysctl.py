@@ -10,31 +10,51 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from gitvs.core.model import Sysctl
 
 _INTEGER = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)")
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 
+Numbers = tuple[int, ...]
+
+
+def _anyhow(_: Numbers) -> bool:
+    return True
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """A setting at first, and the range of each of its numbers."""
 
-    value: tuple[int, ...]
+    value: Numbers
     lowest: int = _INT_MIN
     highest: int = _INT_MAX
+    is_in_order: Callable[[Numbers], bool] = _anyhow
+    is_kept_in_part: bool = True
+    """Whether the numbers before a bad one are written all the same."""
 
 
 def _any(*value: int) -> Setting:
     return Setting(value)
 
 
+def _is_range(numbers: Numbers) -> bool:
+    low, high = numbers
+    return low <= high
+
+
+def _is_threshold(numbers: Numbers) -> bool:
+    """Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, proc_do_sync_threshold."""
+    threshold, period = numbers
+    return period == 0 or threshold < period
+
+
 _GLOBAL: Mapping[str, Setting] = {
     "net.core.somaxconn": Setting((4096,), 0),
-    "net.ipv4.ip_local_port_range": Setting((32768, 60999), 1, 65535),
+    "net.ipv4.ip_local_port_range": Setting((32768, 60999), 1, 65535, _is_range, False),
     "net.ipv4.ip_nonlocal_bind": Setting((0,), 0, 255),
     "net.ipv4.vs.am_droprate": _any(10),
     "net.ipv4.vs.amemthresh": _any(1024),
@@ -59,7 +79,7 @@ _GLOBAL: Mapping[str, Setting] = {
     "net.ipv4.vs.sync_refresh_period": _any(0),
     "net.ipv4.vs.sync_retries": Setting((0,), 0, 3),
     "net.ipv4.vs.sync_sock_size": _any(0),
-    "net.ipv4.vs.sync_threshold": Setting((3, 50), 0),
+    "net.ipv4.vs.sync_threshold": Setting((3, 50), 0, is_in_order=_is_threshold),
     "net.ipv4.vs.sync_version": Setting((1,), 0, 1),
 }
 _OF_EACH_LINK: Mapping[str, Mapping[str, int]] = {
@@ -111,8 +131,10 @@ class MemorySysctls:
         setting = self._settings.get(name)
         if setting is None:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), sysctl.name)
-        numbers = _numbers(sysctl.value, setting)
+        numbers, is_whole = _numbers(sysctl.value, setting)
         self._put(name, numbers)
+        if not is_whole:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), sysctl.value)
         self._set.add(name)
         if numbers != setting.value:
             self._spread(name, numbers)
@@ -142,11 +164,10 @@ class MemorySysctls:
         """Whether a setting is not 0."""
         return self._settings[name].value != (0,)
 
-    def _put(self, name: str, numbers: tuple[int, ...]) -> None:
-        setting = self._settings[name]
-        self._settings[name] = Setting(numbers, setting.lowest, setting.highest)
+    def _put(self, name: str, numbers: Numbers) -> None:
+        self._settings[name] = replace(self._settings[name], value=numbers)
 
-    def _spread(self, name: str, numbers: tuple[int, ...]) -> None:
+    def _spread(self, name: str, numbers: Numbers) -> None:
         """Change what a change of this setting changes."""
         family, scope, key = name.rsplit(".", 2)
         if (scope, key) == ("all", "forwarding"):
@@ -156,7 +177,7 @@ class MemorySysctls:
                 if other not in self._set:
                     self._put(other, numbers)
 
-    def _switch_forwarding(self, family: str, numbers: tuple[int, ...]) -> None:
+    def _switch_forwarding(self, family: str, numbers: Numbers) -> None:
         """Source: Linux net/ipv4/devinet.c, inet_forward_change; net/ipv6/addrconf.c."""
         for other in (f"{family}.default.forwarding", *self._of_links(family, "forwarding")):
             self._put(other, numbers)
@@ -170,29 +191,35 @@ class MemorySysctls:
         return [name for name in names if name not in shared]
 
 
-def _numbers(text: str, setting: Setting) -> tuple[int, ...]:
-    """Return what a text makes of a setting: fewer numbers set the first, more are ignored.
+def _numbers(text: str, setting: Setting) -> tuple[Numbers, bool]:
+    """Return what a text makes of a setting, and whether it was good to the end.
 
+    Fewer numbers set the first ones, and what comes behind enough of them is ignored.
     Source: Linux kernel/sysctl.c, __do_proc_dointvec.
     """
-    written = [_number(word) for word in text.split()][: len(setting.value)]
-    if not written or not all(setting.lowest <= n <= setting.highest for n in written):
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), text)
-    return (*written, *setting.value[len(written) :])
+    written: list[int] = []
+    words = text.split()[: len(setting.value)]
+    for word in words:
+        number = _number(word)
+        if number is None or not _INT_MIN <= number <= _INT_MAX:
+            break
+        written.append(number)
+    numbers = (*written, *setting.value[len(written) :])
+    is_valid = all(setting.lowest <= n <= setting.highest for n in written)
+    if not is_valid or not setting.is_in_order(numbers):
+        return setting.value, False
+    is_whole = bool(words) and len(written) == len(words)
+    return (numbers if is_whole or setting.is_kept_in_part else setting.value), is_whole
 
 
-def _number(word: str) -> int:
-    """Return a number as C reads it: 0x10 is 16, 010 is 8.
-
-    Raises:
-        OSError: EINVAL, none.
-    """
+def _number(word: str) -> int | None:
+    """Return a number as C reads it, or None: 0x10 is 16, 010 is 8."""
     if _INTEGER.fullmatch(word) is None:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), word)
-    digits = word.lstrip("-")
+        return None
+    digits = word.removeprefix("-")
+    base = 8 if digits.startswith("0") and digits.isdecimal() else 0
     try:
-        is_octal = digits.startswith("0") and digits.isdecimal()
-        number = int(digits, 8) if is_octal else int(digits, 0)
-    except ValueError:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), word) from None
+        number = int(digits, base)
+    except ValueError:  # 08
+        return None
     return -number if word.startswith("-") else number

@@ -1,0 +1,1 @@
+"""What every kernel behind the port `Kernel` does, Linux and the one in memory alike."""

@@ -1,0 +1,245 @@
+"""A host that a contract is tried on: one kernel, or two side by side that must agree.
+
+With two, every write and every reading goes to both, and what they answer is compared at
+once: outcomes with errno and words, and whole observations. The first one is the truth.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from gitvs.adapters.linux_kernel import LinuxKernel
+from gitvs.adapters.memory_kernel import MemoryKernel
+from gitvs.core.model import (
+    IPAddress,
+    IPNetwork,
+    Link,
+    LocalRoute,
+    Observation,
+    RealServer,
+    Resource,
+    Scope,
+    State,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.plan import Change
+from gitvs.ports import Kernel, Outcome, Status
+
+MARK = "gitvs:contract"
+SCOPE = Scope(frozenset({"gitvs0", "gitvs1"}))
+
+
+class Tools(Protocol):
+    """What else is done to a host: by its owner, or by other programs."""
+
+    def add_link(
+        self, name: str, kind: str, *, alias: str, is_up: bool, addresses: Sequence[str]
+    ) -> None: ...
+
+    def delete_link(self, name: str) -> None: ...
+
+    def set_up(self, name: str) -> None: ...
+
+    def set_down(self, name: str) -> None: ...
+
+    def add_gateway(self, address: IPAddress) -> None: ...
+
+    def add_foreign_route(self, prefix: IPNetwork) -> None: ...
+
+    def delete_vip_route(self, vip: Vip) -> None: ...
+
+
+class LinuxTools:
+    """What other programs do, by iproute2."""
+
+    def add_link(
+        self, name: str, kind: str, *, alias: str, is_up: bool, addresses: Sequence[str]
+    ) -> None:
+        _ip("link", "add", name, "type", kind)
+        if alias:
+            _ip("link", "set", name, "alias", alias)
+        for address in addresses:
+            _ip("address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
+        if is_up:
+            self.set_up(name)
+
+    def delete_link(self, name: str) -> None:
+        _ip("link", "delete", name)
+
+    def set_up(self, name: str) -> None:
+        _ip("link", "set", name, "up")
+
+    def set_down(self, name: str) -> None:
+        _ip("link", "set", name, "down")
+
+    def add_gateway(self, address: IPAddress) -> None:
+        prefix = "192.88.99.0/24" if address.version == 4 else "2002::/16"
+        _ip("route", "add", prefix, "via", str(address))
+
+    def add_foreign_route(self, prefix: IPNetwork) -> None:
+        _ip("route", "add", "local", str(prefix), "dev", "lo", "table", "local")
+
+    def delete_vip_route(self, vip: Vip) -> None:
+        where = ("local", str(vip.address), "dev", vip.interface, "table", "local")
+        _ip("route", "delete", *where)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+class Host:
+    """One or two kernels that get the same."""
+
+    def __init__(self, kernels: Sequence[tuple[Kernel, Tools]]) -> None:
+        self._kernels = [kernel for kernel, _ in kernels]
+        self._tools = [tools for _, tools in kernels]
+        self.scope = SCOPE
+
+    def execute(self, *changes: Change) -> list[Outcome]:
+        """Write changes, and return what became of them."""
+        outcomes, *others = (kernel.execute(changes) for kernel in self._kernels)
+        assert [o.change for o in outcomes] == list(changes)
+        for other in others:
+            assert [(a, b) for a, b in zip(outcomes, other, strict=True) if a != b] == []
+        self.observe()
+        return outcomes
+
+    def do(self, *changes: Change) -> None:
+        """Write changes, all of which are done."""
+        refused = [o.message for o in self.execute(*changes) if o.status is not Status.DONE]
+        assert refused == []
+
+    def refuse(self, code: int, *changes: Change) -> Outcome:
+        """Write changes, the last of which is refused and no other."""
+        *before, outcome = self.execute(*changes)
+        assert [o.message for o in before if o.status is not Status.DONE] == []
+        assert outcome.status is Status.REFUSED
+        assert outcome.errno == code
+        return outcome
+
+    def observe(self, scope: Scope | None = None) -> Observation:
+        """Read everything."""
+        wanted = self.scope if scope is None else scope
+        observation, *others = (kernel.observe(wanted) for kernel in self._kernels)
+        for other in others:
+            assert _unlike(observation, other) == {}
+        return observation
+
+    @property
+    def state(self) -> State:
+        """Everything of the kinds that gitvs manages."""
+        return self.observe().state
+
+    def holds(self, *resources: Resource) -> None:
+        """Check that the state has these, as they are."""
+        state = self.state
+        assert {r.key: state.get(r.key) for r in resources} == {r.key: r for r in resources}
+
+    def lacks(self, *resources: Resource) -> None:
+        """Check that the state has none of these."""
+        assert [r.key for r in resources if r.key in self.state] == []
+
+    def rules(self) -> State:
+        """Return the virtual services and real servers."""
+        return _of(self.state, VirtualService, RealServer)
+
+    def addresses(self) -> State:
+        """Return the addresses and local routes."""
+        return _of(self.state, Vip, LocalRoute)
+
+    def add_link(
+        self,
+        name: str,
+        kind: str = "dummy",
+        *,
+        alias: str = "",
+        is_up: bool = True,
+        addresses: Sequence[str] = (),
+    ) -> None:
+        """Give the host a link."""
+        for tools in self._tools:
+            tools.add_link(name, kind, alias=alias, is_up=is_up, addresses=addresses)
+
+    def delete_link(self, name: str) -> None:
+        """Take a link away."""
+        for tools in self._tools:
+            tools.delete_link(name)
+
+    def set_up(self, name: str) -> None:
+        """Set a link up."""
+        for tools in self._tools:
+            tools.set_up(name)
+
+    def set_down(self, name: str) -> None:
+        """Set a link down."""
+        for tools in self._tools:
+            tools.set_down(name)
+
+    def add_gateway(self, address: IPAddress) -> None:
+        """Let a route of the host lead through a gateway."""
+        for tools in self._tools:
+            tools.add_gateway(address)
+
+    def add_foreign_route(self, prefix: IPNetwork) -> None:
+        """Let somebody else make a prefix local."""
+        for tools in self._tools:
+            tools.add_foreign_route(prefix)
+
+    def delete_vip_route(self, vip: Vip) -> None:
+        """Delete the kernel's own route of a VIP."""
+        for tools in self._tools:
+            tools.delete_vip_route(vip)
+
+
+def memory_host() -> Host:
+    """Return a host with the kernel in memory alone."""
+    kernel = MemoryKernel(MARK)
+    return Host([(kernel, kernel)])
+
+
+def twin_host() -> Host:
+    """Return a host with the Linux of this network namespace, and the kernel in memory beside."""
+    linux = LinuxKernel(MARK)
+    seen = linux.observe(SCOPE)
+    memory = MemoryKernel(MARK, missing_schedulers=seen.missing_schedulers, release=seen.release)
+    return Host([(linux, LinuxTools()), (memory, memory)])
+
+
+def _of(state: State, *classes: type) -> State:
+    return State(r for r in state.values() if isinstance(r, classes))
+
+
+def _unlike(observation: Observation, other: Observation) -> Mapping[str, object]:
+    """Return where two observations differ, by part and key."""
+    mine, theirs = _by_part(observation), _by_part(other)
+    return {
+        f"{part} {key}": (mine[part].get(key), theirs[part].get(key))
+        for part in mine
+        for key in {*mine[part], *theirs[part]}
+        if mine[part].get(key) != theirs[part].get(key)
+    }
+
+
+def _by_part(observation: Observation) -> dict[str, Mapping[str, object]]:
+    """Return an observation in parts that compare, whatever the order of readings."""
+    return {
+        "state": {str(key): resource for key, resource in observation.state.items()},
+        "connections": {str(key): count for key, count in observation.connections.items()},
+        "link": {name: _settled(link) for name, link in observation.links.items()},
+        "gateway": {str(gateway): True for gateway in observation.gateways},
+        "foreign route": {str(prefix): True for prefix in observation.foreign_routes},
+        "missing scheduler": {str(name): True for name in observation.missing_schedulers},
+        "unnamed": dict.fromkeys(observation.unnamed, True),
+        "release": {"": observation.release},
+    }
+
+
+def _settled(link: Link) -> Link:
+    """Leave out link-local IPv6 addresses, which a link gets from its hardware address."""
+    kept = (a for a in link.addresses if not (a.version == 6 and a.is_link_local))
+    return replace(link, addresses=tuple(sorted(kept, key=lambda a: (a.version, int(a)))))
