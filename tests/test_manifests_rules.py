@@ -498,6 +498,20 @@ CASES = [
         ],
         "tcp 192.0.2.1:443",
     ),
+    Case(
+        "same-virtual-service",
+        [
+            director(addresses={"n": ["192.0.2.1"]}),
+            service("a", hostAddresses=["n"]),
+            service("b", vips=LEFT_OUT, hostAddresses=["n"]),
+        ],
+        [
+            director(addresses={"n": ["192.0.2.1"]}),
+            service("a", hostAddresses=["n"]),
+            service("b", vips=LEFT_OUT, hostAddresses=["n"], ports=[{"port": 80}]),
+        ],
+        "tcp port 443 of host address n",
+    ),
     one(
         "duplicate-vip",
         service(vips=["2001:db8::1", "2001:DB8:0::1"], realServers=[V6]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gitvs.core.defaults import DefaultsTree
 from gitvs.core.model import ManifestFile, Policy
-from gitvs.core.placement import Directors, Mask, Placed, place
+from gitvs.core.placement import Directors, Mask, Placed, Pools, place
 from gitvs.core.places import Document
 from gitvs.core.problems import InvalidManifests, Problem
 from gitvs.core.reading import Reader
@@ -126,7 +126,7 @@ class _Loading:
     def judge(self) -> Manifests:
         """Hold everything against the rules; the result is good if that found no problem."""
         directors = Directors(_first_of_each_name(self.directors))
-        pools = {pool.name: pool for pool in reversed(self.pools)}
+        pools = Pools(self.pools)
         placed = [place(service, directors, pools) for service in self.services]
         policy = self.policies[0] if self.policies else None
         self.problems += self.reader.problems

@@ -40,6 +40,8 @@ class Directors:
         self._named: dict[str, dict[IPAddress, Mask]] = {}
         self._selected: dict[tuple[object, LabelMatch], Mask] = {}
         self._with_name: dict[str, Mask] = {}
+        self._named_families: dict[str, dict[AddressFamily, Mask]] = {}
+        self.has_address_by_two_names = False
         for i, director in enumerate(self.all):
             for label in director.labels.items():
                 self._by_label[label] = self._by_label.get(label, 0) | 1 << i
@@ -49,9 +51,14 @@ class Directors:
         for name, addresses in director.addresses.items():
             self._with_name[name] = self._with_name.get(name, 0) | bit
             named = self._named.setdefault(name, {})
+            families = self._named_families.setdefault(name, {})
             for address in addresses:
+                family = family_of(address)
+                families[family] = families.get(family, 0) | bit
                 named[address] = named.get(address, 0) | bit
-                self._by_address[address] = self._by_address.get(address, 0) | bit
+                others = self._by_address.get(address, 0)
+                self.has_address_by_two_names |= bool(others & bit)
+                self._by_address[address] = others | bit
 
     def with_address(self, name: str) -> Mask:
         """Return the directors that have a host address of this name."""
@@ -60,6 +67,10 @@ class Directors:
     def named_addresses(self, name: str) -> Mapping[IPAddress, Mask]:
         """Return the host addresses of this name, each with its directors."""
         return self._named.get(name, {})
+
+    def named_families(self, name: str) -> Mapping[AddressFamily, Mask]:
+        """Return the address families that host addresses of this name have, and where."""
+        return self._named_families.get(name, {})
 
     def with_host_address(self, address: IPAddress) -> Mask:
         """Return the directors that have this host address under any name."""
@@ -176,20 +187,61 @@ def union(masks: Iterable[Mask]) -> Mask:
     return result
 
 
-def place(service: Service, directors: Directors, pools: Mapping[str, Pool]) -> Placed:
+class Pools:
+    """The pools of a repository; what a selection takes from one is found once."""
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        self._by_name: dict[str, Pool] = {}
+        for pool in pools:
+            self._by_name.setdefault(pool.name, pool)
+        self._selected: dict[tuple[str, LabelMatch], tuple[WrittenServer, ...]] = {}
+
+    def get(self, name: str) -> Pool | None:
+        """Return a pool that could be read."""
+        return self._by_name.get(name)
+
+    def selected(
+        self, reference: PoolReference, director_labels: Mapping[str, str | None]
+    ) -> tuple[WrittenServer, ...]:
+        """Return what a service takes from a pool on a director with these labels."""
+        wanted: LabelMatch = reference.match_labels
+        for key in reference.same_labels:
+            value = director_labels.get(key)
+            if value is None:
+                return ()
+            wanted = (*wanted, (key, frozenset((value,))))
+        pool = self._by_name.get(reference.name)
+        if pool is None or not wanted:
+            return () if pool is None else pool.real_servers
+        found = self._selected.get((pool.name, wanted))
+        if found is None:
+            found = tuple(s for s in pool.real_servers if matches(s.labels or {}, wanted))
+            self._selected[pool.name, wanted] = found
+        return found
+
+    def chosen(
+        self, reference: PoolReference, director_labels: Mapping[str, str | None]
+    ) -> Iterator[Chosen]:
+        """Yield the same with its weights."""
+        for server in self.selected(reference, director_labels):
+            yield Chosen(server, server.weight * reference.factor, reference)
+
+
+def place(service: Service, directors: Directors, pools: Pools) -> Placed:
     """Return a service on its directors; unknown pools count as empty."""
     mask = directors.selected(service.directors)
     vips = []
     for vip in service.vips:
         on = mask if vip.directors is None else mask & directors.selected(vip.directors)
         vips.append((vip, on))
-    is_known = all(r.name in pools and pools[r.name].is_whole for r in service.pools)
+    known = [pools.get(reference.name) for reference in service.pools]
+    is_known = all(pool is not None and pool.is_whole for pool in known)
     variants = tuple(_variants(service, mask, directors, pools))
     return Placed(service, mask, tuple(vips), variants, is_known and service.is_whole)
 
 
 def _variants(
-    service: Service, mask: Mask, directors: Directors, pools: Mapping[str, Pool]
+    service: Service, mask: Mask, directors: Directors, pools: Pools
 ) -> Iterator[Variant]:
     inline = tuple(Chosen(server, server.weight) for server in service.real_servers)
     if not service.pools:
@@ -199,27 +251,8 @@ def _variants(
     for values, group in directors.by_values(keys).items():
         if group & mask:
             labels = dict(zip(keys, values, strict=True))
-            chosen = [c for r in service.pools for c in choose(r, pools.get(r.name), labels)]
+            chosen = [c for r in service.pools for c in pools.chosen(r, labels)]
             yield Variant(group & mask, tuple(chosen))
-
-
-def choose(
-    reference: PoolReference, pool: Pool | None, director_labels: Mapping[str, str | None]
-) -> list[Chosen]:
-    """Return what a service takes from a pool on a director with these labels."""
-    if pool is None:
-        return []
-    wanted: LabelMatch = reference.match_labels
-    for key in reference.same_labels:
-        value = director_labels.get(key)
-        if value is None:
-            return []
-        wanted = (*wanted, (key, frozenset((value,))))
-    return [
-        Chosen(server, server.weight * reference.factor, reference)
-        for server in pool.real_servers
-        if matches(server.labels or {}, wanted)
-    ]
 
 
 def matches(labels: Labels, wanted: LabelMatch) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 
 from gitvs.core.errors import UnknownDirector
+from gitvs.core.explain import did_you_mean
 from gitvs.core.manifests import Manifests
 from gitvs.core.model import (
     AddressFamily,
@@ -65,8 +65,7 @@ def _unknown(manifests: Manifests, director: str) -> str:
     known = manifests.directors
     if not known:
         return f"no Director document is named {director}; the manifests have none at all"
-    near = get_close_matches(director, known, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(director, known)
     listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     return f"no Director document is named {director}{hint} (known: {listed})"
 

@@ -6,21 +6,19 @@ bit mask, so no rule loops over services times directors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from gitvs.core.model import Endpoint, FirewallMark, IPAddress, Listener
-from gitvs.core.placement import Directors, Mask, Placed
+from gitvs.core.model import Endpoint, FirewallMark, IPAddress, IPNetwork
+from gitvs.core.placement import Directors, Mask, Placed, Pools
 from gitvs.core.places import Spot
 from gitvs.core.prefixes import PrefixIndex
 from gitvs.core.problems import Problem
 from gitvs.core.rules.documents import WIDEST_LOCAL_ROUTE
 from gitvs.core.rules.servers import server_problems
-from gitvs.core.written import Pool, Service, WrittenPort
+from gitvs.core.written import Service, WrittenPort
 
 
-def problems(
-    placed: Sequence[Placed], directors: Directors, pools: Mapping[str, Pool]
-) -> Iterator[Problem]:
+def problems(placed: Sequence[Placed], directors: Directors, pools: Pools) -> Iterator[Problem]:
     """Yield what is wrong where documents meet."""
     yield from _same_listener(placed, directors)
     yield from _unknown_host_addresses(placed, directors)
@@ -82,7 +80,8 @@ def _taken(
     return spot.problem("same-virtual-service", message)
 
 
-def _listeners(placed: Placed, directors: Directors) -> Iterator[tuple[Listener, Mask, Spot]]:
+def _listeners(placed: Placed, directors: Directors) -> Iterator[tuple[object, Mask, Spot]]:
+    """Yield what a service listens on: keys that are equal where the listeners are."""
     service = placed.service
     if service.firewall_mark is not None:
         for variant in placed.variants:
@@ -94,9 +93,22 @@ def _listeners(placed: Placed, directors: Directors) -> Iterator[tuple[Listener,
     for vip, mask in placed.vips:
         for port in ports:
             yield Endpoint(port.protocol, vip.address, port.port), mask, vip.spot
+    if not directors.has_address_by_two_names:
+        yield from _named_listeners(placed, ports)
+        return
     for address, mask, spot in _host_addresses(placed, directors):
         for port in ports:
             yield Endpoint(port.protocol, address, port.port), mask, spot
+
+
+def _named_listeners(
+    placed: Placed, ports: Iterable[WrittenPort]
+) -> Iterator[tuple[object, Mask, Spot]]:
+    """Yield host addresses by their names, where no two names mean one address."""
+    spot = placed.service.spot_of("hostAddresses")
+    for index, name in enumerate(placed.service.host_addresses):
+        for port in ports:
+            yield f"{port} of host address {name}", placed.mask, spot / index
 
 
 def _distinct(ports: Iterable[WrittenPort]) -> list[WrittenPort]:
@@ -170,19 +182,25 @@ def _looping_servers(placed: Sequence[Placed], directors: Directors) -> Iterator
             if prefix.prefixlen < WIDEST_LOCAL_ROUTE[prefix.version]:
                 continue  # a problem of its own, which would be repeated for each real server
             routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
+    covering: dict[IPAddress, list[tuple[IPNetwork, Mask]]] = {}
     for each in placed:
         for variant in each.variants:
             for chosen in variant.servers:
                 address = chosen.server.address
-                what = f"real server {address} of service {each.service.name}"
+                if address not in covering:
+                    covering[address] = list(routes.covering(address))
                 on = vips.get(address, 0) & variant.mask
                 if on:
-                    message = f"{what} is a VIP of {directors.names(on)}: its packets would come "
-                    message += "back; give its own address"
+                    message = f"{_server(each, address)} is a VIP of {directors.names(on)}: its "
+                    message += "packets would come back; give its own address"
                     yield chosen.server.spot.problem("real-server-is-vip", message)
-                for prefix, mask in routes.covering(address):
+                for prefix, mask in covering[address]:
                     if mask & variant.mask:
                         where = directors.names(mask & variant.mask)
-                        message = f"{what} is inside local route {prefix} of {where}: its packets "
-                        message += "would never leave; keep it out of the prefix"
+                        message = f"{_server(each, address)} is inside local route {prefix} of "
+                        message += f"{where}: its packets would never leave; keep it out"
                         yield chosen.server.spot.problem("real-server-in-local-route", message)
+
+
+def _server(placed: Placed, address: IPAddress) -> str:
+    return f"real server {address} of service {placed.service.name}"

@@ -16,23 +16,21 @@ from gitvs.core.placement import (
     Directors,
     Mask,
     Placed,
+    Pools,
     Variant,
-    choose,
     forwarding_of,
     joins,
     server_port,
 )
 from gitvs.core.places import Spot
 from gitvs.core.problems import Problem
-from gitvs.core.written import Pool, Service, WrittenPort, WrittenServer
+from gitvs.core.written import Service, WrittenPort, WrittenServer
 
 MAX_WEIGHT = 65535
 _WITHOUT_WEIGHTS = {Scheduler.RR: Scheduler.WRR, Scheduler.LC: Scheduler.WLC}
 
 
-def server_problems(
-    placed: Placed, directors: Directors, pools: Mapping[str, Pool]
-) -> Iterator[Problem]:
+def server_problems(placed: Placed, directors: Directors, pools: Pools) -> Iterator[Problem]:
     """Yield what is wrong with the real servers of one service."""
     service = placed.service
     used = _used(placed)
@@ -142,9 +140,7 @@ def _weight(service: Service, chosen: Chosen) -> Iterator[Problem]:
         yield chosen.pool.spot.problem("weight-over-limit", message)
 
 
-def _empty_selections(
-    placed: Placed, directors: Directors, pools: Mapping[str, Pool]
-) -> Iterator[Problem]:
+def _empty_selections(placed: Placed, directors: Directors, pools: Pools) -> Iterator[Problem]:
     for reference in placed.service.pools:
         pool = pools.get(reference.name)
         if pool is None or not pool.real_servers or not pool.is_whole:
@@ -154,7 +150,7 @@ def _empty_selections(
         empty = 0
         for values, mask in directors.by_values(reference.same_labels).items():
             labels = dict(zip(reference.same_labels, values, strict=True))
-            if mask & placed.mask and not choose(reference, pool, labels):
+            if mask & placed.mask and not pools.selected(reference, labels):
                 empty |= mask & placed.mask
         if empty:
             message = (
@@ -250,8 +246,7 @@ def _served(placed: Placed, variant: Variant, directors: Directors) -> Mapping[A
         return served
     served = placed.vip_families(variant)
     for name in placed.service.host_addresses:
-        for address, mask in directors.named_addresses(name).items():
-            family = family_of(address)
+        for family, mask in directors.named_families(name).items():
             served[family] = served.get(family, 0) | mask & variant.mask
     return served
 
