@@ -10,17 +10,17 @@ from gitvs.adapters.git_source import GitSource
 from gitvs.cli.director import choose_director, director_option
 from gitvs.cli.gates import allow_option, lifted
 from gitvs.cli.live import reader, writer
-from gitvs.cli.loading import Loaded, load_manifests, path_argument, rev_option
+from gitvs.cli.loading import load_manifests, path_argument, rev_option
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, show, tell
 from gitvs.cli.plan import sides, view_of
 from gitvs.core.errors import ExitCode
 from gitvs.core.render import render
-from gitvs.ports import Applied, Result
+from gitvs.ports import Applied, Commit, Result
 from gitvs.reconcile import Options, Pass, drain, reconcile
 from gitvs.report.pass_text import pass_text
 from gitvs.report.plan_text import plan_text
-from gitvs.transaction import Ports
+from gitvs.transaction import Finished, Ports
 
 EXIT_CODES = {
     Result.CONVERGED: ExitCode.DONE,
@@ -79,7 +79,8 @@ def apply(
         target = Applied(desired, loaded.commit, ports.clock.now())
         with progress("applying"):
             done = reconcile(ports, target, options)
-        _show(done, loaded, path)
+        show_plan(done, loaded.commit, path)
+        tell_outcome(done)
         if wait:
             done = _wait(ports, target, done)
     return EXIT_CODES[done.result]
@@ -94,19 +95,19 @@ def _messages(ports: Ports, path: Path, rev: str | None) -> list[str]:
     return GitSource.at(path, rev).messages(base)
 
 
-def _show(done: Pass, loaded: Loaded, path: Path) -> None:
-    """Say what was planned, and what became of it."""
+def show_plan(done: Pass, commit: Commit | None, path: Path) -> None:
+    """Show what was planned."""
     if done.survey is not None:
-        base, head = sides(done.survey, loaded.commit, path)
+        base, head = sides(done.survey, commit, path)
         show(plan_text(base, head, [view_of(done.survey)]))
-    tell_outcome(done)
 
 
-def tell_outcome(done: Pass) -> None:
+def tell_outcome(done: Pass, recovered: Finished | None = None) -> None:
     """Say how a pass ended, and what an earlier one had left."""
-    if done.recovered is not None:
+    recovered = recovered or done.recovered
+    if recovered is not None:
         left = "a transaction was left open; it is now: "
-        tell(pass_text(done.recovered.result, done.recovered.failures, prefix=left))
+        tell(pass_text(recovered.result, recovered.failures, prefix=left))
     if done.survey is not None:
         tell(pass_text(done.result, () if done.finished is None else done.finished.failures))
 

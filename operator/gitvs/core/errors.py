@@ -51,6 +51,12 @@ class SourceUnreachable(SourceError):
     is_transient = True
 
 
+class Quarantined(GitvsError):
+    """A commit that failed, and is not tried again."""
+
+    exit_code = ExitCode.ROLLED_BACK
+
+
 class UnknownDirector(GitvsError):
     """A director that no manifest describes; never an empty state."""
 
