@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gitvs.core.acceptance import compiled
 from gitvs.core.manifests import load
 from gitvs.core.problems import InvalidManifests
 from gitvs.core.render import render
-from gitvs.core.schema import KINDS, _validator, schema_for
+from gitvs.core.schema import KINDS, schema_for
 from tests.writing import (
     LEFT_OUT,
     Doc,
@@ -107,35 +104,6 @@ def test_defaults_offer_the_fields_of_services_and_directors_word_for_word() -> 
         own = schema_for(kind)["properties"]["spec"]["properties"]
         for name, field in spec[section]["properties"].items():
             assert field == own[name], name
-
-
-VALUES = st.sampled_from(
-    [
-        *(None, True, False, 0, 1, -1, 70000, 1.5, "", "x", "5m", "5m\n", "rr", "tcp", "a b"),
-        *([], ["x"], ["x", "x"], [1], [{}], {}, {"x": "y"}, {"port": 1}, {"address": "x"}),
-        *({"timeout": "1s"}, {"name": "a"}, {"names": ["a"]}, {"matchLabels": {"a": ["b"]}}),
-    ]
-)
-
-
-def specs(path: str) -> st.SearchStrategy[Any]:
-    """Values for a field: any of a few, or a mapping of its own fields, each likewise."""
-    inner = [p for p in all_fields() if p.rpartition(".")[0] == path]
-    if not inner:
-        return VALUES
-    optional = {p.rpartition(".")[2]: specs(p) for p in inner}
-    nested = st.fixed_dictionaries({}, optional=optional)
-    return VALUES | nested | st.lists(nested, max_size=2)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=150)
-@given(data=st.data())
-def test_the_compiled_schema_accepts_what_jsonschema_accepts(kind: str, data: Any) -> None:
-    fields = {name: specs(f"{kind}.{name}") for name in ("metadata", "spec")}
-    built = data.draw(st.fixed_dictionaries({}, optional=fields))
-    document = {"apiVersion": "gitvs/v1", "kind": kind, **built}
-    assert compiled(schema_for(kind))(document) == _validator(kind).is_valid(document)
 
 
 @pytest.mark.parametrize("text", ["web\n", "\nweb", "we\nb"])
