@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+import gitvs.adapters.store as store_module
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import StoreError
 from gitvs.core.model import (
@@ -121,6 +123,22 @@ CHANGES = (
     Change(SERVER, replace(SERVER, weight=0), Phase.MODIFY, DRAIN),
     Change(RESOURCES[6], None, Phase.BREAK),
 )
+
+
+@pytest.fixture(autouse=True)
+def every_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what a test leaves open, as Python 3.13 wants it."""
+    with ExitStack() as connections:
+        for name in ("open_for_writing", "open_for_reading"):
+            opened = getattr(store_module, name)
+
+            def closed_later(
+                folder: Path, opened: Callable[[Path], sqlite3.Connection] = opened
+            ) -> sqlite3.Connection:
+                return connections.enter_context(closing(opened(folder)))
+
+            monkeypatch.setattr(store_module, name, closed_later)
+        yield
 
 
 @pytest.fixture
@@ -312,6 +330,22 @@ def test_history_keeps_500_transactions_and_50_plans(store: SqliteStore, tmp_pat
     assert store.plan_of(521) == list(CHANGES)
     assert store.plan_of(472) == []
     assert store.plan_of(471) is None
+
+
+def test_settings_say_how_much_history_is_kept(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, kept_transactions=3, kept_plans=1)
+    for number in range(1, 6):
+        run_one(store, number)
+    assert [entry.id for entry in store.history()] == [5, 4, 3]
+    assert [store.plan_of(number) is not None for number in (3, 4, 5)] == [False, False, True]
+
+
+def test_an_open_transaction_is_never_forgotten(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, kept_transactions=1, kept_plans=1)
+    begun = store.begin(HERE, CHANGES, ledger(), applied(2))
+    for number in range(1, 4):
+        run_one(store, number, OTHER_NAMESPACE)
+    assert store.open_transaction(HERE) == begun
 
 
 def test_a_work_tree_has_no_commit(store: SqliteStore) -> None:

@@ -23,7 +23,7 @@ from gitvs.adapters.database import (
     open_for_writing,
     plain_words,
 )
-from gitvs.core.errors import StoreError
+from gitvs.adapters.retention import VOID, forget_old, refuse_second, void_other_boots
 from gitvs.core.model import Incarnation, Key, Ledger
 from gitvs.core.plan import Change
 from gitvs.core.records import change_from_record, change_record, desired_record, ledger_record
@@ -31,9 +31,6 @@ from gitvs.ports import Applied, HistoryEntry, Quarantine, Result, Stage, Transa
 
 KEPT_TRANSACTIONS = 500
 KEPT_PLANS = 50
-
-_VOID = "void"
-"""The result of a transaction whose kernel is gone: nothing is left to undo or to finish."""
 
 
 def _utc_now() -> datetime:
@@ -43,9 +40,21 @@ def _utc_now() -> datetime:
 class SqliteStore:
     """The store in a state folder, as `ports.Store` wants it. For one thread."""
 
-    def __init__(self, state_dir: Path, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        now: Callable[[], datetime] = _utc_now,
+        kept_transactions: int = KEPT_TRANSACTIONS,
+        kept_plans: int = KEPT_PLANS,
+    ) -> None:
+        """Open the store of a state folder; make both if there is none.
+
+        Raises:
+            StoreError: it is damaged, of a newer gitvs, not ours, or cannot be opened.
+        """
         self._path = state_dir / FILE_NAME
         self._now = now
+        self._kept = {"plan": kept_plans, "history": kept_transactions}
         self._database = open_for_writing(state_dir)
 
     @classmethod
@@ -57,6 +66,7 @@ class SqliteStore:
         store = cls.__new__(cls)
         store._path = state_dir / FILE_NAME
         store._now = _utc_now
+        store._kept = {}
         store._database = open_for_reading(state_dir)
         return store
 
@@ -109,8 +119,8 @@ class SqliteStore:
         started_at = self._now()
         summary = Counter(str(change.action) for change in changes)
         with self._writing() as database:
-            self._void_other_boots(database, incarnation)
-            _refuse_second(database, incarnation)
+            void_other_boots(database, incarnation, self._now())
+            refuse_second(database, incarnation)
             cursor = database.execute(
                 "INSERT INTO history (started_at, revision, summary) VALUES (?, ?, ?)",
                 (started_at.isoformat(), rows.revision_text(target.commit), json.dumps(summary)),
@@ -132,7 +142,7 @@ class SqliteStore:
                     target.at.isoformat(),
                 ),
             )
-            self._forget_old(database)
+            forget_old(database, self._kept)
         return Transaction(
             number, incarnation, started_at, Stage.OPEN, tuple(changes), ledger, target
         )
@@ -174,7 +184,7 @@ class SqliteStore:
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
         """Record, without a transaction, that the kernel already is as `target` says."""
         with self._writing() as database:
-            self._void_other_boots(database, incarnation)
+            void_other_boots(database, incarnation, self._now())
             rows.write_applied(database, target)
             rows.write_ledger(database, incarnation, ledger)
 
@@ -184,7 +194,7 @@ class SqliteStore:
             found = database.execute(
                 "SELECT * FROM history WHERE result IS NOT NULL AND result != ?"
                 " ORDER BY id DESC LIMIT ?",
-                (_VOID, limit),
+                (VOID, limit),
             )
             return [rows.history_entry_from(row) for row in found]
 
@@ -254,31 +264,6 @@ class SqliteStore:
                 "DELETE FROM suspect WHERE revision = coalesce(?, revision)", (commit_id,)
             )
 
-    def _void_other_boots(self, database: sqlite3.Connection, incarnation: Incarnation) -> None:
-        """Drop what another boot owned and had open: its kernel is gone.
-
-        Another namespace of this boot may still be alive, so its records stay.
-        """
-        others = "SELECT id FROM incarnation WHERE boot_id != ?"
-        database.execute(
-            "UPDATE history SET finished_at = ?, result = ? WHERE id IN"
-            f" (SELECT history FROM open_transaction WHERE incarnation IN ({others}))",
-            (self._now().isoformat(), _VOID, incarnation.boot_id),
-        )
-        database.execute("DELETE FROM incarnation WHERE boot_id != ?", (incarnation.boot_id,))
-
-    def _forget_old(self, database: sqlite3.Connection) -> None:
-        oldest = "SELECT id FROM history ORDER BY id DESC LIMIT 1 OFFSET ?"
-        in_use = "SELECT history FROM open_transaction"
-        for table, column, kept in (
-            ("plan", "history", KEPT_PLANS),
-            ("history", "id", KEPT_TRANSACTIONS),
-        ):
-            database.execute(
-                f"DELETE FROM {table} WHERE {column} <= ({oldest}) AND {column} NOT IN ({in_use})",
-                (kept,),
-            )
-
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent view, with every error in plain words."""
@@ -304,16 +289,3 @@ class SqliteStore:
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
-
-
-def _refuse_second(database: sqlite3.Connection, incarnation: Incarnation) -> None:
-    """Raises: StoreError: a transaction is open here already."""
-    row = database.execute(
-        "SELECT history FROM open_transaction WHERE incarnation = ?",
-        (rows.find_incarnation(database, incarnation),),
-    ).fetchone()
-    if row is not None:
-        raise StoreError(
-            f"transaction {row['history']} is still open; it is undone or finished before"
-            " another may begin. Nothing was changed"
-        )
