@@ -1,0 +1,163 @@
+"""The agent's settings: a TOML file, validated by its schema, into typed values.
+
+What a setting does is the business of who uses it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from gitvs.adapters.remote_url import UnusableUrl, protocol_of
+from gitvs.adapters.store import KEPT_PLANS, KEPT_TRANSACTIONS
+from gitvs.core.errors import SettingsError
+from gitvs.core.explain import explained
+from gitvs.core.places import Document, Place
+from gitvs.core.problems import Problem
+from gitvs.core.schema import schema_for
+
+DEFAULT_STATE_DIR = Path("/var/lib/gitvs")
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TABLE = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?")
+_ASSIGNMENT = re.compile(r"\s*(?P<name>[\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=")
+_POSITION = re.compile(r"(?P<text>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """A Git remote, and how to get at it."""
+
+    url: str
+    branch: str = "main"
+    path: str = "."
+    timeout_seconds: float = 60.0
+    allow_local: bool = False
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+    credentials_file: Path | None = None
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one settings file says. `source` is a remote, or a folder of this host."""
+
+    source: RemoteSettings | Path
+    director: str | None = None
+    state_dir: Path = DEFAULT_STATE_DIR
+    kept_transactions: int = KEPT_TRANSACTIONS
+    kept_plans: int = KEPT_PLANS
+
+
+def load_settings(file: Path) -> Settings:
+    """Read a settings file.
+
+    Raises:
+        SettingsError: it cannot be read, or has problems: all of them, with their lines.
+    """
+    try:
+        text = file.read_bytes().decode()
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: byte {error.start} is not UTF-8; save it as UTF-8") from error
+    document = Document(str(file), _parsed(file, text), _places(text))
+    problems = _problems(document)
+    if problems:
+        raise SettingsError("\n".join(_line(problem) for problem in sorted(problems)))
+    return _settings(document.data)
+
+
+def _parsed(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = _POSITION.fullmatch(str(error))
+        where, what = (f":{match['line']}", match["text"]) if match else ("", str(error))
+        raise SettingsError(f"{file}{where}: not TOML: {what}") from error
+
+
+def _problems(document: Document) -> list[Problem]:
+    validator = Draft202012Validator(schema_for("settings"))
+    errors = validator.iter_errors(document.data)
+    problems = [problem for error in errors for problem in explained(document, error)]
+    return problems or _url_problems(document)
+
+
+def _url_problems(document: Document) -> list[Problem]:
+    """Find what no schema can say of a URL."""
+    source = document.data["source"]
+    if "url" not in source:
+        return []
+    try:
+        protocol = protocol_of(source["url"])
+    except UnusableUrl as error:
+        return [document.problem(("source", "url"), "bad-url", f"source.url: {error}")]
+    if protocol == "file" and not source.get("allow_local", False):
+        message = "source.url: a remote on this host needs allow_local = true beside it"
+        return [document.problem(("source", "url"), "bad-url", message)]
+    return []
+
+
+def _line(problem: Problem) -> str:
+    return f"{problem.file}:{problem.line}: {problem.message}"
+
+
+def _settings(data: Mapping[str, Any]) -> Settings:
+    history = data.get("history", {})
+    return Settings(
+        _source(data["source"]),
+        data.get("director"),
+        Path(data.get("state_dir", DEFAULT_STATE_DIR)),
+        history.get("transactions", KEPT_TRANSACTIONS),
+        history.get("plans", KEPT_PLANS),
+    )
+
+
+def _source(data: Mapping[str, Any]) -> RemoteSettings | Path:
+    if "directory" in data:
+        return Path(data["directory"])
+    given: dict[str, Any] = {
+        name: data[name] for name in ("url", "branch", "path", "allow_local") if name in data
+    }
+    for name in ("ssh_key", "known_hosts", "credentials_file", "ca_file"):
+        if name in data:
+            given[name] = Path(data[name])
+    if "timeout" in data:
+        given["timeout_seconds"] = _seconds(data["timeout"])
+    return RemoteSettings(**given)
+
+
+def _seconds(text: str) -> float:
+    number, unit = re.fullmatch(r"(\d+)(\D+)", text).groups()  # type: ignore[union-attr]  # the schema's pattern
+    return int(number) * _SECONDS[unit]
+
+
+def _places(text: str) -> Place:
+    """Return where each field is written, as far as its line tells; others are at their table."""
+    root = Place(1, 1)
+    table = root
+    for number, line in enumerate(text.splitlines(), 1):
+        header = _TABLE.fullmatch(line)
+        assignment = _ASSIGNMENT.match(line)
+        if header is not None:
+            table = _place(root, header["name"], number)
+        elif assignment is not None:
+            _place(table, assignment["name"], number)
+    return root
+
+
+def _place(parent: Place, dotted: str, line: int) -> Place:
+    """Return the place of a dotted name below `parent`, made at `line` where it is new."""
+    place = parent
+    for name in dotted.split("."):
+        bare = name.strip().strip("\"'")
+        place = place.children.setdefault(bare, Place(line, 1, line, 1))
+    return place

@@ -1,0 +1,465 @@
+"""Fetching from real remotes: over https, over ssh, from a path; and from bad ones."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gitvs.adapters.git_remote import GitRemote
+from gitvs.adapters.settings import RemoteSettings
+from gitvs.core.errors import SourceError, SourceUnreachable
+from tests.git_server import PASSWORD, USER, git_server
+from tests.repositories import Repository
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "upstream")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a proxy of this host out of the way to its loopback."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def settings(upstream: Repository) -> RemoteSettings:
+    return RemoteSettings(str(upstream.folder), timeout_seconds=20, allow_local=True)
+
+
+def files(remote: GitRemote, commit_id: str) -> dict[str, bytes]:
+    return {file.path: file.data for file in remote.source(commit_id).load().files}
+
+
+def everything_below(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_branch_is_fetched_with_all_of_its_history(upstream: Repository, state: Path) -> None:
+    first = upstream.commit({"a.yaml": "1"})
+    second = upstream.commit({"a.yaml": "2", "sites/b.yaml": "b"}, "Second")
+    remote = GitRemote(state, settings(upstream))
+    commit = remote.fetch(None)
+    assert (commit.id, commit.subject, commit.author) == (second, "Second", "Ada <ada@example.org>")
+    assert files(remote, second) == {"a.yaml": b"2", "sites/b.yaml": b"b"}
+    assert files(remote, first) == {"a.yaml": b"1"}
+    assert remote.source(second).messages(first) == ["Second\n"]
+
+
+def test_a_folder_of_the_remote_is_read_by_itself(upstream: Repository, state: Path) -> None:
+    head = upstream.commit({"a.yaml": "1", "sites/b.yaml": "b"})
+    remote = GitRemote(state, replace(settings(upstream), path="sites"))
+    remote.fetch(None)
+    assert files(remote, head) == {"b.yaml": b"b"}
+
+
+def test_later_commits_are_fetched_on_top(upstream: Repository, state: Path) -> None:
+    first = upstream.commit({"a.yaml": "1"})
+    remote = GitRemote(state, settings(upstream))
+    assert remote.fetch(None).id == first
+    assert remote.fetch(first).id == first
+    second = upstream.commit({"a.yaml": "2"})
+    assert GitRemote(state, settings(upstream)).fetch(first).id == second
+
+
+def test_another_branch_is_followed_where_settings_say_so(
+    upstream: Repository, state: Path
+) -> None:
+    upstream.commit({"a.yaml": "1"})
+    upstream.git("checkout", "--quiet", "-b", "release/v1")
+    head = upstream.commit({"a.yaml": "2"})
+    remote = GitRemote(state, replace(settings(upstream), branch="release/v1"))
+    assert remote.fetch(None).id == head
+
+
+def test_nothing_but_the_branch_comes(upstream: Repository, state: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    upstream.git("tag", "v1")
+    upstream.git("checkout", "--quiet", "-b", "other")
+    other = upstream.commit({"a.yaml": "2"})
+    GitRemote(state, settings(upstream)).fetch(None)
+    ours = Repository.__new__(Repository)
+    ours.folder = state / "repository.git"
+    assert ours.git("for-each-ref", "--format=%(refname)") == "refs/gitvs/head"
+    with pytest.raises(AssertionError):
+        ours.git("cat-file", "-e", other)
+
+
+def rewritten(upstream: Repository) -> tuple[str, str]:
+    """A branch whose newest commit was exchanged; return the accepted one and the new head."""
+    upstream.commit({"a.yaml": "1"})
+    accepted = upstream.commit({"a.yaml": "2"})
+    upstream.git("reset", "--quiet", "--hard", "HEAD~1")
+    return accepted, upstream.commit({"a.yaml": "3"})
+
+
+def test_a_rewritten_branch_is_refused_naming_both_commits(
+    upstream: Repository, state: Path
+) -> None:
+    upstream.commit({"a.yaml": "1"})
+    accepted = upstream.commit({"a.yaml": "2"})
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    upstream.git("reset", "--quiet", "--hard", "HEAD~1")
+    head = upstream.commit({"a.yaml": "3"})
+    with pytest.raises(SourceError) as refusal:
+        remote.fetch(accepted)
+    assert f"its head {head[:12]} does not descend from {accepted[:12]}" in str(refusal.value)
+    assert f"git merge -s ours {accepted[:12]}" in str(refusal.value)
+    assert not refusal.value.is_transient
+    assert files(remote, accepted) == {"a.yaml": b"2"}
+
+
+def test_what_the_refusal_of_a_rewrite_advises_works(upstream: Repository, state: Path) -> None:
+    accepted, _ = rewritten(upstream)
+    upstream.git("merge", "--quiet", "-s", "ours", "--no-edit", accepted)
+    head = upstream.git("rev-parse", "HEAD")
+    remote = GitRemote(state, settings(upstream))
+    assert remote.fetch(accepted).id == head
+    assert files(remote, head) == {"a.yaml": b"3"}
+
+
+def test_a_rewrite_is_refused_by_a_copy_that_never_had_the_accepted_commit(
+    upstream: Repository, state: Path
+) -> None:
+    accepted, _ = rewritten(upstream)
+    with pytest.raises(SourceError, match="does not descend"):
+        GitRemote(state, settings(upstream)).fetch(accepted)
+
+
+def test_a_branch_that_went_back_is_refused(upstream: Repository, state: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    accepted = upstream.commit({"a.yaml": "2"})
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    upstream.git("reset", "--quiet", "--hard", "HEAD~1")
+    with pytest.raises(SourceError, match="rewritten, or went back"):
+        remote.fetch(accepted)
+    upstream.git("reset", "--quiet", "--hard", accepted)
+    assert remote.fetch(accepted).id == accepted
+
+
+def test_a_lost_copy_is_made_anew(upstream: Repository, state: Path) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    GitRemote(state, settings(upstream)).fetch(None)
+    shutil.rmtree(state / "repository.git")
+    assert GitRemote(state, settings(upstream)).fetch(head).id == head
+
+
+def test_a_deleted_branch_is_an_error_that_a_retry_does_not_mend(
+    upstream: Repository, state: Path
+) -> None:
+    upstream.commit({"a.yaml": "1"})
+    with pytest.raises(SourceError, match="branch gone: the remote has no such branch") as failure:
+        GitRemote(state, replace(settings(upstream), branch="gone")).fetch(None)
+    assert not failure.value.is_transient
+
+
+def test_a_remote_that_is_not_there_may_come_back(upstream: Repository, state: Path) -> None:
+    remote = GitRemote(state, settings(upstream))
+    shutil.rmtree(upstream.folder)
+    with pytest.raises(SourceUnreachable, match="there is no repository at that url"):
+        remote.fetch(None)
+    head = Repository(upstream.folder).commit({"a.yaml": "1"})
+    assert remote.fetch(None).id == head
+
+
+def test_no_hook_of_either_side_is_run(upstream: Repository, state: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    GitRemote(state, settings(upstream)).fetch(None)
+    mark = state / "a hook was run"
+    for folder in (upstream.folder / ".git/hooks", state / "repository.git/hooks"):
+        folder.mkdir(exist_ok=True)
+        for name in ("reference-transaction", "post-checkout", "post-update", "pre-auto-gc"):
+            (folder / name).write_text(f"#!/bin/sh\ntouch '{mark}'\n")
+            (folder / name).chmod(0o755)
+    head = upstream.commit({"a.yaml": "2"})
+    mark.unlink(missing_ok=True)
+    assert GitRemote(state, settings(upstream)).fetch(None).id == head
+    assert not mark.exists()
+
+
+def test_submodules_are_neither_fetched_nor_followed(
+    upstream: Repository, state: Path, tmp_path: Path
+) -> None:
+    inner = Repository(tmp_path / "inner").commit({"inner.yaml": ""})
+    upstream.write({"a.yaml": "1", ".gitmodules": '[submodule "m"]\npath = m\nurl = ../inner\n'})
+    upstream.git("add", "--all")
+    upstream.git("update-index", "--add", "--cacheinfo", f"160000,{inner},m")
+    upstream.git("commit", "--quiet", "--message=Submodule")
+    remote = GitRemote(state, settings(upstream))
+    snapshot = remote.source(remote.fetch(None).id).load()
+    assert [file.path for file in snapshot.files] == ["a.yaml"]
+    assert snapshot.skipped == ("m",)
+
+
+def test_an_object_that_fsck_refuses_is_not_taken(upstream: Repository, state: Path) -> None:
+    blob = upstream.git("hash-object", "-w", "--stdin", stdin=b"x")
+    entry = b"100644 .git\0" + bytes.fromhex(blob)
+    tree = upstream.git("hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=entry)
+    commit = upstream.git("commit-tree", tree, "-m", "Evil")
+    upstream.git("update-ref", "refs/heads/main", commit)
+    with pytest.raises(SourceError, match="Git's own check refuses") as refusal:
+        GitRemote(state, settings(upstream)).fetch(None)
+    assert not refusal.value.is_transient
+
+
+def test_a_shallow_remote_is_refused(upstream: Repository, state: Path, tmp_path: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    upstream.commit({"a.yaml": "2"})
+    shallow = tmp_path / "shallow"
+    upstream.git("clone", "--quiet", "--depth=1", f"file://{upstream.folder}", str(shallow))
+    with pytest.raises(SourceError):
+        GitRemote(state, RemoteSettings(str(shallow), allow_local=True)).fetch(None)
+
+
+def test_a_local_remote_needs_to_be_allowed(upstream: Repository, state: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    with pytest.raises(SourceError, match="needs allow_local = true"):
+        GitRemote(state, replace(settings(upstream), allow_local=False))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/r", "git://127.0.0.1/r", "ext::sh -c true"])
+def test_other_protocols_are_refused_before_anything_is_sent(url: str, state: Path) -> None:
+    with pytest.raises(SourceError):
+        GitRemote(state, RemoteSettings(url, allow_local=True))
+    assert not state.exists()
+
+
+def test_the_environment_changes_nothing(
+    upstream: Repository, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    elsewhere = tmp_path / "elsewhere"
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text(f'[url "{elsewhere}"]\ninsteadOf = {upstream.folder}\n')
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_DIR", str(elsewhere))
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "none")
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'core.bare=nonsense'")
+    assert GitRemote(state, settings(upstream)).fetch(None).id == head
+
+
+def test_what_a_killed_fetch_left_does_not_stop_the_next(upstream: Repository, state: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    GitRemote(state, settings(upstream)).fetch(None)
+    copy = state / "repository.git"
+    leftovers = ["refs/gitvs/head.lock", "packed-refs.lock", "config.lock", "shallow.lock"]
+    leftovers += ["HEAD.lock", "objects/pack/tmp_pack_x1"]
+    for name in leftovers:
+        (copy / name).write_text("left over")
+    head = upstream.commit({"a.yaml": "2"})
+    assert GitRemote(state, settings(upstream)).fetch(None).id == head
+    assert not everything_below(copy) & {Path(name).name for name in leftovers}
+
+
+def test_two_do_not_fetch_into_one_folder_at_a_time(upstream: Repository, state: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    remote = GitRemote(state, settings(upstream))
+    with remote._locked(), pytest.raises(SourceUnreachable, match="another gitvs is fetching"):
+        GitRemote(state, settings(upstream)).fetch(None)
+
+
+def test_a_state_folder_that_cannot_be_written_says_so(upstream: Repository, state: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    state.write_text("a file")
+    with pytest.raises(SourceError, match="cannot be written") as failure:
+        GitRemote(state, settings(upstream)).fetch(None)
+    assert not failure.value.is_transient
+
+
+# https
+
+
+def test_a_remote_is_fetched_over_https(upstream: Repository, state: Path, tmp_path: Path) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    with git_server(tmp_path) as server:
+        url = f"{server.url}/upstream/.git"
+        remote = GitRemote(state, RemoteSettings(url, ca_file=server.ca_file))
+        assert remote.fetch(None).id == head
+        assert files(remote, head) == {"a.yaml": b"1"}
+        with pytest.raises(SourceUnreachable, match="its certificate is not trusted"):
+            GitRemote(state, RemoteSettings(url)).fetch(None)
+        missing = RemoteSettings(f"{server.url}/missing", ca_file=server.ca_file)
+        with pytest.raises(SourceUnreachable, match="there is no repository at that url"):
+            GitRemote(state, missing).fetch(None)
+
+
+def test_a_redirect_is_not_followed(upstream: Repository, state: Path, tmp_path: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    with git_server(tmp_path, redirects=True) as server:
+        url = f"{server.url}/upstream/.git"
+        with pytest.raises(SourceUnreachable, match="put that one into url"):
+            GitRemote(state, RemoteSettings(url, ca_file=server.ca_file)).fetch(None)
+
+
+def test_credentials_come_from_a_file_that_is_never_written(
+    upstream: Repository, state: Path, tmp_path: Path
+) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    file = tmp_path / "credentials"
+    with git_server(tmp_path, asks=True) as server:
+        url = f"{server.url}/upstream/.git"
+        remote = RemoteSettings(url, ca_file=server.ca_file, credentials_file=file)
+        for password in ("wrong", PASSWORD):
+            line = url.replace("https://", f"https://{USER}:{password}@").split("/upstream")[0]
+            file.write_text(f"{line}\n")
+            if password == PASSWORD:
+                assert GitRemote(state, remote).fetch(None).id == head
+            else:
+                with pytest.raises(SourceUnreachable, match="it does not let us in") as failure:
+                    GitRemote(state, remote).fetch(None)
+                assert password not in str(failure.value)
+            assert file.read_text() == f"{line}\n"
+
+
+def test_a_user_in_a_url_is_not_repeated_in_errors(state: Path) -> None:
+    remote = GitRemote(state, RemoteSettings("https://tok3n@127.0.0.1:1/r", timeout_seconds=10))
+    with pytest.raises(SourceUnreachable) as failure:
+        remote.fetch(None)
+    assert "https://127.0.0.1:1/r" in str(failure.value)
+    assert "tok3n" not in str(failure.value)
+    assert "tok3n" not in str(failure.value.__cause__)
+
+
+# Bad servers
+
+
+@contextmanager
+def listening(answer: bytes) -> Iterator[int]:
+    """Accept every connection, answer it with some bytes, and leave it open."""
+    held = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                connection.sendall(answer)
+                held.append(connection)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in held:
+                connection.close()
+
+
+@pytest.mark.parametrize("scheme", ["https://127.0.0.1:{}/r", "ssh://127.0.0.1:{}/r"])
+def test_a_remote_that_never_answers_is_given_up_with_all_its_children(
+    state: Path, scheme: str
+) -> None:
+    with listening(b"") as port:
+        remote = GitRemote(state, RemoteSettings(scheme.format(port), timeout_seconds=1))
+        began = time.monotonic()
+        with pytest.raises(SourceUnreachable, match="no end within 1 s") as failure:
+            remote.fetch(None)
+        assert time.monotonic() - began < 5
+        assert failure.value.is_transient
+        time.sleep(0.1)
+        assert commands_with(str(port)) == []
+
+
+def commands_with(word: str) -> list[str]:
+    """The running processes whose command line has a word."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [command for command in found if word in command]
+
+
+@pytest.mark.parametrize("scheme", ["https://127.0.0.1:{}/r", "ssh://127.0.0.1:{}/r"])
+def test_a_remote_that_sends_garbage_is_unreachable(state: Path, scheme: str) -> None:
+    with listening(os.urandom(4096) + b"\n") as port:
+        remote = GitRemote(state, RemoteSettings(scheme.format(port), timeout_seconds=5))
+        with pytest.raises(SourceUnreachable):
+            remote.fetch(None)
+
+
+def test_a_remote_that_refuses_is_unreachable(state: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(SourceUnreachable, match=r"127\.0\.0\.1"):
+        GitRemote(state, RemoteSettings(f"https://127.0.0.1:{port}/r")).fetch(None)
+
+
+# ssh: Git's own transport, with a program named ssh that runs the command here
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put an ssh into the path that notes its arguments and runs the command here."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "ssh"
+    program.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/arguments\n'
+        f"env > {tmp_path}/environment\ngrep Cap /proc/self/status > {tmp_path}/capabilities\n"
+        'for last; do :; done\nexec sh -c "$last"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_ssh_asks_nothing_and_trusts_nothing_unknown(
+    upstream: Repository, state: Path, ssh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/agent")
+    monkeypatch.setenv("GIT_SSH", "/bin/false")
+    head = upstream.commit({"a.yaml": "1"})
+    remote = RemoteSettings(
+        f"ssh://git@host{upstream.folder}", ssh_key=Path("/k"), known_hosts=Path("/h")
+    )
+    assert GitRemote(state, remote).fetch(None).id == head
+    arguments = (ssh / "arguments").read_text().splitlines()
+    for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile=/h"):
+        assert arguments[arguments.index(option) - 1] == "-o"
+    assert arguments[:4] == ["-F", "/dev/null", "-i", "/k"]
+    environment = (ssh / "environment").read_text()
+    assert "SSH_AUTH_SOCK" not in environment
+    assert "GIT_TERMINAL_PROMPT=0" in environment
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up all but one capability")
+def test_children_hold_no_capability(upstream: Repository, state: Path, ssh: Path) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    code = f"""
+from pathlib import Path
+from gitvs.adapters.git_remote import GitRemote
+from gitvs.adapters.settings import RemoteSettings
+print([l for l in open("/proc/self/status") if l.startswith(("CapEff", "CapAmb"))])
+print(GitRemote(Path({str(state)!r}), RemoteSettings("ssh://host{upstream.folder}")).fetch(None).id)
+"""
+    rights = ["--inh-caps=+net_admin", "--ambient-caps=+net_admin", "--securebits=+noroot"]
+    command = ["setpriv", *rights, sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert head in done.stdout
+    assert "0000000000001000" in done.stdout
+    effective = (ssh / "capabilities").read_text().split("CapEff:\t")[1].split("\n")[0]
+    assert int(effective, 16) == 0
