@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -65,19 +66,24 @@ def validate(path: Path, rev: str | None, form: str) -> int:
     try:
         manifests = load_manifests(path, rev).manifests
     except InvalidManifests as error:
-        _write_problems(error.problems, chosen)
+        _write_problems(error.problems, chosen, path)
         click.echo(f"gitvs: {counted(len(error.problems), 'problem')}", err=True)
         return error.exit_code
     if chosen is ProblemFormat.TEXT:
         click.echo(_counts(manifests))
     else:
-        _write_problems((), chosen)
+        _write_problems((), chosen, path)
     return ExitCode.DONE
 
 
-def _write_problems(problems: tuple[Problem, ...], form: ProblemFormat) -> None:
-    """A list of problems is the result of `validate`, so it goes to standard output."""
-    sys.stdout.write(report_problems(problems, form, version=__version__))
+def _write_problems(problems: tuple[Problem, ...], form: ProblemFormat, path: Path) -> None:
+    """Problems are the result of `validate`, so they go to standard output.
+
+    Forges want paths from the root of the repository, where their jobs run.
+    """
+    folder = os.path.relpath(path)
+    prefix = "" if folder == "." or folder.startswith("..") else folder
+    sys.stdout.write(report_problems(problems, form, prefix=prefix, version=__version__))
 
 
 def _counts(manifests: Manifests) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from gitvs.core.model import (
+    AddressFamily,
     DummyInterface,
     LocalRoute,
-    Persistence,
     RealServer,
     Resource,
     SyncDaemon,
@@ -18,6 +18,8 @@ from gitvs.core.model import (
     Vip,
     VirtualService,
 )
+
+_LENGTHS = {AddressFamily.IPV4: 32, AddressFamily.IPV6: 128}
 
 Fields = dict[str, str]
 """Name to value, in the order in which people read them."""
@@ -41,7 +43,7 @@ def fields_of(resource: Resource) -> Fields:
                 "scheduler": str(resource.scheduler),
                 "flags": ", ".join(sorted(resource.flags)) or "none",
                 "one-packet": "on" if resource.one_packet else "off",
-                "persistence": persistence_text(resource.persistence),
+                "persistence": persistence_text(resource),
             }
         case RealServer():
             return {
@@ -68,12 +70,17 @@ def duration_text(seconds: float) -> str:
     return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
 
 
-def persistence_text(persistence: Persistence | None) -> str:
-    """Return `5m, clients by /24, engine sip`."""
+def persistence_text(service: VirtualService) -> str:
+    """Return `5m, clients by /24, engine sip`; a client is one address unless said."""
+    persistence = service.persistence
     if persistence is None:
         return "none"
-    text = f"{duration_text(persistence.timeout_seconds)}, clients by /{persistence.prefix_length}"
-    return text if persistence.engine is None else f"{text}, engine {persistence.engine}"
+    parts = [duration_text(persistence.timeout_seconds)]
+    if persistence.prefix_length != _LENGTHS[service.listener.family]:
+        parts.append(f"clients by /{persistence.prefix_length}")
+    if persistence.engine is not None:
+        parts.append(f"engine {persistence.engine}")
+    return ", ".join(parts)
 
 
 def forwarding_text(server: RealServer) -> str:

@@ -6,6 +6,7 @@ stands together. Colours repeat what signs say, so nothing is lost without them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
@@ -26,6 +27,7 @@ SIGNS = {
     Action.DRAIN: ("↓", "magenta"),
 }
 _DRIFT = "drift: the kernel was changed, the manifests were not"
+_MOST_FOREIGN = 20
 _ADDRESSES = (Kind.VIP, Kind.LOCAL_ROUTE)
 _IPVS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
 
@@ -168,7 +170,10 @@ def _service_lines(
     yield _heading(plan, service, own)
     if own is not None and own.action is Action.UPDATE:
         sign, style = SIGNS[own.action]
-        notes = [f"{name} {values}" for name, values in changed_fields(own).items()]
+        notes = [
+            f"{name} {values}{_flags_note(plan, own) if name == 'flags' else ''}"
+            for name, values in changed_fields(own).items()
+        ]
         notes += [_drift_note(plan, own)] if own.key in plan.drift else []
         yield from (line(sign, note, style=style, indent=2) for note in notes)
     servers = sorted((c for c in changes if c is not own), key=lambda c: natural_order(c.resource))
@@ -183,6 +188,14 @@ def _service_lines(
     yield from _unchanged(plan, service, len(lines))
 
 
+def _flags_note(plan: DirectorPlan, change: Change) -> str:
+    """Why a fallback flag comes that no manifest asked for."""
+    wanted = plan.desired.get(change.key, change.before)
+    if change.after == wanted or not isinstance(change.after, VirtualService):
+        return ""
+    return ", while a real server has weight 0"
+
+
 def _heading(plan: DirectorPlan, service: VirtualService, own: Change | None) -> Line:
     sign, style = ("", "bold")
     details = []
@@ -193,8 +206,8 @@ def _heading(plan: DirectorPlan, service: VirtualService, own: Change | None) ->
     elif service.key not in plan.desired:
         details = ["left the manifests: removed once it has drained"]
     source = plan.source_of(service)
-    written = "" if source is None else f"({source.service or ''} {source.file}:{source.line})"
-    cells = (f"{sign}{service.key}", ", ".join(details), written.replace("( ", "("))
+    written = "" if source is None else f"{source.service} ({source.file}:{source.line})"
+    cells = (f"{sign}{service.key}", ", ".join(details), written)
     return line(*(c for c in cells if c), style=style)
 
 
@@ -221,6 +234,15 @@ def _unchanged(plan: DirectorPlan, service: VirtualService, shown: int) -> Itera
 
 
 def _foreign_lines(plan: DirectorPlan) -> Iterator[Line]:
-    if plan.foreign:
-        yield line("Foreign: not gitvs's, left as they are", style="bold")
-        yield from (line(name, indent=2, style="dim") for name in plan.foreign)
+    """Foreign real servers are counted, and a long list is cut: nothing happens to them."""
+    if not plan.foreign:
+        return
+    servers = Counter(name.split(" -> ")[0] for name in plan.foreign if " -> " in name)
+    named = [name for name in plan.foreign if " -> " not in name]
+    yield line("Foreign: not gitvs's, left as they are", style="bold")
+    for name in named[:_MOST_FOREIGN]:
+        count = servers[name]
+        note = f"{count} real server{'s' * (count > 1)}" if count else ""
+        yield line(name, note, indent=2, style="dim")
+    if len(named) > _MOST_FOREIGN:
+        yield line(f"and {len(named) - _MOST_FOREIGN} more", indent=2, style="dim")

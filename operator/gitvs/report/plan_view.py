@@ -154,7 +154,7 @@ def director_plan(
         foreign=(*proposal.foreign, *sorted(seen.unnamed)),
         sources={**(applied.sources if applied else {}), **proposal.desired.sources},
         names={**(applied.server_names if applied else {}), **proposal.desired.server_names},
-        drift=frozenset(_drifted(proposal, applied)),
+        drift=frozenset(_drifted(proposal, applied)) - before.drains.keys(),
         drains=drains,
         ended=frozenset(before.drains.keys() - drains.keys()),
         connections=seen.connections,

@@ -60,7 +60,9 @@ def _settings_lines(seen: Seen, settings: list[Resource]) -> Iterator[Line]:
         note = ""
         former = seen.ledger.saved.get(setting.key)
         if former is not None:
-            note = f"set by gitvs, was {', '.join(fields_of(former).values())}"
+            note = "kept by gitvs"
+            if former != setting:
+                note = f"set by gitvs, was {', '.join(fields_of(former).values())}"
         rows.append(line(setting.key, ", ".join(fields_of(setting).values()), note, indent=2))
     yield from aligned(rows)
 
