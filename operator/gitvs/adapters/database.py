@@ -32,8 +32,8 @@ _ADVICE = {
         " to somebody else; make both writable for the user who runs gitvs"
     ),
     sqlite3.SQLITE_CANTOPEN: (
-        "it, or its journal beside it, cannot be opened; the user who runs gitvs must be able to"
-        " read and write both files and their folder"
+        "it, or its journal beside it, cannot be opened: the disk is mounted read-only, or the"
+        " user who runs gitvs may not read and write both files and their folder"
     ),
     sqlite3.SQLITE_PERM: "no permission; run gitvs as the owner of the folder, or as root",
     sqlite3.SQLITE_IOERR: "the disk does not read or write; look at the kernel's log",
