@@ -72,6 +72,16 @@ def test_the_quickstart_shows_each_thing_that_its_readme_names() -> None:
     assert canary.weight / sum(web) == 0.05
 
 
+def test_one_packet_scheduling_in_an_example_gets_its_answers() -> None:
+    """Masquerading forgets each packet, so nothing would give the answer its address back."""
+    for path in (p for p in EXAMPLES.iterdir() if p.is_dir()):
+        manifests = load(folder(path))
+        for state in (render(manifests, name).state for name in manifests.directors):
+            alone = {v.key for v in state.of(VirtualService) if v.one_packet}
+            methods = {r.forwarding for r in state.of(RealServer) if r.service_key in alone}
+            assert Forwarding.NAT not in methods
+
+
 def test_each_site_of_the_quickstart_has_its_own_vips_and_servers() -> None:
     manifests = load(folder(EXAMPLES / "quickstart"))
     for name, second in (("lb-ams", "1"), ("lb-lax", "2")):
