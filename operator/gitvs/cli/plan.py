@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -13,10 +15,13 @@ from gitvs.cli.live import reader
 from gitvs.cli.loading import load_manifests, path_argument, rev_option
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, show, show_json, tell
-from gitvs.core.errors import ExitCode
+from gitvs.core.errors import ExitCode, UsageError
+from gitvs.core.model import Desired, Sysctl
+from gitvs.core.proposal import propose
 from gitvs.core.render import render
-from gitvs.ports import Commit
+from gitvs.ports import Applied, Commit
 from gitvs.reconcile import Options, Survey, look
+from gitvs.report.observation_document import Seen, observation_from
 from gitvs.report.plan_document import plan_document
 from gitvs.report.plan_text import plan_text
 from gitvs.report.plan_view import DirectorPlan, PlanOutcome, Side, SideKind, director_plan
@@ -26,6 +31,12 @@ from gitvs.report.plan_view import DirectorPlan, PlanOutcome, Side, SideKind, di
 @path_argument
 @director_option
 @rev_option
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Plan against what `gitvs observe --format json` saved, not against this host.",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option(
     "--out",
@@ -41,6 +52,7 @@ def plan(
     path: Path,
     director: str | None,
     rev: str | None,
+    state: Path | None,
     form: str,
     out: Path | None,
     detailed_exitcode: bool,
@@ -58,14 +70,20 @@ def plan(
       gitvs plan --director lb1
       gitvs plan manifests --rev origin/main --detailed-exitcode
       gitvs plan --format json --out plan.json
+      gitvs plan --director lb1 --state lb1.json     what `gitvs observe` saved on lb1
     """
     loaded = load_manifests(path, rev)
     desired = render(loaded.manifests, choose_director(director, loaded.manifests.directors))
     options = Options(frozenset(allow), adopt)
-    with reader(state_dir) as ports, progress("reading the kernel"):
-        survey = look(ports, desired, options)
+    if state is None:
+        with reader(state_dir) as ports, progress("reading the kernel"):
+            survey = look(ports, desired, options)
+    else:
+        survey = survey_of(read_state(state), desired, options)
     view = view_of(survey)
     base, head = sides(survey, loaded.commit, path)
+    if state is not None:
+        base = replace(base, kind=SideKind.STATE, name=str(state))
     if form == "json":
         _write_json(plan_document(base, head, [view]), out)
     elif out is None:
@@ -75,6 +93,41 @@ def plan(
     if survey.is_left_open:
         tell("gitvs: a transaction was left open; `gitvs apply` undoes or finishes it first")
     return exit_code(view, detailed_exitcode)
+
+
+def read_state(file: Path) -> Seen:
+    """Read a saved observation.
+
+    Raises:
+        UsageError: it cannot be read, or is something else.
+    """
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+    return observation_from(text, str(file))
+
+
+def survey_of(seen: Seen, desired: Desired, options: Options) -> Survey:
+    """Plan against a saved observation. Settings that were not read there count as wanted."""
+    wanted = desired.state.of(Sysctl)
+    unread = [sysctl for sysctl in wanted if sysctl.name not in seen.scope.sysctls]
+    for sysctl in unread:
+        tell(f"gitvs: {sysctl.name} is not in the saved state: taken to be {sysctl.value}")
+    known = replace(seen.observation, state=seen.observation.state.with_changes(unread))
+    proposal = propose(
+        desired,
+        seen.applied,
+        known,
+        seen.ledger,
+        seen.boottime,
+        seen.mark,
+        adopt=options.adopt,
+        allowed=options.allowed,
+    )
+    commit = None if seen.commit is None else Commit(seen.commit)
+    applied = None if seen.applied is None else Applied(seen.applied, commit, datetime.now(UTC))
+    return Survey(proposal, known, seen.ledger, applied, seen.boottime)
 
 
 def view_of(survey: Survey) -> DirectorPlan:
