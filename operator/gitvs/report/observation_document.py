@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
 from gitvs.core.documents import Document, document_of, resource_from
 from gitvs.core.errors import UsageError
 from gitvs.core.model import (
@@ -35,13 +38,13 @@ from gitvs.core.records import (
     ledger_from_record,
     ledger_record,
 )
+from gitvs.core.schema import schema_for
 from gitvs.report.state_document import ordered
 
 FORMAT_VERSION = "1.0"
 
+_LONGEST = 200
 _NOTHING = Desired("", "", State())
-_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
-"""What reading a document raises that was not written here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +133,23 @@ def observation_from(text: str, name: str) -> Seen:
     """
     try:
         document = json.loads(text)
-        _expect_version(document)
+        _expect_schema(document)
         seen = _seen(document)
         if observation_document(seen) != document:
-            raise ValueError("it was changed by hand, or written by another version of gitvs")
-    except _UNREADABLE as error:
+            raise ValueError("it was changed by hand, or by another version of gitvs")
+    except ValueError as error:
         raise UsageError(
-            f"{name} is not what `gitvs observe --format json` writes: {_reason(error)}"
+            f"{name} is not what `gitvs observe --format json` writes: {error}"
         ) from None
     return seen
 
 
-def _expect_version(document: object) -> None:
-    if not isinstance(document, dict) or "formatVersion" not in document:
-        raise ValueError("it has no formatVersion")
-    version = document["formatVersion"]
-    if version != FORMAT_VERSION:
-        raise ValueError(f"its formatVersion is {version!r}, and this gitvs reads {FORMAT_VERSION}")
+def _expect_schema(document: object) -> None:
+    error = best_match(Draft202012Validator(schema_for("observation")).iter_errors(document))
+    if error is None:
+        return
+    message = error.message if len(error.message) < _LONGEST else f"{error.message[:_LONGEST]}…"
+    raise ValueError(f"{error.json_path.replace('$', 'the document', 1)}: {message}")
 
 
 def _seen(document: Mapping[str, Any]) -> Seen:
@@ -164,18 +167,11 @@ def _seen(document: Mapping[str, Any]) -> Seen:
 
 
 def _observation(document: Mapping[str, Any]) -> Observation:
-    resources, connections = [], {}
-    for number, item in enumerate(document["objects"]):
-        try:
-            resources.append(resource_from(Kind(item["kind"]), item["object"]))
-            if "connections" in item:
-                connections[Key(item["key"])] = Connections(**item["connections"])
-        except _UNREADABLE as error:
-            raise ValueError(f"objects[{number}]: {_reason(error)}") from None
+    objects = document["objects"]
     links = [_link(d) for d in document["links"]]
     return Observation(
-        State(resources),
-        connections,
+        State(resource_from(Kind(o["kind"]), o["object"]) for o in objects),
+        {Key(o["key"]): Connections(**o["connections"]) for o in objects if "connections" in o},
         {link.name: link for link in links},
         frozenset(ip_address(a) for a in document["gateways"]),
         frozenset(ip_network(p) for p in document["foreignRoutes"]),
@@ -189,7 +185,3 @@ def _link(document: Mapping[str, Any]) -> Link:
     d = document
     addresses = tuple(ip_address(a) for a in d["addresses"])
     return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses)
-
-
-def _reason(error: Exception) -> str:
-    return f"it has no field {error}" if isinstance(error, KeyError) else str(error)
