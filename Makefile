@@ -20,7 +20,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fast-tests: .venv/ready
+fast-tests: .venv/ready packages
 	$(BIN)/pytest -q -m 'not kernel' -n auto $(PYTEST_OPTIONS)
 
 kernel-tests: .venv/ready packages
