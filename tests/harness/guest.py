@@ -152,8 +152,13 @@ def main(arguments: Sequence[str]) -> int:
     if problem := obstacle():
         print(f"no User-Mode Linux here: {problem}; {INSTALL}", file=sys.stderr)
         return 1
+    return run_command(command)
+
+
+def run_command(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+    """Run a command in a guest, show what it prints as it comes, and return its exit status."""
     with tempfile.TemporaryDirectory(prefix="gitvs-guest-") as folder:
-        guest = Guest(command, Path(folder))
+        guest = Guest(command, Path(folder), environment=environment)
         try:
             _show_console(guest)
             return guest.wait()

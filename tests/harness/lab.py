@@ -88,8 +88,11 @@ def _read_until_quiet(captures: Sequence[Capture]) -> set[Hop]:
 class Lab:
     """The hosts, their addresses, and what the client can do. Close it, or use `with`."""
 
-    def __init__(self, real_servers: int = 2) -> None:
-        self.real_servers = tuple(f"rs{number + 1}" for number in range(real_servers))
+    def __init__(self, real_servers: int | Sequence[str] = 2) -> None:
+        """Make the hosts; real servers are called as given, or `rs1`, `rs2`, …"""
+        if isinstance(real_servers, int):
+            real_servers = [f"rs{number + 1}" for number in range(real_servers)]
+        self.real_servers = tuple(real_servers)
         self._numbers: dict[tuple[str, str], int] = {}
         self._stack = ExitStack()
         namespace.name_current(DIRECTOR)
@@ -169,9 +172,12 @@ class Lab:
         addresses = [self.address(gateway, version, segment) for version in (4, 6)]
         return [f"route replace default via {address}" for address in addresses]
 
-    def answer_directly(self, *vips: str) -> None:
-        """Set up the real servers for direct routing: the VIPs on `lo`, no ARP for them."""
-        for name in self.real_servers:
+    def answer_directly(self, *vips: str, hosts: Iterable[str] | None = None) -> None:
+        """Set up hosts, or else all real servers, for direct routing.
+
+        They get the VIPs on `lo`, and no ARP for them.
+        """
+        for name in self.real_servers if hosts is None else hosts:
             self.set_sysctls(name, _NO_ARP_FOR_VIPS)
             with self.at(name):
                 addresses = [f"address add {vip} dev lo" for vip in vips]

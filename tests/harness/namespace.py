@@ -18,6 +18,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 # Source: linux/sched.h, linux/mount.h, linux/sockios.h, linux/if.h
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWUTS = 0x04000000
 _CLONE_NEWNET = 0x40000000
 _MS_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 _MS_BIND = 0x1000
@@ -67,6 +68,12 @@ def enter_fresh_namespace() -> None:
     names.mkdir(exist_ok=True)
     _mount("tmpfs", str(names), "tmpfs", _MS_NOSUID_NODEV_NOEXEC)
     set_up("lo")
+
+
+def rename_host(name: str) -> None:
+    """Give this process, and what it starts, a host name of their own."""
+    _check(_libc.unshare(_CLONE_NEWUTS), "unshare")
+    socket.sethostname(name)
 
 
 def set_up(interface: str) -> None:
