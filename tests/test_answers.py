@@ -86,6 +86,12 @@ def deleted(resource: Resource, code: int) -> str:
             "real server tcp 192.0.2.7:443 -> 10.0.0.1:8443: a GUE tunnel needs a port (EINVAL)",
         ),
         (
+            created(replace(SERVER, address=ip_address("10.0.0.255")), errno.EINVAL),
+            "real server tcp 192.0.2.7:443 -> 10.0.0.255:8443: the kernel takes 10.0.0.255 for a"
+            " broadcast address (EINVAL; it is one of a network of this host; or lo is down and"
+            " there is no address at all: bring lo up)",
+        ),
+        (
             created(VIP6, errno.EACCES),
             "VIP 2001:db8::7/128 dev gitvs0: IPv6 is disabled on gitvs0"
             " (EACCES; see net.ipv6.conf.gitvs0.disable_ipv6)",

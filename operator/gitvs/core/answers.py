@@ -156,7 +156,11 @@ def _out_of_range(server: RealServer) -> _Reason:
 
 
 def _invalid_real_server(server: RealServer) -> _Reason:
-    """The kernel's one answer to five mistakes; the last stays when the others are ruled out."""
+    """The kernel's one answer to five mistakes; the last stays when the others are ruled out.
+
+    Without a routing table `local` every IPv4 address counts as broadcast.
+    Source: Linux fib_frontend.c, __inet_dev_addr_type.
+    """
     tunnel = server.tunnel
     if server.address.is_multicast:
         return _Reason(f"{server.address} is a multicast address")
@@ -174,9 +178,12 @@ def _invalid_real_server(server: RealServer) -> _Reason:
             "a real server of another address family cannot be added while a sync daemon runs",
             "the sync protocol has one family only",
         )
+    if server.address.version == 6:
+        return _Reason(f"the kernel takes {server.address} for no host's address")
     return _Reason(
-        f"the kernel sees no way to {server.address}",
-        "a namespace with lo down and no address at all has no routing table `local`: bring lo up",
+        f"the kernel takes {server.address} for a broadcast address",
+        "it is one of a network of this host; or lo is down and there is no address at all:"
+        " bring lo up",
     )
 
 
