@@ -6,6 +6,7 @@ once: outcomes with errno and words, and whole observations. The first one is th
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from gitvs.core.plan import Change
 from gitvs.ports import Kernel, Outcome, Status
 
 MARK = "gitvs:contract"
+_CLONE_NEWNET = 0x40000000  # Source: Linux include/uapi/linux/sched.h
 SCOPE = Scope(frozenset({"gitvs0", "gitvs1"}))
 
 
@@ -59,37 +61,37 @@ class LinuxTools:
     def add_link(
         self, name: str, kind: str, *, alias: str, is_up: bool, addresses: Sequence[str]
     ) -> None:
-        _ip("link", "add", name, "type", kind)
-        if alias:
-            _ip("link", "set", name, "alias", alias)
+        commands = [f"link add {name} type {kind}"]
+        commands += [f"link set {name} alias {alias}"] if alias else []
         for address in addresses:
-            _ip("address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
-        if is_up:
-            self.set_up(name)
+            option = "nodad" if ":" in address else ""
+            commands.append(f"address add {address} dev {name} {option}")
+        commands += [f"link set {name} up"] if is_up else []
+        _ip(*commands)
 
     def delete_link(self, name: str) -> None:
-        _ip("link", "delete", name)
+        _ip(f"link delete {name}")
 
     def set_up(self, name: str) -> None:
-        _ip("link", "set", name, "up")
+        _ip(f"link set {name} up")
 
     def set_down(self, name: str) -> None:
-        _ip("link", "set", name, "down")
+        _ip(f"link set {name} down")
 
     def add_gateway(self, address: IPAddress) -> None:
         prefix = "192.88.99.0/24" if address.version == 4 else "2002::/16"
-        _ip("route", "add", prefix, "via", str(address))
+        _ip(f"route add {prefix} via {address}")
 
     def add_foreign_route(self, prefix: IPNetwork) -> None:
-        _ip("route", "add", "local", str(prefix), "dev", "lo", "table", "local")
+        _ip(f"route add local {prefix} dev lo table local")
 
     def delete_vip_route(self, vip: Vip) -> None:
-        where = ("local", str(vip.address), "dev", vip.interface, "table", "local")
-        _ip("route", "delete", *where)
+        _ip(f"route delete local {vip.address} dev {vip.interface} table local")
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
+def _ip(*commands: str) -> None:
+    """Run commands of ip(8) in one process."""
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
 
 class Host:
@@ -196,18 +198,29 @@ class Host:
             tools.delete_vip_route(vip)
 
 
-def memory_host() -> Host:
+def memory_host(*, is_lo_up: bool = True) -> Host:
     """Return a host with the kernel in memory alone."""
-    kernel = MemoryKernel(MARK)
+    kernel = MemoryKernel(MARK, is_lo_up=is_lo_up)
     return Host([(kernel, kernel)])
 
 
-def twin_host() -> Host:
+def twin_host(*, is_lo_up: bool = True) -> Host:
     """Return a host with the Linux of this network namespace, and the kernel in memory beside."""
     linux = LinuxKernel(MARK)
     seen = linux.observe(SCOPE)
-    memory = MemoryKernel(MARK, missing_schedulers=seen.missing_schedulers, release=seen.release)
+    memory = MemoryKernel(
+        MARK,
+        missing_schedulers=seen.missing_schedulers,
+        release=seen.release,
+        is_lo_up=is_lo_up,
+    )
     return Host([(linux, LinuxTools()), (memory, memory)])
+
+
+def enter_bare_namespace() -> None:
+    """Move this process, a kernel test's own, into a network namespace whose `lo` is down."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
 
 
 def _of(state: State, *classes: type) -> State:

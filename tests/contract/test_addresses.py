@@ -10,6 +10,7 @@ import pytest
 
 from gitvs.core.model import DummyInterface, State, Vip
 from tests.builders import (
+    WEB6,
     create,
     creates,
     delete,
@@ -53,6 +54,8 @@ def test_an_interface_of_another_kind_is_no_dummy(host: Host) -> None:
         *((name, errno.EINVAL) for name in (".", "..", "a/b", "a b", "a:b", "a\tb")),
         ("a" * 16, errno.ERANGE),
         ("lo", errno.EEXIST),
+        ("all", errno.EINVAL),
+        ("default", errno.EINVAL),
     ],
 )
 def test_a_name_that_no_interface_can_have_is_refused(host: Host, name: str, code: int) -> None:
@@ -313,3 +316,42 @@ def test_lo_keeps_its_ipv4_address_and_routes_while_it_is_down(host: Host) -> No
     host.set_down("lo")
     host.do(create(real_server(address="127.0.0.1")))
     assert host.addresses().keys() == {local_route().key}
+
+
+def test_without_any_address_there_is_no_way_to_a_real_server(bare_host: Host) -> None:
+    bare_host.do(create(virtual_service()), create(virtual_service(WEB6)))
+    for address in ("10.0.0.1", "127.0.0.1"):
+        bare_host.refuse(errno.EINVAL, create(real_server(address=address)))
+    bare_host.do(create(real_server(WEB6)))
+    bare_host.do(create(dummy()), create(VIP6))
+    bare_host.refuse(errno.EINVAL, create(real_server()))
+    bare_host.do(create(VIP), create(real_server()))
+    bare_host.do(delete(VIP), create(real_server(port=1)))
+
+
+@pytest.mark.parametrize("prefix", LOCAL[:1])
+def test_a_local_route_is_enough_to_have_a_way(bare_host: Host, prefix: str) -> None:
+    bare_host.do(create(virtual_service()), create(local_route(prefix)), create(real_server()))
+
+
+def test_setting_lo_up_is_enough_too(bare_host: Host) -> None:
+    bare_host.do(create(virtual_service()))
+    bare_host.set_up("lo")
+    bare_host.do(create(real_server()))
+
+
+@pytest.mark.parametrize("name", ["gitvs0", "all"])
+def test_an_interface_may_have_ipv6_disabled(host: Host, name: str) -> None:
+    host.do(*creates(dummy(), *BOTH, local_route("2001:db8:a::/64")))
+    host.do(create(sysctl(f"net.ipv6.conf.{name}.disable_ipv6", "1")))
+    host.lacks(VIP6)
+    host.refuse(errno.EACCES, create(VIP6))
+    host.refuse(errno.EACCES, update(replace(VIP6, has_route=False), VIP6))
+    host.do(create(sysctl(f"net.ipv6.conf.{name}.disable_ipv6", "0")), create(VIP6))
+    host.holds(*BOTH)
+
+
+def test_a_new_interface_has_ipv6_disabled_where_that_is_the_default(host: Host) -> None:
+    host.do(create(sysctl("net.ipv6.conf.default.disable_ipv6", "1")), create(dummy()))
+    host.refuse(errno.EACCES, create(VIP6))
+    host.do(create(VIP))

@@ -32,7 +32,7 @@ KEYS = {
         *("arp_notify", "forwarding", "log_martians", "promote_secondaries", "route_localnet"),
         *("rp_filter", "send_redirects"),
     ),
-    "net.ipv6.conf": ("accept_ra", "accept_redirects", "autoconf", "forwarding"),
+    "net.ipv6.conf": ("accept_ra", "accept_redirects", "autoconf", "disable_ipv6", "forwarding"),
 }
 GLOBAL = (
     *("net.core.somaxconn", FORWARD, "net.ipv4.ip_local_port_range", "net.ipv4.ip_nonlocal_bind"),
@@ -78,6 +78,12 @@ def test_the_settings_of_an_interface_come_and_go_with_it(host: Host) -> None:
     assert sorted(read(host, *names)) == sorted(names)
     host.do(delete(dummy()), create(dummy()))
     assert read(host, "net.ipv4.conf.gitvs0.rp_filter") == {"net.ipv4.conf.gitvs0.rp_filter": "0"}
+
+
+def test_a_dot_in_an_interface_s_name_is_a_slash_in_its_settings(host: Host) -> None:
+    name = "net.ipv4.conf.eth0/100.rp_filter"
+    host.do(create(dummy("eth0.100")), create(sysctl(name, "2")))
+    assert read(host, name, "net.ipv4.conf.eth0.100.rp_filter") == {name: "2"}
 
 
 def test_a_value_is_read_back_with_single_spaces(host: Host) -> None:
@@ -126,6 +132,16 @@ def test_a_value_that_a_setting_cannot_have_is_refused(host: Host, name: str, va
     before = read(host, name)
     host.refuse(errno.EINVAL, create(sysctl(name, value)))
     assert read(host, name) == before
+
+
+@pytest.mark.parametrize("key", ["all.forwarding", "lo.forwarding", "all.disable_ipv6"])
+@pytest.mark.parametrize("value", ["x", "", "2147483648"])
+def test_some_ipv6_switches_accept_a_bad_value_and_stay_as_they_are(
+    host: Host, key: str, value: str
+) -> None:
+    name = f"net.ipv6.conf.{key}"
+    write(host, (name, value))
+    assert read(host, name) == {name: "0"}
 
 
 def test_a_refused_pair_may_leave_its_first_number(host: Host) -> None:

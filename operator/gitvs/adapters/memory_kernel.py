@@ -14,7 +14,7 @@ from ipaddress import ip_interface
 from typing import assert_never
 
 from gitvs.adapters.memory_ipvs import MemoryIpvs, names_of
-from gitvs.adapters.memory_routing import MemoryRouting
+from gitvs.adapters.memory_routing import LOOPBACK, MemoryRouting
 from gitvs.adapters.memory_sysctl import MemorySysctls, Setting
 from gitvs.core.answers import explain
 from gitvs.core.model import (
@@ -54,12 +54,14 @@ class MemoryKernel:
         missing_schedulers: frozenset[Scheduler] = frozenset(),
         more_sysctls: Mapping[str, tuple[int, ...]] | None = None,
         release: str = "6.1.0",
+        is_lo_up: bool = True,
     ) -> None:
         """`more_sysctls` exist beside those that every kernel has, with these numbers."""
         self._mark = mark
         self._missing_schedulers = missing_schedulers
         self._more = {name: Setting(value) for name, value in (more_sysctls or {}).items()}
         self._release = release
+        self._is_lo_up = is_lo_up
         self._life = 0
         self.reboot()
 
@@ -124,7 +126,7 @@ class MemoryKernel:
             case DummyInterface(name):
                 self._write_dummy(change, name)
             case Sysctl() as sysctl:
-                self._sysctls.write(sysctl)
+                self._write_sysctl(sysctl)
             case _:
                 assert_never(change.resource)
 
@@ -175,6 +177,12 @@ class MemoryKernel:
         else:
             self._routing.add_link(Link(name, "dummy", self._mark, is_up=False))
 
+    def _write_sysctl(self, sysctl: Sysctl) -> None:
+        try:
+            self._sysctls.write(sysctl)
+        finally:
+            self._routing.heed_sysctls()
+
     # What happens on a host behind gitvs's back
 
     def reboot(self) -> None:
@@ -182,6 +190,8 @@ class MemoryKernel:
         self._life += 1
         self._sysctls = MemorySysctls(self._more)
         self._routing = MemoryRouting(self._sysctls)
+        if self._is_lo_up:
+            self._routing.set_up(LOOPBACK)
         self._ipvs = MemoryIpvs(names_of(self._missing_schedulers), self._routing)
 
     def put(self, *resources: Resource) -> None:

@@ -22,12 +22,12 @@ from ipaddress import (
     ip_network,
 )
 
-from gitvs.adapters.memory_sysctl import MemorySysctls
+from gitvs.adapters.memory_sysctl import MemorySysctls, name_of
 from gitvs.core.model import IPAddress, IPNetwork, Link, LocalRoute, Vip
 
 LOOPBACK = "lo"
 _NAME_BYTES = 15
-_BAD_NAME = re.compile(r"\.{0,2}|.*[/:\s].*", re.DOTALL)
+_BAD_NAME = re.compile(r"\.{0,2}|all|default|.*[/:\s].*", re.DOTALL)
 _NEVER_SERVERS = tuple(ip_network(p) for p in ("0.0.0.0/32", "224.0.0.0/4", "255.255.255.255/32"))
 _MAPPED = ip_network("::ffff:0:0/96")
 
@@ -58,7 +58,6 @@ class MemoryRouting:
         self._local_routes: set[IPNetwork] = set()
         self._has_local_table = False
         self.add_link(Link(LOOPBACK, "", "", False))
-        self.set_up(LOOPBACK)
 
     def observed_links(self) -> dict[str, Link]:
         """Return the links with their addresses."""
@@ -109,25 +108,38 @@ class MemoryRouting:
 
     def set_up(self, name: str) -> None:
         """Set a link up; `lo` gets its addresses."""
-        if self.links[name].is_up:
-            return
         self.links[name] = replace(self.links[name], is_up=True)
-        if name == LOOPBACK:
-            for text in ("127.0.0.1/8", "::1/128"):
-                address = Address(name, ip_interface(text))
-                if address not in self._addresses:
-                    self._attach(address)
+        self._give_loopback()
 
     def set_down(self, name: str) -> None:
-        """Set a link down, which deletes its IPv6 addresses; `lo` loses its IPv6 routes too."""
-        if not self.links[name].is_up:
-            return
-        self.links[name] = replace(self.links[name], is_up=False)
+        """Set a link down, which deletes its IPv6 addresses."""
+        if self.links[name].is_up:
+            self.links[name] = replace(self.links[name], is_up=False)
+            self._lose_ipv6(name)
+
+    def heed_sysctls(self) -> None:
+        """Do what a change of the links' settings does to their addresses."""
+        for name in self.links:
+            if self._is_ipv6_disabled(name):
+                self._lose_ipv6(name)
+        self._give_loopback()
+
+    def _give_loopback(self) -> None:
+        texts = ["127.0.0.1/8"] if self._is_ipv6_disabled(LOOPBACK) else ["127.0.0.1/8", "::1/128"]
+        for address in (Address(LOOPBACK, ip_interface(text)) for text in texts):
+            if self.links[LOOPBACK].is_up and address not in self._addresses:
+                self._attach(address)
+
+    def _lose_ipv6(self, name: str) -> None:
+        """Delete a link's IPv6 addresses and routes."""
         for address in [a for a in self._on(name) if a.ip.version == 6]:
             self._detach(address)
         if name == LOOPBACK:
             self._local_routes = {p for p in self._local_routes if p.version == 4}
             self.foreign_routes = {p for p in self.foreign_routes if p.version == 4}
+
+    def _is_ipv6_disabled(self, name: str) -> bool:
+        return self._sysctls.is_on(name_of("net.ipv6.conf", name, "disable_ipv6"))
 
     def add_address(self, vip: Vip) -> None:
         """Add an address; the kernel makes its route."""
@@ -135,6 +147,8 @@ class MemoryRouting:
         self._need_link(vip.interface)
         if address.ip.version == 4 and not int(address.ip):
             return  # 0.0.0.0 is taken, and nothing comes of it
+        if address.ip.version == 6 and self._is_ipv6_disabled(vip.interface):
+            raise _refusal(errno.EACCES)
         if address.ip.version == 6 and not _is_assignable(address):
             raise _refusal(errno.EADDRNOTAVAIL)
         if any(_are_same(address, other) for other in self._on(vip.interface)):
@@ -268,7 +282,8 @@ class MemoryRouting:
         return [a for a in self._on(address.interface) if a.value.network == network]
 
     def _promotes(self, interface: str) -> bool:
-        names = (f"net.ipv4.conf.{name}.promote_secondaries" for name in ("all", interface))
+        key = "promote_secondaries"
+        names = (name_of("net.ipv4.conf", name, key) for name in ("all", interface))
         return any(self._sysctls.is_on(name) for name in names)
 
 

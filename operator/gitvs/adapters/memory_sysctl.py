@@ -35,6 +35,8 @@ class Setting:
     is_in_order: Callable[[Numbers], bool] = _anyhow
     is_kept_in_part: bool = True
     """Whether the numbers before a bad one are written all the same."""
+    is_refusing: bool = True
+    """Whether a bad value is refused; otherwise it is accepted and nothing comes of it."""
 
 
 def _any(*value: int) -> Setting:
@@ -97,8 +99,17 @@ _OF_EACH_LINK: Mapping[str, Mapping[str, int]] = {
         "rp_filter": 0,
         "send_redirects": 1,
     },
-    "net.ipv6.conf": {"accept_ra": 1, "accept_redirects": 1, "autoconf": 1, "forwarding": 0},
+    "net.ipv6.conf": {
+        "accept_ra": 1,
+        "accept_redirects": 1,
+        "autoconf": 1,
+        "disable_ipv6": 0,
+        "forwarding": 0,
+    },
 }
+_NEVER_REFUSING = {("net.ipv6.conf", "disable_ipv6"), ("net.ipv6.conf", "forwarding")}
+"""Their writers drop the error. Source: Linux net/ipv6/addrconf.c, addrconf_sysctl_forward and
+addrconf_sysctl_disable."""
 _ALIASES = {"net.ipv4.ip_forward": "net.ipv4.conf.all.forwarding"}
 
 
@@ -109,10 +120,11 @@ class MemorySysctls:
         self._settings: dict[str, Setting] = {**_GLOBAL, **more}
         self._set: set[str] = set()
         """Settings of links that follow `conf.default` no longer."""
-        for name in ("all", "default"):
-            for family, defaults in _OF_EACH_LINK.items():
-                for key, value in defaults.items():
-                    self._settings[f"{family}.{name}.{key}"] = Setting((value,))
+        for family, key in _of_each_link():
+            is_refusing = (family, key) not in _NEVER_REFUSING
+            setting = Setting((_OF_EACH_LINK[family][key],), is_refusing=is_refusing)
+            self._settings[f"{family}.all.{key}"] = setting
+            self._settings[f"{family}.default.{key}"] = setting
 
     def read(self, names: Iterable[str]) -> Iterator[Sysctl]:
         """Yield the settings that exist, by name, with single spaces."""
@@ -133,7 +145,7 @@ class MemorySysctls:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), sysctl.name)
         numbers, is_whole = _numbers(sysctl.value, setting)
         self._put(name, numbers)
-        if not is_whole:
+        if not is_whole and setting.is_refusing:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), sysctl.value)
         self._set.add(name)
         if numbers != setting.value:
@@ -141,24 +153,22 @@ class MemorySysctls:
 
     def add_link(self, link: str) -> None:
         """Give a new link its settings: those of `default`."""
-        for family, keys in _OF_EACH_LINK.items():
-            for key in keys:
-                setting = self._settings[f"{family}.default.{key}"]
-                self._settings[f"{family}.{link}.{key}"] = setting
+        for family, key in _of_each_link():
+            self._settings[name_of(family, link, key)] = self._settings[f"{family}.default.{key}"]
 
     def remove_link(self, link: str) -> None:
         """Take a link's settings away."""
-        for family, keys in _OF_EACH_LINK.items():
-            for key in keys:
-                del self._settings[f"{family}.{link}.{key}"]
-                self._set.discard(f"{family}.{link}.{key}")
+        for family, key in _of_each_link():
+            name = name_of(family, link, key)
+            del self._settings[name]
+            self._set.discard(name)
 
     def settle(self, link: str) -> None:
         """Note that a link got an IPv4 address: from then on it follows `default` no longer.
 
         Source: Linux net/ipv4/devinet.c, ipv4_devconf_setall.
         """
-        self._set.update(f"net.ipv4.conf.{link}.{key}" for key in _OF_EACH_LINK["net.ipv4.conf"])
+        self._set.update(name_of(family, link, key) for family, key in _of_each_link())
 
     def is_on(self, name: str) -> bool:
         """Whether a setting is not 0."""
@@ -170,16 +180,20 @@ class MemorySysctls:
     def _spread(self, name: str, numbers: Numbers) -> None:
         """Change what a change of this setting changes."""
         family, scope, key = name.rsplit(".", 2)
-        if (scope, key) == ("all", "forwarding"):
-            self._switch_forwarding(family, numbers)
+        if scope == "all" and key in ("forwarding", "disable_ipv6"):
+            self._switch(family, key, numbers)
         elif scope == "default" and family == "net.ipv4.conf":
             for other in self._of_links(family, key):
                 if other not in self._set:
                     self._put(other, numbers)
 
-    def _switch_forwarding(self, family: str, numbers: Numbers) -> None:
-        """Source: Linux net/ipv4/devinet.c, inet_forward_change; net/ipv6/addrconf.c."""
-        for other in (f"{family}.default.forwarding", *self._of_links(family, "forwarding")):
+    def _switch(self, family: str, key: str, numbers: Numbers) -> None:
+        """Set a switch for every link.
+
+        Source: Linux net/ipv4/devinet.c, inet_forward_change; net/ipv6/addrconf.c,
+        addrconf_fixup_forwarding and addrconf_disable_ipv6.
+        """
+        for other in (f"{family}.default.{key}", *self._of_links(family, key)):
             self._put(other, numbers)
             self._set.add(other)
         if family == "net.ipv4.conf":
@@ -189,6 +203,15 @@ class MemorySysctls:
         shared = (f"{family}.all.{key}", f"{family}.default.{key}")
         names = (n for n in self._settings if n.startswith(f"{family}.") and n.endswith(f".{key}"))
         return [name for name in names if name not in shared]
+
+
+def name_of(family: str, link: str, key: str) -> str:
+    """Return the name of a link's setting, a dot in the link's as `/`. Source: sysctl(8)."""
+    return f"{family}.{link.replace('.', '/')}.{key}"
+
+
+def _of_each_link() -> Iterator[tuple[str, str]]:
+    return ((family, key) for family, keys in _OF_EACH_LINK.items() for key in keys)
 
 
 def _numbers(text: str, setting: Setting) -> tuple[Numbers, bool]:
