@@ -6,13 +6,17 @@ BIN := .venv/bin
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check test lint fast-tests kernel-tests packages clean
+.PHONY: check test demo lint fast-tests kernel-tests packages clean
 
 # Format, lint, types, imports, and the tests that need no kernel.
 check: lint fast-tests
 
 # Every test, the kernel suite included.
 test: fast-tests kernel-tests
+
+# The whole story on a real kernel, in about a minute: commits, traffic, drains, a rollback.
+demo: .venv/ready packages
+	$(BIN)/python -m tests.demo
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
