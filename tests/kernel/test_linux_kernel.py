@@ -374,6 +374,18 @@ def test_a_route_with_another_source_is_not_the_kernel_s() -> None:
     assert observe().state.of(Vip) == [VIP]
 
 
+@pytest.mark.parametrize("wrong", ["src 127.0.0.1", ""])
+def test_a_route_of_protocol_kernel_without_its_source_is_not_the_kernel_s(
+    wrong: str,
+) -> None:
+    write(*create(DUMMY, VIP))
+    run("ip route del local 192.0.2.7 dev gitvs0 table local")
+    run(f"ip route add local 192.0.2.7 dev gitvs0 table local proto kernel {wrong}")
+    assert observe().state.of(Vip) == [replace(VIP, has_route=False)]
+    write(put(replace(VIP, has_route=False), VIP))
+    assert observe().state.of(Vip) == [VIP]
+
+
 def test_link_local_addresses_that_the_kernel_makes_are_left_out() -> None:
     write(*create(DUMMY))
     run("ip link set gitvs0 up")
