@@ -145,11 +145,35 @@ def observation_from(text: str, name: str) -> Seen:
 
 
 def _expect_schema(document: object) -> None:
-    error = best_match(Draft202012Validator(schema_for("observation")).iter_errors(document))
+    schema = schema_for("observation")
+    error = best_match(Draft202012Validator(schema).iter_errors(_thinned(document)))
     if error is None:
         return
+    path = "".join("[]" if isinstance(x, int) else f".{x}" for x in error.absolute_path)
     message = error.message if len(error.message) < _LONGEST else f"{error.message[:_LONGEST]}…"
-    raise ValueError(f"{error.json_path.replace('$', 'the document', 1)}: {message}")
+    raise ValueError(f"the document{path}: {message}")
+
+
+def _thinned(value: Any) -> Any:
+    """Return a document with one of each shape in its lists, since thousands are alike.
+
+    What distinguishes those of one shape, words and addresses, is checked when it is read.
+    """
+    if isinstance(value, dict):
+        return {name: _thinned(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_thinned(item) for item in {_shape(item): item for item in value}.values()]
+    return value
+
+
+def _shape(value: object) -> object:
+    """Return what two values have in common that differ in words and numbers alone."""
+    if isinstance(value, dict):
+        kind = value.get("kind")
+        return (str(kind), *((name, _shape(inner)) for name, inner in value.items()))
+    if isinstance(value, list):
+        return (list, *sorted({str(_shape(item)) for item in value}))
+    return type(value)
 
 
 def _seen(document: Mapping[str, Any]) -> Seen:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from rich.text import Text
 
 from gitvs.core.gates import Gate
-from gitvs.core.model import Key, Kind, RealServer, Resource, VirtualService
+from gitvs.core.model import Drain, Key, Kind, RealServer, Resource, VirtualService
 from gitvs.core.plan import Action, Change, natural_order
 from gitvs.report.fields import UNSET, Fields, fields_of
 from gitvs.report.lines import Line, aligned, line, text_of
@@ -30,6 +31,15 @@ _DRIFT = "drift: the kernel was changed, the manifests were not"
 _MOST_FOREIGN = 20
 _ADDRESSES = (Kind.VIP, Kind.LOCAL_ROUTE)
 _IPVS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
+
+
+@dataclass(slots=True)
+class _Section:
+    """What is shown of one virtual service; what stays is counted, lest it be taken for gone."""
+
+    changes: list[Change] = field(default_factory=list)
+    draining: list[Drain] = field(default_factory=list)
+    unchanged: int = 0
 
 
 def plan_text(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Text:
@@ -141,15 +151,22 @@ def _drift_note(plan: DirectorPlan, change: Change) -> str:
 
 def _service_sections(plan: DirectorPlan) -> Iterator[list[Line]]:
     """One section for each virtual service that changes, or has a server that does or drains."""
-    by_service: dict[Key, list[Change]] = {}
+    sections: dict[Key, _Section] = {}
     for change in plan.plan.changes:
         if change.kind in _IPVS:
-            by_service.setdefault(_service_key(change.resource), []).append(change)
-    for key in plan.drains:
-        by_service.setdefault(_service_key(plan.target[key]), [])
-    services = {key: _service(plan, key, changes) for key, changes in by_service.items()}
+            sections.setdefault(_service_key(change.resource), _Section()).changes.append(change)
+    begun = {change.key for change in plan.plan.changes}
+    for key, drain in plan.drains.items():
+        section = sections.setdefault(_service_key(plan.target[key]), _Section())
+        if key not in begun:
+            section.draining.append(drain)
+    listed = begun | plan.drains.keys()
+    for server in plan.target.of(RealServer):
+        if server.service_key in sections and server.key not in listed:
+            sections[server.service_key].unchanged += 1
+    services = {key: _service(plan, key, s.changes) for key, s in sections.items()}
     for key in sorted(services, key=lambda k: natural_order(services[k])):
-        yield list(_service_lines(plan, services[key], by_service[key]))
+        yield list(_service_lines(plan, services[key], sections[key]))
 
 
 def _service_key(resource: Resource) -> Key:
@@ -164,9 +181,9 @@ def _service(plan: DirectorPlan, key: Key, changes: Iterable[Change]) -> Virtual
 
 
 def _service_lines(
-    plan: DirectorPlan, service: VirtualService, changes: Sequence[Change]
+    plan: DirectorPlan, service: VirtualService, section: _Section
 ) -> Iterator[Line]:
-    own = next((c for c in changes if c.key == service.key), None)
+    own = next((c for c in section.changes if c.key == service.key), None)
     yield _heading(plan, service, own)
     if own is not None and own.action is Action.UPDATE:
         sign, style = SIGNS[own.action]
@@ -176,16 +193,14 @@ def _service_lines(
         ]
         notes += [_drift_note(plan, own)] if own.key in plan.drift else []
         yield from (line(sign, note, style=style, indent=2) for note in notes)
-    servers = sorted((c for c in changes if c is not own), key=lambda c: natural_order(c.resource))
-    changed = {c.key for c in servers}
+    servers = [c for c in section.changes if c is not own]
+    servers.sort(key=lambda c: natural_order(c.resource))
     lines = [_with_sign(c, server_line(plan, c), plan) for c in servers]
-    lines += [
-        draining_line(plan, drain)
-        for key, drain in plan.drains.items()
-        if key not in changed and _service_key(plan.target[key]) == service.key
-    ]
-    yield from aligned(lines)
-    yield from _unchanged(plan, service, len(lines))
+    yield from aligned([*lines, *(draining_line(plan, d) for d in section.draining)])
+    if section.unchanged:
+        count = section.unchanged
+        text = f"{count} real server{'s' * (count > 1)} unchanged"
+        yield line(text, style="dim", indent=4)
 
 
 def _flags_note(plan: DirectorPlan, change: Change) -> str:
@@ -216,21 +231,6 @@ def _with_sign(change: Change, cells: tuple[str, ...], plan: DirectorPlan) -> Li
     *rest, note = cells
     notes = "; ".join(text for text in (note, _drift_note(plan, change)) if text)
     return line(sign, *rest, notes, style=style, indent=2)
-
-
-def _unchanged(plan: DirectorPlan, service: VirtualService, shown: int) -> Iterator[Line]:
-    """Count the real servers that stay as they are, so that nobody takes them for gone."""
-    total = sum(1 for s in plan.target.of(RealServer) if s.service_key == service.key)
-    gone = sum(
-        1
-        for c in plan.plan.changes
-        if isinstance(c.before, RealServer)
-        and c.after is None
-        and c.before.service_key == service.key
-    )
-    left = total + gone - shown
-    if left:
-        yield line(f"{left} real server{'s' * (left > 1)} unchanged", style="dim", indent=4)
 
 
 def _foreign_lines(plan: DirectorPlan) -> Iterator[Line]:

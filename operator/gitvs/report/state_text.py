@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from rich.text import Text
 
 from gitvs.core.model import (
     Connections,
-    Drain,
     Key,
     Kind,
     RealServer,
@@ -75,8 +74,11 @@ def _group_lines(seen: Seen, title: str, state: State) -> Iterator[Line]:
     yield line(title, style="bold")
     others = [r for r in resources if kind_of(r) not in _IPVS]
     yield from aligned([_other_line(seen, r) for r in others])
+    servers: dict[Key, list[RealServer]] = {}
+    for server in (r for r in resources if isinstance(r, RealServer)):
+        servers.setdefault(server.service_key, []).append(server)
     for service in (r for r in resources if isinstance(r, VirtualService)):
-        yield from _service_lines(seen, service, resources)
+        yield from _service_lines(seen, service, servers.get(service.key, []))
 
 
 def _other_line(seen: Seen, resource: Resource) -> Line:
@@ -92,22 +94,21 @@ def _other_line(seen: Seen, resource: Resource) -> Line:
 
 
 def _service_lines(
-    seen: Seen, service: VirtualService, resources: list[Resource]
+    seen: Seen, service: VirtualService, servers: list[RealServer]
 ) -> Iterator[Line]:
     options = [f"{name} {v}" for name, v in fields_of(service).items() if v not in UNSET]
     yield line(f"{service.key}  {', '.join(options)}", indent=2)
-    servers = [r for r in resources if isinstance(r, RealServer) and r.service_key == service.key]
-    drains = seen.ledger.drains
-    yield from aligned([_server_line(seen, s, drains) for s in servers])
+    yield from aligned([_server_line(seen, server) for server in servers])
 
 
-def _server_line(seen: Seen, server: RealServer, drains: Mapping[Key, Drain]) -> Line:
+def _server_line(seen: Seen, server: RealServer) -> Line:
     counted = seen.observation.connections.get(server.key, Connections())
     fields = fields_of(server)
     limits = [f"{n} {fields[n]}" for n in ("upper threshold", "lower threshold")]
     note = ""
-    if server.key in drains:
-        left = max(0.0, drains[server.key].deadline_seconds - seen.boottime)
+    drain = seen.ledger.drains.get(server.key)
+    if drain is not None:
+        left = max(0.0, drain.deadline_seconds - seen.boottime)
         note = f"draining, {duration_text(round(left))} left"
     return line(
         host_and_port(server.address, server.port),

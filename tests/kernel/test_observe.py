@@ -1,0 +1,79 @@
+"""`gitvs observe` on a real kernel, before and after gitvs has been there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gitvs.report.observation_document import observation_from
+from tests.command_line import EXAMPLES, Gitvs, in_process
+
+pytestmark = pytest.mark.kernel
+
+QUICKSTART = EXAMPLES / "quickstart"
+
+
+@pytest.fixture(name="cli")
+def fixture_cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Gitvs:
+    monkeypatch.setenv("GITVS_STATE_DIR", str(tmp_path / "state"))
+    return in_process(capsys)
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def make_foreign_objects() -> None:
+    run("ip", "link", "add", "other0", "type", "dummy")
+    run("ip", "addr", "add", "192.0.2.99/32", "dev", "other0")
+    run("ipvsadm", "-A", "-t", "192.0.2.99:25", "-s", "rr")
+    run("ipvsadm", "-a", "-t", "192.0.2.99:25", "-r", "127.0.0.1:25", "-m", "-w", "7")
+
+
+def test_a_host_without_gitvs_has_foreign_objects_only(cli: Gitvs) -> None:
+    make_foreign_objects()
+    ran = cli("observe")
+    assert (ran.code, ran.err) == (0, "")
+    assert "nothing applied yet" in ran.out.splitlines()[0]
+    assert "gitvs's" not in ran.out.splitlines()
+    foreign = ran.out.partition("Foreign: not gitvs's, never touched\n")[2].splitlines()
+    assert foreign == [
+        "  dummy other0              DOWN",
+        "  192.0.2.99/32 dev other0",
+        "  tcp 192.0.2.99:25  scheduler rr",
+        "    127.0.0.1:25  nat (local)  weight 7  0 active  0 inactive",
+    ]
+
+
+def test_observing_changes_nothing(cli: Gitvs, tmp_path: Path) -> None:
+    before = run("ip", "-d", "addr"), run("ipvsadm", "-Sn")
+    assert cli("observe").code == 0
+    assert (run("ip", "-d", "addr"), run("ipvsadm", "-Sn")) == before
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_was_applied_is_owned_and_is_what_render_prints(cli: Gitvs) -> None:
+    make_foreign_objects()
+    assert cli("apply", QUICKSTART, "--director", "lb-ams").code == 0
+    wanted = cli("render", QUICKSTART, "--director", "lb-ams", "--format", "ipvsadm").out
+    listed = [x for x in run("ipvsadm", "-Sn").splitlines() if "192.0.2.99" not in x]
+    assert listed == [re.sub(r" -[xy] \d+", "", x) for x in wanted.splitlines()]
+    text = cli("observe").out
+    ours, theirs = text.index("gitvs's\n"), text.index("Foreign")
+    assert ours < text.index("  tcp 203.0.113.10:443") < theirs < text.index("192.0.2.99:25")
+
+
+def test_a_saved_observation_is_read_as_the_host_is(cli: Gitvs) -> None:
+    make_foreign_objects()
+    assert cli("apply", QUICKSTART, "--director", "lb-ams").code == 0
+    seen = observation_from(cli("observe", "--format", "json").out, "lb-ams.json")
+    assert "tcp 192.0.2.99:25" in seen.observation.state
+    assert "tcp 192.0.2.99:25" not in seen.owned()
+    assert "tcp 203.0.113.10:443" in seen.owned()
+    assert seen.applied is not None
+    assert seen.applied.director == "lb-ams"
