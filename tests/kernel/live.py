@@ -1,0 +1,153 @@
+"""gitvs at work on the director under us: manifests go in, and this kernel follows.
+
+Each pass opens the store anew, as each run of gitvs does. Time is the kernel's, but for what
+`pass_time` adds, so that nobody waits for a drain's deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitvs.adapters.clock import SystemClock
+from gitvs.adapters.linux_kernel import LinuxKernel
+from gitvs.adapters.store import SqliteStore
+from gitvs.core.manifests import load
+from gitvs.core.model import Desired, Key, Ledger, Observation, Scope
+from gitvs.core.ownership import MARK_PREFIX, scope_of
+from gitvs.core.plan import Plan
+from gitvs.core.render import render
+from gitvs.ports import Applied, Kernel, Result
+from gitvs.reconcile import Options, Pass, look, reconcile
+from gitvs.transaction import Ports
+from tests.harness.lab import Lab
+from tests.harness.traffic import Flood
+from tests.writing import Doc, director, file_of, server
+
+NAME = "lb1"
+VIP = "192.0.2.10"
+VIP6 = "2001:db8::10"
+NOTHING_SAID = Options()
+NO_SCOPE = Scope()
+
+
+class MovingClock(SystemClock):
+    """The host's clock, set ahead."""
+
+    ahead_seconds = 0.0
+
+    def boottime(self) -> float:
+        return super().boottime() + self.ahead_seconds
+
+
+def desired(*documents: Doc, name: str = NAME) -> Desired:
+    """Return what manifests say; without a Director among them there is a plain one."""
+    has_director = any(d["kind"] == "Director" for d in documents)
+    written = documents if has_director else (director(name), *documents)
+    return render(load([file_of("all.yaml", *written)]), name)
+
+
+@dataclass
+class Director:
+    """The network namespace under us and a state folder, run by gitvs."""
+
+    state_dir: Path
+    clock: MovingClock = field(default_factory=MovingClock)
+
+    def bring(
+        self,
+        *documents: Doc,
+        on: Callable[[Kernel], Kernel] = lambda kernel: kernel,
+        options: Options = NOTHING_SAID,
+        name: str = NAME,
+    ) -> Pass:
+        """One pass, however it ends; `on` wraps the kernel that it runs on."""
+        return self.follow(desired(*documents, name=name), on, options)
+
+    def follow(
+        self,
+        wanted: Desired,
+        on: Callable[[Kernel], Kernel] = lambda kernel: kernel,
+        options: Options = NOTHING_SAID,
+    ) -> Pass:
+        """One pass to a rendered state, however it ends."""
+        with self.ports() as ports:
+            kernel = on(ports.kernel)
+            target = Applied(wanted, None, self.clock.now())
+            return reconcile(Ports(kernel, ports.store, self.clock), target, options)
+
+    def apply(self, *documents: Doc) -> Pass:
+        """One pass, which must have changed the kernel just as planned."""
+        done = self.bring(*documents)
+        assert done.result is Result.APPLIED, (done.result, done.survey, done.finished)
+        assert done.finished is not None
+        assert done.finished.failures == ()
+        return done
+
+    def plan(self, *documents: Doc) -> Plan:
+        """Return what a pass would do now."""
+        with self.ports() as ports:
+            return look(ports, desired(*documents)).proposal.plan
+
+    def ledger(self) -> Ledger:
+        """Return what the store records."""
+        with self.ports() as ports:
+            return ports.store.ledger(ports.kernel.incarnation())
+
+    def draining(self) -> set[Key]:
+        """Return the real servers that drain."""
+        return set(self.ledger().drains)
+
+    def observe(self, *documents: Doc, scope: Scope = NO_SCOPE) -> Observation:
+        """Read the kernel: all that gitvs owns, these manifests speak of, or the scope names."""
+        wanted = scope_of(self.ledger(), desired(*documents)) if documents else scope
+        with self.ports() as ports:
+            return ports.kernel.observe(wanted)
+
+    def pass_time(self, seconds: float) -> None:
+        """Set the clock ahead."""
+        self.clock.ahead_seconds += seconds
+
+    @contextmanager
+    def ports(self) -> Iterator[Ports]:
+        """Open the store, as every run of gitvs does."""
+        with SqliteStore(self.state_dir) as store:
+            yield Ports(LinuxKernel(MARK_PREFIX + store.id), store, self.clock)
+
+
+def real_servers(
+    lab: Lab, *names: str, versions: tuple[int, ...] = (4,), **fields: object
+) -> list[Doc]:
+    """Return hosts of the lab, by default all, as manifests name them."""
+    return [
+        server(lab.address(name, version), **fields)
+        for version in versions
+        for name in names or lab.real_servers
+    ]
+
+
+class Clients:
+    """Clients of one or more VIPs who notice everything: new connections, and long-lived ones."""
+
+    def __init__(self, lab: Lab, *addresses: str, port: int = 80) -> None:
+        self.floods: list[Flood] = [lab.flood(address, port) for address in addresses]
+
+    def go_on(self, attempts: int = 5) -> None:
+        """Return when each VIP has been asked so many more times."""
+        for flood in self.floods:
+            flood.run(attempts)
+
+
+@contextmanager
+def nobody_complains(lab: Lab, *addresses: str, port: int = 80) -> Iterator[Clients]:
+    """Keep clients busy meanwhile: no new connection may fail, no long-lived one may break."""
+    clients = Clients(lab, *addresses, port=port)
+    clients.go_on()
+    yield clients
+    clients.go_on()
+    for address, flood in zip(addresses, clients.floods, strict=True):
+        report = flood.stop()
+        assert (address, report.lost) == (address, {})
+        assert report.exchanges == report.attempts * report.long_lived > 0
