@@ -188,7 +188,9 @@ def _sync_folder(folder: Path) -> None:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return _with_settings(sqlite3.connect(uri, BUSY_SECONDS, isolation_level=None, uri=True))
+    return _with_settings(
+        sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, uri=True)
+    )
 
 
 def _in_memory() -> sqlite3.Connection:
