@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hypothesis import given
 
@@ -216,6 +217,20 @@ def removed_servers(plan: Plan) -> list[RealServer]:
     """The real servers that a plan deletes."""
     gone = [c.before for c in plan.changes if c.after is None]
     return [r for r in gone if isinstance(r, RealServer)]
+
+
+@given(transitions())
+def test_break_takes_away_and_changes_nothing_that_the_kernel_may_refuse(
+    pair: tuple[Desired, Desired],
+) -> None:
+    """What is past the point of no return is never undone: a refusal there would be stuck."""
+    _, proposal = proposal_between(*pair)
+    for change in proposal.plan.of(Phase.BREAK):
+        before, after = change.before, change.after
+        if isinstance(before, VirtualService) and isinstance(after, VirtualService):
+            assert replace(after, flags=before.flags) == before
+        else:
+            assert after is None or isinstance(after, Sysctl | Timeout)
 
 
 @given(transitions())

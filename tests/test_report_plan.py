@@ -25,13 +25,16 @@ from gitvs.core.model import (
     Ledger,
     Link,
     Observation,
+    Persistence,
     RealServer,
     Resource,
     Scheduler,
+    SchedulerFlag,
     Source,
     State,
     Sysctl,
 )
+from gitvs.core.overlay import with_fallback
 from gitvs.core.proposal import propose
 from gitvs.core.schema import schema_for
 from gitvs.report.plan_document import plan_document
@@ -211,6 +214,15 @@ def test_drift_is_told_from_change() -> None:
     ]
 
 
+def test_a_fallback_flag_that_goes_back_is_no_drift() -> None:
+    service = virtual_service(scheduler=Scheduler.SH)
+    same = desired(service, real_server())
+    fallback = replace(service, flags=frozenset({SchedulerFlag.SH_FALLBACK}))
+    plan = view(same, same, found=desired(fallback, real_server()).state)
+    assert plan.summary["update"] == 1
+    assert not plan.drift
+
+
 def test_a_removed_service_drains_whole() -> None:
     other = virtual_service(endpoint(port=443))
     applied = desired(other, virtual_service(), real_server())
@@ -225,6 +237,19 @@ def test_a_fallback_flag_that_comes_with_a_drain_says_why() -> None:
     wanted = desired(virtual_service(scheduler=Scheduler.SH), real_server())
     flags = next(x for x in plain(view(applied, wanted)).splitlines() if "flags" in x)
     assert flags == "  ~  flags none → sh-fallback, while a real server has weight 0"
+
+
+def test_a_service_that_changes_and_gives_up_its_fallback_flag_shows_both() -> None:
+    service = virtual_service(scheduler=Scheduler.SH)
+    idle = real_server(address="10.0.0.2", weight=0)
+    applied = desired(service, real_server(), idle, drain_seconds=0)
+    found = with_fallback(applied.state)
+    wanted = desired(replace(service, persistence=Persistence(300, 32)), real_server())
+    text = plain(view(applied, replace(wanted, drain_seconds={service.key: 0.0}), found=found))
+    assert [x.strip() for x in text.splitlines() if "~" in x] == [
+        "~  persistence none → 5m",
+        "~  flags sh-fallback → none",
+    ]
 
 
 def test_unchanged_real_servers_are_counted() -> None:

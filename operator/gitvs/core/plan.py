@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gitvs.core.documents import document_of
@@ -134,9 +134,29 @@ def order(
     for before, after in pairs:
         resource = after if after is not None else before
         assert resource is not None, "a pair has a before or an after"
-        phase = Phase.BREAK if resource.key in restored else _phase_of(before, after)
-        changes.append(Change(before, after, phase, begun.get(resource.key)))
+        if resource.key in restored:
+            changes.append(Change(before, after, Phase.BREAK))
+            continue
+        for former, latter in _steps(before, after):
+            phase = _phase_of(former, latter)
+            changes.append(Change(former, latter, phase, begun.get(resource.key)))
     return Plan(tuple(sorted(changes, key=_position)))
+
+
+def _steps(
+    before: Resource | None, after: Resource | None
+) -> list[tuple[Resource | None, Resource | None]]:
+    """Return the steps of one object: a service that changes gives up its fallback flag apart.
+
+    The flag waits for the break, which is never undone, so nothing else may wait with it.
+    """
+    if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
+        return [(before, after)]
+    lost = _lost_fallback(before, after)
+    between = replace(after, flags=after.flags | lost)
+    if not lost or between == before:
+        return [(before, after)]
+    return [(before, between), (between, after)]
 
 
 def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
@@ -151,18 +171,24 @@ def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
             return Phase.MODIFY  # `sh` and `mh` want their service's fallback flag first
         case _ if before is None:
             return Phase.MAKE
-        case _ if after is None or _only_loses_fallback(before, after):
+        case _ if after is None or _gives_up_fallback(before, after):
             return Phase.BREAK
         case _:
             return Phase.MODIFY
 
 
-def _only_loses_fallback(before: Resource, after: Resource) -> bool:
+def _gives_up_fallback(before: Resource, after: Resource) -> bool:
     """Whether a virtual service gives up its fallback flag, which waits for its real servers."""
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
         return False
-    lost = (before.flags - after.flags) & FALLBACK_FLAGS
-    return bool(lost) and before.scheduler == after.scheduler
+    return bool(_lost_fallback(before, after))
+
+
+def _lost_fallback(before: VirtualService, after: VirtualService) -> frozenset[SchedulerFlag]:
+    """Return the fallback flag that is given up; under another scheduler it means nothing."""
+    if before.scheduler != after.scheduler:
+        return frozenset()
+    return (before.flags - after.flags) & FALLBACK_FLAGS
 
 
 _BREAK_RANK: Mapping[Kind, int] = {

@@ -183,17 +183,12 @@ def _service(plan: DirectorPlan, key: Key, changes: Iterable[Change]) -> Virtual
 def _service_lines(
     plan: DirectorPlan, service: VirtualService, section: _Section
 ) -> Iterator[Line]:
-    own = next((c for c in section.changes if c.key == service.key), None)
-    yield _heading(plan, service, own)
-    if own is not None and own.action is Action.UPDATE:
-        sign, style = SIGNS[own.action]
-        notes = [
-            f"{name} {values}{_flags_note(plan, own) if name == 'flags' else ''}"
-            for name, values in changed_fields(own).items()
-        ]
-        notes += [_drift_note(plan, own)] if own.key in plan.drift else []
-        yield from (line(sign, note, style=style, indent=2) for note in notes)
-    servers = [c for c in section.changes if c is not own]
+    own = [c for c in section.changes if c.key == service.key]
+    yield _heading(plan, service, own[0] if own else None)
+    for change in own:
+        if change.action is Action.UPDATE:
+            yield from _update_lines(plan, change)
+    servers = [c for c in section.changes if c.key != service.key]
     servers.sort(key=lambda c: natural_order(c.resource))
     lines = [_with_sign(c, server_line(plan, c), plan) for c in servers]
     yield from aligned([*lines, *(draining_line(plan, d) for d in section.draining)])
@@ -201,6 +196,16 @@ def _service_lines(
         count = section.unchanged
         text = f"{count} real server{'s' * (count > 1)} unchanged"
         yield line(text, style="dim", indent=4)
+
+
+def _update_lines(plan: DirectorPlan, change: Change) -> Iterator[Line]:
+    sign, style = SIGNS[change.action]
+    notes = [
+        f"{name} {values}{_flags_note(plan, change) if name == 'flags' else ''}"
+        for name, values in changed_fields(change).items()
+    ]
+    notes += [_drift_note(plan, change)] if change.key in plan.drift else []
+    yield from (line(sign, note, style=style, indent=2) for note in notes)
 
 
 def _flags_note(plan: DirectorPlan, change: Change) -> str:
