@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from gitvs.adapters.migrations import MIGRATIONS, SCHEMA_VERSION
 from gitvs.core.errors import StoreError
@@ -187,7 +188,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
     return _with_settings(
         sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, uri=True)
     )
