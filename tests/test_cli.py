@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -184,9 +185,15 @@ def test_help_imports_no_manifests_and_no_terminal_library() -> None:
     assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode == 0
 
 
-def test_a_reader_that_goes_away_is_no_error_message() -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["schema", "Service"], ["validate", str(EXAMPLES / "quickstart"), "--format", "json"]],
+    ids=["much", "little"],
+)
+def test_a_reader_that_goes_away_is_no_error_message(arguments: list[str]) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-c", "from gitvs.cli import main; main()", "schema", "Service"],
+        [sys.executable, "-c", "from gitvs.cli import main; main()", *arguments],
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
