@@ -49,7 +49,7 @@ class Narrator:
         """Show what a command printed; `keep` is how many lines at most, first and last."""
         lines = text.splitlines()
         for line in lines if keep is None else shortened(lines, *keep):
-            shown = Text.from_ansi(f"{_INDENT}{line}")
+            shown = Text.from_ansi(f"{_INDENT}{line}".rstrip())
             shown.stylize(style)
             self._print(shown)
 

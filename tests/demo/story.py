@@ -28,6 +28,7 @@ from tests.harness.traffic import Connection
 DIRECTOR = "lb-ams"
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 
+_SYSCTLS = ("expire_nodest_conn", "expire_quiescent_template")
 _MOST_CONNECTIONS = 40
 _POLL_SECONDS = 0.02
 
@@ -89,6 +90,7 @@ class Story:
         self._lab = lab
         self._say = narrator.say
         self._confirm = narrator.confirm
+        self._untouched = _kernel(shell)
 
     def first_sync(self) -> None:
         self._narrator.scene("The first sync")
@@ -98,7 +100,7 @@ class Story:
         self._shell.show("git commit --quiet -m Quickstart")
         plan = self._shell.show("gitvs plan --rev main", keep=(16, 9))
         check("to create" in plan.output, "the plan creates")
-        check(_rules(self._shell) == "", "a plan changes nothing")
+        check(_kernel(self._shell) == self._untouched, "a plan changes nothing")
         self._say("That was only a look. Now all of it, or nothing:")
         self._shell.show("gitvs apply --rev main", keep=(1, 1))
         self._confirm(f"the kernel has {_rules(self._shell).count('-A ')} virtual services")
@@ -185,9 +187,8 @@ class Story:
         self._shell.show("ipvsadm -Ln")
         self._shell.show("ip addr show gitvs0")
         self._shell.show("gitvs teardown --yes", keep=(0, 1))
-        check(_rules(self._shell) == "", "no IPVS rule is left")
-        check(_addresses(self._shell) == "", "no VIP is left")
-        self._confirm("no rule, no VIP and no interface is left behind")
+        check(_kernel(self._shell) == self._untouched, "nothing is left behind")
+        self._confirm("nothing is left behind: no rule, address, route, interface or setting")
 
     def _commit(self, commit: Commit) -> None:
         """Write a commit and show what it changes, line by line."""
@@ -254,15 +255,19 @@ def _entries() -> int:
 
 def _kernel(shell: Shell) -> str:
     """Return all that the director has in the kernel, without what counts or passes."""
-    return _rules(shell) + _addresses(shell) + shell.read("ip route show table local")
+    commands = (
+        "ipvsadm -Sn",
+        "ip -brief link show type dummy",
+        "ip -oneline address show type dummy",
+        "ip route show table local",
+        "ip -6 route show table local",
+        *(f"cat /proc/sys/net/ipv4/vs/{name}" for name in _SYSCTLS),
+    )
+    return "".join(map(shell.read, commands))
 
 
 def _rules(shell: Shell) -> str:
     return shell.read("ipvsadm -Sn")
-
-
-def _addresses(shell: Shell) -> str:
-    return shell.read("ip -oneline address show type dummy")
 
 
 if __name__ == "__main__":
