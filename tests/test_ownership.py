@@ -180,6 +180,26 @@ def test_a_forwarding_switch_is_never_turned_back() -> None:
     assert not plan(desired(), observation(DUMMY, ours), ledger, applied=desired(ours)).plan
 
 
+def test_settings_that_change_others_are_written_before_those() -> None:
+    """A forwarding switch resets `accept_redirects`, one for all resets each interface's."""
+    names = [
+        "net.ipv4.ip_forward",
+        "net.ipv6.conf.all.forwarding",
+        "net.ipv6.conf.default.forwarding",
+        "net.ipv4.conf.aaa0.forwarding",
+        "net.ipv4.conf.all.accept_redirects",
+        "net.ipv6.conf.all.disable_ipv6",
+        "net.ipv4.conf.default.rp_filter",
+        "net.ipv4.conf.aaa0.rp_filter",
+        "net.ipv4.vs.conntrack",
+    ]
+    proposal = plan(
+        desired(*(Sysctl(name, "1") for name in reversed(names))),
+        observation(DUMMY, *(Sysctl(name, "0") for name in names)),
+    )
+    assert [c.key for c in proposal.plan.changes] == names
+
+
 def test_a_setting_is_saved_as_it_was_before_the_first_change() -> None:
     first, second = Sysctl("net.ipv4.vs.conntrack", "0"), Sysctl("net.ipv4.vs.conntrack", "1")
     proposal = plan(desired(second), observation(DUMMY, first))

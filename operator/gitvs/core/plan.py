@@ -220,7 +220,7 @@ def _rank(change: Change) -> int:
         case Phase.PREPARE:
             if change.kind is Kind.SYSCTL and change.before is None:
                 return len(_PREPARE_RANK)  # it comes with the interface
-            return -1 if is_forwarding_switch(change.key) else _PREPARE_RANK[change.kind]
+            return _PREPARE_RANK[change.kind]
         case Phase.MODIFY:
             return _modify_rank(change)
         case Phase.BIND:
@@ -252,6 +252,8 @@ def natural_order(resource: Resource) -> tuple[int, ...]:
             return (address.version, int(address), resource.prefix_length)
         case LocalRoute(prefix):
             return (prefix.version, int(prefix.network_address), prefix.prefixlen)
+        case Sysctl(name):
+            return (not is_forwarding_switch(name), _reach(name))
         case _:
             return ()
 
@@ -261,6 +263,17 @@ def _listener_order(listener: Listener) -> tuple[int, ...]:
         rank = tuple(Protocol).index(listener.protocol)
         return (listener.address.version, int(listener.address), listener.port, rank)
     return (9, listener.mark, tuple(AddressFamily).index(listener.family), 0)
+
+
+def _reach(name: str) -> int:
+    """Which of two sysctls comes first: what changes others by being written comes before them.
+
+    A switch for all interfaces sets each one's; a default sets those never set themselves.
+    Source: Linux net/ipv4/devinet.c, inet_forward_change and devinet_conf_proc.
+    """
+    if name == "net.ipv4.ip_forward" or ".conf.all." in name:
+        return 0
+    return 1 if ".conf.default." in name else 2
 
 
 def is_forwarding_switch(name: str) -> bool:
