@@ -220,6 +220,27 @@ def test_a_setting_of_the_interface_itself_comes_with_it() -> None:
     assert [c.key for c in proposal.plan.changes] == [DUMMY.key, setting.key]
 
 
+def test_a_setting_of_an_interface_with_a_dot_comes_with_it_too() -> None:
+    setting = Sysctl("net.ipv4.conf.gitvs/0.arp_ignore", "1")
+    wanted = Desired("lb1", "gitvs.0", State([DummyInterface("gitvs.0"), setting]))
+    assert not plan(wanted, observation()).gates
+
+
+def test_a_setting_of_an_interface_of_ours_has_no_value_from_before_us() -> None:
+    ours, other = (Sysctl("net.ipv4.conf.gitvs0.arp_ignore", n) for n in ("1", "2"))
+    first = plan(desired(ours), observation())
+    second = plan(desired(other), observation(DUMMY, ours), first.ledger, desired(ours))
+    assert second.ledger == first.ledger
+    assert not plan(desired(), observation(DUMMY, other), second.ledger, desired(other)).plan
+
+
+def test_a_setting_of_a_strangers_interface_goes_back() -> None:
+    ours, former = (Sysctl("net.ipv4.conf.gitvs0.arp_ignore", n) for n in ("1", "0"))
+    first = plan(desired(ours), observation(DUMMY, former))
+    back = plan(desired(), observation(DUMMY, ours), first.ledger, desired(ours))
+    assert [(c.before, c.after) for c in back.plan.changes] == [(ours, former)]
+
+
 def test_a_scheduler_that_this_kernel_lacks_is_found_before_anything_is_written() -> None:
     seen = replace(observation(DUMMY), missing_schedulers=frozenset({Scheduler.TWOS}))
     wanted = desired(replace(WEB, scheduler=Scheduler.TWOS))

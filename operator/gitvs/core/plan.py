@@ -287,6 +287,11 @@ def is_forwarding_switch(name: str) -> bool:
     )
 
 
+def is_of_interface(name: str, interface: str) -> bool:
+    """Whether a sysctl is an interface's own; `/` stands for a dot. Source: sysctl(8), NOTES."""
+    return f".{interface.replace('.', '/')}." in name
+
+
 def plan_digest(director: str, plan: Plan) -> str:
     """Return what identifies a live plan: director, format, and each change without its times."""
     changes = [

@@ -26,7 +26,15 @@ from gitvs.core.model import (
 )
 from gitvs.core.overlay import Overlay, overlay
 from gitvs.core.ownership import Ownership, classify, marked_interfaces
-from gitvs.core.plan import Phase, Plan, desired_digest, diff, order, plan_digest
+from gitvs.core.plan import (
+    Phase,
+    Plan,
+    desired_digest,
+    diff,
+    is_of_interface,
+    order,
+    plan_digest,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,7 @@ def _ledger(
         or (isinstance(r, DummyInterface) and r.key in made)
     }
     ending = {key: d for key, d in ledger.drains.items() if key in removed}
-    former = {r.key: r for r in _settings_before(ownership.owned, laid.target)}
+    former = {r.key: r for r in _settings_before(ownership.owned, laid.target, owned)}
     saved = {k: r for k, r in {**former, **ledger.saved}.items() if k not in laid.released}
     return Ledger(frozenset(owned | (removed & ledger.owned)), {**ending, **laid.drains}, saved)
 
@@ -130,10 +138,14 @@ def ledger_after_break(ledger: Ledger, plan: Plan) -> Ledger:
     )
 
 
-def _settings_before(owned: State, target: State) -> Iterator[Resource]:
+def _settings_before(observed: State, target: State, owned: Collection[Key]) -> Iterator[Resource]:
+    """Settings as they were before gitvs; those of an interface that it made had no before."""
+    ours = [i.name for i in target.of(DummyInterface) if i.key in owned]
     for key, resource in target.items():
-        if isinstance(resource, Sysctl | Timeout) and key in owned:
-            yield owned[key]
+        if not isinstance(resource, Sysctl | Timeout) or key not in observed:
+            continue
+        if not any(is_of_interface(key, name) for name in ours):
+            yield observed[key]
 
 
 def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
@@ -148,7 +160,7 @@ def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
                     f" (Linux {observation.release} has no module ip_vs_{resource.scheduler})",
                 )
         elif isinstance(resource, Sysctl) and resource.key not in observation.state:
-            if f".{desired.interface}." in resource.name and not has_interface:
+            if is_of_interface(resource.name, desired.interface) and not has_interface:
                 continue  # it comes with the interface
             yield _lacks(
                 resource.key, f"sysctl {resource.name} does not exist here, or cannot be read"
