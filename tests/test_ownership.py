@@ -255,6 +255,15 @@ def test_a_sync_daemon_needs_an_interface_that_is_up_and_has_an_address() -> Non
     assert not plan(wanted, observation(DUMMY, links=(up,))).is_blocked
 
 
+def test_a_sync_daemon_that_runs_does_not_block_when_its_interface_goes_down() -> None:
+    running = SyncDaemon(SyncRole.PRIMARY, "eth1", 1)
+    down = Link("eth1", "", "", False)
+    ledger = Ledger(frozenset({running.key}))
+    proposal = plan(desired(running, WEB), observation(DUMMY, running, links=(down,)), ledger)
+    assert not proposal.gates
+    assert [c.key for c in proposal.plan.changes] == [WEB.key]
+
+
 def test_a_changed_sync_daemon_is_replaced() -> None:
     running, other = (SyncDaemon(SyncRole.PRIMARY, "eth1", n) for n in (1, 2))
     up = Link("eth1", "", "", True, (ip_address("10.9.0.1"),))

@@ -149,9 +149,15 @@ def _settings_before(observed: State, target: State, owned: Collection[Key]) -> 
 
 
 def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
-    """What this host's kernel lacks and the manifests need; nothing lifts these."""
+    """What this host's kernel lacks and the manifests need; nothing lifts these.
+
+    What is there already as it should be lacks nothing, so that a link that went down later
+    holds up neither repairs nor the ends of drains.
+    """
     has_interface = desired.interface in observation.links
     for resource in desired.state.values():
+        if observation.state.get(resource.key) == resource:
+            continue
         if isinstance(resource, VirtualService):
             if resource.scheduler in observation.missing_schedulers:
                 yield _lacks(
