@@ -149,6 +149,14 @@ def test_a_kernel_may_lack_schedulers_and_have_more_sysctls() -> None:
     assert observation.missing_schedulers == {Scheduler.MH}
 
 
+def test_a_timeout_fits_into_31_bits_of_jiffies(kernel: MemoryKernel) -> None:
+    """At 250 a second, as in Debian's kernels; Linux in the tests may have another number."""
+    kernel.put(timeout(seconds=8_589_934))
+    with pytest.raises(OSError, match="Invalid argument"):
+        kernel.put(timeout(seconds=8_589_935))
+    assert timeout(seconds=8_589_934) in observe(kernel).state.values()
+
+
 def test_a_reboot_takes_everything_and_is_another_life(kernel: MemoryKernel) -> None:
     first, empty = kernel.incarnation(), observe(kernel)
     kernel.put(*EVERYTHING)

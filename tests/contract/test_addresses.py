@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gitvs.core.model import DummyInterface, State, Vip
+from gitvs.core.model import DummyInterface, LocalRoute, State, Vip
 from tests.builders import (
     WEB6,
     create,
@@ -202,6 +202,18 @@ def test_a_repair_can_be_undone_twice(host: Host, bound: Vip) -> None:
     host.holds(broken)
 
 
+def test_setting_the_interface_up_brings_lost_ipv4_routes_back(host: Host) -> None:
+    host.do(*creates(dummy(), *BOTH))
+    for bound in BOTH:
+        host.delete_vip_route(bound)
+    host.set_up("gitvs0")
+    host.holds(VIP, replace(VIP6, has_route=False))
+    host.delete_vip_route(VIP)
+    host.set_up("gitvs0")
+    host.set_down("gitvs0")
+    host.holds(replace(VIP, has_route=False))
+
+
 def test_a_route_that_is_there_is_not_repaired(host: Host) -> None:
     host.do(*creates(dummy(), *BOTH))
     host.refuse(errno.EEXIST, update(replace(VIP, has_route=False), VIP))
@@ -311,6 +323,20 @@ def test_with_lo_down_an_ipv6_prefix_cannot_be_made_local(host: Host) -> None:
     host.do(create(local_route("2001:db8:a::/64")))
 
 
+def test_lo_without_ipv6_keeps_its_ipv4_address_and_routes(host: Host) -> None:
+    for prefix in ("192.0.2.0/24", "2001:db8:b::/64"):
+        host.add_foreign_route(ip_network(prefix))
+    host.do(*creates(local_route(), local_route("2001:db8:a::/64")))
+    host.do(create(sysctl("net.ipv6.conf.lo.disable_ipv6", "1")))
+    observation = host.observe()
+    assert observation.foreign_routes == {ip_network("192.0.2.0/24")}
+    assert [str(a) for a in observation.links["lo"].addresses] == ["127.0.0.1"]
+    assert observation.state.of(LocalRoute) == [local_route()]
+    host.set_down("lo")
+    host.set_up("lo")
+    host.do(create(sysctl("net.ipv6.conf.lo.disable_ipv6", "0")))
+
+
 def test_lo_keeps_its_ipv4_address_and_routes_while_it_is_down(host: Host) -> None:
     host.do(*creates(local_route(), local_route("2001:db8:a::/64"), virtual_service()))
     host.set_down("lo")
@@ -319,6 +345,7 @@ def test_lo_keeps_its_ipv4_address_and_routes_while_it_is_down(host: Host) -> No
 
 
 def test_without_any_address_there_is_no_way_to_a_real_server(bare_host: Host) -> None:
+    assert not bare_host.observe().links["lo"].is_up
     bare_host.do(create(virtual_service()), create(virtual_service(WEB6)))
     for address in ("10.0.0.1", "127.0.0.1"):
         bare_host.refuse(errno.EINVAL, create(real_server(address=address)))

@@ -110,8 +110,13 @@ def test_nonsense_that_the_kernel_accepts_is_accepted(host: Host) -> None:
 
 
 def test_mark_0_is_no_mark_but_every_port_of_the_unspecified_address(host: Host) -> None:
-    host.do(create(virtual_service(firewall_mark(0))))
-    assert host.rules() == State([virtual_service(endpoint("0.0.0.0", 0))])
+    marks = [firewall_mark(0), firewall_mark(0, AddressFamily.IPV6)]
+    host.do(*creates(*map(virtual_service, marks)))
+    anywhere = [endpoint("0.0.0.0", 0), endpoint("::", 0)]
+    assert host.rules() == State(map(virtual_service, anywhere))
+    host.do(create(real_server(marks[0])), delete(real_server(anywhere[0])))
+    host.do(*map(delete, map(virtual_service, marks)))
+    assert host.rules() == State()
 
 
 def test_a_persistence_that_overflows_in_jiffies_is_read_back_shorter(host: Host) -> None:

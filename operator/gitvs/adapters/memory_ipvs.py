@@ -65,7 +65,8 @@ class MemoryIpvs:
         self.unnamed: set[str] = set()
         self._routing = routing
         self._services: dict[Key, VirtualService] = {}
-        self._servers: dict[Key, RealServer] = {}
+        self._servers: dict[Key, dict[Key, RealServer]] = {}
+        """The real servers by their virtual service."""
         self._connections: dict[Key, Connections] = {}
         self._daemons: dict[SyncRole, SyncDaemon] = {}
         self._timeouts = dict(_TIMEOUTS)
@@ -75,15 +76,15 @@ class MemoryIpvs:
         yield from (Timeout(name, seconds) for name, seconds in self._timeouts.items())
         yield from self._daemons.values()
         yield from self._services.values()
-        yield from self._servers.values()
+        yield from self._all_servers()
 
     def connections(self) -> dict[Key, Connections]:
         """Return what is counted for each real server."""
-        return {key: self._connections.get(key, Connections()) for key in self._servers}
+        return {s.key: self._connections.get(s.key, Connections()) for s in self._all_servers()}
 
     def set_connections(self, key: Key, connections: Connections) -> None:
         """Let clients come and go."""
-        assert key in self._servers, f"no real server {key}"
+        assert any(key in servers for servers in self._servers.values()), f"no real server {key}"
         self._connections[key] = connections
 
     def add_service(self, service: VirtualService) -> None:
@@ -97,6 +98,7 @@ class MemoryIpvs:
             raise _refusal(errno.EEXIST)
         self._check_service(service)
         self._services[service.key] = service
+        self._servers[service.key] = {}
 
     def set_service(self, service: VirtualService) -> None:
         """Set every attribute of a virtual service."""
@@ -111,33 +113,33 @@ class MemoryIpvs:
         key = Key(str(_identity(listener)))
         if self._services.pop(key, None) is None:
             raise _refusal(errno.ESRCH)
-        for server in [s for s in self._servers.values() if s.service_key == key]:
-            self._drop_server(server.key)
+        for server_key in self._servers.pop(key):
+            self._connections.pop(server_key, None)
 
     def add_server(self, server: RealServer) -> None:
         """Add a real server."""
-        server = self._check_server(server)
-        if server.key in self._servers:
+        siblings = self._siblings(server)
+        server = self._checked(server)
+        if server.key in siblings:
             raise _refusal(errno.EEXIST)
         if not self._routing.is_usable_server(server.address):
             raise _refusal(errno.EINVAL)
-        self._servers[server.key] = server
+        siblings[server.key] = server
 
     def set_server(self, server: RealServer) -> None:
         """Set every attribute of a real server; its connections stay."""
-        server = self._check_server(server)
-        if server.key not in self._servers:
+        siblings = self._siblings(server)
+        server = self._checked(server)
+        if server.key not in siblings:
             raise _refusal(errno.ENOENT)
-        self._servers[server.key] = server
+        siblings[server.key] = server
 
     def delete_server(self, server: RealServer) -> None:
         """Delete a real server."""
-        server = replace(server, listener=_identity(server.listener))
-        if server.service_key not in self._services:
-            raise _refusal(errno.ESRCH)
-        if server.key not in self._servers:
+        key = replace(server, listener=_identity(server.listener)).key
+        if self._siblings(server).pop(key, None) is None:
             raise _refusal(errno.ENOENT)
-        self._drop_server(server.key)
+        self._connections.pop(key, None)
 
     def set_timeout(self, timeout: Timeout) -> None:
         """Set a timeout; 0 changes nothing. Source: ip_vs_set_timeout."""
@@ -148,7 +150,7 @@ class MemoryIpvs:
 
     def start_daemon(self, daemon: SyncDaemon) -> None:
         """Start a sync daemon."""
-        if any(_is_mixed(server) for server in self._servers.values()):
+        if any(_is_mixed(server) for server in self._all_servers()):
             raise _refusal(errno.EINVAL)  # connection sync knows no mixed families
         link = self._routing.links.get(daemon.interface)
         if link is None:
@@ -174,24 +176,27 @@ class MemoryIpvs:
         if is_ipv6 and persistence is not None and not 1 <= persistence.prefix_length <= 128:
             raise _refusal(errno.EINVAL)
 
-    def _check_server(self, server: RealServer) -> RealServer:
-        """Return a real server as it is read back, if its values are in order."""
-        server = replace(server, listener=_identity(server.listener))
-        if server.service_key not in self._services:
+    def _siblings(self, server: RealServer) -> dict[Key, RealServer]:
+        """Return the real servers of a real server's virtual service, which must exist."""
+        key = Key(str(_identity(server.listener)))
+        if key not in self._servers:
             raise _refusal(errno.ESRCH)
-        is_refused = self._daemons or server.forwarding is not Forwarding.TUN
-        if _is_mixed(server) and is_refused:
+        return self._servers[key]
+
+    def _checked(self, server: RealServer) -> RealServer:
+        """Return a real server as it is read back, if its values are in order."""
+        if _is_mixed(server) and (self._daemons or server.forwarding is not Forwarding.TUN):
             raise _refusal(errno.EINVAL)
         if server.weight >= _SIGNED or server.lower_threshold > server.upper_threshold:
             raise _refusal(errno.ERANGE)
         tunnel = server.tunnel or Tunnel()
         if tunnel.type is TunnelType.GUE and tunnel.port == 0:
             raise _refusal(errno.EINVAL)
-        return replace(server, tunnel=tunnel if server.forwarding is Forwarding.TUN else None)
+        kept = tunnel if server.forwarding is Forwarding.TUN else None
+        return replace(server, listener=_identity(server.listener), tunnel=kept)
 
-    def _drop_server(self, key: Key) -> None:
-        del self._servers[key]
-        self._connections.pop(key, None)
+    def _all_servers(self) -> Iterator[RealServer]:
+        return (server for servers in self._servers.values() for server in servers.values())
 
 
 def names_of(missing: frozenset[Scheduler]) -> frozenset[str]:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import (
     IPv4Address,
-    IPv4Interface,
     IPv4Network,
     IPv6Address,
-    IPv6Interface,
-    ip_address,
     ip_interface,
     ip_network,
 )
@@ -27,7 +25,7 @@ from gitvs.core.model import IPAddress, IPNetwork, Link, LocalRoute, Vip
 
 LOOPBACK = "lo"
 _NAME_BYTES = 15
-_BAD_NAME = re.compile(r"\.{0,2}|all|default|.*[/:\s].*", re.DOTALL)
+_BAD_NAME = re.compile(r"\.{1,2}|all|default|.*[/:\s].*", re.DOTALL)
 _NEVER_SERVERS = tuple(ip_network(p) for p in ("0.0.0.0/32", "224.0.0.0/4", "255.255.255.255/32"))
 _MAPPED = ip_network("::ffff:0:0/96")
 
@@ -37,11 +35,24 @@ class Address:
     """An address on a link."""
 
     interface: str
-    value: IPv4Interface | IPv6Interface
+    ip: IPAddress
+    prefix_length: int
 
     @property
-    def ip(self) -> IPAddress:
-        return self.value.ip
+    def network(self) -> IPNetwork:
+        return ip_interface((self.ip, self.prefix_length)).network
+
+    @property
+    def identity(self) -> Hashable:
+        """What can be there but once: IPv4 with its prefix, IPv6 whatever the prefix."""
+        length = self.prefix_length if self.ip.version == 4 else None
+        return self.interface, self.ip, length
+
+
+_LOOPBACK_ADDRESSES = (
+    Address(LOOPBACK, IPv4Address("127.0.0.1"), 8),
+    Address(LOOPBACK, IPv6Address("::1"), 128),
+)
 
 
 class MemoryRouting:
@@ -52,7 +63,7 @@ class MemoryRouting:
         self.gateways: set[IPAddress] = set()
         self.foreign_routes: set[IPNetwork] = set()
         self._sysctls = sysctls
-        self._addresses: list[Address] = []
+        self._addresses: dict[Hashable, Address] = {}
         self._own_routes: set[tuple[IPAddress, str]] = set()
         """The routes in table `local` that the kernel makes for addresses, by interface."""
         self._local_routes: set[IPNetwork] = set()
@@ -68,13 +79,16 @@ class MemoryRouting:
 
     def vips(self) -> Iterator[Vip]:
         """Yield the addresses of every link, but for the link-local IPv6 ones."""
-        for address in self._addresses:
+        subnets: set[tuple[str, IPNetwork]] = set()
+        for address in self._addresses.values():
             if address.ip.version == 6 and address.ip.is_link_local:
                 continue
-            length = address.value.network.prefixlen
-            has_route = (address.ip, address.interface) in self._own_routes
-            is_second = address not in self._subnet(address)[:1]  # its route has another source
-            yield Vip(address.ip, address.interface, length, has_route and not is_second)
+            subnet = (address.interface, address.network)
+            is_second = address.ip.version == 4 and subnet in subnets
+            subnets.add(subnet)
+            # The route of a second address has the first one as its source.
+            has_route = (address.ip, address.interface) in self._own_routes and not is_second
+            yield Vip(address.ip, address.interface, address.prefix_length, has_route)
 
     def local_routes(self) -> Iterator[LocalRoute]:
         """Yield the routes of protocol 71."""
@@ -103,11 +117,17 @@ class MemoryRouting:
             raise _refusal(errno.EOPNOTSUPP)
         del self.links[name]
         self._sysctls.remove_link(name)
-        self._addresses = [a for a in self._addresses if a.interface != name]
+        for address in self._on(name):
+            del self._addresses[address.identity]
         self._own_routes = {r for r in self._own_routes if r[1] != name}
 
     def set_up(self, name: str) -> None:
-        """Set a link up; `lo` gets its addresses."""
+        """Set a link up; `lo` gets its addresses, and IPv4 addresses lost routes back.
+
+        Source: Linux net/ipv4/fib_frontend.c, fib_inetdev_event.
+        """
+        if not self.links[name].is_up:
+            self._own_routes |= {(a.ip, name) for a in self._on(name) if a.ip.version == 4}
         self.links[name] = replace(self.links[name], is_up=True)
         self._give_loopback()
 
@@ -125,9 +145,11 @@ class MemoryRouting:
         self._give_loopback()
 
     def _give_loopback(self) -> None:
-        texts = ["127.0.0.1/8"] if self._is_ipv6_disabled(LOOPBACK) else ["127.0.0.1/8", "::1/128"]
-        for address in (Address(LOOPBACK, ip_interface(text)) for text in texts):
-            if self.links[LOOPBACK].is_up and address not in self._addresses:
+        if not self.links[LOOPBACK].is_up:
+            return
+        is_disabled = self._is_ipv6_disabled(LOOPBACK)
+        for address in _LOOPBACK_ADDRESSES[:1] if is_disabled else _LOOPBACK_ADDRESSES:
+            if address.identity not in self._addresses:
                 self._attach(address)
 
     def _lose_ipv6(self, name: str) -> None:
@@ -151,7 +173,7 @@ class MemoryRouting:
             raise _refusal(errno.EACCES)
         if address.ip.version == 6 and not _is_assignable(address):
             raise _refusal(errno.EADDRNOTAVAIL)
-        if any(_are_same(address, other) for other in self._on(vip.interface)):
+        if address.identity in self._addresses:
             raise _refusal(errno.EEXIST)
         self._attach(address)
 
@@ -159,7 +181,7 @@ class MemoryRouting:
         """Delete an address, and its route unless another address here is the same."""
         self._need_link(vip.interface)
         address = _address_of(vip)
-        if address not in self._addresses:
+        if self._addresses.get(address.identity) != address:
             raise _refusal(errno.EADDRNOTAVAIL)
         for secondary in self._secondaries(address):
             self._detach(secondary)
@@ -169,7 +191,7 @@ class MemoryRouting:
         """Make a VIP's own route anew: for IPv6, with the address."""
         self._need_link(vip.interface)
         if vip.address.version == 6:
-            if _address_of(vip) in self._addresses:
+            with suppress(OSError):  # EADDRNOTAVAIL
                 self.delete_address(vip)
             self.add_address(vip)
             return
@@ -226,11 +248,10 @@ class MemoryRouting:
 
     def _broadcasts(self) -> Iterator[IPv4Network]:
         """Yield the broadcast address of each subnet of a link that is up."""
-        for address in self._addresses:
-            network = address.value.network
+        for address in self._addresses.values():
             is_up = self.links[address.interface].is_up
-            if isinstance(network, IPv4Network) and is_up and network.prefixlen < 31:
-                yield IPv4Network(network.broadcast_address)
+            if address.ip.version == 4 and is_up and address.prefix_length < 31:
+                yield IPv4Network(int(address.network.broadcast_address))
 
     def _kernel_routes(self) -> Iterator[IPNetwork]:
         yield from (ip_network(ip) for ip, _ in self._own_routes)
@@ -239,14 +260,14 @@ class MemoryRouting:
             yield IPv4Network("127.0.0.0/8")
 
     def _on(self, interface: str) -> list[Address]:
-        return [a for a in self._addresses if a.interface == interface]
+        return [a for a in self._addresses.values() if a.interface == interface]
 
     def _need_link(self, name: str) -> None:
         if name not in self.links:
             raise _refusal(errno.ENODEV)
 
     def _attach(self, address: Address) -> None:
-        self._addresses.append(address)
+        self._addresses[address.identity] = address
         self._own_routes.add((address.ip, address.interface))
         if address.ip.version == 4:
             self._has_local_table = True
@@ -254,7 +275,7 @@ class MemoryRouting:
 
     def _detach(self, address: Address) -> None:
         """Take an address away. With a link's last IPv4 address go all its IPv4 routes."""
-        self._addresses.remove(address)
+        del self._addresses[address.identity]
         version = address.ip.version
         left = [a for a in self._on(address.interface) if a.ip.version == version]
         if all(other.ip != address.ip for other in left):
@@ -276,10 +297,11 @@ class MemoryRouting:
 
     def _subnet(self, address: Address) -> list[Address]:
         """Return the addresses of an IPv4 address's subnet here, in their order."""
-        if address.ip.version != 4:
+        if address.ip.version == 6 or address.prefix_length == 32:
             return [address]
-        network = address.value.network
-        return [a for a in self._on(address.interface) if a.value.network == network]
+        network = address.network
+        on_link = self._on(address.interface)
+        return [a for a in on_link if a.network == network]
 
     def _promotes(self, interface: str) -> bool:
         key = "promote_secondaries"
@@ -292,15 +314,10 @@ def _refusal(code: int) -> OSError:
 
 
 def _address_of(vip: Vip) -> Address:
-    return Address(vip.interface, ip_interface(f"{vip.address}/{vip.prefix_length}"))
-
-
-def _are_same(address: Address, other: Address) -> bool:
-    """Whether the kernel takes two addresses of a link for one: IPv6 whatever the prefix."""
-    return address.value == other.value if address.ip.version == 4 else address.ip == other.ip
+    return Address(vip.interface, vip.address, vip.prefix_length)
 
 
 def _is_assignable(address: Address) -> bool:
     ip = address.ip
-    is_foreign_loopback = ip == ip_address("::1") and address.interface != LOOPBACK
+    is_foreign_loopback = ip.is_loopback and address.interface != LOOPBACK
     return bool(int(ip)) and not ip.is_multicast and not is_foreign_loopback
