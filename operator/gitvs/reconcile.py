@@ -135,9 +135,11 @@ def teardown(ports: Ports) -> Pass:
     if recovered is not None and recovered.result is Result.STUCK:
         return Pass(Result.STUCK, recovered=recovered)
     survey = look_at_teardown(ports)
-    if not survey.proposal.plan:
-        return Pass(Result.CONVERGED, survey, recovered=recovered)
     target = Applied(survey.proposal.desired, None, ports.clock.now())
+    if not survey.proposal.plan:
+        if survey.applied is not None:  # nothing of it may come back by itself
+            _record_converged(ports, survey, target)
+        return Pass(Result.CONVERGED, survey, recovered=recovered)
     finished = apply(ports, survey.proposal, target)
     return Pass(finished.result, survey, finished, recovered)
 
