@@ -112,9 +112,19 @@ def tell_outcome(done: Pass, recovered: Finished | None = None) -> None:
         tell(pass_text(done.result, () if done.finished is None else done.finished.failures))
 
 
+def tell_drained(done: Pass) -> None:
+    """Say what a pass took away once it had drained, and how it ended unless well."""
+    if done.result is not Result.APPLIED:
+        tell_outcome(done)
+    elif done.survey is not None:
+        for change in done.survey.proposal.plan.changes:
+            if change.after is None:
+                tell(f"drained and removed: {change.key}")
+
+
 def _wait(ports: Ports, target: Applied, done: Pass) -> Pass:
     with progress("waiting for drains"):
         for last in drain(ports, target, done):
-            tell_outcome(last)
             done = last
+            tell_drained(done)
     return done

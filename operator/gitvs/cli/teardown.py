@@ -35,8 +35,8 @@ def teardown(yes: bool, state_dir: Path) -> int:
     with writer(state_dir) as ports:
         survey = look_at_teardown(ports)
         if survey.proposal.plan:
-            nothing = Side(SideKind.WORK_TREE, None, "(nothing)")
-            show(plan_text(Side(SideKind.LIVE), nothing, [view_of(survey)]))
+            live, nothing = Side(SideKind.LIVE), Side(SideKind.NOTHING)
+            show(plan_text(live, nothing, [view_of(survey)]))
             if not yes:
                 _confirm()
         with progress("removing"):

@@ -38,6 +38,8 @@ class SideKind(StrEnum):
     """A saved `observe --format json`."""
     COMMIT = "commit"
     WORK_TREE = "work-tree"
+    NOTHING = "nothing"
+    """What a teardown leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Side:
                 return f"commit {(self.commit or '')[:12]} {self.name}".rstrip()
             case SideKind.WORK_TREE:
                 return f"the work tree {self.name}".rstrip()
+            case SideKind.NOTHING:
+                return "nothing"
 
 
 class PlanOutcome(StrEnum):
