@@ -108,6 +108,25 @@ def test_the_mark_of_another_store_blocks_until_adopted() -> None:
     assert DUMMY.key in adopted.ledger.owned
 
 
+def test_the_routes_of_another_store_stay_until_they_are_taken_over() -> None:
+    """A wrong --state-dir must not take away what another store made."""
+    route = LocalRoute(ip_network("198.51.100.0/24"))
+    seen = observation(route, links=(Link("gitvs1", "dummy", "gitvs:lost", False),))
+    stranger = plan(replace(desired(), interface="gitvs0"), seen)
+    assert route.key in stranger.foreign
+    assert [c.key for c in stranger.plan.changes] == [DUMMY.key]
+    assert "--adopt" in conflicts(plan(desired(route), seen))[0]
+    adopted = plan(desired(route), seen, adopt=True)
+    assert not adopted.is_blocked
+    assert not plan(desired(route), seen, adopted.ledger).is_blocked
+
+
+def test_without_another_store_a_route_of_our_protocol_is_ours() -> None:
+    route = LocalRoute(ip_network("198.51.100.0/24"))
+    ours = observation(DUMMY, route, links=(Link("gitvs0", "dummy", MARK, False),))
+    assert [c.before for c in plan(desired(), ours).plan.changes] == [route]
+
+
 def test_a_dummy_that_somebody_made_is_used_and_never_owned() -> None:
     seen = observation(DUMMY, links=(Link("gitvs0", "dummy", "", False),))
     proposal = plan(desired(), seen)

@@ -76,8 +76,9 @@ def classify(
     owned: list[Resource] = []
     foreign: list[Resource] = []
     conflicts = list(_host_conflicts(observation, ledger, desired, mark))
+    is_alone = not strange_interfaces(observation, ledger, mark)
     for resource in observation.state.values():
-        if _is_owned(resource, ledger, wanted) or (adopt and _holder(resource) in wanted):
+        if _is_owned(resource, ledger, wanted, is_alone) or (adopt and _holder(resource) in wanted):
             owned.append(resource)
         elif not isinstance(resource, Sysctl | Timeout):
             foreign.append(resource)
@@ -85,6 +86,18 @@ def classify(
                 conflicts.append(_taken(resource.key))
     remaining = (c for c in conflicts if not (adopt and c.is_adoptable))
     return Ownership(State(owned), State(foreign), tuple(remaining))
+
+
+def strange_interfaces(observation: Observation, ledger: Ledger, mark: str) -> list[Link]:
+    """Return the dummies that carry another store's mark and were not taken over."""
+    return [
+        link
+        for link in observation.links.values()
+        if link.kind == "dummy"
+        and link.alias.startswith(MARK_PREFIX)
+        and link.alias != mark
+        and DummyInterface(link.name).key not in ledger.owned
+    ]
 
 
 def marked_interfaces(observation: Observation, mark: str, adopt: bool) -> frozenset[Key]:
@@ -102,14 +115,16 @@ def _holder(resource: Resource) -> Key:
     return resource.service_key if isinstance(resource, RealServer) else resource.key
 
 
-def _is_owned(resource: Resource, ledger: Ledger, wanted: State) -> bool:
+def _is_owned(resource: Resource, ledger: Ledger, wanted: State, is_alone: bool) -> bool:
+    """Whether a resource is ours. `is_alone`: no other store's interface is here, so that a
+    route with our protocol is ours even if the ledger does not know it."""
     match resource:
         case Sysctl() | Timeout():
             return resource.key in wanted or resource.key in ledger.saved
         case DummyInterface():
             return resource.key in wanted or resource.key in ledger.owned
         case LocalRoute():
-            return True
+            return is_alone or resource.key in ledger.owned
         case VirtualService() | RealServer() | Vip() | SyncDaemon():
             return _holder(resource) in ledger.owned
 

@@ -15,6 +15,7 @@ from gitvs.core.model import (
     DummyInterface,
     Key,
     Ledger,
+    LocalRoute,
     Observation,
     Resource,
     State,
@@ -118,7 +119,7 @@ def _ledger(
     owned = {
         r.key
         for r in laid.target.values()
-        if isinstance(r, VirtualService | Vip | SyncDaemon)
+        if isinstance(r, VirtualService | Vip | LocalRoute | SyncDaemon)
         or (isinstance(r, DummyInterface) and r.key in made)
     }
     ending = {key: d for key, d in ledger.drains.items() if key in removed}
