@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
@@ -10,6 +11,7 @@ from gitvs.core.model import (
     Desired,
     DummyInterface,
     Endpoint,
+    Key,
     Ledger,
     Link,
     LocalRoute,
@@ -365,3 +367,14 @@ def test_digests_know_the_plan_but_not_its_times() -> None:
         early.desired_digest
         == propose(desired(WEB), None, observation(), Ledger(), 0, MARK).desired_digest
     )
+
+
+def test_ten_thousand_vips_move_to_another_interface_in_seconds() -> None:
+    addresses = [IPv4Address("198.18.0.0") + n for n in range(10_000)]
+    here, there = ([Vip(a, name, 32) for a in addresses] for name in ("old0", "gitvs0"))
+    old = Link("old0", "dummy", MARK, False, tuple(addresses))
+    seen = observation(DummyInterface("old0"), *here, links=(old,))
+    ledger = Ledger(frozenset({Key("dummy old0"), *(v.key for v in here)}))
+    began = time.monotonic()
+    assert not plan(desired(*there), seen, ledger).gates
+    assert time.monotonic() - began < 20

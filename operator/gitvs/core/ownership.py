@@ -6,7 +6,7 @@ objects are never touched; one on a key that is wanted is a conflict, which bloc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gitvs.core.model import (
@@ -139,13 +139,14 @@ def _taken(key: Key) -> Conflict:
 def _host_conflicts(
     observation: Observation, ledger: Ledger, desired: Desired, mark: str
 ) -> Iterator[Conflict]:
+    foreign = _foreign_addresses(observation, ledger)
     for resource in desired.state.values():
         if isinstance(resource, DummyInterface):
             yield from _interface_conflicts(resource, observation, ledger, mark)
         elif isinstance(resource, Vip) and resource.key not in observation.state:
-            yield from _vip_conflicts(resource, observation, ledger)
+            yield from _vip_conflicts(resource, observation, foreign)
         elif isinstance(resource, LocalRoute) and resource.key not in observation.state:
-            yield from _route_conflicts(resource, observation, ledger)
+            yield from _route_conflicts(resource, observation, foreign)
 
 
 def _interface_conflicts(
@@ -175,18 +176,20 @@ def _interface_conflicts(
 
 def _foreign_addresses(
     observation: Observation, ledger: Ledger
-) -> Iterator[tuple[Link, IPAddress]]:
-    """Every address of the host that is not a VIP of ours."""
+) -> Mapping[IPAddress, Sequence[Link]]:
+    """Every address of the host that is not a VIP of ours, with the links that have it."""
+    found: dict[IPAddress, list[Link]] = {}
     for link in observation.links.values():
         for address in link.addresses:
             if Vip(address, link.name, address.max_prefixlen).key not in ledger.owned:
-                yield link, address
+                found.setdefault(address, []).append(link)
+    return found
 
 
-def _vip_conflicts(vip: Vip, observation: Observation, ledger: Ledger) -> Iterator[Conflict]:
-    for link, address in _foreign_addresses(observation, ledger):
-        if address != vip.address:
-            continue
+def _vip_conflicts(
+    vip: Vip, observation: Observation, foreign: Mapping[IPAddress, Sequence[Link]]
+) -> Iterator[Conflict]:
+    for link in foreign.get(vip.address, ()):
         if link.name == vip.interface:
             yield Conflict(
                 vip.key,
@@ -205,7 +208,7 @@ def _vip_conflicts(vip: Vip, observation: Observation, ledger: Ledger) -> Iterat
 
 
 def _route_conflicts(
-    route: LocalRoute, observation: Observation, ledger: Ledger
+    route: LocalRoute, observation: Observation, foreign: Mapping[IPAddress, Sequence[Link]]
 ) -> Iterator[Conflict]:
     if route.prefix in observation.foreign_routes:
         yield Conflict(
@@ -213,11 +216,12 @@ def _route_conflicts(
             f"a local route for {route.prefix} exists already and is not gitvs's: remove it",
             is_adoptable=False,
         )
-    for link, address in _foreign_addresses(observation, ledger):
+    for address, links in foreign.items():
         if address in route.prefix:
             yield Conflict(
                 route.key,
-                f"{route.prefix} holds {address}, an address of {link.name}: name a prefix"
+                f"{route.prefix} holds {address}, an address of"
+                f" {' and '.join(link.name for link in links)}: name a prefix"
                 " without it, or accept that once with --adopt",
             )
     for gateway in observation.gateways:
