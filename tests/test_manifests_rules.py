@@ -538,6 +538,9 @@ CASES = [
     hosts("interface-name", {"interface": "gitvs-dummy-0123"}, {"interface": "gitvs-dummy-012"}),
     hosts("interface-name", {"interface": "gìtvs-dummy-012"}, {"interface": "gìtvs-dummy-01"}),
     hosts("interface-name", {"interface": "a b"}, {"interface": "a-b"}),
+    hosts("interface-name", {"interface": "-x"}, {"interface": "x-"}),
+    hosts("interface-name", {"interface": "\x1b[31m"}, {"interface": "[31m"}),
+    hosts("interface-name", {"interface": "all"}, {"interface": "all0"}),
     hosts(
         "interface-name",
         {"syncDaemons": [{"role": "primary", "interface": "eth0/1"}]},

@@ -21,6 +21,8 @@ from gitvs.core.written import LabelMatch, Selector
 
 MAX_INTERFACE_NAME_BYTES = 15
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_INTERFACE_NAME = re.compile(r"(?!-)[^\s/:%]+")
+_NO_INTERFACES = frozenset({".", "..", "all", "default"})
 _DURATION = re.compile(r"([0-9]+)(ms|s|m|h)")
 
 
@@ -90,8 +92,10 @@ class Reader:
             message = f"interface name {shown(name)} has {size} bytes; the kernel allows "
             message += f"{MAX_INTERFACE_NAME_BYTES}"
             raise self.refuse(spot, "interface-name", message)
-        if name in (".", "..") or any(c in "/:%" or c.isspace() for c in name):
-            message = f"{shown(name)} is not an interface name: no white space, /, : or %"
+        is_plain = name.isprintable() and _INTERFACE_NAME.fullmatch(name)
+        if not is_plain or name in _NO_INTERFACES:
+            message = f"{shown(name)} is not an interface name: no white space, control characters,"
+            message += " /, : or %, no - at the beginning, and not all or default"
             raise self.refuse(spot, "interface-name", message)
         return name
 
