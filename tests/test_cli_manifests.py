@@ -123,6 +123,21 @@ def test_a_path_that_is_a_file_is_a_clear_error(cli: Gitvs) -> None:
     assert "is not a folder" in ran.err
 
 
+def test_a_folder_without_manifests_is_told_of(cli: Gitvs, tmp_path: Path) -> None:
+    ran = cli("validate", str(tmp_path))
+    assert (ran.code, ran.out) == (0, "no problems: 0 directors, 0 services, 0 pools\n")
+    assert f"no manifests (*.yaml, *.yml, *.json) in {tmp_path}" in ran.err
+
+
+def test_file_names_do_nothing_to_a_terminal(cli: Gitvs, tmp_path: Path) -> None:
+    (tmp_path / "a\x1b[31m\n.yaml").write_text("kind: [\n")
+    (tmp_path / "b\x1b[31m.yaml").symlink_to("/etc/passwd")
+    ran = cli("validate", str(tmp_path))
+    assert ran.out.startswith("a\\u001b[31m\\u000a.yaml:2:1: ")
+    assert "b\\u001b[31m.yaml: left out" in ran.err
+    assert (ran.code, "\x1b" in ran.out + ran.err) == (4, False)
+
+
 def test_links_are_told_of_on_standard_error(cli: Gitvs, faulty: Path) -> None:
     (faulty / "zz.yaml").unlink()
     os.symlink("web.yaml", faulty / "link.yaml")

@@ -307,6 +307,12 @@ def test_what_a_manifest_says_is_never_markup() -> None:
     assert "[bold red]x[/]" in printed(plan_text(LIVE, COMMIT, [view(desired(), wanted)]))
 
 
+def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
+    head = Side(SideKind.COMMIT, "b" * 40, "Move\x1b[31m web")
+    same = desired(virtual_service())
+    assert "Move\\u001b[31m web" in printed(plan_text(LIVE, head, [view(same, same)]))
+
+
 @pytest.mark.parametrize(
     ("side", "words"),
     [

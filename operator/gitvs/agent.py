@@ -18,6 +18,7 @@ from gitvs.adapters.settings import RemoteSettings
 from gitvs.core.errors import GitvsError, Quarantined, SourceError
 from gitvs.core.gates import allowed_gates
 from gitvs.core.manifests import load
+from gitvs.core.problems import printable
 from gitvs.core.render import render
 from gitvs.ports import Applied, Result, Snapshot
 from gitvs.reconcile import Options, Pass, reconcile
@@ -100,7 +101,7 @@ def _follow(
 
 def _target(ports: Ports, snapshot: Snapshot, choose: ChooseDirector) -> Applied:
     for name in snapshot.skipped:
-        log.warning("left out path=%s reason=link-or-submodule", name)
+        log.warning("left out path=%s reason=link-or-submodule", printable(name))
     manifests = load(snapshot.files)
     desired = render(manifests, choose(manifests.directors))
     return Applied(desired, snapshot.commit, ports.clock.now())

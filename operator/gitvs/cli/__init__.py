@@ -18,7 +18,7 @@ from gitvs import __version__
 from gitvs.cli.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.options import log_to_stderr, verbose_option
 from gitvs.core.errors import ExitCode, GitvsError
-from gitvs.core.problems import InvalidManifests
+from gitvs.core.problems import InvalidManifests, printable
 from gitvs.report.problems import counted
 
 COMMANDS = {
@@ -102,7 +102,8 @@ def _show(error: GitvsError) -> None:
         click.echo(str(error), err=True)
         click.echo(f"gitvs: {counted(len(error.problems), 'problem')}", err=True)
     else:
-        click.echo(f"gitvs: {error}", err=True)
+        lines = (printable(line) for line in f"gitvs: {error}".split("\n"))
+        click.echo("\n".join(lines), err=True)
 
 
 def _drop_output() -> None:

@@ -13,6 +13,7 @@ from gitvs.adapters.directory_source import DirectorySource
 from gitvs.adapters.git_source import GitSource
 from gitvs.cli.output import progress, tell
 from gitvs.core.manifests import Manifests, load
+from gitvs.core.problems import printable
 from gitvs.ports import Commit, Snapshot, Source
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,7 +52,9 @@ def read(path: Path, rev: str | None) -> Snapshot:
     with progress("reading manifests"):
         snapshot = _source(path, rev).load()
     for name in snapshot.skipped:
-        tell(f"gitvs: {name}: left out, it is a link or a submodule")
+        tell(f"gitvs: {printable(name)}: left out, it is a link or a submodule")
+    if not snapshot.files:
+        tell(f"gitvs: no manifests (*.yaml, *.yml, *.json) in {path}; is it the right folder?")
     return snapshot
 
 

@@ -11,6 +11,8 @@ from threading import Timer
 from rich.console import Console
 from rich.text import Text
 
+from gitvs.core.problems import printable
+
 PROGRESS_AFTER_SECONDS = 1.0
 
 
@@ -26,6 +28,8 @@ def show_json(document: object) -> None:
 
 def tell(text: Text | str) -> None:
     """Print what is not the result, such as what was skipped, to standard error."""
+    if isinstance(text, str):
+        text = "\n".join(printable(line) for line in text.split("\n"))
     end = "" if str(text).endswith("\n") else "\n"
     _console(stderr=True).print(text, soft_wrap=True, end=end)
 

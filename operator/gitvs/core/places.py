@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gitvs.core.problems import Problem
+from gitvs.core.problems import Problem, printable
 
 Path = tuple[str | int, ...]
 """The way to a value from the root of its document: field names and list indexes."""
@@ -73,7 +73,7 @@ class Spot:
         return Spot(self.document, (*self.path, step))
 
     def __str__(self) -> str:
-        return f"{self.document.file}:{self.line}"
+        return f"{printable(self.document.file)}:{self.line}"
 
     @property
     def line(self) -> int:
@@ -91,8 +91,7 @@ def pointer_of(path: Sequence[str | int]) -> str:
 
 def shown(value: object) -> str:
     """Return a value as a message shows it: JSON, on one line, cut short, no control characters."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    text = printable(json.dumps(value, ensure_ascii=False, default=str))
     if len(text) <= MAX_SHOWN_CHARACTERS:
         return text
     return text[: MAX_SHOWN_CHARACTERS - 1] + "…"

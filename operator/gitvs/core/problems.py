@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from gitvs.core.errors import ExitCode, GitvsError
 
 
+def printable(text: str) -> str:
+    """Return a text that does nothing to a terminal: control characters as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One thing wrong in the manifests.
@@ -24,7 +31,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message} [{self.rule}]"
+        return f"{printable(self.file)}:{self.line}:{self.column}: {self.message} [{self.rule}]"
 
 
 class InvalidManifests(GitvsError):

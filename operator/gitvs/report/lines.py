@@ -9,6 +9,8 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.text import Text
 
+from gitvs.core.problems import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -20,8 +22,8 @@ class Line:
 
 
 def line(*cells: str, style: str = "", indent: int = 0) -> Line:
-    """Return a line of these cells."""
-    return Line(cells, style, indent)
+    """Return a line of these cells; what a commit or a file brings stays plain text."""
+    return Line(tuple(printable(cell) for cell in cells), style, indent)
 
 
 def aligned(lines: Sequence[Line]) -> Iterable[Line]:
