@@ -6,7 +6,8 @@ Each pass opens the store anew, as each run of gitvs does. Time is the kernel's,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,11 @@ from gitvs.adapters.clock import SystemClock
 from gitvs.adapters.linux_kernel import LinuxKernel
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.manifests import load
-from gitvs.core.model import Desired, Key, Ledger, Observation, Scope
+from gitvs.core.model import Desired, Incarnation, Key, Ledger, Observation, Scope
 from gitvs.core.ownership import MARK_PREFIX, scope_of
-from gitvs.core.plan import Plan
+from gitvs.core.plan import Change, Plan
 from gitvs.core.render import render
-from gitvs.ports import Applied, Kernel, Result
+from gitvs.ports import Applied, Kernel, Outcome, Result
 from gitvs.reconcile import Options, Pass, look, reconcile
 from gitvs.transaction import Ports
 from tests.harness.lab import Lab
@@ -49,11 +50,39 @@ def desired(*documents: Doc, name: str = NAME) -> Desired:
     return render(load([file_of("all.yaml", *written)]), name)
 
 
+class Unhurried:
+    """A kernel that rests after each write, so that clients see every state on the way.
+
+    gitvs sends many changes at once, and a wrong order among them would rarely be noticed.
+    """
+
+    def __init__(self, kernel: Kernel, pause_seconds: float) -> None:
+        self._kernel = kernel
+        self._pause_seconds = pause_seconds
+
+    def incarnation(self) -> Incarnation:
+        return self._kernel.incarnation()
+
+    def observe(self, scope: Scope) -> Observation:
+        return self._kernel.observe(scope)
+
+    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+        outcomes = []
+        for change in changes:
+            outcomes += self._kernel.execute([change])
+            time.sleep(self._pause_seconds)
+        return outcomes
+
+
 @dataclass
 class Director:
-    """The network namespace under us and a state folder, run by gitvs."""
+    """The network namespace under us and a state folder, run by gitvs.
+
+    With `pause_seconds` its kernel is `Unhurried`.
+    """
 
     state_dir: Path
+    pause_seconds: float = 0
     clock: MovingClock = field(default_factory=MovingClock)
 
     def bring(
@@ -81,9 +110,9 @@ class Director:
     def apply(self, *documents: Doc) -> Pass:
         """One pass, which must have changed the kernel just as planned."""
         done = self.bring(*documents)
-        assert done.result is Result.APPLIED, (done.result, done.survey, done.finished)
-        assert done.finished is not None
-        assert done.finished.failures == ()
+        gates = () if done.survey is None else done.survey.proposal.gates
+        failures = () if done.finished is None else done.finished.failures
+        assert (done.result, gates, failures) == (Result.APPLIED, (), ())
         return done
 
     def plan(self, *documents: Doc) -> Plan:
@@ -114,7 +143,10 @@ class Director:
     def ports(self) -> Iterator[Ports]:
         """Open the store, as every run of gitvs does."""
         with SqliteStore(self.state_dir) as store:
-            yield Ports(LinuxKernel(MARK_PREFIX + store.id), store, self.clock)
+            kernel: Kernel = LinuxKernel(MARK_PREFIX + store.id)
+            if self.pause_seconds:
+                kernel = Unhurried(kernel, self.pause_seconds)
+            yield Ports(kernel, store, self.clock)
 
 
 def real_servers(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,12 @@ import gitvs.cli.apply
 import gitvs.cli.teardown  # noqa: F401  # loaded once, before every test forks
 from gitvs.cli import run as gitvs_run
 from gitvs.core.errors import ExitCode
+from gitvs.ports import Result
+from gitvs.reconcile import Options
+from gitvs.transaction import recover
+from tests.faults import Crashed, FaultyKernel, How
 from tests.harness.lab import Lab, run, run_batch
-from tests.kernel.live import VIP, VIP6, nobody_complains, real_servers
+from tests.kernel.live import VIP, VIP6, Director, nobody_complains, real_servers
 from tests.writing import Doc, director, file_of, service
 
 pytestmark = pytest.mark.kernel
@@ -88,6 +94,25 @@ def test_rules_of_others_are_taken_over_under_the_clients(
     rules = run("ipvsadm", "-Sn")
     assert (rules.count("-s wrr"), rules.count("-w 1"), rules.count("-w 3")) == (2, 4, 0)
     assert {*lab.requests(VIP, 80, 2), *lab.requests(VIP6, 80, 2)} == {"rs1", "rs2"}
+
+
+@pytest.mark.parametrize("how", [How.REFUSED, How.CRASH_AFTER])
+def test_a_takeover_that_fails_gives_everything_back(lab: Lab, tmp_path: Path, how: How) -> None:
+    here = Director(tmp_path, pause_seconds=0.02)
+    serve_by_hand(lab, VIP, "front")
+    wanted = service(vips=[VIP], ports=WEB, scheduler="wrr", realServers=real_servers(lab))
+    before = looks()
+    with nobody_complains(lab, VIP):
+        for at in (2, 4, 6):
+            faulty = partial(FaultyKernel, at=at, how=how)
+            with suppress(Crashed):
+                here.bring(wanted, on=faulty, options=Options(adopt=True))
+            with here.ports() as ports:
+                recovered = recover(ports)
+            assert (recovered is not None) == (how is How.CRASH_AFTER)
+            assert looks() == before
+        assert here.bring(wanted).result is Result.BLOCKED, "nothing was taken over"
+        assert here.bring(wanted, options=Options(adopt=True)).result is Result.APPLIED
 
 
 def test_what_others_made_is_left_alone_by_apply_and_teardown(lab: Lab, manifests: Path) -> None:
