@@ -365,16 +365,6 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Who may use what: inside `path` only these, and nobody else may use them."""
-
-    path: str
-    vips: tuple[IPNetwork, ...] = ()
-    firewall_marks: tuple[int, ...] = ()
-    directors: Mapping[str, object] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
     """The limits of the gates (design section 5); percentages are 0 to 100."""
 
