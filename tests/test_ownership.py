@@ -339,6 +339,17 @@ def test_a_server_at_weight_0_already_still_gets_a_deadline() -> None:
     assert set(proposal.ledger.drains) == {SERVER.key}
 
 
+def test_a_drain_ends_where_the_service_changes_to_dh() -> None:
+    """`dh` refuses the clients of a server at weight 0, and has no fallback."""
+    ledger = Ledger(frozenset({WEB.key}))
+    first = plan(desired(WEB), observation(DUMMY, WEB, SERVER), ledger)
+    idle = replace(SERVER, weight=0)
+    seen = replace(observation(DUMMY, WEB, idle), connections={SERVER.key: Connections(active=1)})
+    hashing = replace(WEB, scheduler=Scheduler.DH)
+    assert plan(desired(hashing), seen, first.ledger).target.get(SERVER.key) is None
+    assert plan(desired(WEB), seen, first.ledger).target.get(SERVER.key) == idle
+
+
 def test_the_vip_of_a_removed_service_waits_for_its_drain() -> None:
     ledger = Ledger(frozenset({WEB.key, BOUND.key}))
     seen = replace(

@@ -97,9 +97,17 @@ def _drains(
             timeout = drain_seconds(server.service_key, desired, applied)
             if timeout > 0:
                 drains[server.key] = Drain(server.key, timeout, boottime + timeout)
-        elif not is_over(drain, connections.get(server.key), boottime):
+        elif not (
+            _refuses(server, desired) or is_over(drain, connections.get(server.key), boottime)
+        ):
             drains[server.key] = drain
     return drains
+
+
+def _refuses(server: RealServer, desired: Desired) -> bool:
+    """Whether a service is now on `dh`, which refuses the clients of a server at weight 0."""
+    service = desired.state.get(server.service_key)
+    return isinstance(service, VirtualService) and service.scheduler is Scheduler.DH
 
 
 def drain_seconds(service: Key, desired: Desired, applied: Desired | None) -> float:
