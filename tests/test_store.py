@@ -423,11 +423,18 @@ def zero_page(path: Path) -> None:
         file.write(bytes(path.stat().st_size - 4096))
 
 
+def drop_store(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as hand:
+        hand.execute("DROP TABLE store")
+        hand.commit()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "emptied": lambda path: path.write_bytes(b""),
     "cut off": lambda path: os.truncate(path, path.stat().st_size // 2),
     "zeroed": zero_page,
     "another file": lambda path: path.write_bytes(b"apiVersion: gitvs/v1\n" * 1000),
+    "without our tables": drop_store,
 }
 
 
@@ -450,6 +457,28 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(StoreError, match="not a database of gitvs"):
         SqliteStore(tmp_path)
+
+
+def test_a_folder_in_place_of_the_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gitvs.db").mkdir()
+    with pytest.raises(StoreError, match="it is a folder"):
+        SqliteStore(tmp_path)
+
+
+def test_a_store_that_cannot_be_made_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk and a timer would leave new files every minute."""
+
+    def fail(path: Path, _mode: str) -> sqlite3.Connection:
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).touch()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("gitvs.adapters.database._connect", fail)
+    with pytest.raises(StoreError, match="disk I/O error"):
+        SqliteStore(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_record_that_cannot_be_read_is_damage(tmp_path: Path) -> None:

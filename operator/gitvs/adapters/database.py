@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -37,7 +38,9 @@ _ADVICE = {
         " user who runs gitvs may not read and write both files and their folder"
     ),
     sqlite3.SQLITE_PERM: "no permission; run gitvs as the owner of the folder, or as root",
-    sqlite3.SQLITE_IOERR: "the disk does not read or write; look at the kernel's log",
+    sqlite3.SQLITE_IOERR: (
+        "the disk is full, or does not read or write; look at `df` and the kernel's log"
+    ),
 }
 _ADVICE_FOR_FILES = {
     errno.EACCES: "run gitvs as root, or as the owner of the state folder",
@@ -133,9 +136,11 @@ def open_for_reading(state_dir: Path) -> sqlite3.Connection:
 def _is_there(path: Path) -> bool:
     """Whether the database exists; unlike `exists`, it does not take "no permission" for no."""
     try:
-        path.lstat()
+        mode = path.lstat().st_mode
     except FileNotFoundError:
         return False
+    if stat.S_ISDIR(mode):
+        raise damaged(path, "it is a folder")
     return True
 
 
@@ -176,7 +181,8 @@ def _create(path: Path) -> None:
             return
         _sync_folder(path.parent)
     finally:
-        draft.unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm"):
+            draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -218,7 +224,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
             f"database {path}: written by a newer gitvs (schema {version}, this one knows up to"
             f" {SCHEMA_VERSION}); install that version again. Nothing was changed"
         )
-    if version == 0:
+    tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    if version == 0 or "store" not in tables:
         raise damaged(path, "empty, or not a database of gitvs")
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
