@@ -11,7 +11,7 @@ from errno import EPERM
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -35,6 +35,7 @@ from gitvs.core.overlay import with_fallback
 from gitvs.core.plan import Change
 from gitvs.ports import Applied, Outcome, Result, Stage, Status
 from gitvs.reconcile import reconcile
+from gitvs.transaction import Interrupted
 from tests import scenario
 from tests.faults import Crashed, FaultyKernel, How
 from tests.sweep import ALLOW, World, assert_state, check_fault, check_target
@@ -307,6 +308,27 @@ def test_a_reboot_voids_an_open_transaction(tmp_path: Path) -> None:
     add_uplink(world.kernel)
     assert world.recover() is None
     assert world.bring(scenario.before()).result is Result.APPLIED
+
+
+def press_ctrl_c() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_an_interrupt_says_how_the_transaction_ended(tmp_path: Path, is_after: bool) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+    at = len(plan_for_after(applied_world(tmp_path / "probe"))) - 1 if is_after else 10
+    kernel = FaultyKernel(world.kernel, at, How.CRASH_BEFORE, press_ctrl_c)
+    with pytest.raises(Interrupted) as interrupt:
+        world.bring(scenario.after(), kernel)
+    if is_after:
+        assert interrupt.value.finished.result is Result.APPLIED
+        check_target(world)
+    else:
+        assert interrupt.value.finished.result is Result.ROLLED_BACK
+        assert_state(world, snapshot)
+    assert world.recover() is None
 
 
 class Refusing(FaultyKernel):

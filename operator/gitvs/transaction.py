@@ -61,11 +61,19 @@ class Failed(GitvsError):
         super().__init__("; ".join(failures))
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM amid a transaction, which `finished` tells the end of."""
+
+    def __init__(self, finished: Finished) -> None:
+        self.finished = finished
+        super().__init__()
+
+
 def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
     """Apply a proposal as one transaction.
 
     Raises:
-        KeyboardInterrupt, and any bug's exception: after the undo, or the end of the break.
+        Interrupted, and any bug's exception: after the undo, or the end of the break.
         StoreError: nothing could be recorded, so nothing was written; or, later, the rest is
             left to the next start.
     """
@@ -80,14 +88,15 @@ def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
         return _undo(ports, _with_conflicts(ports, transaction, error), scope, error.failures)
     except GitvsError as error:
         return _undo(ports, transaction, scope, (str(error),))
-    except (Exception, KeyboardInterrupt):
+    except KeyboardInterrupt as error:
+        raise Interrupted(_undo(ports, transaction, scope, ("interrupted",))) from error
+    except Exception:
         _undo(ports, transaction, scope, ("interrupted",))
         raise
     try:
         return _break(ports, transaction, scope, proposal)
-    except KeyboardInterrupt:
-        _break(ports, transaction, scope, proposal)
-        raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(_break(ports, transaction, scope, proposal)) from error
 
 
 def _with_conflicts(ports: Ports, transaction: Transaction, failed: Failed) -> Transaction:
