@@ -21,9 +21,11 @@ from gitvs.core.errors import StoreError
 from gitvs.core.model import (
     Desired,
     DummyInterface,
+    Endpoint,
     Incarnation,
     Key,
     Observation,
+    Protocol,
     RealServer,
     Resource,
     Scheduler,
@@ -358,6 +360,40 @@ def test_what_cannot_be_undone_is_stuck_and_tried_again_at_the_next_start(tmp_pa
     assert again.survey is None
     assert world.recover() is Result.ROLLED_BACK
     assert_state(world, snapshot)
+
+
+def test_the_history_tells_the_first_of_a_thousand_failures(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    new = [
+        VirtualService(Endpoint(Protocol.TCP, ip_address("203.0.113.99"), 1 + n))
+        for n in range(1000)
+    ]
+    wanted = scenario.before()
+    wanted = replace(wanted, state=wanted.state.with_changes(new))
+    for service in new:
+        world.kernel.put(replace(service, scheduler=Scheduler.SED))
+    meddling = NoSight(world.kernel, frozenset(s.key for s in new))
+    done = world.bring(wanted, meddling)
+    assert done.result is Result.ROLLED_BACK
+    assert done.finished is not None
+    assert len(done.finished.failures) == 1000
+    with world.store() as store:
+        message = store.history()[0].message
+    assert message.count("exists already") == 10
+    assert message.endswith("; and 990 more")
+
+
+class NoSight(Meddling):
+    """A kernel whose first reading came before somebody else made some objects."""
+
+    def __init__(self, kernel: MemoryKernel, keys: frozenset[Key]) -> None:
+        super().__init__(kernel, "", put())
+        self._unseen = keys
+
+    def observe(self, scope: Scope) -> Observation:
+        seen = super().observe(scope)
+        hidden, self._unseen = self._unseen, frozenset()
+        return replace(seen, state=seen.state.with_changes(drop=hidden))
 
 
 def test_a_break_that_cannot_be_finished_is_stuck_and_finished_at_the_next_start(

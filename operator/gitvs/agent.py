@@ -22,7 +22,7 @@ from gitvs.core.problems import printable
 from gitvs.core.render import render
 from gitvs.ports import Applied, Result, Snapshot
 from gitvs.reconcile import Options, Pass, reconcile
-from gitvs.transaction import Finished, Ports, recover
+from gitvs.transaction import Finished, Ports, in_short, recover
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def _quarantine(ports: Ports, target: Applied, done: Pass) -> None:
     applied = ports.store.applied()
     if target.commit is None or (applied is not None and applied.commit == target.commit):
         return
-    reason = "; ".join(done.finished.failures if done.finished is not None else ())
+    reason = in_short(done.finished.failures if done.finished is not None else ())
     ports.store.quarantine(ports.kernel.incarnation(), target.commit.id, reason)
     log.error("quarantined commit=%s reason=%s", target.commit.id, reason)
 

@@ -31,6 +31,10 @@ PAUSE_SECONDS = 0.2
 """The first pause between attempts; it doubles."""
 
 
+TOLD = 10
+"""How many failures the history tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The outside, as a transaction needs it."""
@@ -97,6 +101,12 @@ def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
         return _break(ports, transaction, scope, proposal)
     except KeyboardInterrupt as error:
         raise Interrupted(_break(ports, transaction, scope, proposal)) from error
+
+
+def in_short(failures: Sequence[str]) -> str:
+    """Return the first failures as one text: a refused batch has one for each of thousands."""
+    more = len(failures) - TOLD
+    return "; ".join([*failures[:TOLD], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _with_conflicts(ports: Ports, transaction: Transaction, failed: Failed) -> Transaction:
@@ -227,7 +237,7 @@ def _undo(
             problems = [str(error)]
             continue
         if not step.plan:
-            ports.store.finish(transaction, Result.ROLLED_BACK, step.ledger, "; ".join(failures))
+            ports.store.finish(transaction, Result.ROLLED_BACK, step.ledger, in_short(failures))
             log.error("rolled back id=%d failures=%d", transaction.id, len(failures))
             return Finished(Result.ROLLED_BACK, transaction.id, tuple(failures))
         problems = [f"{c.key}: not yet as it was" for c in step.plan.changes]
@@ -293,7 +303,7 @@ def _finish(
     ledger = ports.store.ledger(transaction.incarnation)
     final = ledger_after_break(ledger, Plan(tuple(transaction.changes)))
     drifted = () if proposal is None else _drift(proposal.target, now)
-    ports.store.finish(transaction, Result.APPLIED, final, "; ".join(drifted))
+    ports.store.finish(transaction, Result.APPLIED, final, in_short(drifted))
     log.info("applied id=%d changes=%d", transaction.id, len(transaction.changes))
     return Finished(Result.APPLIED, transaction.id, drifted)
 

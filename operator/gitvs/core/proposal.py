@@ -156,8 +156,8 @@ def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
     holds up neither repairs nor the ends of drains.
     """
     has_interface = desired.interface in observation.links
-    for resource in desired.state.values():
-        if observation.state.get(resource.key) == resource:
+    for key, resource in desired.state.items():
+        if observation.state.get(key) == resource:
             continue
         if isinstance(resource, VirtualService):
             if resource.scheduler in observation.missing_schedulers:
