@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import click
@@ -249,6 +250,28 @@ def test_the_state_directory_comes_from_option_then_environment_then_default(
     monkeypatch.setenv("GITVS_STATE_DIR", "/tmp/lb1")
     assert answer() == "/tmp/lb1"
     assert answer("--state-dir", "/tmp/lb2") == "/tmp/lb2"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_state_directory_without_permission_is_no_wrong_usage() -> None:
+    """The store says who may read it, with exit code 1."""
+
+    @click.command()
+    @state_options
+    def where(state_dir: object) -> str:
+        return str(state_dir)
+
+    with TemporaryDirectory() as folder:  # root's, and closed to others
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.setresuid(65534, 65534, 65534)
+                where.main(["--state-dir", folder], standalone_mode=False)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_logging_can_be_called_for_twice() -> None:
