@@ -5,7 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest
+
 from gitvs.adapters.memory_kernel import MemoryKernel
+from gitvs.core.errors import StoreError
 from gitvs.core.model import RealServer, Sysctl, VirtualService
 from gitvs.ports import Result
 from gitvs.reconcile import Pass, teardown
@@ -55,6 +58,13 @@ def test_nothing_is_in_force_afterwards_even_where_nothing_was_left(tmp_path: Pa
         applied = store.applied()
     assert applied is not None
     assert not applied.desired.state
+
+
+def test_the_wrong_store_does_not_say_that_there_is_nothing_to_remove(tmp_path: Path) -> None:
+    world = world_in(tmp_path / "right")
+    world.kernel.add_link("gitvs0", "dummy", alias="gitvs:another")
+    with pytest.raises(StoreError, match=r"gitvs0 carries the mark gitvs:another.*--state-dir"):
+        tear_down(world)
 
 
 def test_a_store_that_never_applied_anything_stays_so(tmp_path: Path) -> None:

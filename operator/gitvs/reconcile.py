@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from gitvs.core.errors import UnexpectedPlan
+from gitvs.core.errors import StoreError, UnexpectedPlan
 from gitvs.core.model import Desired, Ledger, Observation, State
-from gitvs.core.ownership import MARK_PREFIX, scope_of
+from gitvs.core.ownership import MARK_PREFIX, scope_of, strange_interfaces
 from gitvs.core.proposal import Proposal, propose
 from gitvs.ports import Applied, Result
 from gitvs.transaction import Finished, Ports, apply, recover
@@ -145,7 +145,11 @@ def teardown(ports: Ports) -> Pass:
 
 
 def look_at_teardown(ports: Ports) -> Survey:
-    """Plan the removal of everything that gitvs owns; writes nothing."""
+    """Plan the removal of everything that gitvs owns; writes nothing.
+
+    Raises:
+        StoreError: this store owns nothing here, and another one does.
+    """
     ledger = ports.store.ledger(ports.kernel.incarnation())
     applied = ports.store.applied()
     director, interface = ("", "") if applied is None else _place(applied.desired)
@@ -153,6 +157,13 @@ def look_at_teardown(ports: Ports) -> Survey:
     ended = {key: replace(d, deadline_seconds=0.0) for key, d in ledger.drains.items()}
     empty = Desired(director, interface, State(), at_once)
     survey = _survey(ports, empty, replace(ledger, drains=ended), Options())
+    strange = strange_interfaces(survey.observation, ledger, MARK_PREFIX + ports.store.id)
+    if strange and not survey.proposal.plan:
+        raise StoreError(
+            f"this state folder owns nothing here, and interface {strange[0].name} carries the mark"
+            f" {strange[0].alias} of another: give that one's --state-dir. If it was lost, take its"
+            " objects over with `gitvs apply --adopt` first. Nothing was changed"
+        )
     return replace(survey, proposal=replace(survey.proposal, gates=()))
 
 
