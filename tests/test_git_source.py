@@ -56,6 +56,16 @@ def test_a_commit_comes_with_what_people_need_to_know_of_it(repository: Reposito
     assert commit.committed_at == datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
 
+def test_a_subject_ends_at_the_first_empty_line_of_windows_too(repository: Repository) -> None:
+    repository.commit({"a.yaml": ""})
+    repository.git(
+        "commit", "--quiet", "--amend", "--cleanup=verbatim", "--message=Add web\r\n\r\nMore.\r\n"
+    )
+    commit = GitSource.at(repository.folder, "HEAD").load().commit
+    assert commit is not None
+    assert commit.subject == "Add web"
+
+
 def test_a_folder_of_the_repository_is_read_by_itself(repository: Repository) -> None:
     repository.commit({"a.yaml": "", "sites/ams/b.yaml": "", "sites/ams/x/c.yaml": ""})
     assert list(loaded(repository.folder / "sites")) == ["ams/b.yaml", "ams/x/c.yaml"]

@@ -213,7 +213,8 @@ def _commit_from(commit_id: str, data: bytes) -> Commit:
     headers = _headers(data)
     author = _PERSON.fullmatch(headers.get("author", ""))
     committer = _PERSON.fullmatch(headers.get("committer", ""))
-    subject = " ".join(_message_of(data).strip().partition("\n\n")[0].split("\n"))
+    message = _message_of(data).replace("\r\n", "\n").strip()
+    subject = " ".join(message.partition("\n\n")[0].split("\n"))
     return Commit(
         commit_id,
         author["who"] if author else "",
