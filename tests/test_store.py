@@ -107,6 +107,7 @@ def applied(number: int = 1, commit: Commit | None = COMMIT) -> Applied:
         {Key(str(WEB)): float(number)},
         Policy(12.5, 40, 3, frozenset({ip_address("203.0.113.10")}), Source(None, "p.yaml", 2)),
         {SERVER.key: Source("web", "a/b.yaml", 12)},
+        {SERVER.key: "web1"},
     )
     return Applied(desired, commit, NOON + timedelta(minutes=number))
 
@@ -211,11 +212,14 @@ def test_an_open_transaction_is_found_after_a_restart(store: SqliteStore, tmp_pa
     assert begun.stage is Stage.OPEN
 
 
-def test_sources_survive_although_they_take_no_part_in_comparisons(store: SqliteStore) -> None:
+def test_sources_and_names_survive_although_they_take_no_part_in_comparisons(
+    store: SqliteStore,
+) -> None:
     store.record_converged(HERE, Ledger(), applied())
     found = store.applied()
     assert found is not None
     assert found.desired.sources == applied().desired.sources
+    assert found.desired.server_names == applied().desired.server_names
     assert found.desired.policy.source == Source(None, "p.yaml", 2)
 
 

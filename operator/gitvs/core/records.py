@@ -95,7 +95,7 @@ def ledger_from_record(record: Mapping[str, Any]) -> Ledger:
 
 
 def desired_record(desired: Desired) -> Document:
-    """Return a rendered state with its policy, its drain times and where it was written."""
+    """Return a rendered state with its policy, its drain times, where it was written, and names."""
     return {
         "director": desired.director,
         "interface": desired.interface,
@@ -103,6 +103,7 @@ def desired_record(desired: Desired) -> Document:
         "drainSeconds": dict(desired.drain_seconds),
         "policy": policy_record(desired.policy),
         "sources": {key: _source_record(s) for key, s in desired.sources.items()},
+        "serverNames": dict(desired.server_names),
     }
 
 
@@ -115,6 +116,7 @@ def desired_from_record(record: Mapping[str, Any]) -> Desired:
         {Key(key): seconds for key, seconds in record["drainSeconds"].items()},
         policy_from_record(record["policy"]),
         {Key(key): _source_from(s) for key, s in record["sources"].items()},
+        {Key(key): name for key, name in record["serverNames"].items()},
     )
 
 
