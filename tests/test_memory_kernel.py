@@ -58,7 +58,8 @@ def test_a_stranger_s_objects_are_observed_like_any_other(kernel: MemoryKernel) 
     kernel.put(*EVERYTHING)
     others = [timeout(TimeoutName.TCP_FIN, 120), timeout(TimeoutName.UDP, 300)]
     assert observe(kernel).state == State([*EVERYTHING, *others])
-    assert observe(kernel).links["gitvs0"].alias == ""
+    link = observe(kernel).links["gitvs0"]
+    assert (link.alias, link.is_up) == ("", False)
 
 
 def test_objects_drift_in_place(kernel: MemoryKernel) -> None:

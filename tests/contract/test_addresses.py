@@ -157,8 +157,18 @@ def test_a_stranger_s_subnet_goes_as_a_whole_with_its_first_address(host: Host) 
     first, second = vip("10.1.0.1", prefix_length=24), vip("10.1.0.2", prefix_length=24)
     alone = vip("10.1.0.3", prefix_length=25)
     host.do(*creates(dummy(), first, alone, second))
+    # The route of the second has the first as its source, so it is not what a VIP's looks like.
+    host.holds(first, alone, replace(second, has_route=False))
     host.do(delete(first))
-    assert host.addresses().keys() == {alone.key}
+    assert host.addresses() == State([alone])
+
+
+def test_ipv6_addresses_of_one_subnet_do_not_hang_together(host: Host) -> None:
+    first, second = vip("2001:db8::1", prefix_length=64), vip("2001:db8::2", prefix_length=64)
+    host.do(*creates(dummy(), first, second))
+    host.holds(first, second)
+    host.do(delete(first))
+    assert host.addresses() == State([second])
 
 
 def test_a_second_address_of_a_subnet_goes_alone(host: Host) -> None:
@@ -359,6 +369,11 @@ def test_without_any_address_there_is_no_way_to_a_real_server(bare_host: Host) -
 @pytest.mark.parametrize("prefix", LOCAL[:1])
 def test_a_local_route_is_enough_to_have_a_way(bare_host: Host, prefix: str) -> None:
     bare_host.do(create(virtual_service()), create(local_route(prefix)), create(real_server()))
+
+
+def test_so_is_a_restored_route(bare_host: Host) -> None:
+    bare_host.do(create(virtual_service()), create(dummy()))
+    bare_host.do(update(replace(VIP, has_route=False), VIP), create(real_server()))
 
 
 def test_setting_lo_up_is_enough_too(bare_host: Host) -> None:

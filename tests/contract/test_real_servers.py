@@ -209,7 +209,7 @@ def test_a_tunnel_across_families_is_no_way_round_that(host: Host) -> None:
 
 
 def test_a_broadcast_address_of_a_link_that_is_up_is_refused(host: Host) -> None:
-    host.add_link("up0", addresses=["192.0.2.1/24", "198.51.100.1/31"])
+    host.add_link("up0", addresses=["192.0.2.1/24", "198.51.100.0/31"])
     host.add_link("dn0", addresses=["192.0.3.1/24"], is_up=False)
     host.do(create(virtual_service()))
     host.refuse(INVALID, create(real_server(address="192.0.2.255")))
