@@ -7,10 +7,13 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from gitvs.core.model import (
+    AddressFamily,
     Connections,
     Desired,
+    Drain,
     DummyInterface,
     Endpoint,
+    FirewallMark,
     Key,
     Ledger,
     Link,
@@ -20,6 +23,7 @@ from gitvs.core.model import (
     RealServer,
     Resource,
     Scheduler,
+    Scope,
     State,
     SyncDaemon,
     SyncRole,
@@ -27,8 +31,9 @@ from gitvs.core.model import (
     Vip,
     VirtualService,
 )
+from gitvs.core.ownership import scope_of
 from gitvs.core.plan import Action
-from gitvs.core.proposal import Proposal, propose
+from gitvs.core.proposal import Proposal, ledger_after_break, propose
 
 MARK = "gitvs:ours"
 VIP = IPv4Address("203.0.113.10")
@@ -389,3 +394,79 @@ def test_ten_thousand_vips_move_to_another_interface_in_seconds() -> None:
     began = time.monotonic()
     assert not plan(desired(*there), seen, ledger).gates
     assert time.monotonic() - began < 20
+
+
+def test_a_drain_waits_for_inactive_connections_too() -> None:
+    ledger = Ledger(frozenset({WEB.key}))
+    first = plan(desired(WEB), observation(DUMMY, WEB, SERVER), ledger)
+    seen = observation(DUMMY, WEB, replace(SERVER, weight=0))
+    closing = replace(seen, connections={SERVER.key: Connections(inactive=1)})
+    assert not plan(desired(WEB), closing, first.ledger).plan
+
+
+def test_a_removed_service_drains_as_long_as_it_was_told_to() -> None:
+    applied = replace(desired(WEB, SERVER), drain_seconds={WEB.key: 300.0})
+    seen, ledger = observation(DUMMY, WEB, SERVER), Ledger(frozenset({WEB.key}))
+    [drain] = plan(desired(), seen, ledger, applied).ledger.drains.values()
+    assert drain.timeout_seconds == 300
+    at_once = replace(applied, drain_seconds={WEB.key: 0.0})
+    assert [c.key for c in plan(desired(), seen, ledger, at_once).plan.changes] == [
+        SERVER.key,
+        WEB.key,
+    ]
+
+
+def test_the_interface_of_a_vip_that_waits_for_a_drain_stays_with_it() -> None:
+    old, before = DummyInterface("old0"), Vip(VIP, "old0", 32)
+    ledger = Ledger(frozenset({WEB.key, old.key, before.key, DUMMY.key}))
+    seen = observation(DUMMY, old, before, WEB, SERVER)
+    drain = plan(desired(), seen, ledger)
+    assert [c.key for c in drain.plan.changes] == [SERVER.key]
+    assert {old.key, before.key} <= drain.ledger.owned
+
+
+def test_a_vip_that_waits_for_a_drain_gets_its_lost_route_back() -> None:
+    ledger = Ledger(frozenset({WEB.key, BOUND.key}))
+    seen = observation(DUMMY, replace(BOUND, has_route=False), WEB, SERVER)
+    changes = plan(desired(), seen, ledger).plan.changes
+    assert [c.after for c in changes] == [replace(SERVER, weight=0), BOUND]
+
+
+def test_all_vips_and_routes_wait_while_a_firewall_mark_service_drains() -> None:
+    mark = VirtualService(FirewallMark(7, AddressFamily.IPV4))
+    server = replace(SERVER, listener=mark.listener)
+    route = LocalRoute(ip_network("198.51.100.0/24"))
+    ledger = Ledger(frozenset({mark.key, BOUND.key}))
+    seen = observation(DUMMY, BOUND, route, mark, server)
+    assert [c.key for c in plan(desired(), seen, ledger).plan.changes] == [server.key]
+
+
+def test_only_the_routes_that_a_draining_service_needs_wait_for_it() -> None:
+    needed, other = (LocalRoute(ip_network(p)) for p in ("203.0.113.0/24", "198.51.100.0/24"))
+    seen = observation(DUMMY, needed, other, WEB, SERVER)
+    changes = plan(desired(), seen, Ledger(frozenset({WEB.key}))).plan.changes
+    assert [c.key for c in changes] == [SERVER.key, other.key]
+
+
+def test_a_setting_that_is_as_it_was_before_us_is_no_longer_remembered() -> None:
+    former = Sysctl("net.ipv4.vs.conntrack", "0")
+    ledger = Ledger(saved={former.key: former})
+    proposal = plan(desired(), observation(DUMMY, former), ledger, applied=desired(former))
+    assert not proposal.plan
+    assert not proposal.ledger.saved
+
+
+def test_what_goes_is_owned_until_it_is_gone() -> None:
+    drain = Drain(SERVER.key, 60.0, -1.0)
+    ledger = Ledger(frozenset({WEB.key}), {drain.key: drain})
+    proposal = plan(desired(), observation(DUMMY, WEB, replace(SERVER, weight=0)), ledger)
+    assert [c.after for c in proposal.plan.changes] == [None, None]
+    assert proposal.ledger == ledger
+    assert ledger_after_break(proposal.ledger, proposal.plan) == Ledger()
+
+
+def test_all_that_the_ledger_speaks_of_is_read() -> None:
+    saved = Sysctl("net.ipv4.vs.conntrack", "0")
+    keys = {DummyInterface("old0").key, Vip(VIP, "older0", 32).key, WEB.key}
+    scope = scope_of(Ledger(frozenset(keys), saved={saved.key: saved}), desired())
+    assert scope == Scope(frozenset({"gitvs0", "old0", "older0"}), frozenset({saved.name}))

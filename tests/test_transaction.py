@@ -6,6 +6,7 @@ The same sweep runs on Linux in tests/kernel/test_transaction.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from errno import EPERM
 from ipaddress import ip_address
@@ -31,16 +32,17 @@ from gitvs.core.model import (
     Scheduler,
     Scope,
     State,
+    Vip,
     VirtualService,
 )
 from gitvs.core.overlay import with_fallback
-from gitvs.core.plan import Change
+from gitvs.core.plan import Change, Phase
 from gitvs.ports import Applied, Outcome, Result, Stage, Status
 from gitvs.reconcile import reconcile
 from gitvs.transaction import Interrupted
 from tests import scenario
 from tests.faults import Crashed, FaultyKernel, How
-from tests.sweep import ALLOW, World, assert_state, check_fault, check_target
+from tests.sweep import ALLOW, SCOPE, World, assert_state, check_fault, check_target
 
 
 def add_uplink(kernel: MemoryKernel) -> None:
@@ -187,6 +189,51 @@ def test_a_full_disk_at_the_end_is_finished_at_the_next_start(tmp_path: Path) ->
         bring_after(world, lambda store: FullDisk(store, 2))
     assert world.recover() is Result.APPLIED
     check_target(world)
+
+
+class LostAnswer:
+    """A store that passes the point of no return, and fails before it can say so."""
+
+    def __init__(self, store: SqliteStore, error: type[BaseException]) -> None:
+        self._store, self._error = store, error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, *arguments: Any) -> None:
+        self._store.commit(*arguments)
+        raise self._error("after the point of no return")
+
+
+@pytest.mark.parametrize("error", [StoreError, KeyboardInterrupt])
+def test_what_is_past_the_point_of_no_return_is_finished_whatever_the_store_said(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    world = applied_world(tmp_path)
+    with suppress(KeyboardInterrupt):
+        bring_after(world, lambda store: LostAnswer(store, error))
+    assert world.recover() is None
+    check_target(world)
+
+
+class Ordered(FaultyKernel):
+    """A kernel that is looked at whenever a VIP is bound."""
+
+    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+        if any(isinstance(c.after, Vip) and c.before is None for c in changes):
+            now = super().observe(SCOPE).state
+            assert scenario.server(scenario.NEW, 1).key in now
+        return super().execute(changes)
+
+
+def test_no_vip_is_bound_while_an_answer_is_missing(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    keys = [c.key for c in plan_for_after(applied_world(tmp_path / "probe"))]
+    at = keys.index(scenario.server(scenario.NEW, 1).key)
+    done = world.bring(scenario.after(), Ordered(world.kernel, at, How.LOST_UNWRITTEN))
+    assert done.result is Result.ROLLED_BACK
+    done = world.bring(scenario.after(), Ordered(world.kernel, at, How.LOST))
+    assert done.result is Result.APPLIED
 
 
 class Meddling:
@@ -340,6 +387,16 @@ class Refusing(FaultyKernel):
         if not self.has_struck:
             return super().execute(changes)
         return [Outcome(c, Status.REFUSED, EPERM, f"{c.key}: EPERM") for c in changes]
+
+
+@pytest.mark.parametrize("phase", [Phase.MODIFY, Phase.BREAK])
+def test_stuck_is_said_even_when_interrupted(tmp_path: Path, phase: Phase) -> None:
+    world = applied_world(tmp_path)
+    phases = [c.phase for c in plan_for_after(applied_world(tmp_path / "probe"))]
+    kernel = Refusing(world.kernel, phases.index(phase), How.CRASH_BEFORE, press_ctrl_c)
+    with pytest.raises(Interrupted) as raised:
+        world.bring(scenario.after(), kernel)
+    assert raised.value.finished.result is Result.STUCK
 
 
 def test_what_cannot_be_undone_is_stuck_and_tried_again_at_the_next_start(tmp_path: Path) -> None:

@@ -160,7 +160,11 @@ def test_a_new_service_that_drains_keeps_what_its_traffic_needs_and_owns_it(
     world = world_with(tmp_path, desired(virtual_service(), real_server()))
     snapshot = world.state()
     new = real_server(listener, "10.0.0.2", port=0)
-    needed = [virtual_service(listener), vip("203.0.113.20"), local_route("203.0.113.16/28")]
+    needed: list[Resource] = [
+        virtual_service(listener),
+        vip("203.0.113.20"),
+        local_route("203.0.113.16/28"),
+    ]
     wanted = desired(virtual_service(), real_server(), *needed, new)
     ledger = undo(world, wanted, new)
     assert_state(world, snapshot.with_changes([*needed, replace(new, weight=0)]))
@@ -174,7 +178,7 @@ def test_a_new_service_does_not_keep_what_others_need(tmp_path: Path) -> None:
     world = world_with(tmp_path, desired(virtual_service(), real_server()))
     snapshot = world.state()
     new = real_server(OTHER, "10.0.0.2")
-    others = [vip("203.0.113.30"), local_route()]
+    others: list[Resource] = [vip("203.0.113.30"), local_route()]
     undo(world, desired(*others, virtual_service(OTHER), vip("203.0.113.20"), new), new)
     kept = [virtual_service(OTHER), vip("203.0.113.20"), replace(new, weight=0)]
     assert_state(world, snapshot.with_changes(kept))
