@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.linux_kernel import missing_schedulers
+from gitvs.adapters.linux_kernel import LinuxKernel, missing_schedulers
 from gitvs.adapters.sysctl import path_of
-from gitvs.core.model import Scheduler
+from gitvs.core.errors import KernelUnreadable
+from gitvs.core.model import Scheduler, Scope
 
 ALL_BUT_TWOS = "".join(
     f"kernel/net/netfilter/ipvs/ip_vs_{s}.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz\n"
@@ -61,3 +63,14 @@ def test_a_slash_in_a_sysctl_s_name_is_a_dot_in_its_file_s(name: str, path: str)
 def test_only_what_is_below_net_is_a_sysctl_of_ours(name: str) -> None:
     with pytest.raises(FileNotFoundError):
         path_of(name)
+
+
+def test_without_a_socket_the_kernel_is_unreadable_and_nothing_worse() -> None:
+    """An undo is tried again then; an error that nobody expects would end it half-way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(KernelUnreadable, match="EMFILE"):
+            LinuxKernel("").observe(Scope())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -76,6 +76,13 @@ class LinuxKernel:
 
         IPVS comes first: `net.ipv4.vs.*` does not exist before its module is loaded.
         """
+        try:
+            return self._observe(scope)
+        except OSError as error:  # no socket to be had, no memory
+            name = errno.errorcode.get(error.errno or 0, str(error.errno))
+            raise KernelUnreadable(f"the kernel could not be read: {error} ({name})") from error
+
+    def _observe(self, scope: Scope) -> Observation:
         with Ipvs() as ipvs, Rtnetlink() as routing:
             connections: dict[Key, Connections] = {}
             unnamed: set[str] = set()
