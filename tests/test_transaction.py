@@ -317,7 +317,9 @@ def fail_at_the_last_vip(world: World, connected: RealServer) -> None:
     """Apply, with everything done but the last VIP, and a connection to a new server."""
     keys = [c.key for c in plan_for_after(applied_world(world.state_dir / "probe"))]
     meddling = Meddling(world.kernel, MIDDLE, busy(connected))
-    done = world.bring(scenario.after(), FaultyKernel(meddling, keys.index(LAST_VIP), How.REFUSED))
+    done = world.bring(
+        scenario.after(), FaultyKernel(meddling, keys.index(Key(LAST_VIP)), How.REFUSED)
+    )
     assert done.result is Result.ROLLED_BACK
 
 

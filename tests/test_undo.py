@@ -180,7 +180,7 @@ def test_a_new_service_does_not_keep_what_others_need(tmp_path: Path) -> None:
     new = real_server(OTHER, "10.0.0.2")
     others: list[Resource] = [vip("203.0.113.30"), local_route()]
     undo(world, desired(*others, virtual_service(OTHER), vip("203.0.113.20"), new), new)
-    kept = [virtual_service(OTHER), vip("203.0.113.20"), replace(new, weight=0)]
+    kept: list[Resource] = [virtual_service(OTHER), vip("203.0.113.20"), replace(new, weight=0)]
     assert_state(world, snapshot.with_changes(kept))
 
 
