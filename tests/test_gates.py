@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -140,6 +141,17 @@ def test_a_protected_vip_may_not_lose_a_virtual_service() -> None:
     policy = Policy(protected_vips=frozenset({VIP}))
     gates = met(desired(*many(2)), desired(*many(1), policy=policy))
     assert "lose tcp 203.0.113.10:1001" in gates["protected-vip"].message
+
+
+def test_another_director_is_refused_where_something_would_leave() -> None:
+    before, after = desired(*many(2)), replace(desired(*many(1)), director="lb3")
+    gate = met(before, after)["other-director"]
+    assert gate.measured == "lb1 → lb3"
+    assert "--allow other-director" in gate.message
+
+
+def test_a_director_that_is_renamed_and_keeps_everything_passes() -> None:
+    assert met(desired(*many(2)), replace(desired(*many(3)), director="lb3")) == {}
 
 
 def test_the_stricter_of_two_policies_holds_limit_by_limit() -> None:

@@ -108,6 +108,7 @@ CASES = [
     one("bad-address", service(vips=["::ffff:203.0.113.10"]), service(), "write 203.0.113.10"),
     one("vip-not-routable", service(vips=["0.0.0.0"]), service(), "unspecified"),
     one("vip-not-routable", service(vips=["224.0.0.18"]), service(), "multicast"),
+    one("vip-not-routable", service(vips=["0.0.0.1"]), service(), "0.0.0.0/8"),
     one("vip-not-routable", service(vips=["127.0.0.1"]), service(), "loopback"),
     one("vip-not-routable", service(vips=["169.254.0.1"]), service(), "link-local"),
     one("vip-not-routable", service(vips=["255.255.255.255"]), service(), "broadcast"),
@@ -541,6 +542,7 @@ CASES = [
     hosts("interface-name", {"interface": "-x"}, {"interface": "x-"}),
     hosts("interface-name", {"interface": "\x1b[31m"}, {"interface": "[31m"}),
     hosts("interface-name", {"interface": "all"}, {"interface": "all0"}),
+    hosts("interface-name", {"interface": "lo"}, {"interface": "lo0"}),
     hosts(
         "interface-name",
         {"syncDaemons": [{"role": "primary", "interface": "eth0/1"}]},

@@ -14,6 +14,7 @@ from gitvs.core.model import (
     DummyInterface,
     Endpoint,
     FirewallMark,
+    Forwarding,
     Key,
     Ledger,
     Link,
@@ -279,6 +280,9 @@ def test_a_sync_daemon_needs_an_interface_that_is_up_and_has_an_address() -> Non
     for link in (replace(up, is_up=False), replace(up, addresses=()), replace(up, name="eth2")):
         assert plan(wanted, observation(DUMMY, links=(link,))).is_blocked
     assert not plan(wanted, observation(DUMMY, links=(up,))).is_blocked
+    backup = desired(SyncDaemon(SyncRole.BACKUP, "eth1", 1))
+    silent = replace(up, is_up=False, addresses=())
+    assert not plan(backup, observation(DUMMY, links=(silent,))).is_blocked
 
 
 def test_a_sync_daemon_that_runs_does_not_block_when_its_interface_goes_down() -> None:
@@ -288,6 +292,21 @@ def test_a_sync_daemon_that_runs_does_not_block_when_its_interface_goes_down() -
     proposal = plan(desired(running, WEB), observation(DUMMY, running, links=(down,)), ledger)
     assert not proposal.gates
     assert [c.key for c in proposal.plan.changes] == [WEB.key]
+
+
+def test_a_sync_daemon_and_a_server_of_another_family_are_found_before_anything_is_written() -> (
+    None
+):
+    daemon = SyncDaemon(SyncRole.PRIMARY, "eth1", 1)
+    up = Link("eth1", "", "", True, (ip_address("10.9.0.1"),))
+    mixed = replace(SERVER, address=ip_address("2001:db8::1"), forwarding=Forwarding.TUN)
+    ledger = Ledger(frozenset({daemon.key, WEB.key}))
+    together = plan(desired(WEB, daemon, mixed), observation(DUMMY, links=(up,)))
+    assert "exclude each other" in together.gates[0].message
+    instead = plan(desired(WEB, mixed), observation(DUMMY, WEB, daemon, links=(up,)), ledger)
+    assert "in a commit before" in instead.gates[0].message
+    assert not plan(desired(WEB, daemon, SERVER), observation(DUMMY, links=(up,))).gates
+    assert not plan(desired(WEB, mixed), observation(DUMMY, links=(up,))).gates
 
 
 def test_a_changed_sync_daemon_is_replaced() -> None:
@@ -365,6 +384,18 @@ def test_the_vip_of_a_removed_service_waits_for_its_drain() -> None:
     idle = observation(DUMMY, BOUND, WEB, replace(SERVER, weight=0))
     over = propose(desired(), None, idle, first.ledger, 61.0, MARK)
     assert [c.key for c in over.plan.changes] == [BOUND.key, SERVER.key, WEB.key]
+
+
+def test_a_standby_director_gives_up_its_vips_even_while_a_service_drains() -> None:
+    ledger = Ledger(frozenset({WEB.key, BOUND.key}))
+    seen = replace(
+        observation(DUMMY, BOUND, WEB, SERVER), connections={SERVER.key: Connections(active=1)}
+    )
+    proposal = plan(replace(desired(), is_standby=True), seen, ledger)
+    assert [(c.action, c.key) for c in proposal.plan.changes] == [
+        (Action.DRAIN, SERVER.key),
+        (Action.DELETE, BOUND.key),
+    ]
 
 
 def test_a_vips_missing_route_is_an_update() -> None:

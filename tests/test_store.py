@@ -108,6 +108,7 @@ def applied(number: int = 1, commit: Commit | None = COMMIT) -> Applied:
         Policy(12.5, 40, 3, frozenset({ip_address("203.0.113.10")}), Source(None, "p.yaml", 2)),
         {SERVER.key: Source("web", "a/b.yaml", 12)},
         {SERVER.key: "web1"},
+        is_standby=True,
     )
     return Applied(desired, commit, NOON + timedelta(minutes=number))
 

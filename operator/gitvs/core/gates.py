@@ -25,7 +25,14 @@ from gitvs.core.model import (
 )
 from gitvs.core.ownership import Conflict
 
-LIFTABLE = ("empty-state", "mass-removal", "last-real-server", "capacity-drop", "protected-vip")
+LIFTABLE = (
+    "empty-state",
+    "mass-removal",
+    "last-real-server",
+    "capacity-drop",
+    "protected-vip",
+    "other-director",
+)
 """The gates that `Gitvs-Allow` and `--allow` lift. A `conflict` has `--adopt` instead."""
 
 
@@ -78,6 +85,7 @@ def evaluate(applied: Desired | None, desired: Desired, allowed: Collection[str]
         *_last_real_server(before, after),
         *_capacity_drop(before, after, policy),
         *_protected_vip(before, after, policy),
+        *_other_director(applied, desired),
     ]
     return [replace(gate, allowed=gate.name in allowed) for gate in found]
 
@@ -196,6 +204,23 @@ def _protected_vip(before: State, after: State, policy: Policy) -> Iterator[Gate
                 "protected",
                 f"{address} would {' and '.join(losses)}, and is one of protectedVips (Policy)",
             )
+
+
+def _other_director(applied: Desired, desired: Desired) -> Iterator[Gate]:
+    """Catch a wrong `--director`; renaming one that keeps everything passes."""
+    gone = [
+        key
+        for key, r in applied.state.items()
+        if isinstance(r, VirtualService | Vip | LocalRoute) and key not in desired.state
+    ]
+    if gone and applied.director not in ("", desired.director):
+        yield _gate(
+            "other-director",
+            f"{applied.director} → {desired.director}",
+            applied.director,
+            f"this host is {applied.director} so far; as {desired.director} it would lose"
+            f" {len(gone)} virtual services, VIPs and local routes",
+        )
 
 
 def _is_local(state: State, address: IPAddress) -> bool:

@@ -390,6 +390,8 @@ class Desired:
     policy: Policy = Policy()
     sources: Mapping[Key, Source] = field(default_factory=dict, compare=False)
     server_names: Mapping[Key, str] = field(default_factory=dict, compare=False)
+    is_standby: bool = False
+    """Whether this director is to be without VIPs and local routes, at once."""
     """What people call the real servers that they gave a name."""
 
 

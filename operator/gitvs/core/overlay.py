@@ -69,7 +69,7 @@ def overlay(
     drains = _drains(desired, applied, owned, connections, ledger, boottime)
     leaving = [_draining(owned, key) for key in drains]
     services = [_service_of(owned, s) for s in leaving if s.service_key not in desired.state]
-    held = _held(owned, desired.state, services)
+    held = [] if desired.is_standby else _held(owned, desired.state, services)
     restored, released = _settings(desired, applied, owned, ledger)
     released |= _occupied_interfaces(desired, owned, foreign)
     target = desired.state.with_changes([*leaving, *services, *held, *restored])

@@ -17,13 +17,16 @@ from gitvs.core.model import (
     Ledger,
     LocalRoute,
     Observation,
+    RealServer,
     Resource,
     State,
     SyncDaemon,
+    SyncRole,
     Sysctl,
     Timeout,
     Vip,
     VirtualService,
+    family_of,
 )
 from gitvs.core.overlay import Overlay, overlay
 from gitvs.core.ownership import Ownership, classify, marked_interfaces
@@ -156,6 +159,7 @@ def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
     holds up neither repairs nor the ends of drains.
     """
     has_interface = desired.interface in observation.links
+    yield from _mixed_while_syncing(desired.state, observation.state)
     for key, resource in desired.state.items():
         if observation.state.get(key) == resource:
             continue
@@ -176,12 +180,31 @@ def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
             link = observation.links.get(resource.interface)
             if link is None:
                 yield _lacks(resource.key, f"interface {resource.interface} does not exist")
+            elif resource.role is SyncRole.BACKUP:
+                continue  # it only listens
             elif not link.is_up:
                 yield _lacks(resource.key, f"interface {resource.interface} is down")
             elif not link.addresses:
                 yield _lacks(
                     resource.key, f"interface {resource.interface} has no address to send from"
                 )
+
+
+def _mixed_while_syncing(wanted: State, now: State) -> Iterator[Gate]:
+    """Connection sync and a real server of another family than its service's: no kernel has both.
+
+    Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_set_cmd and ip_vs_genl_new_daemon.
+    """
+    mixed = [s for s in wanted.of(RealServer) if family_of(s.address) is not s.listener.family]
+    daemons = {d.key: d for d in (*now.of(SyncDaemon), *wanted.of(SyncDaemon))}
+    is_news = any(now.get(r.key) != r for r in (*mixed, *daemons.values()))
+    if mixed and daemons and is_news:
+        leaves = "" if wanted.of(SyncDaemon) else " in a commit before this one"
+        yield _lacks(
+            mixed[0].key,
+            "a real server of another address family than its virtual service's, and"
+            f" {' and '.join(daemons)}, exclude each other: take the sync daemon away{leaves}",
+        )
 
 
 def _lacks(key: Key, what: str) -> Gate:

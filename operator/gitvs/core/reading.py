@@ -99,6 +99,13 @@ class Reader:
             raise self.refuse(spot, "interface-name", message)
         return name
 
+    def dummy_interface(self, spot: Spot, name: str) -> str:
+        """Read the name of the interface that holds the VIPs. Raises: Refused."""
+        if name == "lo":
+            message = "lo is no dummy interface; give a name that is free, such as gitvs0"
+            raise self.refuse(spot, "interface-name", message)
+        return self.interface(spot, name)
+
     def tunnel(self, spot: Spot, data: Mapping[str, Any]) -> Tunnel:
         """Read a tunnel, with what fits which type. Source: ipvsadm(8) --tun-type."""
         tunnel = Tunnel(

@@ -31,7 +31,7 @@ def read_director(reader: Reader, document: Document, fields: Fields) -> Directo
     metadata = document.data["metadata"]
     interface = values.get("interface", "gitvs0")
     with contextlib.suppress(Refused):
-        reader.interface(fields.spot_of("interface"), interface)
+        reader.dummy_interface(fields.spot_of("interface"), interface)
     return Director(
         spot=Spot(document),
         name=metadata["name"],
@@ -55,7 +55,7 @@ def read_defaults(reader: Reader, document: Document) -> None:
     directors = fields_of_section(document, "directors")
     if "interface" in directors.values:
         with contextlib.suppress(Refused):
-            reader.interface(directors.spot_of("interface"), directors.values["interface"])
+            reader.dummy_interface(directors.spot_of("interface"), directors.values["interface"])
     _addresses(reader, directors)
     read_list(reader, directors, "localRoutes", _prefix)
     _sysctls(reader, directors)

@@ -104,6 +104,7 @@ def desired_record(desired: Desired) -> Document:
         "policy": policy_record(desired.policy),
         "sources": {key: _source_record(s) for key, s in desired.sources.items()},
         "serverNames": dict(desired.server_names),
+        "isStandby": desired.is_standby,
     }
 
 
@@ -117,6 +118,7 @@ def desired_from_record(record: Mapping[str, Any]) -> Desired:
         policy_from_record(record["policy"]),
         {Key(key): _source_from(s) for key, s in record["sources"].items()},
         {Key(key): name for key, name in record["serverNames"].items()},
+        record["isStandby"],
     )
 
 

@@ -90,6 +90,7 @@ class _Rendering:
             policy=manifests.policy,
             sources=self._sources,
             server_names=self._server_names,
+            is_standby=self._director.standby,
         )
 
     def _put(self, resource: Resource, spot: Spot, service: str | None = None) -> None:

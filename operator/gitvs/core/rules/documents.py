@@ -56,6 +56,10 @@ def problems(
         yield from _sync_daemons(director)
 
 
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+"""Source: RFC 1122, section 3.2.1.3 (a)."""
+
+
 def unusable(address: IPAddress) -> str | None:
     """Return why no service and no server can have an address, if so."""
     if address.is_unspecified:
@@ -96,6 +100,8 @@ def _vips(service: Service) -> Iterator[Problem]:
         why = unusable(address)
         if why is None and (address.is_loopback or address.is_link_local):
             why = "loopback" if address.is_loopback else "link-local"
+        elif why is None and address in _THIS_NETWORK:
+            why = f"of {_THIS_NETWORK}, which no packet comes to"
         if why is not None:
             message = f"VIP {address} is {why}; give an address that clients can route to"
             yield vip.spot.problem("vip-not-routable", message)
