@@ -239,7 +239,7 @@ def test_no_vip_is_bound_while_an_answer_is_missing(tmp_path: Path) -> None:
 class Meddling:
     """A kernel in which somebody does something right before a change is first made."""
 
-    def __init__(self, kernel: MemoryKernel, key: str, meddle: Callable[[MemoryKernel], None]):
+    def __init__(self, kernel: Any, key: str, meddle: Callable[[MemoryKernel], None]):
         self._kernel, self._key, self._meddle = kernel, key, meddle
         self._has_meddled = False
 
@@ -301,6 +301,45 @@ def test_a_real_server_that_somebody_added_meanwhile_is_set_right(tmp_path: Path
     done = world.bring(scenario.after(), Meddling(world.kernel, FIRST, put(twin)))
     assert done.result is Result.APPLIED
     check_target(world)
+
+
+def test_what_somebody_made_meanwhile_stays_even_if_the_undo_crashes(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+    key = Key(str(scenario.NEW))
+    theirs = scenario.after().state[key]
+    changes = plan_for_after(applied_world(tmp_path / "probe"))
+    forward = sum(c.phase in (Phase.PREPARE, Phase.MAKE) for c in changes)
+    faulty = FaultyKernel(world.kernel, forward, How.CRASH_AFTER)
+    with pytest.raises(Crashed):
+        world.bring(scenario.after(), Meddling(faulty, key, lambda _: world.kernel.put(theirs)))
+    assert world.recover() is Result.ROLLED_BACK
+    assert_state(world, snapshot.with_changes([theirs]))
+
+
+def test_what_somebody_changes_during_the_break_is_told(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    last = plan_for_after(applied_world(tmp_path / "probe"))[-1].key
+    theirs = replace(scenario.server(scenario.WEB4, 1), weight=77)
+    done = world.bring(scenario.after(), Meddling(world.kernel, last, put(theirs)))
+    assert done.result is Result.APPLIED
+    assert done.finished is not None
+    [told] = done.finished.failures
+    assert told.startswith(f"{theirs.key}: changed by something else")
+
+
+def test_a_drain_that_somebody_ended_is_forgotten_though_nothing_is_to_be_done(
+    tmp_path: Path,
+) -> None:
+    world = applied_world(tmp_path)
+    leaving = scenario.server(scenario.WEB4, 2, 3)
+    wanted = scenario.before()
+    wanted = replace(wanted, state=wanted.state.with_changes(drop=[leaving.key]))
+    world.bring(wanted)
+    world.kernel.remove(leaving)
+    assert world.bring(wanted).result is Result.CONVERGED
+    with world.store() as store:
+        assert not store.ledger(world.kernel.incarnation()).drains
 
 
 def busy(*servers: RealServer) -> Any:
