@@ -197,7 +197,8 @@ def _mixed_while_syncing(wanted: State, now: State) -> Iterator[Gate]:
     """
     mixed = [s for s in wanted.of(RealServer) if family_of(s.address) is not s.listener.family]
     daemons = {d.key: d for d in (*now.of(SyncDaemon), *wanted.of(SyncDaemon))}
-    is_news = any(now.get(r.key) != r for r in (*mixed, *daemons.values()))
+    both: list[Resource] = [*mixed, *daemons.values()]
+    is_news = any(now.get(r.key) != r for r in both)
     if mixed and daemons and is_news:
         leaves = "" if wanted.of(SyncDaemon) else " in a commit before this one"
         yield _lacks(
