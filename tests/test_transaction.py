@@ -37,7 +37,7 @@ from gitvs.core.model import (
 )
 from gitvs.core.overlay import with_fallback
 from gitvs.core.plan import Change, Phase
-from gitvs.ports import Applied, Outcome, Result, Stage, Status
+from gitvs.ports import Applied, Kernel, Outcome, Result, Stage, Status
 from gitvs.reconcile import reconcile
 from gitvs.transaction import Interrupted
 from tests import scenario
@@ -239,7 +239,7 @@ def test_no_vip_is_bound_while_an_answer_is_missing(tmp_path: Path) -> None:
 class Meddling:
     """A kernel in which somebody does something right before a change is first made."""
 
-    def __init__(self, kernel: Any, key: str, meddle: Callable[[MemoryKernel], None]):
+    def __init__(self, kernel: Kernel, key: str, meddle: Callable[[Any], None]):
         self._kernel, self._key, self._meddle = kernel, key, meddle
         self._has_meddled = False
 
