@@ -155,6 +155,17 @@ def test_a_vip_that_was_bound_beside_stays_without_a_word() -> None:
     assert not plan(desired(BOUND), seen, Ledger(frozenset({BOUND.key}))).gates
 
 
+def test_a_vip_that_was_bound_beside_comes_back_after_a_reboot() -> None:
+    seen = observation(links=(Link("eth0", "", "", True, (VIP,)),))
+    back = plan(desired(BOUND), seen, applied=desired(BOUND))
+    assert not back.gates
+    assert [c.key for c in back.plan.changes] == [DUMMY.key, BOUND.key]
+
+
+def test_what_somebody_made_on_a_key_in_force_still_blocks_after_a_reboot() -> None:
+    assert plan(desired(WEB), observation(WEB), applied=desired(WEB)).is_blocked
+
+
 def test_a_vip_of_ours_may_move_to_another_interface() -> None:
     old = Vip(VIP, "old0", 32)
     seen = observation(DUMMY, old, links=(Link("old0", "dummy", MARK, False, (VIP,)),))

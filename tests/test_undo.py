@@ -24,6 +24,7 @@ from gitvs.core.model import (
     SchedulerFlag,
     Scope,
     State,
+    Vip,
     VirtualService,
 )
 from gitvs.core.plan import Change
@@ -239,6 +240,23 @@ def test_our_server_in_a_service_that_somebody_made_meanwhile_goes_with_its_conn
     assert_state(world, snapshot.with_changes([theirs]))
     with world.store() as store:
         assert not store.ledger(world.kernel.incarnation()).drains
+
+
+def test_an_interface_of_ours_that_somebody_used_meanwhile_stays(tmp_path: Path) -> None:
+    world = World(MemoryKernel("gitvs:test"), tmp_path)
+    theirs = vip("192.0.2.77")
+
+    class Shared(Refusing):
+        def observe(self, scope: Scope) -> Observation:
+            if dummy().key in super().observe(scope).state:
+                self._kernel.put(theirs)
+            return super().observe(scope)
+
+    wanted = desired(virtual_service(), real_server())
+    wanted = replace(wanted, state=wanted.state.with_changes([REFUSED]))
+    assert world.bring(wanted, Shared(world.kernel, (), ())).result is Result.ROLLED_BACK
+    assert set(world.state().of(Vip)) == {theirs}
+    assert not world.state().of(VirtualService)
 
 
 OTHER_KEY = Key(str(OTHER))

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gitvs.core.documents import document_of
-from gitvs.core.errors import GitvsError, StoreError
-from gitvs.core.model import Key, Kind, Observation, RealServer, Scope, State
+from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
+from gitvs.core.model import Key, Kind, Ledger, Observation, RealServer, Scope, State
 from gitvs.core.ownership import scope_of
 from gitvs.core.plan import PHASES, Change, Phase, Plan
 from gitvs.core.proposal import Proposal, ledger_after_break
@@ -87,20 +87,46 @@ def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
     scope = _scope(transaction)
     try:
         _forward(ports, proposal.plan, scope)
-        ports.store.commit(transaction, proposal.ledger)
+        _commit(ports, transaction, proposal.ledger)
     except Failed as error:
         return _undo(ports, _with_conflicts(ports, transaction, error), scope, error.failures)
-    except GitvsError as error:
+    except KernelUnreadable as error:
         return _undo(ports, transaction, scope, (str(error),))
     except KeyboardInterrupt as error:
-        raise Interrupted(_undo(ports, transaction, scope, ("interrupted",))) from error
+        raise Interrupted(_stop(ports, transaction, scope)) from error
     except Exception:
-        _undo(ports, transaction, scope, ("interrupted",))
+        _stop(ports, transaction, scope)
         raise
     try:
         return _break(ports, transaction, scope, proposal)
     except KeyboardInterrupt as error:
         raise Interrupted(_break(ports, transaction, scope, proposal)) from error
+
+
+def _stop(ports: Ports, transaction: Transaction, scope: Scope) -> Finished:
+    """End a transaction that something broke into, on whichever side of the point it was."""
+    if _is_committed(ports, transaction):
+        return _break(ports, transaction, scope)
+    return _undo(ports, transaction, scope, ("interrupted",))
+
+
+def _is_committed(ports: Ports, transaction: Transaction) -> bool:
+    recorded = ports.store.open_transaction(transaction.incarnation)
+    return recorded is not None and recorded.stage is Stage.COMMITTED
+
+
+def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
+    """Pass the point of no return.
+
+    Raises:
+        Failed: it was not recorded, so the plan is to be undone.
+        StoreError: nobody knows whether it was; the next start does.
+    """
+    try:
+        ports.store.commit(transaction, ledger)
+    except StoreError as error:
+        if not _is_committed(ports, transaction):
+            raise Failed((str(error),)) from error
 
 
 def in_short(failures: Sequence[str]) -> str:
@@ -223,10 +249,11 @@ def _mismatch(change: Change, now: State) -> str:
 def _undo(
     ports: Ports, transaction: Transaction, scope: Scope, failures: Sequence[str]
 ) -> Finished:
-    """Put back what the plan changed, and say so only once it was read."""
-    recorded = ports.store.open_transaction(transaction.incarnation)
-    if recorded is not None and recorded.stage is Stage.COMMITTED:
-        return _break(ports, transaction, scope)  # the record got through, its answer did not
+    """Put back what the plan changed, and say so only once it was read.
+
+    Raises:
+        StoreError: everything is as it was, but that could not be recorded.
+    """
     problems: list[str] = []
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -237,12 +264,24 @@ def _undo(
             problems = [str(error)]
             continue
         if not step.plan:
-            ports.store.finish(transaction, Result.ROLLED_BACK, step.ledger, in_short(failures))
-            log.error("rolled back id=%d failures=%d", transaction.id, len(failures))
-            return Finished(Result.ROLLED_BACK, transaction.id, tuple(failures))
+            return _finish_undo(ports, transaction, step.ledger, failures)
         problems = [f"{c.key}: not yet as it was" for c in step.plan.changes]
     log.critical("stuck id=%d objects=%d", transaction.id, len(problems))
     return Finished(Result.STUCK, transaction.id, (*failures, *problems))
+
+
+def _finish_undo(
+    ports: Ports, transaction: Transaction, ledger: Ledger, failures: Sequence[str]
+) -> Finished:
+    try:
+        ports.store.finish(transaction, Result.ROLLED_BACK, ledger, in_short(failures))
+    except StoreError as error:
+        raise StoreError(
+            f"{error}. The plan was undone, and read back, everything is as it was; the next"
+            f" run records that. It was undone because of: {in_short(failures)}"
+        ) from error
+    log.error("rolled back id=%d failures=%d", transaction.id, len(failures))
+    return Finished(Result.ROLLED_BACK, transaction.id, tuple(failures))
 
 
 def _step_back(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep:

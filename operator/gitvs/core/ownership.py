@@ -6,7 +6,7 @@ objects are never touched; one on a key that is wanted is a conflict, which bloc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gitvs.core.model import (
@@ -40,6 +40,8 @@ class Conflict:
     key: Key
     message: str
     is_adoptable: bool = True
+    is_of_host: bool = False
+    """Whether it is about the host's other addresses and gateways, not about a foreign object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,19 @@ def scope_of(ledger: Ledger, desired: Desired, changed: State | None = None) -> 
 
 
 def classify(
-    observation: Observation, ledger: Ledger, desired: Desired, mark: str, adopt: bool = False
+    observation: Observation,
+    ledger: Ledger,
+    desired: Desired,
+    mark: str,
+    adopt: bool = False,
+    in_force: Collection[Key] = (),
 ) -> Ownership:
     """Tell owned from foreign, and find the conflicts with what is desired.
 
     `mark` is the alias that this store's interfaces carry. With `adopt`, wanted keys that
     somebody else holds count as owned, and only conflicts that this cannot solve remain.
+    `in_force` is what was applied: the host's own addresses and gateways were judged then, and
+    bar no repair.
     """
     wanted = desired.state
     owned: list[Resource] = []
@@ -84,7 +93,11 @@ def classify(
             foreign.append(resource)
             if resource.key in wanted:
                 conflicts.append(_taken(resource.key))
-    remaining = (c for c in conflicts if not (adopt and c.is_adoptable))
+    remaining = (
+        c
+        for c in conflicts
+        if not (adopt and c.is_adoptable) and not (c.is_of_host and c.key in in_force)
+    )
     return Ownership(State(owned), State(foreign), tuple(remaining))
 
 
@@ -202,6 +215,7 @@ def _vip_conflicts(
                 vip.key,
                 f"{vip.address} is an address of {link.name}: say `bind: false` if its owner keeps"
                 " it, or bind it beside once with --adopt",
+                is_of_host=True,
             )
     if vip.address in observation.gateways:
         yield _gateway_conflict(vip.key, str(vip.address))
@@ -223,6 +237,7 @@ def _route_conflicts(
                 f"{route.prefix} holds {address}, an address of"
                 f" {' and '.join(link.name for link in links)}: name a prefix"
                 " without it, or accept that once with --adopt",
+                is_of_host=True,
             )
     for gateway in observation.gateways:
         if gateway in route.prefix:
@@ -231,4 +246,4 @@ def _route_conflicts(
 
 def _gateway_conflict(key: Key, what: str) -> Conflict:
     message = f"{what} is a gateway of this host: making it local would cut the host off"
-    return Conflict(key, message, is_adoptable=False)
+    return Conflict(key, message, is_adoptable=False, is_of_host=True)

@@ -75,7 +75,8 @@ def propose(
 
     `boottime` is CLOCK_BOOTTIME in seconds; `mark` is the alias of this store's interfaces.
     """
-    ownership = classify(observation, ledger, desired, mark, adopt)
+    in_force = applied.state if applied is not None else ()
+    ownership = classify(observation, ledger, desired, mark, adopt, in_force)
     laid = overlay(
         desired,
         applied,

@@ -55,7 +55,8 @@ def undo_step(
     """
     now = observation.state
     forward = [c for c in changes if c.phase is not Phase.BREAK]
-    before = {c.key: c.before for c in forward if not _is_out_of_reach(c, now, conflicts)}
+    taken = conflicts | _occupied(forward, now)
+    before = {c.key: c.before for c in forward if not _is_out_of_reach(c, now, taken)}
     new = [s for s in _new_servers(before, now) if s.service_key not in conflicts]
     drains = {d.key: d for d in (_drain(s, observation, desired, boottime) for s in new) if d}
     loud = [s for s in new if s.weight > 0 and _is_quietable(s, now)]
@@ -66,6 +67,12 @@ def undo_step(
     reach = {*before, *services}
     present = State(r for key, r in now.items() if key in reach)
     return UndoStep(order(diff(present, target)), _ledger(ledger, drains, needed))
+
+
+def _occupied(forward: Iterable[Change], now: State) -> frozenset[Key]:
+    """The interfaces that hold addresses which the plan knows nothing of: they stay."""
+    planned = {c.key for c in forward}
+    return frozenset(DummyInterface(v.interface).key for v in now.of(Vip) if v.key not in planned)
 
 
 def _is_out_of_reach(change: Change, now: State, conflicts: frozenset[Key]) -> bool:
