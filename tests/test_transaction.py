@@ -183,6 +183,29 @@ def test_a_full_disk_before_the_point_of_no_return_changes_nothing(tmp_path: Pat
     assert_state(world, snapshot)
 
 
+class Unreadable(CrashingStore):
+    """A store whose open transaction cannot be read once there is one."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        super().__init__(store, 99, after=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "open_transaction" and self._left < 99:
+            raise StoreError("the disk is gone")
+        return super().__getattr__(name)
+
+
+def test_an_undo_does_not_wait_for_a_store_that_cannot_be_read(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    snapshot = world.state()
+    faulty = FaultyKernel(world.kernel, 15, How.REFUSED)
+    with world.store() as store:
+        broken: Any = Unreadable(store)
+        done = reconcile(world.ports(broken, faulty), target_of(world, scenario.after()), ALLOW)
+    assert done.result is Result.ROLLED_BACK
+    assert_state(world, snapshot)
+
+
 def test_a_full_disk_at_the_end_is_finished_at_the_next_start(tmp_path: Path) -> None:
     world = applied_world(tmp_path)
     with pytest.raises(StoreError):
