@@ -196,7 +196,8 @@ def _protected_vip(before: State, after: State, policy: Policy) -> Iterator[Gate
         losses = []
         if _is_local(before, address) and not _is_local(after, address):
             losses.append("be no longer bound or routed")
-        losses += [f"lose {key}" for key in _listeners_on(before, address) if key not in after]
+        if lost := [str(key) for key in _listeners_on(before, address) if key not in after]:
+            losses.append(f"lose {', '.join(lost)}")
         if losses:
             yield _gate(
                 "protected-vip",

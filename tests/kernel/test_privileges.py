@@ -1,0 +1,37 @@
+"""One capability, CAP_NET_ADMIN, is all that a director's gitvs needs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from gitvs.adapters.linux_kernel import LinuxKernel
+from gitvs.adapters.privileges import become_owner_of
+from gitvs.ports import Result
+from tests import scenario
+from tests.harness.lab import run_batch
+from tests.sweep import World
+
+NOBODY = 65534
+
+
+@pytest.mark.kernel
+def test_a_user_with_one_capability_applies_every_kind_of_change() -> None:
+    run_batch(
+        [
+            f"link add {scenario.UPLINK} type dummy",
+            f"addr add 192.0.2.1/24 dev {scenario.UPLINK}",
+            f"link set {scenario.UPLINK} up",
+        ]
+    )
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    os.chown(folder, NOBODY, NOBODY)
+    become_owner_of(folder)
+    assert os.getresuid() == (NOBODY, NOBODY, NOBODY)
+    world = World(LinuxKernel("gitvs:test"), folder)
+    assert world.bring(scenario.before()).result is Result.APPLIED
+    done = world.bring(scenario.after())
+    assert done.result is Result.APPLIED, done.finished
