@@ -521,11 +521,28 @@ def test_a_break_that_cannot_be_finished_is_stuck_and_finished_at_the_next_start
     tmp_path: Path,
 ) -> None:
     world = applied_world(tmp_path)
-    last = len(plan_for_after(applied_world(tmp_path / "probe"))) - 1
-    done = world.bring(scenario.after(), Refusing(world.kernel, last, How.REFUSED))
+    done = world.bring(scenario.after(), Refusing(world.kernel, first_break(tmp_path), How.REFUSED))
     assert done.result is Result.STUCK
     assert world.recover() is Result.APPLIED
     check_target(world)
+
+
+def test_a_former_setting_that_the_kernel_does_not_take_back_is_given_up(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    last = len(plan_for_after(applied_world(tmp_path / "probe"))) - 1
+    done = world.bring(scenario.after(), Refusing(world.kernel, last, How.REFUSED))
+    assert done.result is Result.APPLIED
+    assert done.finished is not None
+    assert done.finished.failures == ("net.ipv4.vs.conntrack: EPERM; left as it is",)
+    assert world.recover() is None
+    with world.store() as store:
+        assert Key("net.ipv4.vs.conntrack") not in store.ledger(world.kernel.incarnation()).saved
+
+
+def first_break(folder: Path) -> int:
+    """Where in the plan for `after` the break begins."""
+    changes = plan_for_after(applied_world(folder / "break"))
+    return next(n for n, c in enumerate(changes) if c.phase is Phase.BREAK)
 
 
 def plan_for_after(world: World) -> Sequence[Change]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gitvs.core.documents import document_of
@@ -309,8 +309,10 @@ def _break(
 ) -> Finished:
     """Finish what is past the point of no return; it is never undone.
 
-    A delete whose object is missing is done; anything else is tried again.
+    A delete whose object is missing is done; anything else is tried again. A former value of a
+    setting that the kernel does not take back is given up: nothing must wait for it for ever.
     """
+    now: State | None = None
     remaining = [c for c in transaction.changes if c.phase is Phase.BREAK]
     problems: list[str] = []
     for attempt in range(ATTEMPTS):
@@ -327,6 +329,9 @@ def _break(
             return _finish(ports, transaction, now, proposal)
         refused = [o.message for o in outcomes if o.status is Status.REFUSED]
         problems = refused or [f"{c.key}: {_mismatch(c, now)}" for c in remaining]
+    if now is not None and all(c.kind in (Kind.SYSCTL, Kind.TIMEOUTS) for c in remaining):
+        log.warning("former settings given up id=%d count=%d", transaction.id, len(remaining))
+        return _finish(ports, transaction, now, proposal, problems)
     log.critical("stuck id=%d objects=%d", transaction.id, len(remaining))
     return Finished(Result.STUCK, transaction.id, tuple(problems))
 
@@ -337,20 +342,26 @@ def _is_broken(change: Change, now: State) -> bool:
 
 
 def _finish(
-    ports: Ports, transaction: Transaction, now: State, proposal: Proposal | None
+    ports: Ports,
+    transaction: Transaction,
+    now: State,
+    proposal: Proposal | None,
+    given_up: Sequence[str] = (),
 ) -> Finished:
     ledger = ports.store.ledger(transaction.incarnation)
     final = ledger_after_break(ledger, Plan(tuple(transaction.changes)))
-    drifted = () if proposal is None else _drift(proposal.target, now)
-    ports.store.finish(transaction, Result.APPLIED, final, in_short(drifted))
+    ended = {c.key for c in transaction.changes if c.phase is Phase.BREAK}
+    drifted = () if proposal is None else _drift(proposal.target, now, ended)
+    remarks = (*(f"{reason}; left as it is" for reason in given_up), *drifted)
+    ports.store.finish(transaction, Result.APPLIED, final, in_short(remarks))
     log.info("applied id=%d changes=%d", transaction.id, len(transaction.changes))
-    return Finished(Result.APPLIED, transaction.id, drifted)
+    return Finished(Result.APPLIED, transaction.id, remarks)
 
 
-def _drift(target: State, now: State) -> tuple[str, ...]:
+def _drift(target: State, now: State, told: Collection[Key]) -> tuple[str, ...]:
     """What is not as the target says although every change took: somebody else's doing."""
     return tuple(
         f"{key}: changed by something else meanwhile; the next pass repairs it"
         for key, resource in target.items()
-        if now.get(key) != resource
+        if now.get(key) != resource and key not in told
     )

@@ -23,6 +23,8 @@ _MOST = 20
 def pass_text(result: str, reasons: Sequence[str] = (), *, prefix: str = "") -> Text:
     """Return what became of a pass. `result` is one of the words of design section 4."""
     meaning, style = _MEANINGS[result]
+    if result == "applied" and reasons:
+        meaning, style = "applied and read back, but", "yellow"
     lines = [line(prefix + meaning, style=style)]
     lines += [line(reason, indent=2) for reason in reasons[:_MOST]]
     if len(reasons) > _MOST:
