@@ -1,0 +1,48 @@
+"""What the README shows is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gitvs.adapters.settings import RemoteSettings, load_settings
+from gitvs.cli import COMMANDS
+from gitvs.core.errors import ExitCode
+from gitvs.core.gates import LIFTABLE
+from gitvs.core.manifests import load
+from gitvs.core.model import ManifestFile, RealServer
+from gitvs.core.render import render
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_its_manifests_are_sound() -> None:
+    [text] = blocks("yaml")
+    desired = render(load([ManifestFile("readme.yaml", text.encode())]), "lb1")
+    assert len(desired.state.of(RealServer)) == 3
+
+
+def test_its_settings_are_sound(tmp_path: Path) -> None:
+    [text] = blocks("toml")
+    (tmp_path / "gitvs.toml").write_text(text)
+    settings = load_settings(tmp_path / "gitvs.toml")
+    assert settings.director == "lb1"
+    assert isinstance(settings.source, RemoteSettings)
+
+
+def test_it_lists_every_command_gate_and_exit_code() -> None:
+    assert set(re.findall(r"^\| `gitvs (\w+)", README, re.MULTILINE)) == set(COMMANDS)
+    gates = set(re.findall(r"^\| `([a-z]+-[a-z-]+|conflict|unsupported)` \|", README, re.MULTILINE))
+    assert gates == {*LIFTABLE, "conflict", "unsupported"}
+    codes = {int(n) for n in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert codes == {int(code) for code in ExitCode}
+
+
+def test_its_links_lead_somewhere() -> None:
+    root = Path(__file__).parents[1]
+    assert all((root / target).exists() for target in re.findall(r"\]\(([^)#:]+)\)", README))
