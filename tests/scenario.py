@@ -32,6 +32,13 @@ from gitvs.core.model import (
 UPLINK = "up0"
 """An interface that is UP and has an address, for the sync daemon."""
 
+UPLINK_COMMANDS = (
+    f"link add {UPLINK} type dummy",
+    f"addr add 192.0.2.1/24 dev {UPLINK}",
+    f"link set {UPLINK} up",
+)
+"""What `ip -batch` makes it of."""
+
 WEB4 = Endpoint(Protocol.TCP, ip_address("203.0.113.10"), 80)
 WEB6 = Endpoint(Protocol.TCP, ip_address("2001:db8::10"), 80)
 DNS = Endpoint(Protocol.UDP, ip_address("203.0.113.11"), 53)

@@ -20,13 +20,7 @@ NOBODY = 65534
 
 @pytest.mark.kernel
 def test_a_user_with_one_capability_applies_every_kind_of_change() -> None:
-    run_batch(
-        [
-            f"link add {scenario.UPLINK} type dummy",
-            f"addr add 192.0.2.1/24 dev {scenario.UPLINK}",
-            f"link set {scenario.UPLINK} up",
-        ]
-    )
+    run_batch(scenario.UPLINK_COMMANDS)
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     os.chown(folder, NOBODY, NOBODY)
     become_owner_of(folder)

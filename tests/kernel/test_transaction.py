@@ -25,13 +25,7 @@ pytestmark = pytest.mark.kernel(timeout_seconds=600)
 def fresh_world(folder: Path) -> World:
     """A director in a network namespace of its own, with an uplink for its sync daemon."""
     enter_fresh_namespace()
-    run_batch(
-        [
-            f"link add {scenario.UPLINK} type dummy",
-            f"addr add 192.0.2.1/24 dev {scenario.UPLINK}",
-            f"link set {scenario.UPLINK} up",
-        ]
-    )
+    run_batch(scenario.UPLINK_COMMANDS)
     folder.mkdir()
     return World(LinuxKernel("gitvs:test"), folder)
 
