@@ -403,6 +403,11 @@ class Connections:
     inactive: int = 0
     persistent: int = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no connection is left; a persistent client alone is none."""
+        return self.active == 0 and self.inactive == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Link:

@@ -7,7 +7,7 @@ function; the clock's reading is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gitvs.core.model import (
@@ -18,6 +18,7 @@ from gitvs.core.model import (
     Endpoint,
     Key,
     Ledger,
+    Listener,
     LocalRoute,
     RealServer,
     Resource,
@@ -121,9 +122,7 @@ def drain_seconds(service: Key, desired: Desired, applied: Desired | None) -> fl
 
 def is_over(drain: Drain, connections: Connections | None, boottime: float) -> bool:
     """Whether a drain has ended: no connections left, or its deadline passed."""
-    return boottime >= drain.deadline_seconds or (
-        connections is not None and connections.active == 0 and connections.inactive == 0
-    )
+    return boottime >= drain.deadline_seconds or (connections is not None and connections.is_idle)
 
 
 def _draining(owned: State, key: Key) -> RealServer:
@@ -140,20 +139,32 @@ def _service_of(owned: State, server: RealServer) -> VirtualService:
 
 def _held(owned: State, desired: State, services: Iterable[VirtualService]) -> list[Resource]:
     """The VIPs and local routes that the traffic of draining services needs."""
-    listeners = [s.listener for s in services]
-    marked = any(not isinstance(listener, Endpoint) for listener in listeners)
-    addresses = {x.address for x in listeners if isinstance(x, Endpoint)}
+    is_needed = needed_by(s.listener for s in services)
     held: list[Resource] = []
     for vip in owned.of(Vip):
-        if vip.key not in desired and (marked or vip.address in addresses):
+        if vip.key not in desired and is_needed(vip):
             held.append(replace(vip, has_route=True))
             interface = owned.get(Key(f"dummy {vip.interface}"))
             if interface is not None and interface.key not in desired:
                 held.append(interface)
     for route in owned.of(LocalRoute):
-        if route.key not in desired and (marked or any(a in route.prefix for a in addresses)):
+        if route.key not in desired and is_needed(route):
             held.append(route)
     return held
+
+
+def needed_by(listeners: Iterable[Listener]) -> Callable[[Vip | LocalRoute], bool]:
+    """Return whether the traffic of services needs a VIP or route; under a mark it may need any."""
+    wanted = list(listeners)
+    marked = any(not isinstance(listener, Endpoint) for listener in wanted)
+    addresses = {x.address for x in wanted if isinstance(x, Endpoint)}
+
+    def is_needed(resource: Vip | LocalRoute) -> bool:
+        if isinstance(resource, Vip):
+            return marked or resource.address in addresses
+        return marked or any(a in resource.prefix for a in addresses)
+
+    return is_needed
 
 
 def with_fallback(state: State) -> State:

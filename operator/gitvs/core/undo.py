@@ -28,7 +28,7 @@ from gitvs.core.model import (
     Vip,
     VirtualService,
 )
-from gitvs.core.overlay import FALLBACK, drain_seconds, with_fallback
+from gitvs.core.overlay import FALLBACK, drain_seconds, needed_by, with_fallback
 from gitvs.core.plan import Change, Phase, Plan, diff, order
 
 
@@ -104,7 +104,7 @@ def _drain(
 ) -> Drain | None:
     counts = observation.connections.get(server.key)
     timeout = drain_seconds(server.service_key, desired, None)
-    if counts is None or counts.active + counts.inactive == 0 or timeout <= 0:
+    if counts is None or counts.is_idle or timeout <= 0:
         return None
     return Drain(server.key, timeout, boottime + timeout)
 
@@ -125,15 +125,13 @@ def _needed(
     listeners = {s.listener for s in staying}
     made = [now[key] for key, r in before.items() if r is None and key in now]
     services = [r for r in made if isinstance(r, VirtualService) and r.listener in listeners]
-    marked = any(not isinstance(s.listener, Endpoint) for s in services)
-    addresses = {s.listener.address for s in services if isinstance(s.listener, Endpoint)}
-    addresses -= {v.address for v in now.of(Vip) if before.get(v.key, v) is not None}
-    vips = [r for r in made if isinstance(r, Vip) and (marked or r.address in addresses)]
-    routes = [
-        r
-        for r in made
-        if isinstance(r, LocalRoute) and (marked or any(a in r.prefix for a in addresses))
-    ]
+    bound = {v.address for v in now.of(Vip) if before.get(v.key, v) is not None}
+    listening = (s.listener for s in services)
+    is_needed = needed_by(
+        x for x in listening if not (isinstance(x, Endpoint) and x.address in bound)
+    )
+    vips = [r for r in made if isinstance(r, Vip) and is_needed(r)]
+    routes = [r for r in made if isinstance(r, LocalRoute) and is_needed(r)]
     links = {v.interface for v in vips}
     interfaces = [r for r in made if isinstance(r, DummyInterface) and r.name in links]
     return [*services, *vips, *routes, *interfaces]
