@@ -84,8 +84,9 @@ def classify(
     wanted = desired.state
     owned: list[Resource] = []
     foreign: list[Resource] = []
-    conflicts = list(_host_conflicts(observation, ledger, desired, mark))
-    is_alone = not strange_interfaces(observation, ledger, mark)
+    strange = strange_interfaces(observation, ledger, mark)
+    conflicts = list(_host_conflicts(observation, ledger, desired, strange))
+    is_alone = not strange
     for resource in observation.state.values():
         if _is_owned(resource, ledger, wanted, is_alone) or (adopt and _holder(resource) in wanted):
             owned.append(resource)
@@ -150,12 +151,12 @@ def _taken(key: Key) -> Conflict:
 
 
 def _host_conflicts(
-    observation: Observation, ledger: Ledger, desired: Desired, mark: str
+    observation: Observation, ledger: Ledger, desired: Desired, strange: Collection[Link]
 ) -> Iterator[Conflict]:
     foreign = _foreign_addresses(observation, ledger)
     for resource in desired.state.values():
         if isinstance(resource, DummyInterface):
-            yield from _interface_conflicts(resource, observation, ledger, mark)
+            yield from _interface_conflicts(resource, observation, strange)
         elif isinstance(resource, Vip) and resource.key not in observation.state:
             yield from _vip_conflicts(resource, observation, foreign)
         elif isinstance(resource, LocalRoute) and resource.key not in observation.state:
@@ -163,7 +164,7 @@ def _host_conflicts(
 
 
 def _interface_conflicts(
-    interface: DummyInterface, observation: Observation, ledger: Ledger, mark: str
+    interface: DummyInterface, observation: Observation, strange: Collection[Link]
 ) -> Iterator[Conflict]:
     link = observation.links.get(interface.name)
     if link is None:
@@ -175,11 +176,7 @@ def _interface_conflicts(
             " name another in the Director's spec.interface",
             is_adoptable=False,
         )
-    elif (
-        link.alias.startswith(MARK_PREFIX)
-        and link.alias != mark
-        and interface.key not in ledger.owned
-    ):
+    elif link in strange:
         yield Conflict(
             interface.key,
             f"interface {link.name} carries the mark {link.alias} of another gitvs store: if that"
