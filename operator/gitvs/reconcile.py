@@ -82,21 +82,40 @@ def look(ports: Ports, desired: Desired, options: Options = Options()) -> Survey
 
 
 def _survey(ports: Ports, desired: Desired, ledger: Ledger, options: Options) -> Survey:
-    applied = ports.store.applied()
-    observation = ports.kernel.observe(scope_of(ledger, desired))
-    boottime = ports.clock.boottime()
+    survey = survey_of(
+        desired,
+        ports.store.applied(),
+        ports.kernel.observe(scope_of(ledger, desired)),
+        ledger,
+        ports.clock.boottime(),
+        MARK_PREFIX + ports.store.id,
+        options,
+    )
+    is_left_open = ports.store.open_transaction(ports.kernel.incarnation()) is not None
+    return replace(survey, is_left_open=is_left_open)
+
+
+def survey_of(
+    desired: Desired,
+    applied: Applied | None,
+    observation: Observation,
+    ledger: Ledger,
+    boottime: float,
+    mark: str,
+    options: Options,
+) -> Survey:
+    """Plan against an observation, of this host or of one that was saved."""
     proposal = propose(
         desired,
         None if applied is None else applied.desired,
         observation,
         ledger,
         boottime,
-        MARK_PREFIX + ports.store.id,
+        mark,
         adopt=options.adopt,
         allowed=options.allowed,
     )
-    is_left_open = ports.store.open_transaction(ports.kernel.incarnation()) is not None
-    return Survey(proposal, observation, ledger, applied, boottime, is_left_open)
+    return Survey(proposal, observation, ledger, applied, boottime)
 
 
 def _record_converged(ports: Ports, survey: Survey, target: Applied) -> None:

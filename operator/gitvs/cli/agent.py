@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -57,14 +57,10 @@ def agent(context: click.Context, config: Path, once: bool, state_dir: Path) -> 
     settings = load_settings(config)
     folder = _state_dir(context, settings, state_dir)
     with writer(folder) as ports, progress("one turn"):
-        choose = partial(_choose, settings.director)
+        choose = partial(choose_director, settings.director)
         turn = take_turn(ports, settings.source, folder, choose)
     _tell(turn)
     return exit_code(turn)
-
-
-def _choose(wanted: str | None, known: Collection[str]) -> str:
-    return choose_director(wanted, known)
 
 
 def _state_dir(context: click.Context, settings: Settings, given: Path) -> Path:

@@ -19,12 +19,12 @@ _LEVELS = (logging.CRITICAL + 1, logging.INFO, logging.DEBUG)
 
 def common_options(function: F) -> F:
     """Add `--state-dir` and `--verbose` to a command that keeps no state: taken, not passed on."""
-    return _state_dir(expose_value=False)(_verbose(function))
+    return _state_dir(expose_value=False)(verbose_option(function))
 
 
 def state_options(function: F) -> F:
     """Add `--state-dir`, passed on as `state_dir: Path`, and `--verbose`."""
-    return _state_dir(expose_value=True)(_verbose(function))
+    return _state_dir(expose_value=True)(verbose_option(function))
 
 
 def _state_dir(*, expose_value: bool) -> Callable[[F], F]:
@@ -39,10 +39,6 @@ def _state_dir(*, expose_value: bool) -> Callable[[F], F]:
         metavar="DIR",
         help="Where this director keeps what it owns and applied.",
     )
-
-
-def _verbose(function: F) -> F:
-    return verbose_option(function)
 
 
 def _log(_context: click.Context, _parameter: click.Parameter, count: int) -> None:

@@ -17,10 +17,9 @@ from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, show, show_json, tell
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.model import Desired, Sysctl
-from gitvs.core.proposal import propose
 from gitvs.core.render import render
 from gitvs.ports import Applied, Commit
-from gitvs.reconcile import Options, Survey, look
+from gitvs.reconcile import Options, Survey, look, survey_of
 from gitvs.report.observation_document import Seen, observation_from
 from gitvs.report.plan_document import plan_document
 from gitvs.report.plan_text import plan_text
@@ -79,7 +78,7 @@ def plan(
         with reader(state_dir) as ports, progress("reading the kernel"):
             survey = look(ports, desired, options)
     else:
-        survey = survey_of(read_state(state), desired, options)
+        survey = look_at_saved(read_state(state), desired, options)
     view = view_of(survey)
     base, head = sides(survey, loaded.commit, path)
     if state is not None:
@@ -108,26 +107,16 @@ def read_state(file: Path) -> Seen:
     return observation_from(text, str(file))
 
 
-def survey_of(seen: Seen, desired: Desired, options: Options) -> Survey:
+def look_at_saved(seen: Seen, desired: Desired, options: Options) -> Survey:
     """Plan against a saved observation. Settings that were not read there count as wanted."""
     wanted = desired.state.of(Sysctl)
     unread = [sysctl for sysctl in wanted if sysctl.name not in seen.scope.sysctls]
     for sysctl in unread:
         tell(f"gitvs: {sysctl.name} is not in the saved state: taken to be {sysctl.value}")
     known = replace(seen.observation, state=seen.observation.state.with_changes(unread))
-    proposal = propose(
-        desired,
-        seen.applied,
-        known,
-        seen.ledger,
-        seen.boottime,
-        seen.mark,
-        adopt=options.adopt,
-        allowed=options.allowed,
-    )
     commit = None if seen.commit is None else Commit(seen.commit)
     applied = None if seen.applied is None else Applied(seen.applied, commit, datetime.now(UTC))
-    return Survey(proposal, known, seen.ledger, applied, seen.boottime)
+    return survey_of(desired, applied, known, seen.ledger, seen.boottime, seen.mark, options)
 
 
 def view_of(survey: Survey) -> DirectorPlan:
