@@ -98,13 +98,13 @@ def test_a_second_fault_on_the_way_back_changes_nothing_of_that(tmp_path: Path, 
                 check_target(world)
 
 
-class CrashingStore:
-    """A store whose process dies before, or after, its `at`-th write."""
+class TroubledStore:
+    """A store whose writes are counted down to the trouble that `_write` makes."""
 
     WRITES = ("begin", "commit", "finish", "record_conflicts")
 
-    def __init__(self, store: SqliteStore, at: int, after: bool) -> None:
-        self._store, self._left, self._after = store, at, after
+    def __init__(self, store: SqliteStore, at: int) -> None:
+        self._store, self._left = store, at
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._store, name)
@@ -113,14 +113,28 @@ class CrashingStore:
 
         def write(*arguments: object) -> object:
             self._left -= 1
-            if self._left == -1 and not self._after:
-                raise Crashed
-            answer = member(*arguments)
-            if self._left == -1:
-                raise Crashed
-            return answer
+            return self._write(member, *arguments)
 
         return write
+
+    def _write(self, member: Callable[..., object], *arguments: object) -> object:
+        return member(*arguments)
+
+
+class CrashingStore(TroubledStore):
+    """A store whose process dies before, or after, its `at`-th write."""
+
+    def __init__(self, store: SqliteStore, at: int, after: bool) -> None:
+        super().__init__(store, at)
+        self._after = after
+
+    def _write(self, member: Callable[..., object], *arguments: object) -> object:
+        if self._left == -1 and not self._after:
+            raise Crashed
+        answer = member(*arguments)
+        if self._left == -1:
+            raise Crashed
+        return answer
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -152,24 +166,13 @@ def target_of(world: World, desired: Desired) -> Applied:
     return Applied(desired, None, world.clock.now())
 
 
-class FullDisk:
+class FullDisk(TroubledStore):
     """A store that can be read, but not written from its `at`-th write on."""
 
-    def __init__(self, store: SqliteStore, at: int) -> None:
-        self._store, self._left = store, at
-
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(self._store, name)
-        if name not in CrashingStore.WRITES:
-            return member
-
-        def write(*arguments: object) -> object:
-            self._left -= 1
-            if self._left < 0:
-                raise StoreError("the disk is full")
-            return member(*arguments)
-
-        return write
+    def _write(self, member: Callable[..., object], *arguments: object) -> object:
+        if self._left < 0:
+            raise StoreError("the disk is full")
+        return member(*arguments)
 
 
 @pytest.mark.parametrize("at", [0, 1])
@@ -183,11 +186,11 @@ def test_a_full_disk_before_the_point_of_no_return_changes_nothing(tmp_path: Pat
     assert_state(world, snapshot)
 
 
-class Unreadable(CrashingStore):
+class Unreadable(TroubledStore):
     """A store whose open transaction cannot be read once there is one."""
 
     def __init__(self, store: SqliteStore) -> None:
-        super().__init__(store, 99, after=False)
+        super().__init__(store, 99)
 
     def __getattr__(self, name: str) -> Any:
         if name == "open_transaction" and self._left < 99:
