@@ -190,4 +190,7 @@ def _tunnel_from(document: Mapping[str, Any] | None) -> Tunnel | None:
 
 def _word(words: type[Word], name: str) -> Word | ForeignName:
     """Return a name as the word it is, or as the kernel's own where gitvs has none."""
-    return words(name) if name in set(words) else ForeignName(name)
+    try:
+        return words(name)
+    except ValueError:
+        return ForeignName(name)
