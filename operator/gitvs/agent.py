@@ -95,7 +95,7 @@ def _follow(
     source = remote.source(head)
     target = _target(ports, source.load(), choose)
     applied = ports.store.applied()
-    base = applied.commit.id if applied is not None and applied.commit is not None else None
+    base = None if applied is None else applied.commit_id
     return target, allowed_gates(source.messages(base), target.desired.director)
 
 

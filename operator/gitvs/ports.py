@@ -141,6 +141,10 @@ class Applied:
     commit: Commit | None
     at: datetime
 
+    @property
+    def commit_id(self) -> str | None:
+        return None if self.commit is None else self.commit.id
+
 
 @dataclass(frozen=True, slots=True)
 class Transaction:

@@ -91,7 +91,7 @@ def _messages(ports: Ports, path: Path, rev: str | None) -> list[str]:
     if rev is None:
         return []
     applied = ports.store.applied()
-    base = applied.commit.id if applied is not None and applied.commit is not None else None
+    base = None if applied is None else applied.commit_id
     return GitSource.at(path, rev).messages(base)
 
 

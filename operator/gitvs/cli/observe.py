@@ -76,7 +76,7 @@ def look_around(ports: Ports) -> Seen:
         MARK_PREFIX + ports.store.id,
         ports.clock.boottime(),
         None if applied is None else applied.desired,
-        None if applied is None or applied.commit is None else applied.commit.id,
+        None if applied is None else applied.commit_id,
     )
 
 

@@ -132,8 +132,7 @@ def view_of(survey: Survey) -> DirectorPlan:
 
 def sides(survey: Survey, commit: Commit | None, path: Path) -> tuple[Side, Side]:
     """Return what a live plan goes from, and what it leads to."""
-    applied = survey.applied.commit if survey.applied is not None else None
-    base = Side(SideKind.LIVE, None if applied is None else applied.id)
+    base = Side(SideKind.LIVE, None if survey.applied is None else survey.applied.commit_id)
     if commit is None:
         return base, Side(SideKind.WORK_TREE, None, str(path))
     return base, Side(SideKind.COMMIT, commit.id, commit.subject)
