@@ -42,6 +42,12 @@ class Node:
 _NO_KEY = object()
 
 
+def nested_too_deep(line: int, column: int) -> Unreadable:
+    """Return the refusal of a document without an end to its nesting."""
+    message = f"nested more than {MAX_DEPTH} levels deep; no manifest needs over 12"
+    return Unreadable(line, column, "nesting-too-deep", message)
+
+
 class DocumentBuilder:
     """Takes the events of one document in order; `root` is the result."""
 
@@ -68,12 +74,7 @@ class DocumentBuilder:
     def begin(self, container: Any, line: int, column: int, anchor: str | None = None) -> None:
         """A mapping (`{}`) or a list (`[]`) begins."""
         if len(self._open) >= MAX_DEPTH:
-            raise Unreadable(
-                line,
-                column,
-                "nesting-too-deep",
-                f"nested more than {MAX_DEPTH} levels deep; no manifest needs over 12",
-            )
+            raise nested_too_deep(line, column)
         if self._awaits_key():
             raise Unreadable(
                 line, column, "key-not-text", "a list or mapping is used as a key; keys are text"

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from yaml._yaml import CParser
 
-from gitvs.core.document_builder import DocumentBuilder, Unreadable
+from gitvs.core.document_builder import DocumentBuilder, Unreadable, nested_too_deep
 from gitvs.core.json_documents import read_json
 from gitvs.core.model import ManifestFile
 from gitvs.core.places import Document
@@ -211,6 +211,8 @@ class _YamlStream:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column + 1) if mark is not None else (0, 1)
         message = str(error.problem or error)
+        if "maximum nesting depth" in message:  # newer parsers look ahead, and give up first
+            return nested_too_deep(line + self._offset, column)
         lines = self._text.split("\n", line + 1)
         here = lines[line] if line < len(lines) else ""
         if "\t" in here[:column] and not here[: column - 1].strip():
