@@ -14,9 +14,10 @@ from typing import Any
 
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import KernelUnreadable
+from gitvs.core.history import Result
 from gitvs.core.model import Desired, RealServer, Scope, State, Sysctl, Timeout
 from gitvs.core.overlay import with_fallback
-from gitvs.ports import Applied, Kernel, Result, Store
+from gitvs.ports import Applied, Kernel, Store
 from gitvs.reconcile import Options, Pass, reconcile
 from gitvs.transaction import Ports, recover
 from tests import scenario

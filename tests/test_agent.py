@@ -18,8 +18,9 @@ from gitvs.adapters.store import SqliteStore
 from gitvs.agent import TRIES, Turn, take_turn
 from gitvs.cli.agent import exit_code, severest
 from gitvs.core.errors import ExitCode, SourceError
+from gitvs.core.history import Result
 from gitvs.core.model import RealServer, Scope
-from gitvs.ports import Kernel, Result
+from gitvs.ports import Kernel
 from gitvs.transaction import Ports
 from tests.faults import Crashed, FaultyKernel, How
 from tests.sweep import TestClock

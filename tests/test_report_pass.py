@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitvs.ports import Result
+from gitvs.core.history import Result
 from gitvs.report.pass_text import pass_text
 
 

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 import gitvs.adapters.store as store_module
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import StoreError
+from gitvs.core.history import Commit, Result
 from gitvs.core.model import (
     Desired,
     Drain,
@@ -60,7 +61,7 @@ from gitvs.core.records import (
     desired_from_record,
     desired_record,
 )
-from gitvs.ports import Applied, Commit, Result, Stage, Store
+from gitvs.ports import Applied, Stage, Store
 from tests.strategies import desired_states
 
 HERE = Incarnation("boot-1", 7)

@@ -9,8 +9,8 @@ import pytest
 
 from gitvs.adapters.memory_kernel import MemoryKernel
 from gitvs.core.errors import StoreError
+from gitvs.core.history import Result
 from gitvs.core.model import RealServer, Sysctl, VirtualService
-from gitvs.ports import Result
 from gitvs.reconcile import Pass, teardown
 from tests import scenario
 from tests.builders import endpoint, real_server, virtual_service

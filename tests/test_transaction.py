@@ -19,6 +19,7 @@ import pytest
 from gitvs.adapters.memory_kernel import MemoryKernel
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import StoreError
+from gitvs.core.history import Result
 from gitvs.core.model import (
     Desired,
     DummyInterface,
@@ -37,7 +38,7 @@ from gitvs.core.model import (
 )
 from gitvs.core.overlay import with_fallback
 from gitvs.core.plan import Change, Phase
-from gitvs.ports import Applied, Kernel, Outcome, Result, Stage, Status
+from gitvs.ports import Applied, Kernel, Outcome, Stage, Status
 from gitvs.reconcile import reconcile
 from gitvs.transaction import Interrupted
 from tests import scenario

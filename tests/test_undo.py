@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.memory_kernel import MemoryKernel
+from gitvs.core.history import Result
 from gitvs.core.model import (
     Desired,
     DummyInterface,
@@ -28,7 +29,7 @@ from gitvs.core.model import (
     VirtualService,
 )
 from gitvs.core.plan import Change
-from gitvs.ports import Outcome, Result, Status
+from gitvs.ports import Outcome, Status
 from tests.builders import (
     dummy,
     endpoint,

@@ -17,10 +17,11 @@ from gitvs.adapters.git_remote import GitRemote
 from gitvs.adapters.settings import RemoteSettings
 from gitvs.core.errors import GitvsError, Quarantined, SourceError
 from gitvs.core.gates import allowed_gates
+from gitvs.core.history import Result
 from gitvs.core.manifests import load
 from gitvs.core.problems import printable
 from gitvs.core.render import render
-from gitvs.ports import Applied, Result, Snapshot
+from gitvs.ports import Applied, Snapshot
 from gitvs.reconcile import Options, Pass, reconcile
 from gitvs.transaction import Finished, Ports, in_short, recover
 

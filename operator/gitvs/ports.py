@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from gitvs.core.history import Commit, HistoryEntry, Quarantine, Result
 from gitvs.core.model import (
     Desired,
     Incarnation,
@@ -68,16 +69,6 @@ class Kernel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
-    """A Git commit as people need it. `id` is the full object name."""
-
-    id: str
-    author: str = ""
-    subject: str = ""
-    committed_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The manifests of one moment: a commit, or a folder (`commit` is None then)."""
 
@@ -123,16 +114,6 @@ class Stage(StrEnum):
     """Past the point of no return: only ever finished."""
 
 
-class Result(StrEnum):
-    """How a pass ended (design section 4)."""
-
-    CONVERGED = "converged"
-    APPLIED = "applied"
-    BLOCKED = "blocked"
-    ROLLED_BACK = "rolled-back"
-    STUCK = "stuck"
-
-
 @dataclass(frozen=True, slots=True)
 class Applied:
     """The desired state in force, with the commit that said it (None: a work tree)."""
@@ -160,30 +141,6 @@ class Transaction:
     target: Applied
     conflicts: frozenset[Key] = field(default_factory=frozenset)
     """Creates that found somebody else's object: out of reach of an undo."""
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """One finished transaction."""
-
-    id: int
-    started_at: datetime
-    finished_at: datetime
-    result: Result
-    commit: Commit | None
-    summary: Mapping[str, int]
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantine:
-    """A commit that is not tried again by this gitvs version in this incarnation."""
-
-    commit_id: str
-    reason: str
-    at: datetime
-    found_open: int = 0
-    """How often its transaction was found open at start."""
 
 
 class Store(Protocol):

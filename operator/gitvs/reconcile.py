@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gitvs.core.errors import StoreError, UnexpectedPlan
+from gitvs.core.history import Result
 from gitvs.core.model import Desired, Ledger, Observation, State
 from gitvs.core.ownership import MARK_PREFIX, scope_of, strange_interfaces
 from gitvs.core.proposal import Proposal, propose
-from gitvs.ports import Applied, Result
+from gitvs.ports import Applied
 from gitvs.transaction import Finished, Ports, apply, recover
 
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 
 from gitvs.core.documents import document_of
 from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
+from gitvs.core.history import Result
 from gitvs.core.model import Key, Kind, Ledger, Observation, RealServer, Scope, State
 from gitvs.core.ownership import scope_of
 from gitvs.core.plan import PHASES, Change, Phase, Plan
 from gitvs.core.proposal import Proposal, ledger_after_break
 from gitvs.core.undo import UndoStep, undo_step
-from gitvs.ports import Applied, Clock, Kernel, Outcome, Result, Stage, Status, Store, Transaction
+from gitvs.ports import Applied, Clock, Kernel, Outcome, Stage, Status, Store, Transaction
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from gitvs.adapters.clock import SystemClock
 from gitvs.adapters.linux_kernel import LinuxKernel
 from gitvs.adapters.store import SqliteStore
+from gitvs.core.history import Result
 from gitvs.core.manifests import load
 from gitvs.core.model import Desired, Incarnation, Key, Ledger, Observation, Scope
 from gitvs.core.ownership import MARK_PREFIX, scope_of
 from gitvs.core.plan import Change, Plan
 from gitvs.core.render import render
-from gitvs.ports import Applied, Kernel, Outcome, Result
+from gitvs.ports import Applied, Kernel, Outcome
 from gitvs.reconcile import Options, Pass, look, reconcile
 from gitvs.transaction import Ports
 from tests.harness.lab import Lab

@@ -13,7 +13,7 @@ import gitvs.cli.apply
 import gitvs.cli.teardown  # noqa: F401  # loaded once, before every test forks
 from gitvs.cli import run as gitvs_run
 from gitvs.core.errors import ExitCode
-from gitvs.ports import Result
+from gitvs.core.history import Result
 from gitvs.reconcile import Options
 from gitvs.transaction import recover
 from tests.faults import Crashed, FaultyKernel, How

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from gitvs.core.history import Result
 from gitvs.core.manifests import Manifests, load
 from gitvs.core.model import Scope, State, Sysctl, Timeout
 from gitvs.core.plan import is_forwarding_switch
 from gitvs.core.render import render
-from gitvs.ports import Result
 from gitvs.reconcile import teardown
 from tests.harness.lab import run, run_batch
 from tests.kernel.live import Director

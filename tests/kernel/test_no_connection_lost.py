@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from gitvs.core.history import Result
 from gitvs.core.model import Key, Kind, RealServer, Vip, VirtualService
 from gitvs.core.plan import Action, Change, Phase, Plan
-from gitvs.ports import Result
 from tests.faults import Crashed, FaultyKernel, How
 from tests.harness.lab import Lab, run
 from tests.harness.traffic import Connection

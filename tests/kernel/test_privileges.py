@@ -10,7 +10,7 @@ import pytest
 
 from gitvs.adapters.linux_kernel import LinuxKernel
 from gitvs.adapters.privileges import become_owner_of
-from gitvs.ports import Result
+from gitvs.core.history import Result
 from tests import scenario
 from tests.harness.lab import run_batch
 from tests.sweep import World

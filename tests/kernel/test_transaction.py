@@ -11,8 +11,8 @@ from typing import NoReturn
 import pytest
 
 from gitvs.adapters.linux_kernel import LinuxKernel
+from gitvs.core.history import Result
 from gitvs.core.plan import Change
-from gitvs.ports import Result
 from tests import scenario
 from tests.faults import FaultyKernel, How
 from tests.harness.lab import run_batch

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gitvs.adapters.git_process import GitFailed, HardenedGit
 from gitvs.core.errors import SourceError
-from gitvs.ports import Commit
+from gitvs.core.history import Commit
 
 _PERSON = re.compile(r"(?P<who>.*) (?P<seconds>-?[0-9]+) [+-][0-9]+", re.DOTALL)
 _SHA1_CHARACTERS = 40

@@ -20,7 +20,7 @@ from gitvs.adapters.git_source import GitSource
 from gitvs.adapters.remote_url import UnusableUrl, protocol_of
 from gitvs.adapters.settings import RemoteSettings
 from gitvs.core.errors import SourceError, SourceUnreachable
-from gitvs.ports import Commit
+from gitvs.core.history import Commit
 
 log = logging.getLogger(__name__)
 

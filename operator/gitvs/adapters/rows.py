@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from gitvs.core.history import Commit, HistoryEntry, Quarantine, Result
 from gitvs.core.model import Drain, Incarnation, Key, Ledger
 from gitvs.core.records import (
     change_from_record,
@@ -17,7 +18,7 @@ from gitvs.core.records import (
     record_of,
     resource_from_record,
 )
-from gitvs.ports import Applied, Commit, HistoryEntry, Quarantine, Result, Stage, Transaction
+from gitvs.ports import Applied, Stage, Transaction
 
 
 def find_incarnation(database: sqlite3.Connection, incarnation: Incarnation) -> int | None:

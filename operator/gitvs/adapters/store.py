@@ -24,10 +24,11 @@ from gitvs.adapters.database import (
     plain_words,
 )
 from gitvs.adapters.retention import VOID, forget_old, refuse_second, void_other_boots
+from gitvs.core.history import HistoryEntry, Quarantine, Result
 from gitvs.core.model import Incarnation, Key, Ledger
 from gitvs.core.plan import Change
 from gitvs.core.records import change_from_record, change_record, desired_record, ledger_record
-from gitvs.ports import Applied, HistoryEntry, Quarantine, Result, Stage, Transaction
+from gitvs.ports import Applied, Stage, Transaction
 
 KEPT_TRANSACTIONS = 500
 KEPT_PLANS = 50

@@ -15,8 +15,9 @@ from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, show, tell
 from gitvs.cli.plan import sides, view_of
 from gitvs.core.errors import ExitCode
+from gitvs.core.history import Commit, Result
 from gitvs.core.render import render
-from gitvs.ports import Applied, Commit, Result
+from gitvs.ports import Applied
 from gitvs.reconcile import Options, Pass, drain, reconcile
 from gitvs.report.pass_text import pass_text
 from gitvs.report.plan_text import plan_text

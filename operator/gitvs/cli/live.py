@@ -17,8 +17,8 @@ from gitvs.adapters.store import SqliteStore
 from gitvs.adapters.writer_lock import writer_lock
 from gitvs.cli.output import tell
 from gitvs.core.errors import ExitCode
+from gitvs.core.history import Result
 from gitvs.core.ownership import MARK_PREFIX
-from gitvs.ports import Result
 from gitvs.report.pass_text import pass_text
 from gitvs.transaction import Interrupted, Ports
 

@@ -12,9 +12,10 @@ import click
 from gitvs.adapters.directory_source import DirectorySource
 from gitvs.adapters.git_source import GitSource
 from gitvs.cli.output import progress, tell
+from gitvs.core.history import Commit
 from gitvs.core.manifests import Manifests, load
 from gitvs.core.problems import printable
-from gitvs.ports import Commit, Snapshot, Source
+from gitvs.ports import Snapshot, Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -16,9 +16,10 @@ from gitvs.cli.loading import load_manifests, path_argument, rev_option
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, show, show_json, tell
 from gitvs.core.errors import ExitCode, UsageError
+from gitvs.core.history import Commit
 from gitvs.core.model import Desired, Sysctl
 from gitvs.core.render import render
-from gitvs.ports import Applied, Commit
+from gitvs.ports import Applied
 from gitvs.reconcile import Options, Survey, look, survey_of
 from gitvs.report.observation_document import Seen, observation_from
 from gitvs.report.plan_document import plan_document

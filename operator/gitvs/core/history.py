@@ -1,0 +1,52 @@
+"""What became of commits: which there were, how the passes for them ended, which are barred."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A Git commit as people need it. `id` is the full object name."""
+
+    id: str
+    author: str = ""
+    subject: str = ""
+    committed_at: datetime | None = None
+
+
+class Result(StrEnum):
+    """How a pass ended (design section 4)."""
+
+    CONVERGED = "converged"
+    APPLIED = "applied"
+    BLOCKED = "blocked"
+    ROLLED_BACK = "rolled-back"
+    STUCK = "stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One finished transaction."""
+
+    id: int
+    started_at: datetime
+    finished_at: datetime
+    result: Result
+    commit: Commit | None
+    summary: Mapping[str, int]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A commit that is not tried again by this gitvs version in this incarnation."""
+
+    commit_id: str
+    reason: str
+    at: datetime
+    found_open: int = 0
+    """How often its transaction was found open at start."""
