@@ -390,9 +390,9 @@ class Desired:
     policy: Policy = Policy()
     sources: Mapping[Key, Source] = field(default_factory=dict, compare=False)
     server_names: Mapping[Key, str] = field(default_factory=dict, compare=False)
+    """What people call the real servers that they gave a name."""
     is_standby: bool = False
     """Whether this director is to be without VIPs and local routes, at once."""
-    """What people call the real servers that they gave a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +407,17 @@ class Connections:
     def is_idle(self) -> bool:
         """Whether no connection is left; a persistent client alone is none."""
         return self.active == 0 and self.inactive == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What IPVS has counted for one virtual service or real server since it was made."""
+
+    connections: int = 0
+    packets_in: int = 0
+    packets_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,6 +460,8 @@ class Observation:
     unnamed: frozenset[str] = frozenset()
     """IPVS objects that gitvs has no words for, as people read them: foreign, not in `state`."""
     release: str = ""
+    counters: Mapping[Key, Counters] = field(default_factory=dict)
+    """What was counted for each virtual service and real server, where the kernel tells."""
 
 
 @dataclass(frozen=True, slots=True)
