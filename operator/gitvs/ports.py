@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -18,6 +18,7 @@ from gitvs.core.model import (
     Observation,
     Scope,
 )
+from gitvs.core.operations import Operation, Operations
 from gitvs.core.plan import Change
 
 
@@ -211,10 +212,34 @@ class Store(Protocol):
         """Keep a commit from being tried again by this gitvs version in this incarnation."""
         ...
 
+    def bar(self, commit_ids: Iterable[str], reason: str) -> None:
+        """Keep commits from being tried again, whatever the gitvs version and incarnation."""
+        ...
+
     def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
-        """Return the commits in quarantine, for this gitvs version and incarnation."""
+        """Return the commits that are not tried again: those that failed here, and barred ones."""
         ...
 
     def clear_quarantine(self, commit_id: str | None = None) -> None:
         """Let a commit, or every commit, be tried again."""
+        ...
+
+    def operations(self) -> Operations:
+        """Return what operators have said and not taken back, the oldest first."""
+        ...
+
+    def put_operation(self, operation: Operation) -> None:
+        """Record what an operator said, in the place of an earlier word on the same thing."""
+        ...
+
+    def end_operation(self, operation: Operation) -> None:
+        """Forget what an operator said."""
+        ...
+
+    def alive_at(self) -> datetime | None:
+        """Return when an agent last said that it was alive, by the wall clock."""
+        ...
+
+    def record_alive(self) -> None:
+        """Record that an agent is alive now."""
         ...

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from gitvs.core.errors import StoreError, UnexpectedPlan
 from gitvs.core.history import Result
-from gitvs.core.model import Desired, Ledger, Observation, State
+from gitvs.core.model import Desired, Key, Ledger, Observation, State
+from gitvs.core.operations import NO_OPERATIONS, Operations
 from gitvs.core.ownership import MARK_PREFIX, scope_of, strange_interfaces
 from gitvs.core.proposal import Proposal, propose
 from gitvs.ports import Applied
@@ -20,11 +21,16 @@ from gitvs.transaction import Finished, Ports, apply, recover
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person may say about one pass. `expect` is a plan's or a desired state's digest."""
+    """What is said about one pass. `expect` is a plan's or a desired state's digest.
+
+    `operations` lie on top of desired state; `only` are the keys that a pause lets change.
+    """
 
     allowed: frozenset[str] = frozenset()
     adopt: bool = False
     expect: str | None = None
+    operations: Operations = NO_OPERATIONS
+    only: frozenset[Key] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,8 @@ def survey_of(
         mark,
         adopt=options.adopt,
         allowed=options.allowed,
+        operations=options.operations,
+        only=options.only,
     )
     return Survey(proposal, observation, ledger, applied, boottime)
 

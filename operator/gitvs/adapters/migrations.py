@@ -72,6 +72,24 @@ MIGRATIONS = (
         PRIMARY KEY (incarnation, revision, version)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE operation (
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        service TEXT NOT NULL,
+        said TEXT NOT NULL,
+        PRIMARY KEY (kind, subject, service)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE barred (
+        revision TEXT PRIMARY KEY,
+        reason TEXT NOT NULL,
+        at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE alive (
+        only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+        at TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 """One script for each schema version, in order."""
 

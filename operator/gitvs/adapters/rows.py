@@ -10,6 +10,7 @@ from typing import Any
 
 from gitvs.core.history import Commit, HistoryEntry, Quarantine, Result
 from gitvs.core.model import Drain, Incarnation, Key, Ledger
+from gitvs.core.operations import Operation, OperationKind
 from gitvs.core.records import (
     change_from_record,
     desired_from_record,
@@ -142,6 +143,44 @@ def quarantine_from(row: Mapping[str, Any]) -> Quarantine:
     """Return one commit in quarantine."""
     at = datetime.fromisoformat(row["quarantined_at"])
     return Quarantine(row["revision"], row["reason"], at, row["found_open"])
+
+
+def barred_from(row: Mapping[str, Any]) -> Quarantine:
+    """Return one commit that a person barred."""
+    return Quarantine(row["revision"], row["reason"], datetime.fromisoformat(row["at"]))
+
+
+def operation_text(operation: Operation) -> str:
+    """Return what an operator said as the `said` column holds it."""
+    until = operation.until
+    return json.dumps(
+        {
+            "kind": str(operation.kind),
+            "who": operation.who,
+            "why": operation.why,
+            "at": operation.at.isoformat(),
+            "until": None if until is None else until.isoformat(),
+            "subject": operation.subject,
+            "service": operation.service,
+            "isNow": operation.is_now,
+        }
+    )
+
+
+def operation_from(text: str) -> Operation:
+    """The inverse of `operation_text`."""
+    record = json.loads(text)
+    until = record["until"]
+    return Operation(
+        OperationKind(record["kind"]),
+        record["who"],
+        record["why"],
+        datetime.fromisoformat(record["at"]),
+        None if until is None else datetime.fromisoformat(until),
+        record["subject"],
+        record["service"],
+        record["isNow"],
+    )
 
 
 def revision_text(commit: Commit | None) -> str | None:

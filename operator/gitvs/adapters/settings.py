@@ -14,6 +14,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from gitvs.adapters.locations import DEFAULT_STATE_DIR
 from gitvs.adapters.remote_url import UnusableUrl, protocol_of
 from gitvs.adapters.store import KEPT_PLANS, KEPT_TRANSACTIONS
 from gitvs.core.errors import SettingsError
@@ -21,8 +22,6 @@ from gitvs.core.explain import explained
 from gitvs.core.places import Document, Place
 from gitvs.core.problems import Problem
 from gitvs.core.schema import schema_for
-
-DEFAULT_STATE_DIR = Path("/var/lib/gitvs")
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TABLE = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from gitvs.adapters.database import (
 from gitvs.adapters.retention import VOID, forget_old, refuse_second, void_other_boots
 from gitvs.core.history import HistoryEntry, Quarantine, Result
 from gitvs.core.model import Incarnation, Key, Ledger
+from gitvs.core.operations import Operation, Operations
 from gitvs.core.plan import Change
 from gitvs.core.records import change_from_record, change_record, desired_record, ledger_record
 from gitvs.ports import Applied, Stage, Transaction
@@ -248,21 +249,73 @@ class SqliteStore:
                 (number, commit_id, __version__, at, reason),
             )
 
+    def bar(self, commit_ids: Iterable[str], reason: str) -> None:
+        """Keep commits from being tried again, whatever the gitvs version and incarnation."""
+        at = self._now().isoformat()
+        with self._writing() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO barred VALUES (?, ?, ?)",
+                [(commit_id, reason, at) for commit_id in commit_ids],
+            )
+
     def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
-        """Return the commits in quarantine, for this gitvs version and incarnation."""
+        """Return the commits that are not tried again, the oldest first.
+
+        That a commit failed holds for this gitvs version and incarnation; what a person barred
+        stays so.
+        """
         with self._reading() as database:
-            found = database.execute(
+            failed = database.execute(
                 "SELECT * FROM suspect WHERE incarnation = ? AND version = ?"
                 " AND quarantined_at IS NOT NULL ORDER BY quarantined_at, revision",
                 (rows.find_incarnation(database, incarnation), __version__),
             )
-            return [rows.quarantine_from(row) for row in found]
+            found = [rows.quarantine_from(row) for row in failed]
+            barred = database.execute("SELECT * FROM barred ORDER BY at, revision")
+            return [*(rows.barred_from(row) for row in barred), *found]
 
     def clear_quarantine(self, commit_id: str | None = None) -> None:
         """Let a commit, or every commit, be tried again, with a count from 0."""
         with self._writing() as database:
+            for table in ("suspect", "barred"):
+                database.execute(
+                    f"DELETE FROM {table} WHERE revision = coalesce(?, revision)", (commit_id,)
+                )
+
+    def operations(self) -> Operations:
+        """Return what operators have said and not taken back, the oldest first."""
+        with self._reading() as database:
+            found = database.execute("SELECT said FROM operation")
+            operations = [rows.operation_from(row["said"]) for row in found]
+            return Operations(tuple(sorted(operations, key=lambda o: (o.at, o.identity))))
+
+    def put_operation(self, operation: Operation) -> None:
+        """Record what an operator said, in the place of an earlier word on the same thing."""
+        with self._writing() as database:
             database.execute(
-                "DELETE FROM suspect WHERE revision = coalesce(?, revision)", (commit_id,)
+                "INSERT OR REPLACE INTO operation VALUES (?, ?, ?, ?)",
+                (*map(str, operation.identity), rows.operation_text(operation)),
+            )
+
+    def end_operation(self, operation: Operation) -> None:
+        """Forget what an operator said."""
+        with self._writing() as database:
+            database.execute(
+                "DELETE FROM operation WHERE kind = ? AND subject = ? AND service = ?",
+                tuple(map(str, operation.identity)),
+            )
+
+    def alive_at(self) -> datetime | None:
+        """Return when an agent last said that it was alive, by the wall clock."""
+        with self._reading() as database:
+            row = database.execute("SELECT at FROM alive").fetchone()
+            return None if row is None else datetime.fromisoformat(row["at"])
+
+    def record_alive(self) -> None:
+        """Record that an agent is alive now."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO alive VALUES (1, ?)", (self._now().isoformat(),)
             )
 
     @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gitvs.adapters.locations import DEFAULT_SETTINGS
 from gitvs.adapters.settings import Settings, load_settings
 from gitvs.agent import Turn, take_turn
 from gitvs.cli.apply import EXIT_CODES, show_plan, tell_outcome
@@ -16,8 +17,6 @@ from gitvs.cli.live import writer
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, tell
 from gitvs.core.errors import ExitCode, UsageError
-
-DEFAULT_SETTINGS = Path("/etc/gitvs/gitvs.toml")
 
 SEVEREST_FIRST = (
     ExitCode.STUCK,

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import click
 
-F = TypeVar("F", bound=Callable[..., object])
+from gitvs.adapters.locations import DEFAULT_STATE_DIR
 
-DEFAULT_STATE_DIR = Path("/var/lib/gitvs")
+F = TypeVar("F", bound=Callable[..., object])
 
 _LEVELS = (logging.CRITICAL + 1, logging.INFO, logging.DEBUG)
 

@@ -51,6 +51,29 @@ class SourceUnreachable(SourceError):
     is_transient = True
 
 
+class UntrustedCommit(SourceError):
+    """A commit that the signature policy keeps out: what is wrong with it, and what to do."""
+
+    def __init__(self, commit_id: str, problem: str, remedy: str) -> None:
+        self.commit_id = commit_id
+        super().__init__(f"commit {commit_id[:12]} {problem}. It is not used; {remedy}")
+
+
+class RewrittenBranch(SourceError):
+    """A branch whose `head` does not descend from `accepted`, the newest accepted commit."""
+
+    def __init__(self, name: str, accepted: str, head: str) -> None:
+        self.accepted = accepted
+        self.head = head
+        old, new = accepted[:12], head[:12]
+        super().__init__(
+            f"{name}: its head {new} does not descend from {old}, the newest commit that was"
+            " accepted from it: the branch was rewritten, or went back. The commit in force stays."
+            f" If that is meant, run `gitvs accept-rewrite {new}` on every director, or merge the"
+            f" accepted commit into the branch and push (`git merge -s ours {old}`)"
+        )
+
+
 class Quarantined(GitvsError):
     """A commit that failed, and is not tried again."""
 
@@ -87,3 +110,15 @@ class UnexpectedPlan(GitvsError):
     """The plan is not the one that `--expect` names."""
 
     exit_code = ExitCode.UNEXPECTED_PLAN
+
+
+class AgentUnreachable(GitvsError):
+    """No agent answers on this host's control socket."""
+
+
+class ControlFailed(GitvsError):
+    """What an operator asked of the agent was refused; the exit code is the refusal's own."""
+
+    def __init__(self, text: str, exit_code: ExitCode = ExitCode.ERROR) -> None:
+        self.exit_code = exit_code
+        super().__init__(text)

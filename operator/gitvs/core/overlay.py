@@ -62,12 +62,15 @@ def overlay(
     connections: Mapping[Key, Connections],
     ledger: Ledger,
     boottime: float,
+    at_once: frozenset[Key] = frozenset(),
 ) -> Overlay:
     """Lay drains, held VIPs, fallback flags and restored settings over desired state.
 
-    `boottime` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines.
+    `boottime` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines. `at_once` are real
+    servers that are not to drain.
     """
     drains = _drains(desired, applied, owned, connections, ledger, boottime)
+    drains = {key: drain for key, drain in drains.items() if key not in at_once}
     leaving = [_draining(owned, key) for key in drains]
     services = [_service_of(owned, s) for s in leaving if s.service_key not in desired.state]
     held = [] if desired.is_standby else _held(owned, desired.state, services)

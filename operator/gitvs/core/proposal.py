@@ -28,6 +28,7 @@ from gitvs.core.model import (
     VirtualService,
     family_of,
 )
+from gitvs.core.operations import NO_OPERATIONS, Operations, operated, removed_at_once
 from gitvs.core.overlay import Overlay, overlay
 from gitvs.core.ownership import Ownership, classify, marked_interfaces
 from gitvs.core.plan import (
@@ -70,26 +71,33 @@ def propose(
     *,
     adopt: bool = False,
     allowed: Collection[str] = (),
+    operations: Operations = NO_OPERATIONS,
+    only: Collection[Key] | None = None,
 ) -> Proposal:
-    """Work out the plan from what is observed to what is desired.
+    """Work out the plan from what is observed to what is desired, with operations on top.
 
     `boottime` is CLOCK_BOOTTIME in seconds; `mark` is the alias of this store's interfaces.
+    With `only`, nothing but these keys changes and drains end: what a pause lets through.
     """
     in_force = applied.state if applied is not None else ()
-    ownership = classify(observation, ledger, desired, mark, adopt, in_force)
+    wanted = operated(desired, operations)
+    ownership = classify(observation, ledger, wanted, mark, adopt, in_force)
     laid = overlay(
-        desired,
+        wanted,
         applied,
         ownership.owned,
         ownership.foreign,
         observation.connections,
         ledger,
         boottime,
+        removed_at_once(desired, operations),
     )
+    if only is not None:
+        laid = _paused(laid, wanted, ownership.owned, ledger, only)
     plan = _plan(ownership.owned.with_changes(drop=laid.released), laid)
     gates = (
         *conflict_gates(ownership.conflicts),
-        *_unsupported(desired, observation),
+        *_unsupported(wanted, observation),
         *evaluate(applied, desired, allowed),
     )
     marked = marked_interfaces(observation, mark, adopt)
@@ -104,6 +112,28 @@ def propose(
         plan_digest(desired.director, plan),
         desired_digest(desired.director, desired.state),
     )
+
+
+def _paused(
+    laid: Overlay, wanted: Desired, owned: State, ledger: Ledger, only: Collection[Key]
+) -> Overlay:
+    """Return an overlay that leaves everything as it is but for `only` and the ends of drains."""
+    kept = [
+        r
+        for key, r in owned.items()
+        if key not in only and (key in laid.target or not _ends_drain(r, wanted.state, ledger))
+    ]
+    put = [r for key, r in laid.target.items() if key in only]
+    drains = {k: d for k, d in laid.drains.items() if k in ledger.drains or k in only}
+    begun = {k: d for k, d in laid.begun.items() if k in only}
+    return Overlay(State([*kept, *put]), drains, begun, frozenset(), frozenset())
+
+
+def _ends_drain(resource: Resource, wanted: State, ledger: Ledger) -> bool:
+    """Whether what is to go was there for a drain alone."""
+    if isinstance(resource, RealServer):
+        return resource.key in ledger.drains
+    return resource.key not in wanted and not isinstance(resource, Sysctl | Timeout | SyncDaemon)
 
 
 def _plan(owned: State, laid: Overlay) -> Plan:

@@ -1,0 +1,212 @@
+"""The control socket: how `gitvs pause` and its like reach the agent that runs here.
+
+A Unix socket; each connection carries one request and one answer, each a JSON object on a
+line of its own. Who may connect is the business of the socket's owner, group and mode; the
+agent's own user may not, since it is what Git and ssh run as. What requests mean is the
+business of the agent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pwd
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gitvs.core.errors import AgentUnreachable, ControlFailed, ExitCode, GitvsError
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 600.0
+"""How long a client waits: a pass over a large table, behind another, takes minutes at most."""
+
+_REQUEST_SECONDS = 5.0
+_MAX_REQUEST_BYTES = 64 * 1024
+_MAX_CONNECTIONS = 32
+_POLL_SECONDS = 0.5
+_CREDENTIALS = struct.Struct("3i")  # Source: unix(7), SO_PEERCRED, struct ucred
+
+Request = Mapping[str, Any]
+Answer = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end, as the kernel says."""
+
+    pid: int
+    uid: int
+
+    @property
+    def name(self) -> str:
+        """Its user, as people know it."""
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return f"uid {self.uid}"
+
+
+def make_socket(path: Path) -> socket.socket:
+    """Make a control socket for our own user and root, in the place of a dead one.
+
+    Raises:
+        ControlFailed: it cannot be made there.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        former = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(former)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise ControlFailed(f"control socket {path} cannot be made: {error.strerror}") from error
+    return listener
+
+
+class ControlServer:
+    """Answers requests, each in a thread of its own."""
+
+    def __init__(self, listener: socket.socket, answer: Callable[[Request, Peer], Answer]) -> None:
+        """`answer` is called from many threads; a `GitvsError` of it becomes an error answer."""
+        self._listener = listener
+        self._answer = answer
+        self._free = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._listener.settimeout(_POLL_SECONDS)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more requests. What is being answered goes on."""
+        self._is_stopping = True
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while not self._is_stopping:
+            try:
+                connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            except OSError as error:  # no descriptor to be had, say: it passes
+                log.warning("control socket reason=%s", error.strerror)
+                threading.Event().wait(_POLL_SECONDS)
+                continue
+            if not self._free.acquire(blocking=False):
+                connection.close()
+                continue
+            threading.Thread(
+                target=self._converse, args=(connection,), name="control-request", daemon=True
+            ).start()
+
+    def _converse(self, connection: socket.socket) -> None:
+        with closing(connection), suppress(OSError):  # a client that went away is no concern
+            try:
+                connection.settimeout(_REQUEST_SECONDS)
+                answer = self._answered(connection)
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+            finally:
+                self._free.release()
+
+    def _answered(self, connection: socket.socket) -> Answer:
+        try:
+            peer = _peer_of(connection)
+            _refuse_own_user(peer)
+            result = self._answer(_request_from(connection), peer)
+        except GitvsError as error:
+            return {"ok": False, "error": str(error), "exitCode": int(error.exit_code)}
+        except Exception:
+            log.exception("request failed")
+            return {
+                "ok": False,
+                "error": "the agent met a bug; its log has the details",
+                "exitCode": int(ExitCode.ERROR),
+            }
+        return {"ok": True, "result": result}
+
+
+def _peer_of(connection: socket.socket) -> Peer:
+    answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(answer)
+    return Peer(pid, uid)
+
+
+def _refuse_own_user(peer: Peer) -> None:
+    """Keep what Git and ssh run as from lifting the agent's own gates.
+
+    Raises:
+        ControlFailed: it is the agent's own user, and not root.
+    """
+    if peer.uid == os.geteuid() != 0:
+        raise ControlFailed(
+            f"user {peer.name} is the agent's own, and may not direct it: be root, or a member of"
+            " group gitvs-admin"
+        )
+
+
+def _request_from(connection: socket.socket) -> Request:
+    """Read one line.
+
+    Raises:
+        ControlFailed: it is too long, or no JSON object.
+    """
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        chunk = connection.recv(4096)
+        data += chunk
+        if not chunk or len(data) > _MAX_REQUEST_BYTES:
+            break
+    try:
+        request = json.loads(data)
+    except ValueError as error:
+        raise ControlFailed(f"a request is one JSON object on one line: {error}") from error
+    if not isinstance(request, dict):
+        raise ControlFailed("a request is one JSON object on one line")
+    return request
+
+
+def ask(path: Path, request: Request, timeout_seconds: float = ANSWER_SECONDS) -> Any:
+    """Send a request to the agent, and return the result.
+
+    Raises:
+        AgentUnreachable: no agent answers there, and why.
+        ControlFailed: it refused; with its words and exit code.
+    """
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
+        connection.settimeout(timeout_seconds)
+        try:
+            connection.connect(str(path))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                answer = json.loads(stream.readline())
+        except PermissionError as error:
+            raise AgentUnreachable(
+                f"{path}: no permission; be root, or a member of group gitvs-admin"
+            ) from error
+        except TimeoutError as error:
+            raise AgentUnreachable(
+                f"the agent did not answer within {timeout_seconds:g} s; `systemctl status gitvs`"
+                " and `journalctl -u gitvs` tell more"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise AgentUnreachable(
+                f"no agent answers at {path}; is it running? (`systemctl status gitvs`)"
+            ) from error
+    if answer["ok"]:
+        return answer["result"]
+    raise ControlFailed(answer["error"], ExitCode(answer["exitCode"]))
