@@ -1,4 +1,4 @@
-"""What `pip install .` gives: the wheel holds the schemas, and works on its own."""
+"""What `pip install .` gives: the wheel holds all that is shipped, and works on its own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ sys.exit(gitvs.cli.run(sys.argv[1:]))
 """
 
 
-def test_the_wheel_holds_the_schemas_and_runs(tmp_path: Path) -> None:
+def test_the_wheel_holds_what_is_shipped_and_runs(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
     subprocess.run([*build, str(ROOT)], check=True)
     [wheel] = tmp_path.glob("gitvs-*.whl")
-    packed = {Path(n).name for n in ZipFile(wheel).namelist() if n.startswith("gitvs/schemas/")}
-    assert packed == {path.name for path in (ROOT / "schemas").iterdir()}
+    packed = {name for name in ZipFile(wheel).namelist() if not name.endswith("/")}
+    for folder in ("schemas", "systemd"):
+        files = (path for path in (ROOT / folder).rglob("*") if path.is_file())
+        assert {f"gitvs/{path.relative_to(ROOT)}" for path in files} <= packed
     command = [sys.executable, "-c", RUN, str(wheel), "validate", str(ROOT / "examples/quickstart")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

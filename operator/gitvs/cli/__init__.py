@@ -30,6 +30,8 @@ COMMANDS = {
     "apply": LazyCommand("gitvs.cli.apply:apply", "Make this host as the manifests say."),
     "agent": LazyCommand("gitvs.cli.agent:agent", "Follow a Git repository."),
     "teardown": LazyCommand("gitvs.cli.teardown:teardown", "Remove everything that gitvs owns."),
+    "install": LazyCommand("gitvs.cli.install:install", "Make gitvs a service of this host."),
+    "uninstall": LazyCommand("gitvs.cli.install:uninstall", "Remove the service's files."),
 }
 
 

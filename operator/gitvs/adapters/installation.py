@@ -1,0 +1,239 @@
+"""The files that make gitvs a service of this host: which go where, and putting them there.
+
+Each carries the checksum of what was written, so that a file that was edited by hand is told
+from one that an earlier gitvs wrote, and is left alone. Starting, stopping and asking is the
+business of the command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import gitvs
+from gitvs.core.errors import GitvsError
+
+PROGRAM = Path("/usr/local/bin/gitvs")
+"""The program that the shipped units run."""
+
+SERVICES = ("gitvs.service", "gitvs-restore.service")
+UNITS = ("gitvs.service", "gitvs.socket", "gitvs-restore.service")
+
+DESTINATIONS = {
+    "gitvs.service": "etc/systemd/system/gitvs.service",
+    "gitvs.socket": "etc/systemd/system/gitvs.socket",
+    "gitvs-restore.service": "etc/systemd/system/gitvs-restore.service",
+    "sysusers.d/gitvs.conf": "etc/sysusers.d/gitvs.conf",
+    "tmpfiles.d/gitvs.conf": "etc/tmpfiles.d/gitvs.conf",
+    "modules-load.d/gitvs.conf": "etc/modules-load.d/gitvs.conf",
+    "network/05-gitvs.network": "etc/systemd/network/05-gitvs.network",
+    "NetworkManager/gitvs.conf": "etc/NetworkManager/conf.d/gitvs.conf",
+}
+SETTINGS = "etc/gitvs/gitvs.toml"
+
+_MARK = "# Written by `gitvs install`; its checksum without this line: "
+_PLAIN_PATH = re.compile(r"/[\w./+-]+", re.ASCII)
+_HIDDEN_FOLDERS = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+
+
+class InstallationError(GitvsError):
+    """This host cannot run gitvs as a service in this way."""
+
+
+class Action(StrEnum):
+    """What is to be done with a file, in the words that people read."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    UNCHANGED = "unchanged"
+    OVERWRITE = "overwrite, though edited by hand"
+    KEEP = "keep: edited by hand"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One file, and what is to be done with it; `text` is what it will hold."""
+
+    action: Action
+    path: Path
+    text: str = ""
+
+    @property
+    def is_change(self) -> bool:
+        return self.action not in (Action.UNCHANGED, Action.KEEP)
+
+
+def plan_installation(root: Path, program: Path, *, force: bool = False) -> list[Step]:
+    """Return what has to be done below `root` so that the units there run `program`."""
+    steps = []
+    for source, destination in DESTINATIONS.items():
+        text = _marked(shipped(source).replace(str(PROGRAM), str(program)))
+        path = root / destination
+        steps.append(Step(_installing(_read(path), text, force=force), path, text))
+    return steps
+
+
+def plan_removal(root: Path, *, force: bool = False) -> list[Step]:
+    """Return what has to be done below `root` to remove what was installed, and nothing else."""
+    steps = []
+    for destination in DESTINATIONS.values():
+        present = _read(root / destination)
+        if present is not None:
+            may_go = force or _is_ours(present)
+            steps.append(Step(Action.REMOVE if may_go else Action.KEEP, root / destination))
+    return steps
+
+
+def carry_out(step: Step) -> None:
+    """Do what a step says, if anything; a file is there whole, or not at all.
+
+    Raises:
+        InstallationError: it could not be written or removed.
+    """
+    try:
+        if step.action is Action.REMOVE:
+            step.path.unlink()
+        elif step.is_change:
+            step.path.parent.mkdir(parents=True, exist_ok=True)
+            _write(step.path, step.text, 0o644)
+    except OSError as error:
+        raise InstallationError(f"{step.path}: {error.strerror}") from error
+
+
+def write_sample_settings(path: Path, group: int | None) -> bool:
+    """Write the sample where there are no settings yet, and return whether it did.
+
+    Raises:
+        InstallationError: it could not be written.
+    """
+    try:
+        if os.path.lexists(path):
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, shipped("gitvs.toml"), 0o640, group)
+    except OSError as error:
+        raise InstallationError(f"{path}: {error.strerror}") from error
+    return True
+
+
+def shipped(name: str) -> str:
+    """Return a file of the folder `systemd`, as it is shipped."""
+    return files("gitvs").joinpath("systemd", name).read_text("utf-8")
+
+
+def running_program(argument: str) -> Path:
+    """Return the program that was started as `argument`, for units to run.
+
+    Raises:
+        InstallationError: the agent's user could not run it in the units' sandbox, and why.
+    """
+    program = Path(os.path.abspath(argument))
+    if program.name != "gitvs" or not program.is_file():
+        raise InstallationError(
+            f"{argument} is not the program gitvs: start the installed one, or name it with"
+            " --program"
+        )
+    check_program(program, needs=(Path(sys.executable), Path(gitvs.__file__)))
+    return program
+
+
+def check_program(program: Path, needs: Sequence[Path] = ()) -> None:
+    """Make sure that units can run a program, and read what it `needs`, as the agent's user.
+
+    Raises:
+        InstallationError: they cannot, and why.
+    """
+    if not _PLAIN_PATH.fullmatch(str(program)):
+        raise InstallationError(f"{program}: units need a path from the root, of plain characters")
+    if not program.is_file() or not os.access(program, os.X_OK):
+        raise InstallationError(f"{program} is no program of this host")
+    for path in (program, *needs):
+        obstacle = _obstacle(path)
+        if obstacle is not None:
+            raise InstallationError(
+                f"the user gitvs could not run {program}: {obstacle}. Install gitvs where"
+                " everybody can read it, for instance in a virtual environment in /opt"
+            )
+
+
+def _obstacle(path: Path) -> str | None:
+    """Return why nobody in particular can read a file from within the sandbox."""
+    resolved = path.resolve()
+    for folder in _HIDDEN_FOLDERS:
+        if resolved.is_relative_to(folder) or path.is_relative_to(folder):
+            return f"{resolved} is below {folder}, which the units hide from it"
+    for part in _way_to(path, resolved):
+        mode = part.stat().st_mode
+        needed = stat.S_IXOTH if part.is_dir() else stat.S_IROTH
+        if not mode & needed:
+            return f"{part} is closed to other users (mode {stat.S_IMODE(mode):04o})"
+    return None
+
+
+def _way_to(*paths: Path) -> Iterator[Path]:
+    for path in paths:
+        yield from reversed(path.parents)
+        yield path
+
+
+def _installing(present: str | None, wanted: str, *, force: bool) -> Action:
+    if present is None:
+        return Action.CREATE
+    if present == wanted:
+        return Action.UNCHANGED
+    if _is_ours(present):
+        return Action.UPDATE
+    return Action.OVERWRITE if force else Action.KEEP
+
+
+def _marked(body: str) -> str:
+    return f"{_MARK}{_checksum(body)}\n{body}"
+
+
+def _is_ours(text: str) -> bool:
+    """Return whether a file is as some gitvs wrote it."""
+    mark, _, body = text.partition("\n")
+    return mark == _MARK + _checksum(body)
+
+
+def _checksum(body: str) -> str:
+    return hashlib.sha256(body.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _read(path: Path) -> str | None:
+    """Return what is there, None for nothing; a link was made by hand, wherever it leads."""
+    try:
+        if path.is_symlink():
+            return f"a link to {path.readlink()}"
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InstallationError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _write(path: Path, text: str, mode: int, group: int | None = None) -> None:
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=".gitvs-", delete=False
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            if group is not None:
+                os.fchown(file.fileno(), -1, group)
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
