@@ -19,6 +19,7 @@ from gitvs.adapters import ipvs_codec as codec
 from gitvs.core.model import (
     AddressFamily,
     Connections,
+    Counters,
     Endpoint,
     FirewallMark,
     ForeignName,
@@ -86,9 +87,13 @@ def real_servers(draw: st.DrawFn) -> RealServer:
     )
 
 
+def service_in(payload: bytes) -> VirtualService | codec.Unnamed:
+    return codec.service_from(payload)[0]
+
+
 @given(virtual_services())
 def test_a_virtual_service_is_read_as_it_was_written(service: VirtualService) -> None:
-    assert codec.service_from(codec.new_service(service)) == service
+    assert service_in(codec.new_service(service)) == service
     assert codec.new_service(service)[1:] == codec.set_service(service)[1:]
 
 
@@ -107,7 +112,11 @@ def reply_to(request: bytes, counters: bytes = COUNTERS) -> bytes:
 @given(real_servers())
 def test_a_real_server_is_read_as_it_was_written(server: RealServer) -> None:
     reply = reply_to(codec.new_real_server(server))
-    assert codec.real_server_from(reply, server.listener) == (server, Connections(3, 5, 7))
+    assert codec.real_server_from(reply, server.listener) == (
+        server,
+        Connections(3, 5, 7),
+        Counters(),
+    )
     assert codec.new_real_server(server)[1:] == codec.set_real_server(server)[1:]
 
 
@@ -143,7 +152,7 @@ def test_the_two_scheduler_bits_mean_what_the_scheduler_says() -> None:
     sh = VirtualService(WEB, Scheduler.SH, frozenset({SchedulerFlag.SH_PORT}))
     mh = VirtualService(WEB, Scheduler.MH, frozenset({SchedulerFlag.MH_PORT}))
     assert codec.new_service(sh).replace(b"sh\0", b"mh\0") == codec.new_service(mh)
-    plain = codec.service_from(codec.new_service(sh).replace(b"sh\0", b"rr\0"))
+    plain = service_in(codec.new_service(sh).replace(b"sh\0", b"rr\0"))
     assert plain == VirtualService(WEB, Scheduler.RR)
 
 
@@ -153,13 +162,13 @@ def test_without_persistence_a_netmask_means_nothing() -> None:
     assert payload.count(b"\xff\xff\xff\xff") == 2  # the mask of the flags, and the netmask
     at = payload.rindex(b"\xff\xff\xff\xff")
     other = payload[:at] + bytes(4) + payload[at + 4 :]
-    assert codec.service_from(other) == VirtualService(WEB)
+    assert service_in(other) == VirtualService(WEB)
 
 
 def test_a_netmask_with_holes_counts_its_leading_ones() -> None:
     service = VirtualService(WEB, persistence=Persistence(60, 24))
     payload = codec.new_service(service).replace(bytes((255, 255, 255, 0)), bytes((255, 0, 255, 0)))
-    read = codec.service_from(payload)
+    read = service_in(payload)
     assert isinstance(read, VirtualService)
     assert read.persistence == Persistence(60, 8)
 
@@ -174,7 +183,7 @@ def test_an_ipv6_service_says_its_prefix_length_even_without_persistence() -> No
 def test_an_unknown_protocol_is_named_by_its_number() -> None:
     payload = codec.new_service(VirtualService(WEB))
     esp = payload.replace(bytes((6, 0, 2, 0, 6, 0)), bytes((6, 0, 2, 0, 50, 0)))
-    assert codec.service_from(esp) == codec.Unnamed("protocol 50 192.0.2.7:80")
+    assert service_in(esp) == codec.Unnamed("protocol 50 192.0.2.7:80")
 
 
 def test_unknown_tunnels_and_forwarding_methods_are_named_by_their_numbers() -> None:
@@ -189,7 +198,7 @@ def test_unknown_tunnels_and_forwarding_methods_are_named_by_their_numbers() -> 
     for header, name in names.items():
         at = reply.index(bytes(header)) + 4
         unknown = reply[:at] + b"\x09" + reply[at + 1 :]
-        read, _ = codec.real_server_from(unknown, WEB)
+        read, *_ = codec.real_server_from(unknown, WEB)
         assert read == codec.Unnamed(f"tcp 192.0.2.7:80 -> 10.0.0.1:80 ({name})")
 
 
@@ -213,3 +222,41 @@ def test_a_timeout_is_sent_alone_so_that_the_others_stay() -> None:
     for name in TimeoutName:
         timeout = Timeout(name, 900)
         assert codec.timeouts_from(codec.set_timeout(timeout)) == [timeout]
+
+
+COUNTS = (2**40, 2**41 + 1, 2**42 + 2, 2**63, 2**64 - 1)
+RATES = (11, 12, 13, 14, 15)
+
+
+def stats64(counts: tuple[int, ...], *, is_padded: bool = False) -> bytes:
+    """Return what the kernel counts: five numbers and five rates, maybe each after padding."""
+    padding = codec.pack_attribute(11, b"") if is_padded else b""
+    return b"".join(
+        padding + codec.pack_attribute(type_, count.to_bytes(8, sys.byteorder))
+        for type_, count in enumerate((*counts, *RATES), 1)
+    )
+
+
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_what_was_counted_stands_beside_its_object(is_padded: bool) -> None:
+    """Source: recorded layout of IPVS_SVC_ATTR_STATS64 and IPVS_DEST_ATTR_STATS64, 12 each."""
+    counted = codec.pack_attribute(12, stats64(COUNTS, is_padded=is_padded))
+    request = codec.new_service(VirtualService(WEB))
+    attributes = codec.unpack_attributes(request, 4)[1]
+    reply = request[:4] + codec.pack_attribute(1, attributes + counted)
+    assert codec.service_from(reply) == (VirtualService(WEB), Counters(*COUNTS))
+    server = RealServer(WEB, ip_address("10.0.0.1"), 80)
+    reply = reply_to(codec.new_real_server(server), COUNTERS + counted)
+    assert codec.real_server_from(reply, WEB) == (
+        server,
+        Connections(3, 5, 7),
+        Counters(*COUNTS),
+    )
+
+
+def test_nothing_counted_is_zero() -> None:
+    for stats in (b"", codec.pack_attribute(12, b""), codec.pack_attribute(12, stats64((0,) * 5))):
+        reply = reply_to(
+            codec.new_real_server(RealServer(WEB, ip_address("10.0.0.1"), 80)), COUNTERS + stats
+        )
+        assert codec.real_server_from(reply, WEB)[2] == Counters()

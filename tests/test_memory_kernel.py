@@ -11,6 +11,7 @@ import pytest
 from gitvs.adapters.memory_kernel import MemoryKernel
 from gitvs.core.model import (
     Connections,
+    Counters,
     ForeignName,
     Observation,
     Resource,
@@ -122,6 +123,25 @@ def test_connections_are_what_a_test_says(kernel: MemoryKernel) -> None:
     kernel.remove(real_server())
     kernel.put(real_server())
     assert observe(kernel).connections[key] == Connections()
+
+
+def test_counters_are_what_a_test_says_and_end_with_their_object(kernel: MemoryKernel) -> None:
+    kernel.put(virtual_service(), real_server())
+    counted = Counters(1, 2, 3, 4, 5)
+    kernel.set_counters(virtual_service(), counted)
+    kernel.set_counters(real_server(), counted)
+    kernel.put(virtual_service(scheduler=Scheduler.RR), real_server(weight=0))
+    both = {virtual_service().key, real_server().key}
+    assert observe(kernel).counters == dict.fromkeys(both, counted)
+    kernel.remove(real_server())
+    kernel.put(real_server())
+    assert observe(kernel).counters == {
+        virtual_service().key: counted,
+        real_server().key: Counters(),
+    }
+    kernel.remove(virtual_service())
+    kernel.put(virtual_service())
+    assert observe(kernel).counters == {virtual_service().key: Counters()}
 
 
 def test_the_host_has_links_gateways_routes_and_what_has_no_name(kernel: MemoryKernel) -> None:

@@ -243,6 +243,7 @@ def _by_part(observation: Observation) -> dict[str, Mapping[str, object]]:
     return {
         "state": {str(key): resource for key, resource in observation.state.items()},
         "connections": {str(key): count for key, count in observation.connections.items()},
+        "counters": {str(key): count for key, count in observation.counters.items()},
         "link": {name: _settled(link) for name, link in observation.links.items()},
         "gateway": {str(gateway): True for gateway in observation.gateways},
         "foreign route": {str(prefix): True for prefix in observation.foreign_routes},

@@ -9,6 +9,7 @@ import pytest
 from gitvs.core.model import (
     AddressFamily,
     Connections,
+    Counters,
     Forwarding,
     Listener,
     RealServer,
@@ -269,3 +270,11 @@ def test_connections_are_counted_for_each_real_server(host: Host) -> None:
     assert host.observe().connections == {s.key: Connections() for s in servers}
     host.do(delete(virtual_service()))
     assert host.observe().connections == {}
+
+
+def test_counters_begin_at_zero_for_each_virtual_service_and_real_server(host: Host) -> None:
+    rules = [virtual_service(), real_server(), virtual_service(WEB6), real_server(WEB6)]
+    host.do(*creates(*rules))
+    assert host.observe().counters == {r.key: Counters() for r in rules}
+    host.do(delete(virtual_service()))
+    assert host.observe().counters == {r.key: Counters() for r in rules[2:]}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from gitvs.core.model import VirtualService
+from gitvs.core.model import Counters, Key, VirtualService
 from tests.harness.lab import Lab
 from tests.kernel.live import VIP, VIP6, Director, real_servers
 from tests.writing import LEFT_OUT, director, service
@@ -48,6 +49,50 @@ def test_masqueraded_requests_reach_every_real_server_and_come_back_from_the_vip
             *lab.nat_hops(vip, 80, "rs1", 8080),
             *lab.nat_hops(vip, 80, "rs2", 8080),
         }
+
+
+def counted(here: Director, at_least: int) -> dict[Key, Counters]:
+    """Return the counters once the kernel has added up so many connections of a service.
+
+    It does so every two seconds. Source: Linux net/netfilter/ipvs/ip_vs_est.c.
+    """
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        counters = here.observe().counters
+        if any(c.connections >= at_least for c in counters.values()):
+            return dict(counters)
+        time.sleep(0.2)
+    raise AssertionError(f"not {at_least} connections: {counters}")
+
+
+def test_connections_packets_and_bytes_are_counted_and_survive_a_change(
+    lab: Lab, here: Director
+) -> None:
+    lab.serve(8080)
+    documents = [
+        service(
+            vips=[VIP],
+            ports=[{"port": 80, "targetPort": 8080}],
+            scheduler=scheduler,
+            realServers=real_servers(lab, weight=weight),
+        )
+        for scheduler, weight in (("rr", 1), ("wrr", 2))
+    ]
+    here.apply(documents[0])
+    assert lab.requests(VIP, 80, 6) == BOTH
+    first = counted(here, 6)
+    key = Key(f"tcp {VIP}:80")
+    servers = [Key(f"{key} -> {lab.address(name)}:8080") for name in ("rs1", "rs2")]
+    assert [first[k].connections for k in (key, *servers)] == [6, 3, 3]
+    for counters in first.values():
+        least = 4 * counters.connections  # SYN, ACK, the line, FIN: each over 40 bytes with IP
+        assert min(counters.packets_in, counters.packets_out) >= least
+        assert min(counters.bytes_in, counters.bytes_out) >= 40 * least
+    here.apply(documents[1])
+    lab.requests(VIP, 80, 4)
+    second = counted(here, 10)
+    assert second[key].connections == 10
+    assert sum(second[k].connections for k in servers) == 10
 
 
 def test_directly_routed_requests_keep_the_vip_and_are_answered_past_the_director(

@@ -16,7 +16,15 @@ from gitvs.adapters import ipvs_codec as codec
 from gitvs.adapters.ipvs_codec import Payload, Unnamed
 from gitvs.adapters.netlink import NETLINK_GENERIC, Answer, Netlink, Request
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
-from gitvs.core.model import Connections, Listener, RealServer, SyncDaemon, Timeout, VirtualService
+from gitvs.core.model import (
+    Connections,
+    Counters,
+    Listener,
+    RealServer,
+    SyncDaemon,
+    Timeout,
+    VirtualService,
+)
 
 # Source: Linux include/uapi/linux/genetlink.h
 _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY = 0x10, 3
@@ -63,11 +71,13 @@ class Ipvs:
             ]
         )
 
-    def services(self) -> list[VirtualService | Unnamed]:
-        """Read the virtual services."""
+    def services(self) -> list[tuple[VirtualService | Unnamed, Counters]]:
+        """Read the virtual services, and what they have counted."""
         return self._dump(codec.get_services(), codec.service_from)
 
-    def real_servers(self, listener: Listener) -> list[tuple[RealServer | Unnamed, Connections]]:
+    def real_servers(
+        self, listener: Listener
+    ) -> list[tuple[RealServer | Unnamed, Connections, Counters]]:
         """Read the real servers of one virtual service; none if that is gone by now."""
         request = codec.get_real_servers(listener)
         return self._dump(request, lambda payload: codec.real_server_from(payload, listener))

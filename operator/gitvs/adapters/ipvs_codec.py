@@ -23,6 +23,7 @@ from typing import NewType, assert_never
 from gitvs.core.model import (
     AddressFamily,
     Connections,
+    Counters,
     Endpoint,
     FirewallMark,
     ForeignName,
@@ -65,12 +66,17 @@ _TIMEOUTS = {TimeoutName.TCP: 4, TimeoutName.TCP_FIN: 5, TimeoutName.UDP: 6}
 # IPVS_SVC_ATTR_*
 _SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_FWMARK = 1, 2, 3, 4, 5
 _SVC_SCHED_NAME, _SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK, _SVC_PE_NAME = 6, 7, 8, 9, 11
+_SVC_STATS64 = 12
 
 # IPVS_DEST_ATTR_*
 _DEST_ADDR, _DEST_PORT, _DEST_FWD_METHOD, _DEST_WEIGHT = 1, 2, 3, 4
 _DEST_U_THRESH, _DEST_L_THRESH = 5, 6
 _DEST_ACTIVE_CONNS, _DEST_INACT_CONNS, _DEST_PERSIST_CONNS = 7, 8, 9
-_DEST_ADDR_FAMILY, _DEST_TUN_TYPE, _DEST_TUN_PORT, _DEST_TUN_FLAGS = 11, 13, 14, 15
+_DEST_ADDR_FAMILY, _DEST_STATS64 = 11, 12
+_DEST_TUN_TYPE, _DEST_TUN_PORT, _DEST_TUN_FLAGS = 13, 14, 15
+
+# IPVS_STATS_ATTR_*: CONNS, INPKTS, OUTPKTS, INBYTES, OUTBYTES; rates and padding follow.
+_STATS = (1, 2, 3, 4, 5)
 
 # IPVS_DAEMON_ATTR_*
 _DAEMON_STATE, _DAEMON_MCAST_IFN, _DAEMON_SYNC_ID = 1, 2, 3
@@ -126,6 +132,10 @@ _SVC_VALUES = Struct("=HHII HHI HHI")
 _DEST_KEY = Struct("=HH16s HHHxx HHHxx")
 _DEST_VALUES = Struct("=HHI HHI HHI HHI HHBxxx HHHxx HHHxx")
 _SIZE16, _SIZE32, _SIZE64, _SIZE_ADDRESS = 6, 8, 12, 20
+
+_STATS64 = Struct("=4xQ4xQ4xQ4xQ4xQ60x")
+"""Ten numbers without padding, as most machines have them; the last five are rates."""
+_NOT_COUNTED = Counters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,9 +335,13 @@ def _dest_request(command: int, server: RealServer) -> Payload:
 _Attributes = dict[int, bytes]
 
 
-def service_from(payload: bytes) -> VirtualService | Unnamed:
-    """Return the virtual service of one message of a dump."""
+def service_from(payload: bytes) -> tuple[VirtualService | Unnamed, Counters]:
+    """Return the virtual service of one message of a dump, and what it has counted."""
     svc = unpack_attributes(unpack_attributes(payload, _HEADER.size)[_SERVICE])
+    return _service_from(svc), _counters_from(svc.get(_SVC_STATS64, b""))
+
+
+def _service_from(svc: _Attributes) -> VirtualService | Unnamed:
     listener = _listener_from(svc)
     if isinstance(listener, Unnamed):
         return listener
@@ -346,14 +360,22 @@ def service_from(payload: bytes) -> VirtualService | Unnamed:
 
 def real_server_from(
     payload: bytes, listener: Listener
-) -> tuple[RealServer | Unnamed, Connections]:
-    """Return the real server of one message of a dump of `listener`, and its connections."""
+) -> tuple[RealServer | Unnamed, Connections, Counters]:
+    """Return the real server of one message of a dump of `listener`.
+
+    With it go the connections that it has, and what it has counted.
+    """
     dest = unpack_attributes(unpack_attributes(payload, _HEADER.size)[_DEST])
     connections = Connections(
         _number(dest[_DEST_ACTIVE_CONNS]),
         _number(dest[_DEST_INACT_CONNS]),
         _number(dest[_DEST_PERSIST_CONNS]),
     )
+    counters = _counters_from(dest.get(_DEST_STATS64, b""))
+    return _real_server_from(dest, listener), connections, counters
+
+
+def _real_server_from(dest: _Attributes, listener: Listener) -> RealServer | Unnamed:
     family = _number(dest.get(_DEST_ADDR_FAMILY, b"")) or _FAMILIES[listener.family]
     address, port = _address_from(dest[_DEST_ADDR], family), _port_from(dest[_DEST_PORT])
     method = _number(dest[_DEST_FWD_METHOD])
@@ -361,9 +383,8 @@ def real_server_from(
     tunnel = _tunnel_from(dest) if forwarding is Forwarding.TUN else None
     if forwarding is None or isinstance(tunnel, Unnamed):
         what = tunnel.text if isinstance(tunnel, Unnamed) else f"forwarding method {method}"
-        text = f"{listener} -> {host_and_port(address, port)} ({what})"
-        return Unnamed(text), connections
-    server = RealServer(
+        return Unnamed(f"{listener} -> {host_and_port(address, port)} ({what})")
+    return RealServer(
         listener,
         address,
         port,
@@ -373,7 +394,6 @@ def real_server_from(
         _number(dest[_DEST_U_THRESH]),
         _number(dest[_DEST_L_THRESH]),
     )
-    return server, connections
 
 
 def sync_daemon_from(payload: bytes) -> SyncDaemon:
@@ -413,6 +433,19 @@ def unpack_attributes(data: bytes, at: int = 0) -> _Attributes:
         found[type_ & _TYPE_MASK] = data[at + 4 : at + length]
         at += length + 3 & ~3
     return found
+
+
+def _counters_from(stats: bytes) -> Counters:
+    """Return what was counted. Before Linux 4.1 there are no numbers of 64 bits, and no answer.
+
+    A machine that reads only aligned numbers has padding among them.
+    Source: ip_vs_ctl.c, ip_vs_genl_fill_stats64; net/netlink.h, nla_put_64bit.
+    """
+    if len(stats) == _STATS64.size:
+        counts = _STATS64.unpack(stats)
+        return Counters(*counts) if any(counts) else _NOT_COUNTED
+    numbers = unpack_attributes(stats)
+    return Counters(*(_number(numbers.get(type_, b"")) for type_ in _STATS))
 
 
 def _number(value: bytes) -> int:

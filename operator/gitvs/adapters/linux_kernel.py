@@ -10,7 +10,8 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from struct import Struct
@@ -26,10 +27,10 @@ from gitvs.core.answers import explain
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model import (
     Connections,
+    Counters,
     DummyInterface,
     Incarnation,
     Key,
-    Listener,
     LocalRoute,
     Observation,
     RealServer,
@@ -84,9 +85,7 @@ class LinuxKernel:
 
     def _observe(self, scope: Scope) -> Observation:
         with Ipvs() as ipvs, Rtnetlink() as routing:
-            connections: dict[Key, Connections] = {}
-            unnamed: set[str] = set()
-            rules = _rules(ipvs, connections, unnamed)
+            rules = _rules(ipvs)
             daemons, timeouts = ipvs.sync_daemons(), ipvs.timeouts()
             found = routing.observe()
         links = (found.links[name] for name in sorted(scope.interfaces) if name in found.links)
@@ -95,14 +94,17 @@ class LinuxKernel:
         sysctls = read_sysctls(scope.sysctls)
         release = os.uname().release
         return Observation(
-            State([*sysctls, *timeouts, *daemons, *dummies, *vips, *found.local_routes, *rules]),
-            connections,
+            State(
+                [*sysctls, *timeouts, *daemons, *dummies, *vips, *found.local_routes, *rules.all]
+            ),
+            rules.connections,
             found.links,
             found.gateways,
             found.foreign_routes,
             missing_schedulers(_MODULES / release, _LOADED_MODULES),
-            frozenset(unnamed),
+            frozenset(rules.unnamed),
             release,
+            rules.counters,
         )
 
     def execute(self, changes: Sequence[Change]) -> list[Outcome]:
@@ -177,10 +179,18 @@ def _namespace_cookie() -> int:
         return int(_COOKIE.unpack(data)[0])
 
 
-def _rules(
-    ipvs: Ipvs, connections: dict[Key, Connections], unnamed: set[str]
-) -> list[VirtualService | RealServer]:
-    """Read virtual services and their real servers, noting connections and what has no name.
+@dataclass(slots=True)
+class _Rules:
+    """Virtual services and real servers as they are read, what is counted, what has no name."""
+
+    all: list[VirtualService | RealServer] = field(default_factory=list)
+    connections: dict[Key, Connections] = field(default_factory=dict)
+    counters: dict[Key, Counters] = field(default_factory=dict)
+    unnamed: set[str] = field(default_factory=set)
+
+
+def _rules(ipvs: Ipvs) -> _Rules:
+    """Read virtual services and their real servers.
 
     IPVS does not mark a dump that a change cut short, so the virtual services are read again
     at the end: a table that changed meanwhile is read anew.
@@ -190,15 +200,14 @@ def _rules(
     """
     services = ipvs.services()
     for _ in range(_READINGS):
-        connections.clear()
-        unnamed.clear()
-        rules: list[VirtualService | RealServer] = []
-        for service in services:
+        rules = _Rules()
+        for service, counters in services:
             if isinstance(service, Unnamed):
-                unnamed.add(service.text)
+                rules.unnamed.add(service.text)
                 continue
-            rules.append(service)
-            rules += _real_servers(ipvs, service.listener, connections, unnamed)
+            rules.all.append(service)
+            rules.counters[service.key] = counters
+            _add_real_servers(rules, ipvs, service)
         again = ipvs.services()
         if _keys(again) == _keys(services):
             return rules
@@ -206,19 +215,19 @@ def _rules(
     raise KernelUnreadable(f"IPVS changed while it was read, {_READINGS} times in a row: try again")
 
 
-def _keys(services: Iterable[VirtualService | Unnamed]) -> set[str]:
-    return {s.text if isinstance(s, Unnamed) else s.key for s in services}
+def _keys(services: Iterable[tuple[VirtualService | Unnamed, Counters]]) -> set[str]:
+    return {s.text if isinstance(s, Unnamed) else s.key for s, _ in services}
 
 
-def _real_servers(
-    ipvs: Ipvs, listener: Listener, connections: dict[Key, Connections], unnamed: set[str]
-) -> Iterator[RealServer]:
-    for server, counted in ipvs.real_servers(listener):
+def _add_real_servers(rules: _Rules, ipvs: Ipvs, service: VirtualService) -> None:
+    for server, connections, counters in ipvs.real_servers(service.listener):
         if isinstance(server, Unnamed):
-            unnamed.add(server.text)
-        else:
-            connections[server.key] = counted
-            yield server
+            rules.unnamed.add(server.text)
+            continue
+        key = server.key
+        rules.all.append(server)
+        rules.connections[key] = connections
+        rules.counters[key] = counters
 
 
 def _write_nothing(changes: Sequence[Change]) -> list[Answer]:

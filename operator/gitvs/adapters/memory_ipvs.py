@@ -18,6 +18,7 @@ from gitvs.adapters.memory_routing import MemoryRouting
 from gitvs.core.model import (
     AddressFamily,
     Connections,
+    Counters,
     Endpoint,
     FirewallMark,
     Forwarding,
@@ -68,6 +69,7 @@ class MemoryIpvs:
         self._servers: dict[Key, dict[Key, RealServer]] = {}
         """The real servers by their virtual service."""
         self._connections: dict[Key, Connections] = {}
+        self._counters: dict[Key, Counters] = {}
         self._daemons: dict[SyncRole, SyncDaemon] = {}
         self._timeouts = dict(_TIMEOUTS)
 
@@ -81,6 +83,16 @@ class MemoryIpvs:
     def connections(self) -> dict[Key, Connections]:
         """Return what is counted for each real server."""
         return {s.key: self._connections.get(s.key, Connections()) for s in self._all_servers()}
+
+    def counters(self) -> dict[Key, Counters]:
+        """Return what each virtual service and real server has counted."""
+        keys = [*self._services, *(server.key for server in self._all_servers())]
+        return {key: self._counters.get(key, Counters()) for key in keys}
+
+    def set_counters(self, key: Key, counters: Counters) -> None:
+        """Let something be counted."""
+        assert key in self.counters(), f"no virtual service or real server {key}"
+        self._counters[key] = counters
 
     def set_connections(self, key: Key, connections: Connections) -> None:
         """Let clients come and go."""
@@ -113,8 +125,9 @@ class MemoryIpvs:
         key = Key(str(_identity(listener)))
         if self._services.pop(key, None) is None:
             raise _refusal(errno.ESRCH)
+        self._counters.pop(key, None)
         for server_key in self._servers.pop(key):
-            self._connections.pop(server_key, None)
+            self._forget(server_key)
 
     def add_server(self, server: RealServer) -> None:
         """Add a real server."""
@@ -139,7 +152,7 @@ class MemoryIpvs:
         key = replace(server, listener=_identity(server.listener)).key
         if self._siblings(server).pop(key, None) is None:
             raise _refusal(errno.ENOENT)
-        self._connections.pop(key, None)
+        self._forget(key)
 
     def set_timeout(self, timeout: Timeout) -> None:
         """Set a timeout; 0 changes nothing. Source: ip_vs_set_timeout."""
@@ -194,6 +207,11 @@ class MemoryIpvs:
             raise _refusal(errno.EINVAL)
         kept = tunnel if server.forwarding is Forwarding.TUN else None
         return replace(server, listener=_identity(server.listener), tunnel=kept)
+
+    def _forget(self, key: Key) -> None:
+        """Forget what was counted for a real server that is gone."""
+        self._connections.pop(key, None)
+        self._counters.pop(key, None)
 
     def _all_servers(self) -> Iterator[RealServer]:
         return (server for servers in self._servers.values() for server in servers.values())

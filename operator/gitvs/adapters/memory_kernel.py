@@ -2,7 +2,7 @@
 and makes of everything else what Linux makes of it.
 
 One contract suite holds it and `linux_kernel` to the same answers. What it has no idea of:
-traffic (connections are what a test says they are) and the passing of time.
+traffic (connections and counters are what a test says they are) and the passing of time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gitvs.adapters.memory_sysctl import MemorySysctls, Setting
 from gitvs.core.answers import explain
 from gitvs.core.model import (
     Connections,
+    Counters,
     DummyInterface,
     Incarnation,
     IPAddress,
@@ -91,6 +92,7 @@ class MemoryKernel:
             self._missing_schedulers,
             frozenset(ipvs.unnamed),
             self._release,
+            ipvs.counters(),
         )
 
     def execute(self, changes: Sequence[Change]) -> list[Outcome]:
@@ -226,6 +228,10 @@ class MemoryKernel:
     ) -> None:
         """Let a real server have so many connections."""
         self._ipvs.set_connections(server.key, Connections(active, inactive, persistent))
+
+    def set_counters(self, of: VirtualService | RealServer, counters: Counters) -> None:
+        """Let a virtual service or real server have counted this."""
+        self._ipvs.set_counters(of.key, counters)
 
     def add_link(
         self,
