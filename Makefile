@@ -6,13 +6,13 @@ BIN := .venv/bin
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check test demo lint fast-tests kernel-tests packages clean
+.PHONY: check test demo lint fast-tests kernel-tests system-tests packages clean
 
 # Format, lint, types, imports, and the tests that need no kernel.
 check: lint fast-tests
 
-# Every test, the kernel suite included.
-test: fast-tests kernel-tests
+# Every test: the fast ones, on a kernel with IPVS, and under a real systemd.
+test: fast-tests kernel-tests system-tests
 
 # The whole story on a real kernel, in about a minute: commits, traffic, drains, a rollback.
 demo: .venv/ready packages
@@ -25,10 +25,13 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 
 fast-tests: .venv/ready packages
-	$(BIN)/pytest -q -m 'not kernel' -n auto $(PYTEST_OPTIONS)
+	$(BIN)/pytest -q -m 'not kernel and not system' -n auto $(PYTEST_OPTIONS)
 
 kernel-tests: .venv/ready packages
 	$(BIN)/pytest -q -m kernel --durations=10 $(PYTEST_OPTIONS)
+
+system-tests: .venv/ready packages
+	$(BIN)/pytest -q -m system -n 2 --dist loadfile --durations=10 $(PYTEST_OPTIONS)
 
 packages:
 	tests/harness/install

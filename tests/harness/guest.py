@@ -54,6 +54,7 @@ class Guest:
         folder: Path,
         *,
         shared: Path | None = None,
+        init: Path = _INIT,
         memory: str = "1G",
         environment: Mapping[str, str] | None = None,
         kernel_arguments: Sequence[str] = (),
@@ -62,12 +63,13 @@ class Guest:
         """Boot. `folder`'s path has no space in it: it travels on the kernel's command line.
 
         `shared` is a folder above `folder` to share instead of it, for guests that meet there.
+        `init` is the script that is the first process, by default one that runs the command.
         `console` is a file descriptor for what the guest prints; by default it goes to the
         file `console` in `folder`.
         """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "init.sh").write_bytes(_INIT.read_bytes())
+        (folder / "init.sh").write_bytes(init.read_bytes())
         (folder / "init.sh").chmod(0o755)
         (folder / "job.sh").write_text(_job(command, environment or {}))
         with (folder / "console").open("wb") as file:

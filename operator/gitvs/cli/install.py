@@ -111,7 +111,7 @@ def uninstall(root: Path, yes: bool, dry_run: bool, force: bool) -> int:
     \b
     Examples:
       gitvs uninstall --dry-run
-      gitvs teardown && gitvs uninstall --yes
+      gitvs uninstall --yes        after gitvs teardown, if that is meant
     """
     is_host = root == HOST
     if is_host:
