@@ -11,7 +11,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gitvs.adapters.remote_url import UnusableUrl, protocol_of
-from gitvs.adapters.settings import RemoteSettings, Settings, load_settings
+from gitvs.adapters.settings import (
+    GpgSignatures,
+    RemoteSettings,
+    Settings,
+    SshSignatures,
+    load_settings,
+)
 from gitvs.core.errors import SettingsError
 from gitvs.core.schema import schema_for
 
@@ -29,7 +35,9 @@ ssh_key = "/etc/gitvs/key"
 known_hosts = "/etc/gitvs/known_hosts"
 credentials_file = "/etc/gitvs/credentials"
 ca_file = "/etc/gitvs/ca.pem"
-signatures = "none"
+signatures = "ssh"
+allowed_signers = "/etc/gitvs/allowed_signers"
+revoked_keys = "/etc/gitvs/revoked_keys"
 
 [history]
 transactions = 100
@@ -61,13 +69,14 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         Path("/etc/gitvs/known_hosts"),
         Path("/etc/gitvs/credentials"),
         Path("/etc/gitvs/ca.pem"),
+        SshSignatures(Path("/etc/gitvs/allowed_signers"), Path("/etc/gitvs/revoked_keys")),
     )
     assert load(tmp_path, FULL) == Settings(remote, "lb1", Path("/srv/gitvs"), 100, 10)
 
 
 def test_every_setting_of_the_schema_is_in_that_test() -> None:
     given = tomllib.loads(FULL)
-    given["source"]["directory"] = "/etc/gitvs/manifests"
+    given["source"] |= {"directory": "/etc/gitvs/manifests", "gpg_keys": "", "gpg_fingerprints": []}
     assert _names(given) == {name for name, _ in _fields(schema_for("settings"))}
 
 
@@ -102,15 +111,15 @@ def test_the_schema_is_one_and_explains_every_field() -> None:
 
 def test_all_problems_come_at_once_each_with_its_line(tmp_path: Path) -> None:
     text = FULL.replace("branch =", "brnach =").replace('"2m"', "120").replace("= 10\n", "= 0\n")
-    text = text.replace('"none"', '"gpg"').replace("allow_local = true", 'allow_local = "yes"')
+    text = text.replace('"ssh"', '"sshd"').replace("allow_local = true", 'allow_local = "yes"')
     assert problems(tmp_path, text) == [
         'gitvs.toml:7: source has no field "brnach"; did you mean branch?',
         "gitvs.toml:9: source.timeout: text is wanted, not 120;"
         " a duration is a whole number and a unit: 500ms, 90s, 5m, 2h",
         'gitvs.toml:10: source.allow_local: true or false is wanted, not the text "yes";'
         " write true",
-        'gitvs.toml:15: source.signatures: "gpg" is not one of none',
-        "gitvs.toml:19: history.plans: 0 is too low; allowed is 1 to 10000",
+        'gitvs.toml:15: source.signatures: "sshd" is not one of none, ssh, gpg; did you mean ssh?',
+        "gitvs.toml:21: history.plans: 0 is too low; allowed is 1 to 10000",
     ]
 
 
@@ -143,6 +152,62 @@ def test_all_problems_come_at_once_each_with_its_line(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_each_problem_says_what_is_allowed(tmp_path: Path, text: str, problem: str) -> None:
     assert problems(tmp_path, text) == [problem]
+
+
+FINGERPRINT = "0123 4567 89ab cdef 0123  4567 89AB CDEF 0123 4567"
+
+
+def test_openpgp_fingerprints_may_be_written_as_gpg_shows_them(tmp_path: Path) -> None:
+    text = 'url = "https://h/r"\nsignatures = "gpg"\ngpg_keys = "/k"\n'
+    source = load(tmp_path, f'[source]\n{text}gpg_fingerprints = ["{FINGERPRINT}"]').source
+    assert isinstance(source, RemoteSettings)
+    fingerprints = frozenset({"0123456789ABCDEF0123456789ABCDEF01234567"})
+    assert source.signatures == GpgSignatures(Path("/k"), fingerprints)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('signatures = "ssh"',
+         ['1: source: allowed_signers is missing. Whose SSH keys sign: signatures = "ssh" trusts'
+          " nobody without it."]),
+        ('signatures = "gpg"',
+         ['1: source: gpg_fingerprints is missing. Which of the keys sign: signatures = "gpg"'
+          " trusts nobody without it.",
+          '1: source: gpg_keys is missing. The file with the public keys: signatures = "gpg"'
+          " trusts nobody without it."]),
+        ('allowed_signers = "/a"',
+         ["1: source: allowed_signers comes only together with signatures; give signatures too"]),
+        ('gpg_keys = "/a"',
+         ["1: source: gpg_keys comes only together with signatures; give signatures too"]),
+        ('signatures = "none"\nrevoked_keys = "/a"',
+         ['3: source.signatures: "none" does not fit: revoked_keys is there, which is for'
+          ' signatures = "ssh"']),
+        ('signatures = "none"\nallowed_signers = "/a"',
+         ['3: source.signatures: "none" does not fit: allowed_signers is there, which is for'
+          ' signatures = "ssh"']),
+        ('signatures = "ssh"\nallowed_signers = "/a"\ngpg_keys = "/k"',
+         ['3: source.signatures: "ssh" does not fit: gpg_keys is there, which is for signatures ='
+          ' "gpg"']),
+        ('signatures = "ssh"\nallowed_signers = "a"\ngpg_fingerprints = ["ABCD"]',
+         ['3: source.signatures: "ssh" does not fit: gpg_fingerprints is there, which is for'
+          ' signatures = "gpg"',
+          '4: source.allowed_signers: "a" does not fit: a path from the root (/...), without white'
+          " space",
+          '5: source.gpg_fingerprints[0]: "ABCD" does not fit: a full fingerprint has 40'
+          " hexadecimal digits; `gpg --fingerprint` shows it"]),
+    ],
+)  # fmt: skip
+def test_each_signature_policy_comes_with_its_fields_and_no_others(
+    tmp_path: Path, text: str, expected: list[str]
+) -> None:
+    said = problems(tmp_path, f'[source]\nurl = "https://h/r"\n{text}')
+    assert said == [f"gitvs.toml:{line}" for line in expected]
+
+
+def test_a_folder_of_this_host_has_no_signatures(tmp_path: Path) -> None:
+    said = problems(tmp_path, '[source]\ndirectory = "/m"\nsignatures = "none"')
+    assert said == ["gitvs.toml:1: source: signatures comes only together with url; give url too"]
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:

@@ -30,6 +30,22 @@ _POSITION = re.compile(r"(?P<text>.*) \(at line (?P<line>\d+), column (?P<column
 
 
 @dataclass(frozen=True, slots=True)
+class SshSignatures:
+    """Commits are signed with an SSH key of a file (ssh-keygen(1), ALLOWED SIGNERS)."""
+
+    allowed_signers: Path
+    revoked_keys: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpgSignatures:
+    """Commits are signed with an OpenPGP key of a file whose fingerprint is listed, too."""
+
+    keys: Path
+    fingerprints: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteSettings:
     """A Git remote, and how to get at it."""
 
@@ -37,11 +53,13 @@ class RemoteSettings:
     branch: str = "main"
     path: str = "."
     timeout_seconds: float = 60.0
+    poll_seconds: float = 30.0
     allow_local: bool = False
     ssh_key: Path | None = None
     known_hosts: Path | None = None
     credentials_file: Path | None = None
     ca_file: Path | None = None
+    signatures: SshSignatures | GpgSignatures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,8 @@ class Settings:
     state_dir: Path = DEFAULT_STATE_DIR
     kept_transactions: int = KEPT_TRANSACTIONS
     kept_plans: int = KEPT_PLANS
+    drift_seconds: float = 60.0
+    max_downtime_seconds: float = 24 * 3600.0
 
 
 def load_settings(file: Path) -> Settings:
@@ -117,6 +137,8 @@ def _settings(data: Mapping[str, Any]) -> Settings:
         Path(data.get("state_dir", DEFAULT_STATE_DIR)),
         history.get("transactions", KEPT_TRANSACTIONS),
         history.get("plans", KEPT_PLANS),
+        _seconds(data.get("agent", {}).get("drift", "60s")),
+        _seconds(data.get("restore", {}).get("max_downtime", "24h")),
     )
 
 
@@ -129,9 +151,23 @@ def _source(data: Mapping[str, Any]) -> RemoteSettings | Path:
     for name in ("ssh_key", "known_hosts", "credentials_file", "ca_file"):
         if name in data:
             given[name] = Path(data[name])
-    if "timeout" in data:
-        given["timeout_seconds"] = _seconds(data["timeout"])
-    return RemoteSettings(**given)
+    for name in ("timeout", "poll"):
+        if name in data:
+            given[f"{name}_seconds"] = _seconds(data[name])
+    return RemoteSettings(**given, signatures=_signatures(data))
+
+
+def _signatures(data: Mapping[str, Any]) -> SshSignatures | GpgSignatures | None:
+    match data.get("signatures", "none"):
+        case "ssh":
+            revoked = data.get("revoked_keys")
+            return SshSignatures(
+                Path(data["allowed_signers"]), None if revoked is None else Path(revoked)
+            )
+        case "gpg":
+            fingerprints = (text.replace(" ", "").upper() for text in data["gpg_fingerprints"])
+            return GpgSignatures(Path(data["gpg_keys"]), frozenset(fingerprints))
+    return None
 
 
 def _seconds(text: str) -> float:
