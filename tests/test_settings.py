@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from gitvs.adapters.remote_url import UnusableUrl, protocol_of
 from gitvs.adapters.settings import (
     GpgSignatures,
+    MetricsSettings,
     RemoteSettings,
     Settings,
     SshSignatures,
@@ -42,6 +43,10 @@ revoked_keys = "/etc/gitvs/revoked_keys"
 [history]
 transactions = 100
 plans = 10
+
+[metrics]
+listen = "[::1]:9000"
+real_servers = 50
 """
 
 
@@ -69,9 +74,18 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         Path("/etc/gitvs/known_hosts"),
         Path("/etc/gitvs/credentials"),
         Path("/etc/gitvs/ca.pem"),
-        SshSignatures(Path("/etc/gitvs/allowed_signers"), Path("/etc/gitvs/revoked_keys")),
+        signatures=SshSignatures(
+            Path("/etc/gitvs/allowed_signers"), Path("/etc/gitvs/revoked_keys")
+        ),
     )
-    assert load(tmp_path, FULL) == Settings(remote, "lb1", Path("/srv/gitvs"), 100, 10)
+    assert load(tmp_path, FULL) == Settings(
+        remote,
+        "lb1",
+        Path("/srv/gitvs"),
+        100,
+        10,
+        metrics=MetricsSettings("[::1]:9000", 50),
+    )
 
 
 def test_every_setting_of_the_schema_is_in_that_test() -> None:
@@ -216,6 +230,22 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "gitvs.toml").write_bytes(b"director = '\xff'")
     with pytest.raises(SettingsError, match="byte 12 is not UTF-8"):
         load_settings(tmp_path / "gitvs.toml")
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["127.0.0.1:0", ":9712", "lb1:9712", "127.0.0.1", "::1:9712", "[127.0.0.1]:1", "0.0.0.0:65536"],
+)
+def test_metrics_are_served_on_an_address_and_a_port(tmp_path: Path, listen: str) -> None:
+    assert problems(tmp_path, f'source.directory = "/m"\n[metrics]\nlisten = "{listen}"') == [
+        f'gitvs.toml:3: metrics.listen: "{listen}" is not an address and a port, such as'
+        ' 127.0.0.1:9712 or [::1]:9712; "" serves no metrics'
+    ]
+
+
+def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
+    settings = load(tmp_path, 'source.directory = "/m"\nmetrics.listen = ""')
+    assert settings.metrics == MetricsSettings("")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,28 @@ class RemoteSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where metrics are served (nowhere if empty), and of how many real servers one by one."""
+
+    listen: str = "127.0.0.1:9712"
+    real_servers: int = 1000
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the address and the port of `listen`.
+
+        Raises:
+            ValueError: it is not that.
+        """
+        host, _, port = self.listen.rpartition(":")
+        is_ipv6 = host.startswith("[") and host.endswith("]")
+        address = IPv6Address(host[1:-1]) if is_ipv6 else IPv4Address(host)
+        if not (port.isdecimal() and int(port) < 2**16):
+            raise ValueError(f"{port} is no port")
+        return str(address), int(port)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What one settings file says. `source` is a remote, or a folder of this host."""
 
@@ -73,6 +96,7 @@ class Settings:
     kept_plans: int = KEPT_PLANS
     drift_seconds: float = 60.0
     max_downtime_seconds: float = 24 * 3600.0
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def load_settings(file: Path) -> Settings:
@@ -107,7 +131,7 @@ def _problems(document: Document) -> list[Problem]:
     validator = Draft202012Validator(schema_for("settings"))
     errors = validator.iter_errors(document.data)
     problems = [problem for error in errors for problem in explained(document, error)]
-    return problems or _url_problems(document)
+    return problems or [*_url_problems(document), *_listen_problems(document)]
 
 
 def _url_problems(document: Document) -> list[Problem]:
@@ -125,6 +149,22 @@ def _url_problems(document: Document) -> list[Problem]:
     return []
 
 
+def _listen_problems(document: Document) -> list[Problem]:
+    """Find what no schema can say of an address."""
+    metrics = _metrics(document.data)
+    try:
+        is_usable = not metrics.listen or metrics.address[1] > 0
+    except ValueError:
+        is_usable = False
+    if is_usable:
+        return []
+    message = (
+        f'metrics.listen: "{metrics.listen}" is not an address and a port,'
+        ' such as 127.0.0.1:9712 or [::1]:9712; "" serves no metrics'
+    )
+    return [document.problem(("metrics", "listen"), "bad-address", message)]
+
+
 def _line(problem: Problem) -> str:
     return f"{problem.file}:{problem.line}: {problem.message}"
 
@@ -139,7 +179,12 @@ def _settings(data: Mapping[str, Any]) -> Settings:
         history.get("plans", KEPT_PLANS),
         _seconds(data.get("agent", {}).get("drift", "60s")),
         _seconds(data.get("restore", {}).get("max_downtime", "24h")),
+        metrics=_metrics(data),
     )
+
+
+def _metrics(data: Mapping[str, Any]) -> MetricsSettings:
+    return MetricsSettings(**data.get("metrics", {}))
 
 
 def _source(data: Mapping[str, Any]) -> RemoteSettings | Path:
