@@ -19,7 +19,7 @@ import pytest
 
 from gitvs.adapters.git_remote import GitRemote
 from gitvs.adapters.settings import RemoteSettings
-from gitvs.core.errors import SourceError, SourceUnreachable
+from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable
 from tests.git_server import PASSWORD, USER, git_server
 from tests.repositories import Repository
 
@@ -119,12 +119,237 @@ def test_a_rewritten_branch_is_refused_naming_both_commits(
     remote.fetch(None)
     upstream.git("reset", "--quiet", "--hard", "HEAD~1")
     head = upstream.commit({"a.yaml": "3"})
-    with pytest.raises(SourceError) as refusal:
+    with pytest.raises(RewrittenBranch) as refusal:
         remote.fetch(accepted)
+    assert (refusal.value.accepted, refusal.value.head) == (accepted, head)
     assert f"its head {head[:12]} does not descend from {accepted[:12]}" in str(refusal.value)
+    assert f"`gitvs accept-rewrite {head[:12]}`" in str(refusal.value)
     assert f"git merge -s ours {accepted[:12]}" in str(refusal.value)
     assert not refusal.value.is_transient
     assert files(remote, accepted) == {"a.yaml": b"2"}
+
+
+def test_a_rewrite_that_a_person_names_is_accepted(upstream: Repository, state: Path) -> None:
+    accepted, head = rewritten(upstream)
+    remote = GitRemote(state, settings(upstream))
+    with pytest.raises(RewrittenBranch):
+        remote.fetch(accepted)
+    assert remote.head() == head
+    for name in (head[:12], head):
+        assert remote.accept_rewrite(name).id == head
+    assert remote.fetch(head).id == head
+
+
+def test_an_older_commit_of_a_rewritten_branch_may_be_named(
+    upstream: Repository, state: Path
+) -> None:
+    accepted, head = rewritten(upstream)
+    later = upstream.commit({"a.yaml": "4"})
+    remote = GitRemote(state, settings(upstream))
+    with pytest.raises(RewrittenBranch):
+        remote.fetch(accepted)
+    assert remote.accept_rewrite(head[:12]).id == head
+    assert remote.fetch(head).id == later
+
+
+@pytest.mark.parametrize("name", ["refs/gitvs/head", "HEAD", "abc123", "--all", "F" * 40, "f" * 41])
+def test_a_rewrite_is_named_by_its_id_and_nothing_else(
+    upstream: Repository, state: Path, name: str
+) -> None:
+    upstream.commit({"a.yaml": "1"})
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    with pytest.raises(SourceError, match="is no commit id"):
+        remote.accept_rewrite(name)
+
+
+def test_a_commit_that_is_not_on_the_branch_is_not_accepted(
+    upstream: Repository, state: Path
+) -> None:
+    remote = GitRemote(state, settings(upstream))
+    with pytest.raises(SourceError, match="nothing was fetched yet"):
+        remote.accept_rewrite("f" * 40)
+    gone, head = rewritten(upstream)
+    upstream.git("update-ref", "refs/heads/main", gone)
+    remote.fetch(None)
+    upstream.git("update-ref", "refs/heads/main", head)
+    remote.fetch(None)
+    with pytest.raises(SourceError, match=f"{gone[:12]} is not on it; its head was {head[:12]}"):
+        remote.accept_rewrite(gone)
+    with pytest.raises(SourceError, match="has no commit"):
+        remote.accept_rewrite("f" * 40)
+
+
+def test_our_copy_answers_for_its_commits(upstream: Repository, state: Path) -> None:
+    remote = GitRemote(state, settings(upstream))
+    assert remote.head() is None
+    with pytest.raises(SourceError):
+        remote.resolve("f" * 12)
+    first = upstream.commit({"a.yaml": "1"}, "First")
+    second = upstream.commit({"a.yaml": "2"}, "Second")
+    remote.fetch(None)
+    assert remote.head() == second
+    assert remote.resolve(first[:8]) == first
+    assert remote.is_ancestor(first, second)
+    assert remote.is_ancestor(second, second)
+    assert not remote.is_ancestor(second, first)
+    assert not remote.is_ancestor("f" * 40, second)
+    commit = remote.commit(first)
+    assert (commit.id, commit.subject, commit.author) == (first, "First", "Ada <ada@example.org>")
+    with pytest.raises(SourceError):
+        remote.commit("f" * 40)
+
+
+def test_an_abbreviation_of_two_commits_is_an_error(upstream: Repository, state: Path) -> None:
+    """Two commits that share their first four digits are found by counting up."""
+    seen: dict[str, str] = {}
+    tree = upstream.git("write-tree")
+    parents: list[str] = []
+    for number in range(2000):
+        commit_id = upstream.git("commit-tree", tree, *parents, f"-m{number}")
+        parents = ["-p", commit_id]
+        if commit_id[:4] in seen:
+            break
+        seen[commit_id[:4]] = commit_id
+    upstream.git("update-ref", "refs/heads/main", commit_id)
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    with pytest.raises(SourceError, match="ambiguous"):
+        remote.resolve(commit_id[:4])
+
+
+# Maintenance
+
+
+def aged(state: Path, days: int = 30) -> None:
+    """Make all that our copy holds look as if it had come long ago."""
+    then = time.time() - days * 24 * 3600
+    for path in (state / "repository.git/objects").rglob("*"):
+        if path.is_file():
+            os.utime(path, (then, then))
+
+
+def is_here(remote: GitRemote, commit_id: str) -> bool:
+    try:
+        remote.commit(commit_id)
+    except SourceError:
+        return False
+    return True
+
+
+def test_maintenance_drops_what_a_rewrite_left_when_it_is_two_weeks_old(
+    upstream: Repository, state: Path
+) -> None:
+    gone, head = rewritten(upstream)
+    upstream.git("update-ref", "refs/heads/main", gone)
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    upstream.git("update-ref", "refs/heads/main", head)
+    remote.fetch(None)
+    aged(state, days=13)
+    remote.maintain()
+    assert is_here(remote, gone)
+    aged(state, days=15)
+    for path in (state / "repository.git/objects").rglob("*.mtimes"):
+        path.unlink()  # the ages that the first one wrote down
+    remote.maintain()
+    assert not is_here(remote, gone)
+    assert files(remote, head) == {"a.yaml": b"3"}
+
+
+def test_a_commit_that_is_kept_outlives_the_branch_it_was_on(
+    upstream: Repository, state: Path
+) -> None:
+    gone, head = rewritten(upstream)
+    upstream.git("update-ref", "refs/heads/main", gone)
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    remote.keep([gone, "f" * 40])
+    upstream.git("update-ref", "refs/heads/main", head)
+    GitRemote(state, settings(upstream)).fetch(None)
+    aged(state)
+    GitRemote(state, settings(upstream)).maintain()
+    assert files(remote, gone) == {"a.yaml": b"2"}
+    remote.keep([head])
+    aged(state)
+    remote.maintain()
+    assert not is_here(remote, gone)
+    assert files(remote, head) == {"a.yaml": b"3"}
+
+
+def test_what_could_not_be_pinned_is_pinned_before_anything_is_dropped(
+    upstream: Repository, state: Path
+) -> None:
+    gone, head = rewritten(upstream)
+    upstream.git("update-ref", "refs/heads/main", gone)
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    lock = state / f"repository.git/refs/gitvs/kept/{gone}.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    remote.keep([gone])
+    upstream.git("update-ref", "refs/heads/main", head)
+    remote.fetch(None)
+    aged(state)
+    remote.maintain()
+    assert is_here(remote, gone)
+
+
+def test_maintenance_packs_many_small_files_into_few(upstream: Repository, state: Path) -> None:
+    remote = GitRemote(state, settings(upstream))
+    for number in range(20):
+        upstream.commit({"a.yaml": str(number)})
+        remote.fetch(None)
+    before = len(everything_below(state / "repository.git/objects"))
+    remote.maintain()
+    assert len(everything_below(state / "repository.git/objects")) < 10 < before
+
+
+def test_maintenance_does_not_disturb_a_fetch(upstream: Repository, state: Path) -> None:
+    upstream.commit({"a.yaml": "1"})
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    with remote._copy.locked(0), pytest.raises(SourceUnreachable, match="another gitvs"):
+        remote.maintain()
+
+
+def test_a_fetch_waits_for_maintenance_to_end(upstream: Repository, state: Path) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    remote = GitRemote(state, settings(upstream))
+    with remote._copy.locked(0):
+        pending = threading.Thread(target=remote.fetch, args=(None,))
+        pending.start()
+        pending.join(0.3)
+        assert pending.is_alive()
+    pending.join(20)
+    assert remote.head() == head
+
+
+def test_maintenance_that_takes_too_long_is_stopped_and_nothing_is_lost(
+    upstream: Repository, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    with monkeypatch.context() as patch:
+        patch.setattr("gitvs.adapters.git_copy.MAINTENANCE_SECONDS", 0.0)
+        with pytest.raises(SourceUnreachable, match="no end within 0 s"):
+            remote.maintain()
+    assert commands_with(str(state)) == []
+    assert remote.fetch(head).id == head
+    remote.maintain()
+    assert files(remote, head) == {"a.yaml": b"1"}
+
+
+def test_maintenance_of_a_copy_that_is_not_there_makes_an_empty_one(
+    upstream: Repository, state: Path
+) -> None:
+    remote = GitRemote(state, settings(upstream))
+    remote.keep(["f" * 40])
+    remote.maintain()
+    assert remote.head() is None
+    head = upstream.commit({"a.yaml": "1"})
+    assert remote.fetch(None).id == head
 
 
 def test_what_the_refusal_of_a_rewrite_advises_works(upstream: Repository, state: Path) -> None:
@@ -273,9 +498,9 @@ def test_what_a_killed_fetch_left_does_not_stop_the_next(upstream: Repository, s
 
 def test_two_do_not_fetch_into_one_folder_at_a_time(upstream: Repository, state: Path) -> None:
     upstream.commit({"a.yaml": "1"})
-    remote = GitRemote(state, settings(upstream))
-    with remote._locked(), pytest.raises(SourceUnreachable, match="another gitvs is fetching"):
-        GitRemote(state, settings(upstream)).fetch(None)
+    remote = GitRemote(state, replace(settings(upstream), timeout_seconds=0.2))
+    with remote._copy.locked(0), pytest.raises(SourceUnreachable, match="another gitvs"):
+        GitRemote(state, replace(settings(upstream), timeout_seconds=0.2)).fetch(None)
 
 
 def test_a_state_folder_that_cannot_be_written_says_so(upstream: Repository, state: Path) -> None:

@@ -121,17 +121,29 @@ class HardenedGit(git.Git):
             SourceUnreachable: it was killed with all its children, because its time was up.
             SourceError: it could not be started, or wrote too much.
         """
-        handle: Any = self._call_process(command, *args, as_process=True)  # its end ends git
-        process: Popen[bytes] = handle.proc
-        try:
-            output, errors = _collect(process, time.monotonic() + timeout)
-        except TimeoutExpired:
-            raise SourceUnreachable(f"no end within {timeout:g} s; git was stopped") from None
-        finally:
-            _end(process)
-        if process.returncode != 0:
-            raise GitFailed(process.returncode, _readable(errors))
-        return output
+        return _finished(self._call_process(command, *args, as_process=True), timeout)
+
+    def run_beside(self, *command: str, timeout: float = LOCAL_TIMEOUT_SECONDS) -> bytes:
+        """Run another program than Git, in the same surroundings, as `run` does.
+
+        Raises:
+            GitFailed, SourceUnreachable, SourceError: as from `run`.
+        """
+        return _finished(self.execute(list(command), as_process=True), timeout)
+
+
+def _finished(handle: Any, timeout: float) -> bytes:
+    """Wait for a process to end; `handle` is GitPython's, and ends it when it is dropped."""
+    process: Popen[bytes] = handle.proc
+    try:
+        output, errors = _collect(process, time.monotonic() + timeout)
+    except TimeoutExpired:
+        raise SourceUnreachable(f"no end within {timeout:g} s; git was stopped") from None
+    finally:
+        _end(process)
+    if process.returncode != 0:
+        raise GitFailed(process.returncode, _readable(errors))
+    return output
 
 
 def _collect(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:

@@ -1,33 +1,30 @@
 """Fetches one branch of a Git remote into a bare repository of our own.
 
-Only what descends from the newest accepted commit is accepted. Nothing is checked out, and
-nothing that the remote sends is run.
+Only what descends from the newest accepted commit and is signed as the settings say is
+accepted. Nothing is checked out, and nothing that the remote sends is run. The repository
+itself is the business of `git_copy`, signatures that of `git_signatures`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
-from gitvs.adapters.git_objects import opened
-from gitvs.adapters.git_process import GitFailed, HardenedGit, without_credentials
+from gitvs.adapters.git_copy import HEAD, GitCopy
+from gitvs.adapters.git_process import GitFailed, without_credentials
+from gitvs.adapters.git_signatures import verify
 from gitvs.adapters.git_source import GitSource
 from gitvs.adapters.remote_url import UnusableUrl, protocol_of
 from gitvs.adapters.settings import RemoteSettings
-from gitvs.core.errors import SourceError, SourceUnreachable
+from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable
 from gitvs.core.history import Commit
 
 log = logging.getLogger(__name__)
 
-FOLDER_NAME = "repository.git"
-_LOCK_NAME = "repository.lock"
-_HEAD = "refs/gitvs/head"
-_SHOWN_CHARACTERS = 12
+_COMMIT_ID = re.compile(r"[0-9a-f]{7,40}")
 
 _CONFIGURATION = (
     "transfer.fsckObjects=true",
@@ -75,11 +72,9 @@ class GitRemote:
         """
         self._settings = settings
         self._name = f"{without_credentials(settings.url)}, branch {settings.branch}"
-        self._repository = state_dir / FOLDER_NAME
-        self._lock = state_dir / _LOCK_NAME
-        self._git = HardenedGit(
-            Path("/"),
-            self._repository,
+        self._copy = GitCopy(
+            state_dir,
+            self._name,
             configuration=(*_CONFIGURATION, *_for_https(settings)),
             environment={
                 "GIT_ALLOW_PROTOCOL": self._protocol(),
@@ -100,62 +95,112 @@ class GitRemote:
     def fetch(self, accepted: str | None) -> Commit:
         """Bring the branch here, and return its head.
 
+        A new head is checked against the signature policy first. One that is `accepted`
+        already is not, or removing a signer would make every director complain until the next
+        commit: check it with `verify` before it is loaded, unless it is the one in force.
+
         Raises:
             SourceUnreachable: the remote did not answer in time, or not sensibly.
-            SourceError: there is no such branch, it cannot be used, or its head does not
-                descend from `accepted`.
+            UntrustedCommit: the head is not signed by somebody who may.
+            RewrittenBranch: the head does not descend from `accepted`.
+            SourceError: there is no such branch, or it cannot be used.
         """
-        with self._locked():
-            self._prepare()
+        with self._copy.locked(self._settings.timeout_seconds):
+            self._copy.prepare()
             self._transfer()
-            with opened(self._repository) as objects:
-                head = objects.resolve(_HEAD)
-                if accepted is not None and not objects.is_ancestor(accepted, head):
-                    raise SourceError(self._rewritten(accepted, head))
-                commit = objects.commit(head)
+            head = self._copy.resolve(HEAD)
+        if head != accepted:
+            self.verify(head)
+            if accepted is not None and not self.is_ancestor(accepted, head):
+                raise RewrittenBranch(self._name, accepted, head)
         log.debug("fetched commit=%s", head)
-        return commit
+        return self.commit(head)
 
-    def source(self, commit_id: str) -> GitSource:
-        """Return the manifests of a commit that was fetched."""
-        return GitSource(self._repository, self._settings.path, commit_id)
+    def verify(self, commit_id: str) -> str:
+        """Return who signed a commit that was fetched; nothing where anybody may.
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Be the only one who fetches into this folder.
+        It is to be asked before a commit that is not in force is loaded, however it came to
+        be accepted: keys may have been revoked since, or the policy tightened.
 
         Raises:
-            SourceUnreachable: another process is at it.
-            SourceError: the state folder cannot be written.
+            UntrustedCommit: it is not signed by somebody who may.
+            SourceError: it is not here, or cannot be checked.
+        """
+        return verify(self._copy.folder, self._settings.signatures, commit_id)
+
+    def source(self, commit_id: str) -> GitSource:
+        """Return the manifests of a commit that was fetched; may it be used? Ask `verify`."""
+        return GitSource(self._copy.folder, self._settings.path, commit_id)
+
+    def accept_rewrite(self, commit: str) -> Commit:
+        """Return a commit of the rewritten branch that a person names by its id, checked.
+
+        It is for the caller to record it as the newest accepted commit.
+
+        Raises:
+            UntrustedCommit: it is not signed by somebody who may.
+            SourceError: it is not on the branch as it was at the last fetch.
+        """
+        if _COMMIT_ID.fullmatch(commit) is None:
+            raise SourceError(f"{commit} is no commit id; give at least 7 digits of it")
+        head = self.head()
+        if head is None:
+            raise SourceError(f"{self._name}: nothing was fetched yet; run `gitvs sync` first")
+        commit_id = self.resolve(commit)
+        if not self.is_ancestor(commit_id, head):
+            raise SourceError(
+                f"{self._name}: {commit_id[:12]} is not on it; its head was {head[:12]} at the"
+                " last fetch"
+            )
+        self.verify(commit_id)
+        return self.commit(commit_id)
+
+    def head(self) -> str | None:
+        """Return what the branch was at the last fetch, accepted or not."""
+        return self._copy.head()
+
+    def resolve(self, commit: str) -> str:
+        """Return the full id of a commit of our copy.
+
+        Raises:
+            SourceError: there is none, or more than one.
+        """
+        return self._copy.resolve(commit)
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` is `older` or descends from it; one that is not here is no ancestor."""
+        return self._copy.is_ancestor(older, newer)
+
+    def commit(self, commit_id: str) -> Commit:
+        """Return a commit of our copy as people need it.
+
+        Raises:
+            SourceError: it is not here.
+        """
+        return self._copy.commit(commit_id)
+
+    def keep(self, commit_ids: Iterable[str]) -> None:
+        """Keep these commits through maintenance, even when a force-push drops them; no others.
+
+        A failure is a warning only: pins are written again before anything is dropped.
         """
         try:
-            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = self._lock.open("w")
-        except OSError as error:
-            raise SourceError(f"{self._lock} cannot be written: {error.strerror}") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SourceUnreachable(
-                    f"{self._name}: another gitvs is fetching into {self._repository} now"
-                ) from None
-            yield
+            self._copy.pin(commit_ids)
+        except SourceError as error:
+            log.warning("commits not pinned reason=%s", error)
 
-    def _prepare(self) -> None:
-        """Make our copy if there is none, and clean up after a fetch that was killed."""
-        try:
-            if not (self._repository / "HEAD").exists():
-                self._git.run("init", "--quiet", "--bare", "--template=", str(self._repository))
-            for pattern in ("*.lock", "refs/gitvs/*.lock", "objects/pack/tmp_*"):
-                for path in self._repository.glob(pattern):
-                    path.unlink(missing_ok=True)
-        except (OSError, GitFailed) as error:
-            raise SourceError(f"{self._repository} cannot be written: {error}") from error
+    def maintain(self) -> None:
+        """Tidy our copy up; once a day is enough.
+
+        Raises:
+            SourceUnreachable: a fetch is running, or there was not enough time; try again later.
+            SourceError: the copy cannot be written, or is damaged.
+        """
+        self._copy.maintain()
 
     def _transfer(self) -> None:
         try:
-            self._git.run(
+            self._copy.git.run(
                 "fetch",
                 "--quiet",
                 "--no-tags",
@@ -165,7 +210,7 @@ class GitRemote:
                 "--refmap=",
                 "--",
                 self._settings.url,
-                f"+refs/heads/{self._settings.branch}:{_HEAD}",
+                f"+refs/heads/{self._settings.branch}:{HEAD}",
                 timeout=self._settings.timeout_seconds,
             )
         except GitFailed as error:
@@ -179,15 +224,6 @@ class GitRemote:
                 if re.search(pattern, error.text, re.IGNORECASE):
                     return kind(f"{self._name}: {words} ({error})")
         return SourceUnreachable(f"{self._name}: {error}")
-
-    def _rewritten(self, accepted: str, head: str) -> str:
-        old, new = accepted[:_SHOWN_CHARACTERS], head[:_SHOWN_CHARACTERS]
-        return (
-            f"{self._name}: its head {new} does not descend from {old}, the newest commit that was"
-            " accepted from it: the branch was rewritten, or went back. The commit in force stays."
-            f" If that is meant, merge the accepted commit into the branch and push (`git merge -s"
-            f" ours {old}`); a later version has `gitvs accept-rewrite {new}` for it"
-        )
 
 
 def _for_https(settings: RemoteSettings) -> list[str]:
