@@ -23,7 +23,7 @@ if [ ! -e etc/gitvs-guest ]; then
     # The host's own services stay out, and so does what makes systemd think of a container.
     rm -rf etc/systemd/system/*.wants etc/rc?.d .dockerenv etc/hostname
     # The host's may be unreadable; systemd-sysusers makes new ones.
-    rm -f etc/shadow etc/gshadow etc/shadow- etc/gshadow-
+    rm -f etc/.pwd.lock etc/shadow etc/gshadow etc/shadow- etc/gshadow-
     echo guest >etc/hostname
     touch etc/gitvs-guest
 fi
