@@ -24,7 +24,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fast-tests: .venv/ready packages
+fast-tests: .venv/ready packages $(BIN)/promtool
 	$(BIN)/pytest -q -m 'not kernel and not system' -n auto $(PYTEST_OPTIONS)
 
 kernel-tests: .venv/ready packages
@@ -41,6 +41,10 @@ packages:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
+
+# The judge of metrics and alert rules.
+$(BIN)/promtool: | .venv/ready packages
+	tests/harness/fetch_promtool $(CURDIR)/$@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
