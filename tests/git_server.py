@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,15 +25,20 @@ class GitServer:
 
 
 @contextmanager
-def git_server(folder: Path, *, asks: bool = False, redirects: bool = False) -> Iterator[GitServer]:
-    """Serve the repositories of a folder; `asks` wants USER and PASSWORD."""
+def git_server(
+    folder: Path, *, asks: bool = False, redirects: bool = False, stalls_after: int | None = None
+) -> Iterator[GitServer]:
+    """Serve the repositories of a folder; `asks` wants USER and PASSWORD.
+
+    An answer of more than `stalls_after` bytes stops there, and never ends.
+    """
     certificate, key = folder / "ca.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     command += ["-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=IP:127.0.0.1"]
     command += ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder, asks, redirects))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder, asks, redirects, stalls_after))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(
@@ -49,7 +54,9 @@ def git_server(folder: Path, *, asks: bool = False, redirects: bool = False) -> 
         thread.join()
 
 
-def _handler(folder: Path, asks: bool, redirects: bool) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    folder: Path, asks: bool, redirects: bool, stalls_after: int | None
+) -> type[BaseHTTPRequestHandler]:
     wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -105,6 +112,12 @@ def _handler(folder: Path, asks: bool, redirects: bool) -> type[BaseHTTPRequestH
         def _end(self, content: bytes) -> None:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if stalls_after is None or len(content) <= stalls_after:
+                self.wfile.write(content)
+            else:
+                self.wfile.write(content[:stalls_after])
+                with suppress(OSError):
+                    self.rfile.read(1)  # until the client is gone
+                self.close_connection = True
 
     return Handler

@@ -22,6 +22,7 @@ from gitvs.adapters.settings import RemoteSettings
 from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable
 from tests.git_server import PASSWORD, USER, git_server
 from tests.repositories import Repository
+from tests.signing import gnupg, ssh_signer
 
 
 @pytest.fixture
@@ -609,6 +610,24 @@ def test_a_remote_that_never_answers_is_given_up_with_all_its_children(
         assert commands_with(str(port)) == []
 
 
+def test_an_https_server_that_stops_in_the_middle_of_a_pack_is_given_up(
+    upstream: Repository, state: Path, tmp_path: Path
+) -> None:
+    head = upstream.commit({"a.yaml": "1", "noise": os.urandom(4 * 1024 * 1024)})
+    with git_server(tmp_path, stalls_after=1024 * 1024) as server:
+        remote = RemoteSettings(
+            f"{server.url}/upstream/.git", ca_file=server.ca_file, timeout_seconds=2
+        )
+        with pytest.raises(SourceUnreachable, match="no end within 2 s"):
+            GitRemote(state, remote).fetch(None)
+        time.sleep(0.1)
+        assert commands_with(server.url) == []
+    [half] = (state / "repository.git/objects/pack").glob("tmp_*")
+    assert half.stat().st_size > 512 * 1024
+    assert GitRemote(state, settings(upstream)).fetch(None).id == head
+    assert not half.exists()
+
+
 def commands_with(word: str) -> list[str]:
     """The running processes whose command line has a word."""
     found = []
@@ -672,6 +691,60 @@ def test_ssh_asks_nothing_and_trusts_nothing_unknown(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up all but one capability")
+@pytest.mark.parametrize("kind", ["ssh", "gpg"])
+def test_the_programs_that_check_signatures_hold_no_capability(
+    upstream: Repository, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    signers = tmp_path / "signers"
+    if kind == "ssh":
+        signer = ssh_signer(tmp_path, "ada@example.org")
+        head = signer.commit(upstream, {"a.yaml": "1"})
+        signers.write_text(signer.allowed)
+        program, policy = "ssh-keygen", f"SshSignatures(Path({str(signers)!r}))"
+    else:
+        with gnupg() as keys:
+            key = keys.make_key("Ada <ada@example.org>")
+            head = keys.commit(key, upstream, {"a.yaml": "1"})
+            signers.write_text(keys.export())
+        program = "gpg"
+        policy = f"GpgSignatures(Path({str(signers)!r}), frozenset({{{key!r}}}))"
+    note_capabilities(tmp_path, program, monkeypatch)
+    code = f"""
+from pathlib import Path
+from gitvs.adapters.git_remote import GitRemote
+from gitvs.adapters.settings import GpgSignatures, RemoteSettings, SshSignatures
+settings = RemoteSettings({str(upstream.folder)!r}, allow_local=True, signatures={policy})
+print([l for l in open("/proc/self/status") if l.startswith(("CapEff", "CapAmb"))])
+print(GitRemote(Path({str(state)!r}), settings).fetch(None).id)
+"""
+    done = with_net_admin(code)
+    assert head in done
+    assert "0000000000001000" in done
+    noted = (tmp_path / "capabilities").read_text().splitlines()
+    assert len(noted) >= 2
+    assert {int(line.split()[1], 16) for line in noted} == {0}
+
+
+def note_capabilities(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program into the path that notes its effective rights and becomes the real one."""
+    real = shutil.which(program)
+    (folder / "bin").mkdir()
+    wrapper = folder / "bin" / program
+    wrapper.write_text(
+        f'#!/bin/sh\ngrep CapEff /proc/self/status >> {folder}/capabilities\nexec {real} "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+
+
+def with_net_admin(code: str) -> str:
+    """Run Python code as the agent runs: with one capability, which children inherit."""
+    rights = ["--inh-caps=+net_admin", "--ambient-caps=+net_admin", "--securebits=+noroot"]
+    command = ["setpriv", *rights, sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up all but one capability")
 def test_children_hold_no_capability(upstream: Repository, state: Path, ssh: Path) -> None:
     head = upstream.commit({"a.yaml": "1"})
     code = f"""
@@ -681,10 +754,8 @@ from gitvs.adapters.settings import RemoteSettings
 print([l for l in open("/proc/self/status") if l.startswith(("CapEff", "CapAmb"))])
 print(GitRemote(Path({str(state)!r}), RemoteSettings("ssh://host{upstream.folder}")).fetch(None).id)
 """
-    rights = ["--inh-caps=+net_admin", "--ambient-caps=+net_admin", "--securebits=+noroot"]
-    command = ["setpriv", *rights, sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert head in done.stdout
-    assert "0000000000001000" in done.stdout
+    done = with_net_admin(code)
+    assert head in done
+    assert "0000000000001000" in done
     effective = (ssh / "capabilities").read_text().split("CapEff:\t")[1].split("\n")[0]
     assert int(effective, 16) == 0
