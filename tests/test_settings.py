@@ -39,6 +39,7 @@ ca_file = "/etc/gitvs/ca.pem"
 signatures = "ssh"
 allowed_signers = "/etc/gitvs/allowed_signers"
 revoked_keys = "/etc/gitvs/revoked_keys"
+poll = "15s"
 
 [history]
 transactions = 100
@@ -47,6 +48,12 @@ plans = 10
 [metrics]
 listen = "[::1]:9000"
 real_servers = 50
+
+[agent]
+drift = "90s"
+
+[restore]
+max_downtime = "1h"
 """
 
 
@@ -66,14 +73,15 @@ def problems(folder: Path, text: str) -> list[str]:
 def test_every_setting_arrives(tmp_path: Path) -> None:
     remote = RemoteSettings(
         "ssh://git@git.example.org/net/lb.git",
-        "release/v1",
-        "manifests/ams",
-        120.0,
-        True,
-        Path("/etc/gitvs/key"),
-        Path("/etc/gitvs/known_hosts"),
-        Path("/etc/gitvs/credentials"),
-        Path("/etc/gitvs/ca.pem"),
+        branch="release/v1",
+        path="manifests/ams",
+        timeout_seconds=120.0,
+        poll_seconds=15.0,
+        allow_local=True,
+        ssh_key=Path("/etc/gitvs/key"),
+        known_hosts=Path("/etc/gitvs/known_hosts"),
+        credentials_file=Path("/etc/gitvs/credentials"),
+        ca_file=Path("/etc/gitvs/ca.pem"),
         signatures=SshSignatures(
             Path("/etc/gitvs/allowed_signers"), Path("/etc/gitvs/revoked_keys")
         ),
@@ -84,6 +92,8 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         Path("/srv/gitvs"),
         100,
         10,
+        drift_seconds=90.0,
+        max_downtime_seconds=3600.0,
         metrics=MetricsSettings("[::1]:9000", 50),
     )
 
@@ -133,7 +143,7 @@ def test_all_problems_come_at_once_each_with_its_line(tmp_path: Path) -> None:
         'gitvs.toml:10: source.allow_local: true or false is wanted, not the text "yes";'
         " write true",
         'gitvs.toml:15: source.signatures: "sshd" is not one of none, ssh, gpg; did you mean ssh?',
-        "gitvs.toml:21: history.plans: 0 is too low; allowed is 1 to 10000",
+        "gitvs.toml:22: history.plans: 0 is too low; allowed is 1 to 10000",
     ]
 
 
