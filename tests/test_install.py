@@ -233,8 +233,10 @@ def test_systemd_finds_nothing_wrong_in_the_units(units: Path) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_sandbox_rates_2_or_better(service: str, units: Path) -> None:
-    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", units / service]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
+    done = subprocess.run(
+        [*command, str(units / service)], capture_output=True, text=True, check=True
+    )
     exposure = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
     assert exposure is not None, done.stdout
     assert float(exposure[1]) <= 2.0, done.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import ROOT
-from tests.harness import system_guest
+from tests.harness import guest, system_guest
 from tests.harness.system_guest import PACKAGES, PYTHON_PREFIX, SHARED, SystemGuest
 
 PROGRAM = "/opt/gitvs/bin/gitvs"
@@ -24,7 +24,7 @@ def director(folder: Path) -> Iterator[SystemGuest]:
     Where no guest can run, the test fails: it is never skipped.
     """
     if problem := system_guest.obstacle():
-        pytest.fail(f"no guest with systemd: {problem}. To have one, {system_guest.INSTALL}")
+        pytest.fail(f"no guest with systemd: {problem}. To have one, {guest.INSTALL}")
     wheel = _build_wheel(folder)
     with system_guest.system_guest(folder) as machine:
         machine.check(_installation(wheel))
