@@ -17,7 +17,7 @@ from gitvs.core.model import (
     VirtualService,
 )
 from gitvs.core.render import render
-from tests.writing import folder
+from tests.writing import folder, manifest_examples
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NODE = ("127.0.0.1", "172.17.0.1", "192.168.204.142", "10.0.1.0")
@@ -33,7 +33,7 @@ KUBE = {
 }
 
 
-@pytest.mark.parametrize("path", sorted(p for p in EXAMPLES.iterdir() if p.is_dir()), ids=str)
+@pytest.mark.parametrize("path", manifest_examples(EXAMPLES), ids=str)
 def test_an_example_renders_on_each_of_its_directors(path: Path) -> None:
     manifests = load(folder(path))
     assert manifests.directors
@@ -74,7 +74,7 @@ def test_the_quickstart_shows_each_thing_that_its_readme_names() -> None:
 
 def test_one_packet_scheduling_in_an_example_gets_its_answers() -> None:
     """Masquerading forgets each packet, so nothing would give the answer its address back."""
-    for path in (p for p in EXAMPLES.iterdir() if p.is_dir()):
+    for path in manifest_examples(EXAMPLES):
         manifests = load(folder(path))
         for state in (render(manifests, name).state for name in manifests.directors):
             alone = {v.key for v in state.of(VirtualService) if v.one_packet}

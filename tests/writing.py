@@ -15,6 +15,11 @@ Doc = dict[str, Any]
 LEFT_OUT = object()
 
 
+def manifest_examples(examples: Path) -> list[Path]:
+    """Return the folders of examples that hold manifests: all but the one about monitoring."""
+    return sorted(p for p in examples.iterdir() if p.is_dir() and p.name != "monitoring")
+
+
 def document(kind: str, name: str | None, spec: Doc | None, **metadata: Any) -> Doc:
     built: Doc = {"apiVersion": "gitvs/v1", "kind": kind}
     if name is not None:

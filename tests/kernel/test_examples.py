@@ -15,7 +15,7 @@ from gitvs.core.render import render
 from gitvs.reconcile import teardown
 from tests.harness.lab import run, run_batch
 from tests.kernel.live import Director
-from tests.writing import folder
+from tests.writing import folder, manifest_examples
 
 pytestmark = pytest.mark.kernel
 
@@ -29,8 +29,7 @@ def load_example(name: str) -> Manifests:
 
 DIRECTORS = [
     (path.name, name)
-    for path in sorted(EXAMPLES.iterdir())
-    if path.is_dir()
+    for path in manifest_examples(EXAMPLES)
     for name in load_example(path.name).directors
 ]
 
