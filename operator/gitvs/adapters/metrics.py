@@ -33,7 +33,7 @@ from gitvs.core.errors import SettingsError
 from gitvs.core.history import Result
 from gitvs.core.status import Status
 
-FAILURES = ("source", "manifests", "gate", "kernel", "store")
+FAILURES = ("source", "manifests", "gate", "quarantine", "kernel", "store", "bug", "other")
 """The kinds of failure that are counted from 0 on; others begin when they happen."""
 
 _SUCCESSES = (Result.CONVERGED, Result.APPLIED)
