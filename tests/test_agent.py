@@ -1,245 +1,538 @@
-"""One turn of the agent, on real Git repositories and the kernel in memory.
-
-Whatever keeps the newest commit from being applied, the applied one stays in force.
-"""
+"""The daemon: what sets off a turn, and what operators may ask of it."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Collection
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.memory_kernel import MemoryKernel
-from gitvs.adapters.settings import RemoteSettings
+from gitvs.adapters.settings import Settings
 from gitvs.adapters.store import SqliteStore
-from gitvs.agent import TRIES, Turn, take_turn
-from gitvs.cli.agent import exit_code, severest
-from gitvs.core.errors import ExitCode, SourceError
+from gitvs.core.errors import StoreDamaged
 from gitvs.core.history import Result
-from gitvs.core.model import RealServer, Scope
-from gitvs.ports import Kernel
-from gitvs.transaction import Ports
-from tests.faults import Crashed, FaultyKernel, How
-from tests.sweep import TestClock
-
-DIRECTOR = """
-apiVersion: gitvs/v1
-kind: Director
-metadata: {name: lb1}
-spec: {}
-"""
-
-
-def service(weight: int = 1, servers: int = 2, scheduler: str = "wlc") -> str:
-    """A manifest of one service."""
-    lines = [f"  - {{address: 10.0.0.{n}, weight: {weight}}}" for n in range(1, servers + 1)]
-    return "\n".join(
-        [
-            "apiVersion: gitvs/v1",
-            "kind: Service",
-            "metadata: {name: web}",
-            "spec:",
-            "  vips: [203.0.113.10]",
-            "  ports: [{port: 80}]",
-            f"  scheduler: {scheduler}",
-            "  realServers:",
-            *lines,
-        ]
-    )
-
-
-@dataclass
-class Site:
-    """A remote repository, and a director that follows it."""
-
-    remote: Path
-    state_dir: Path
-    kernel: MemoryKernel
-
-    def git(self, *arguments: str) -> str:
-        command = ["git", "-C", str(self.remote), "-c", "user.name=n", "-c", "user.email=n@x"]
-        done = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def push(self, text: str, message: str = "change") -> str:
-        """Commit a manifest; return the commit."""
-        (self.remote / "web.yaml").write_text(text)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", message)
-        return self.git("rev-parse", "HEAD")
-
-    def turn(self, kernel: Kernel | None = None) -> Turn:
-        """One run of `gitvs agent --once`."""
-        settings = RemoteSettings(str(self.remote), allow_local=True)
-        with SqliteStore(self.state_dir) as store:
-            ports = Ports(kernel or self.kernel, store, TestClock())
-            return take_turn(ports, settings, self.state_dir, self.choose)
-
-    def choose(self, known: Collection[str]) -> str:
-        return "lb1"
-
-    def weights(self) -> list[int]:
-        """The weights in the kernel."""
-        state = self.kernel.observe(Scope(frozenset({"gitvs0"}))).state
-        return [s.weight for s in state.of(RealServer)]
-
-    def applied(self) -> str | None:
-        """The commit in force."""
-        with SqliteStore(self.state_dir) as store:
-            applied = store.applied()
-            return applied.commit.id if applied is not None and applied.commit else None
+from gitvs.core.model import Observation, RealServer, Scope, Vip
+from gitvs.core.operations import OperationKind
+from gitvs.core.plan import Change
+from gitvs.ports import Outcome
+from tests.agents import Site, eventually, service, site
+from tests.faults import FaultyKernel, How
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    remote = tmp_path / "remote"
-    made = Site(remote, tmp_path / "state", MemoryKernel("gitvs:test"))
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(remote)], check=True)
-    (remote / "lb1.yaml").write_text(DIRECTOR)
-    made.push(service())
-    return made
+def here(tmp_path: Path) -> Site:
+    return site(tmp_path)
 
 
-def test_a_turn_applies_the_head(site: Site) -> None:
-    head = site.push(service(weight=5))
-    turn = site.turn()
-    assert turn.done is not None
-    assert (turn.done.result, exit_code(turn)) == (Result.APPLIED, ExitCode.DONE)
-    assert site.weights() == [5, 5]
-    assert site.applied() == head
+def slow_polls(here: Site) -> None:
+    """Have the remote asked once at start, and then on demand alone."""
+    source = here.settings.source
+    assert not isinstance(source, Path)
+    here.settings = replace(here.settings, source=replace(source, poll_seconds=3600))
 
 
-def test_a_second_turn_has_nothing_to_do(site: Site) -> None:
-    site.turn()
-    turn = site.turn()
-    assert turn.done is not None
-    assert turn.done.result is Result.CONVERGED
+def test_a_commit_is_applied_within_one_poll(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        head = here.push(service(weight=5))
+        eventually(lambda: here.weights() == [5, 5])
+        eventually(lambda: running.status.applied is not None)
+        applied = running.status.applied
+        assert applied is not None
+        assert applied.id == head
+        assert running.status.source.head == applied
 
 
-def drift(site: Site) -> None:
-    """Somebody changes a weight by hand."""
-    site.kernel.put(
-        RealServer(
-            *next(
-                (s.listener, s.address, s.port, 77)
-                for s in site.kernel.observe(Scope()).state.of(RealServer)
-            )
+def test_sync_fetches_at_once_and_waits_for_the_pass(here: Site) -> None:
+    slow_polls(here)
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service(weight=7))
+        answer = running.order("sync")
+        assert (answer["result"], answer["exitCode"]) == ("applied", 0)
+        assert here.weights() == [7, 7]
+
+
+def test_a_reload_fetches_at_once(here: Site) -> None:
+    slow_polls(here)
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service(weight=7))
+        running.agent.reload()
+        eventually(lambda: here.weights() == [7, 7])
+
+
+def test_settings_that_cannot_be_used_change_nothing_on_reload(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.settings = replace(here.settings, source=here.folder / "nowhere")
+        running.agent.reload()
+        here.push(service(weight=3))
+        eventually(lambda: here.weights() == [3, 3])
+
+
+def test_drift_is_repaired_within_the_drift_interval(here: Site) -> None:
+    here.settings = replace(here.settings, drift_seconds=0.3)
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.set_weight(99)
+        eventually(lambda: here.weights() == [1, 1])
+        eventually(lambda: running.status.last is not None)
+
+
+class Counting:
+    """A kernel that counts its readings, and takes its time."""
+
+    def __init__(self, site: Site) -> None:
+        self._kernel = site.kernel
+        self.readings = 0
+
+    def incarnation(self) -> object:
+        return self._kernel.incarnation()
+
+    def observe(self, scope: Scope) -> Observation:
+        self.readings += 1
+        time.sleep(0.05)
+        return self._kernel.observe(scope)
+
+    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+        return self._kernel.execute(changes)
+
+
+def test_a_thousand_events_make_one_or_two_passes(here: Site) -> None:
+    slow_polls(here)
+    kernel = Counting(here)
+    with here.running(kernel) as running:  # type: ignore[arg-type]  # counts, else the same
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("sync")
+        before = kernel.readings
+        for _ in range(1000):
+            running.agent.inbox.put("address changed", 0.1)
+        eventually(lambda: kernel.readings > before)
+        time.sleep(0.5)
+        assert kernel.readings - before <= 2
+
+
+def test_an_idle_drain_ends_though_the_remote_hangs(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.remote.rename(here.folder / "gone")
+        eventually(lambda: running.status.source.failures > 0)
+        (here.folder / "gone").rename(here.remote)
+        here.push(service(servers=1))
+        for server in here.state().of(RealServer):
+            here.kernel.set_connections(server, active=1)
+        running.order("sync")
+        assert here.weights() == [1, 0]
+        here.remote.rename(here.folder / "gone")
+        here.clock.ahead_seconds += 61
+        eventually(lambda: here.weights() == [1])
+
+
+def test_a_remote_that_vanishes_is_told_and_comes_back_by_itself(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.remote.rename(here.folder / "gone")
+        eventually(lambda: running.status.source.failures > 1)
+        assert "no repository" in running.status.source.error
+        (here.folder / "gone").rename(here.remote)
+        here.push(service(weight=4))
+        eventually(lambda: here.weights() == [4, 4])
+        eventually(lambda: running.status.source.error == "")
+
+
+def test_a_kernel_that_cannot_be_read_is_tried_again(here: Site) -> None:
+    kernel = FaultyKernel(here.kernel, 0, How.UNREADABLE)
+    with here.running(kernel):
+        eventually(lambda: here.weights() == [1, 1])
+    assert kernel.has_struck
+
+
+def test_a_rolled_back_commit_is_quarantined_until_a_retry(here: Site) -> None:
+    with here.running():
+        eventually(lambda: here.weights() == [1, 1])
+    slow_polls(here)
+    kernel = FaultyKernel(here.kernel, 0, How.REFUSED)
+    here.push(service(weight=5))
+    with here.running(kernel) as running:
+        eventually(lambda: bool(running.status.quarantined))
+        assert here.weights() == [1, 1]
+        assert running.order("sync")["exitCode"] == 6
+        answer = running.order("sync", retry=True)
+        assert answer["result"] == "applied"
+        assert here.weights() == [5, 5]
+
+
+def test_a_bug_in_one_pass_is_told_and_does_not_end_the_agent(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Counting):
+        def observe(self, scope: Scope) -> Observation:
+            if self.readings == 0:
+                self.readings += 1
+                raise ZeroDivisionError("a bug")
+            return super().observe(scope)
+
+    with here.running(Broken(here)):  # type: ignore[arg-type]  # breaks once, else the same
+        eventually(lambda: here.weights() == [1, 1])
+
+
+def test_a_damaged_store_ends_the_agent_with_clear_words(here: Site) -> None:
+    with here.running():
+        eventually(lambda: here.weights() == [1, 1])
+    database = here.state_dir / "gitvs.db"
+    database.write_bytes(b"not a database" * 100)
+    for journal in here.state_dir.glob("gitvs.db-*"):
+        journal.unlink()
+    with pytest.raises(StoreDamaged, match="is damaged"), here.running():
+        pass
+    assert here.weights() == [1, 1]
+
+
+# Pause
+
+
+def test_a_pause_stops_commits_and_repairs_until_resume(here: Site) -> None:
+    here.settings = replace(here.settings, drift_seconds=0.2)
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        answer = running.order("pause", seconds=600, why="racks")
+        assert answer["exitCode"] == 0
+        here.set_weight(99)
+        head = here.push(service(weight=5))
+        eventually(lambda: running.status.source.head is not None)
+        eventually(lambda: running.status.source.head.id == head)  # type: ignore[union-attr]  # checked above
+        time.sleep(0.6)
+        assert sorted(here.weights()) == [1, 99]
+        pause = running.status.operations.pause
+        assert pause is not None
+        assert (pause.who, pause.why) == ("root", "racks")
+        running.order("resume")
+        assert here.weights() == [5, 5]
+
+
+def test_a_pause_expires(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("pause", seconds=600)
+        here.push(service(weight=5))
+        here.clock.ahead_seconds += 601
+        eventually(lambda: here.weights() == [5, 5])
+        eventually(lambda: running.status.operations.pause is None)
+
+
+def test_a_pause_survives_a_restart(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("pause", seconds=600)
+    here.push(service(weight=5))
+    with here.running() as running:
+        eventually(lambda: running.status.source.head is not None)
+        assert here.weights() == [1, 1]
+        assert running.status.operations.pause is not None
+
+
+def test_a_pause_lets_due_drains_end(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service(servers=1))
+        for server in here.state().of(RealServer):
+            here.kernel.set_connections(server, active=1)
+        running.order("sync")
+        running.order("pause", seconds=600)
+        assert here.weights() == [1, 0]
+        here.set_weight(9)
+        here.clock.ahead_seconds += 61
+        eventually(lambda: here.weights() == [9])
+
+
+def test_a_pause_does_not_keep_a_kernel_empty_after_a_reboot(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("pause", seconds=600)
+    here.kernel.reboot()
+    with here.running():
+        eventually(lambda: here.weights() == [1, 1])
+
+
+def test_a_pause_lets_others_write(here: Site) -> None:
+    held = threading.Semaphore()
+
+    class Lock:
+        def __enter__(self) -> None:
+            assert held.acquire(blocking=False)
+
+        def __exit__(self, *_: object) -> None:
+            held.release()
+
+    here.lock = Lock
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        assert not held.acquire(blocking=False)
+        running.order("pause", seconds=600)
+        assert held.acquire(blocking=False)
+        held.release()
+        running.order("resume")
+        assert not held.acquire(blocking=False)
+
+
+# Rollback
+
+
+def test_a_rollback_goes_back_pins_and_bars_what_it_left(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        first = here.git("rev-parse", "HEAD")
+        left = here.push(service(weight=5))
+        running.order("sync")
+        assert here.weights() == [5, 5]
+        answer = running.order("rollback", seconds=3600, why="502s")
+        assert (answer["result"], answer["exitCode"]) == ("applied", 0)
+        assert here.weights() == [1, 1]
+        pin = running.status.operations.pin
+        assert pin is not None
+        assert pin.subject == first
+        assert [q.commit_id for q in running.status.quarantined] == [left]
+        here.push(service(weight=6))
+        running.order("sync")
+        assert here.weights() == [1, 1]
+
+
+def test_what_a_rollback_left_does_not_come_back_when_its_pin_expires(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service(weight=5))
+        running.order("sync")
+        running.order("rollback", seconds=3600)
+        here.clock.ahead_seconds += 3601
+        eventually(lambda: running.status.operations.pin is None)
+        running.order("sync")
+        assert here.weights() == [1, 1]
+    here.kernel.reboot()
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("sync")
+        assert here.weights() == [1, 1]
+        here.push(service(weight=6))
+        running.order("sync")
+        assert here.weights() == [6, 6]
+
+
+def test_a_rollback_that_a_gate_blocks_pins_nothing(here: Site) -> None:
+    here.push(service(servers=1), "Gitvs-Allow: capacity-drop")
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1])
+        first = here.git("rev-parse", "HEAD")
+        here.push(service(servers=4))
+        running.order("sync")
+        assert here.weights() == [1, 1, 1, 1]
+        answer = running.order("rollback", subject=first[:10], seconds=3600)
+        assert answer["exitCode"] == 3
+        assert any("capacity-drop" in p for p in answer["problems"])
+        assert running.status.operations.pin is None
+        answer = running.order(
+            "rollback", subject=first[:10], seconds=3600, allow=["capacity-drop"]
         )
-    )
-    assert 77 in site.weights()
+        assert answer["exitCode"] == 0
+        assert running.status.operations.pin is not None
 
 
-def test_an_invalid_commit_holds_the_applied_one_and_repairs_its_drift(site: Site) -> None:
-    site.turn()
-    applied = site.applied()
-    drift(site)
-    site.push(service().replace("scheduler", "shceduler"))
-    turn = site.turn()
-    assert exit_code(turn) is ExitCode.INVALID
-    assert site.weights() == [1, 1]
-    assert site.applied() == applied
+def test_a_commit_of_another_branch_is_nothing_to_go_back_to(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        assert "no commit was applied before" in running.refusal("rollback", seconds=60)
 
 
-def test_a_blocked_commit_holds_the_applied_one_and_repairs_its_drift(site: Site) -> None:
-    site.turn()
-    applied = site.applied()
-    drift(site)
-    site.push(service(weight=0))
-    assert exit_code(site.turn()) is ExitCode.BLOCKED
-    assert site.weights() == [1, 1]
-    assert site.applied() == applied
+# Drains by hand
 
 
-def test_a_line_in_any_message_since_the_applied_commit_lifts_a_gate(site: Site) -> None:
-    site.turn()
-    site.push(service(weight=0), "off\n\nGitvs-Allow: last-real-server lb1\n\nmore")
-    site.push(service(weight=0) + "\n", "later\n\nGitvs-Allow: capacity-drop")
-    assert exit_code(site.turn()) is ExitCode.DONE
-    assert site.weights() == [0, 0]
+def test_a_real_server_drained_by_hand_stays_out_until_undrain(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        answer = running.order("drain", subject="s2", why="disk")
+        assert answer["text"] == "s2 drains out of 1 virtual service"
+        assert here.weights() == [1, 0]
+        here.push(service(weight=5))
+        running.order("sync")
+        assert here.weights() == [5, 0]
+        running.order("undrain", subject="s2")
+        assert here.weights() == [5, 5]
 
 
-def test_a_line_from_before_the_applied_commit_lifts_nothing(site: Site) -> None:
-    site.push(service(), "Gitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop")
-    site.turn()
-    site.push(service(weight=0))
-    assert exit_code(site.turn()) is ExitCode.BLOCKED
+@pytest.mark.parametrize("subject", ["10.0.0.2", "10.0.0.2:80", "s2"])
+def test_a_real_server_is_drained_by_address_port_or_name(here: Site, subject: str) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("drain", subject=subject)
+        assert here.weights() == [1, 0]
 
 
-def test_a_remote_that_is_gone_holds_the_newest_accepted_commit(site: Site) -> None:
-    site.turn()
-    drift(site)
-    site.remote.rename(site.remote.with_name("gone"))
-    turn = site.turn()
-    assert exit_code(turn) is ExitCode.ERROR
-    assert site.weights() == [1, 1]
+def test_a_real_server_that_goes_now_is_removed_and_comes_back(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        for server in here.state().of(RealServer):
+            here.kernel.set_connections(server, active=1)
+        running.order("drain", subject="s2", now=True)
+        assert here.weights() == [1]
+        running.order("undrain", subject="s2")
+        assert here.weights() == [1, 1]
 
 
-def test_a_remote_that_never_answered_leaves_nothing_to_hold(site: Site) -> None:
-    site.remote.rename(site.remote.with_name("gone"))
-    turn = site.turn()
-    assert turn.done is None
-    assert [type(p).__mro__[1] for p in turn.problems] == [SourceError]
-    assert site.weights() == []
+def test_a_drain_by_hand_survives_a_restart_and_ends_with_its_time(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("drain", subject="s2", seconds=600)
+    with here.running() as running:
+        eventually(lambda: bool(running.status.operations.drains))
+        assert here.weights() == [1, 0]
+        here.clock.ahead_seconds += 601
+        eventually(lambda: here.weights() == [1, 1])
 
 
-def test_a_rewritten_branch_is_refused_and_the_accepted_commit_stays(site: Site) -> None:
-    site.push(service(weight=5))
-    site.turn()
-    site.git("reset", "--quiet", "--hard", "HEAD~1")
-    site.push(service(weight=9))
-    turn = site.turn()
-    assert exit_code(turn) is ExitCode.ERROR
-    assert "does not descend" in str(turn.problems[0])
-    assert site.weights() == [5, 5]
+def test_a_drain_by_hand_ends_when_git_gives_the_server_no_place(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("drain", subject="s2")
+        here.push(service(servers=1))
+        running.order("sync")
+        eventually(lambda: not running.status.operations.drains)
+        here.push(service(servers=2))
+        running.order("sync")
+        assert here.weights() == [1, 1]
 
 
-def test_a_commit_that_was_rolled_back_is_tried_once_and_quarantined(site: Site) -> None:
-    site.turn()
-    site.push(service(weight=5))
-    assert exit_code(site.turn(FaultyKernel(site.kernel, 0, How.REFUSED))) is ExitCode.ROLLED_BACK
-    turn = site.turn()
-    assert exit_code(turn) is ExitCode.ROLLED_BACK
-    assert "not tried again" in str(turn.problems[0])
-    assert site.weights() == [1, 1]
-    site.push(service(weight=6))
-    assert exit_code(site.turn()) is ExitCode.DONE
-    assert site.weights() == [6, 6]
+def test_a_drain_by_hand_works_while_paused_and_repairs_nothing_else(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("pause", seconds=600)
+        here.set_weight(9)
+        running.order("drain", subject="s2")
+        assert here.weights() == [9, 0]
+        running.order("undrain", subject="s2")
+        assert here.weights() == [9, 1]
 
 
-def test_a_failed_drift_repair_does_not_quarantine_the_commit_in_force(site: Site) -> None:
-    site.turn()
-    drift(site)
-    assert exit_code(site.turn(FaultyKernel(site.kernel, 0, How.REFUSED))) is ExitCode.ROLLED_BACK
-    assert exit_code(site.turn()) is ExitCode.DONE
-    assert site.weights() == [1, 1]
+def test_an_unknown_real_server_is_refused_with_what_is_near(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        assert "did you mean 10.0.0.2?" in running.refusal("drain", subject="10.0.0.22")
+        assert "not drained by hand" in running.refusal("undrain", subject="s1")
 
 
-def test_a_commit_that_crashes_every_time_is_quarantined(site: Site) -> None:
-    site.turn()
-    site.push(service(weight=5))
-    for _ in range(TRIES):
-        with pytest.raises(Crashed):
-            site.turn(FaultyKernel(site.kernel, 0, How.CRASH_AFTER))
-    turn = site.turn()
-    assert turn.recovered is not None
-    assert f"found open at start {TRIES} times" in str(turn.problems[0])
-    assert site.weights() == [1, 1]
+def test_the_last_active_real_server_is_drained_with_a_warning(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        assert running.order("drain", subject="s1")["warnings"] == []
+        (warning,) = running.order("drain", subject="s2")["warnings"]
+        assert "tcp 203.0.113.10:80 has no active real server" in warning
 
 
-def test_a_director_without_a_document_is_invalid_and_never_an_empty_state(site: Site) -> None:
-    site.turn()
-    (site.remote / "lb1.yaml").write_text(DIRECTOR.replace("lb1", "lb2"))
-    site.push(service())
-    turn = site.turn()
-    assert exit_code(turn) is ExitCode.INVALID
-    assert site.weights() == [1, 1]
+# Standby
 
 
-def test_where_several_exit_codes_hold_the_severest_is_told() -> None:
-    every = [*ExitCode]
-    assert severest(every) is ExitCode.STUCK
-    assert severest([ExitCode.ERROR, ExitCode.BLOCKED]) is ExitCode.BLOCKED
-    assert severest([]) is ExitCode.DONE
+def test_standby_unbinds_the_vips_and_active_binds_them_again(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("standby", why="kernel update")
+        assert here.state().of(Vip) == []
+        assert here.weights() == [1, 1]
+        assert running.status.is_standby
+        running.order("active")
+        assert [str(v.address) for v in here.state().of(Vip)] == ["203.0.113.10"]
+        assert "nothing to end" in running.refusal("active")
+
+
+# A rewritten branch
+
+
+def test_a_rewritten_branch_is_followed_once_that_is_accepted(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service(weight=5))
+        running.order("sync")
+        here.git("reset", "--quiet", "--hard", "HEAD~1")
+        head = here.push(service(weight=6))
+        answer = running.order("sync")
+        assert answer["exitCode"] == 1
+        assert f"gitvs accept-rewrite {head[:12]}" in answer["problems"][0]
+        assert here.weights() == [5, 5]
+        running.order("accept-rewrite", subject=head[:12])
+        assert here.weights() == [6, 6]
+        here.push(service(weight=7))
+        running.order("sync")
+        assert here.weights() == [7, 7]
+
+
+# A folder instead of a remote
+
+
+def of_folder(here: Site) -> None:
+    here.settings = Settings(here.remote, metrics=here.settings.metrics)
+
+
+def test_a_changed_folder_is_applied_by_itself(here: Site) -> None:
+    of_folder(here)
+    with here.running():
+        eventually(lambda: here.weights() == [1, 1])
+        (here.remote / "web.yaml").write_text(service(weight=8))
+        eventually(lambda: here.weights() == [8, 8])
+
+
+def test_a_half_written_file_is_never_applied(here: Site) -> None:
+    of_folder(here)
+    text = service(servers=4, weight=3)
+    half = text.index("  - {name: s3")
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        with (here.remote / "web.yaml").open("w") as file:
+            file.write(text[:half])
+            file.flush()
+            time.sleep(1.5)
+            running.agent.inbox.put("drift timer")
+            time.sleep(0.5)
+            assert here.weights() == [1, 1]
+            file.write(text[half:])
+        eventually(lambda: here.weights() == [3, 3, 3, 3])
+
+
+# What it tells
+
+
+def test_the_store_knows_when_the_agent_was_last_alive(here: Site) -> None:
+    with here.running():
+        eventually(lambda: here.weights() == [1, 1])
+    with SqliteStore(here.state_dir) as store:
+        alive_at = store.alive_at()
+    assert alive_at is not None
+    assert abs((here.clock.now() - alive_at).total_seconds()) < 60
+
+
+def test_an_invalid_commit_is_told_while_the_applied_one_stays(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service().replace("scheduler", "shceduler"))
+        answer = running.order("sync")
+        assert answer["exitCode"] == 4
+        assert "did you mean scheduler" in answer["problems"][0]
+        last = running.status.last
+        assert last is not None
+        assert last.result is Result.CONVERGED
+        assert "did you mean scheduler" in last.problems[0]
+
+
+def test_an_order_that_is_none_is_refused(here: Site) -> None:
+    with here.running() as running:
+        assert "knows no 'reboot'" in running.refusal("reboot")
+        assert "has to be a short text" in running.refusal("pause", why="a\nb")
+        assert "has to be from 1s" in running.refusal("pause", seconds=0)
+        assert "has to be from 1s" in running.refusal("pause", seconds="4h")
+
+
+def test_root_says_for_whom_it_acts(here: Site) -> None:
+    with here.running() as running:
+        running.order("standby", **{"for": "alice"})
+        (standby,) = running.status.operations.all
+        assert (standby.kind, standby.who) == (OperationKind.STANDBY, "alice (as root)")

@@ -1,154 +1,416 @@
-"""One turn of the agent: fetch, one pass, done.
+"""The daemon: one worker that takes turns whenever something sets one off.
 
-Whatever keeps the newest commit from being applied (no answer from the remote, invalid
-manifests, a gate, a quarantine), the applied commit stays in force: drift is repaired, and
-drains end. What a pass does is the business of `reconcile`.
+Passes happen in the thread that calls `Agent.run`, one at a time, and do no network I/O.
+Triggers are merged: whatever came meanwhile makes one further turn. What a turn does is the
+business of `turn`, what sets it off that of `triggers`, what operators may ask that of
+`orders`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from gitvs.adapters.directory_source import DirectorySource
 from gitvs.adapters.git_remote import GitRemote
-from gitvs.adapters.settings import RemoteSettings
-from gitvs.core.errors import GitvsError, Quarantined, SourceError
-from gitvs.core.gates import allowed_gates
+from gitvs.adapters.metrics import Metrics
+from gitvs.adapters.settings import RemoteSettings, Settings
+from gitvs.adapters.systemd import Notifier
+from gitvs.adapters.writer_lock import writer_lock
+from gitvs.core.errors import GitvsError, SettingsError, SourceError, StoreDamaged
 from gitvs.core.history import Result
-from gitvs.core.manifests import load
-from gitvs.core.problems import printable
-from gitvs.core.render import render
-from gitvs.ports import Applied, Snapshot
-from gitvs.reconcile import Options, Pass, reconcile
-from gitvs.transaction import Finished, Ports, in_short, recover
+from gitvs.core.model import Desired, State
+from gitvs.core.operations import Operation
+from gitvs.core.status import SourceStatus, Status
+from gitvs.fetching import Fetched
+from gitvs.inbox import Inbox
+from gitvs.logs import log_fields
+from gitvs.reconcile import look
+from gitvs.reporting import Reporter
+from gitvs.transaction import Ports
+from gitvs.triggers import Triggers
+from gitvs.turn import ChooseDirector, Pilot, Turn, recover_at_start
 
 log = logging.getLogger(__name__)
 
-TRIES = 3
-"""How often a commit's transaction may be found open at start before it is quarantined."""
+PATIENCE_SECONDS = 5.0
+"""How long the worker waits at a time: it looks after clocks, deadlines and the watchdog."""
 
-ChooseDirector = Callable[[Collection[str]], str]
-"""Picks this host's director among those that have a document, or raises UnknownDirector."""
+DRAIN_POLL_SECONDS = 5.0
+"""How often draining real servers are looked at, for those that are idle before their deadline."""
 
+SHARE_OF_TIME = 20
+"""Looking at drains takes a twentieth of the time at most, however long a reading takes."""
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """How a turn ended. `target` is what the pass was for, or None if there was none.
-
-    `problems` are what kept the newest commit from being applied, but for gates.
-    """
-
-    done: Pass | None
-    target: Applied | None
-    recovered: Finished | None = None
-    problems: tuple[GitvsError, ...] = ()
+HEARTBEAT_SECONDS = 60.0
+_SHORTEST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 60.0
 
 
-def take_turn(
-    ports: Ports, source: RemoteSettings | Path, state_dir: Path, choose: ChooseDirector
-) -> Turn:
-    """Fetch, and bring this host to the newest commit that it may have.
+class Agent:
+    """The daemon of one director. Whatever writes happens in the thread that calls `run`."""
 
-    Raises:
-        KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
-    """
-    recovered = _recover(ports)
-    problems: list[GitvsError] = []
-    target: Applied | None = None
-    allowed: frozenset[str] = frozenset()
-    try:
-        if isinstance(source, Path):
-            target = _target(ports, DirectorySource(source).load(), choose)
-        else:
-            target, allowed = _follow(ports, GitRemote(state_dir, source), problems, choose)
-    except GitvsError as error:
-        problems.append(error)
-    if target is None:
-        return Turn(_hold(ports), ports.store.applied(), recovered, tuple(problems))
-    done = reconcile(ports, target, Options(allowed))
-    if done.result is Result.ROLLED_BACK:
-        _quarantine(ports, target, done)
-    if done.result is Result.BLOCKED:
-        _hold(ports)
-    return Turn(done, target, recovered, tuple(problems))
+    def __init__(
+        self,
+        ports: Ports,
+        state_dir: Path,
+        load: Callable[[], Settings],
+        choose: Callable[[Settings], ChooseDirector],
+        notifier: Notifier,
+        lock: Callable[[], AbstractContextManager[None]] = writer_lock,
+    ) -> None:
+        """Prepare; nothing is written or sent yet. `load` reads the settings, now and on SIGHUP.
 
+        Raises:
+            SettingsError, SourceError: these settings cannot be used.
+        """
+        self.ports = ports
+        self.inbox = Inbox()
+        self.settings = load()
+        self._state_dir = state_dir
+        self._load = load
+        self._choose = choose
+        self._notifier = notifier
+        self.pilot, self._triggers = self._prepared(self.settings)
+        metrics = Metrics(self.settings.metrics)
+        self._reporter = Reporter(ports, metrics, SourceStatus(self._source_name()))
+        self._make_lock = lock
+        self._lock: ExitStack | None = None
+        self._is_stopping = False
+        self._failures = 0
+        self._drains_at: float | None = None
+        self._alive_at = float("-inf")
+        self._waiting: list[tuple[int, Future[Turn]]] = []
 
-def _follow(
-    ports: Ports, remote: GitRemote, problems: list[GitvsError], choose: ChooseDirector
-) -> tuple[Applied, frozenset[str]]:
-    """Fetch, and return what the head says; without an answer, the newest accepted head.
+    @property
+    def status(self) -> Status:
+        """The newest status; any thread may read it."""
+        return self._reporter.status
 
-    Raises:
-        SourceError: there is nothing to go by. Quarantined, InvalidManifests, UnknownDirector.
-    """
-    head = ports.store.accepted_head()
-    try:
-        head = remote.fetch(head).id
-        ports.store.accept_head(head)
-    except SourceError as error:
-        if head is None:
+    # Its life
+
+    def run(self) -> None:
+        """Work until `stop` is called.
+
+        Raises:
+            StoreDamaged, SettingsError, SourceError: it cannot go on.
+        """
+        with ExitStack() as stack:
+            self._reporter.metrics.start()
+            stack.callback(lambda: self._reporter.metrics.stop())
+            stack.callback(self._let_go)
+            self._triggers.start(self.ports.store.accepted_head())
+            stack.callback(lambda: self._triggers.stop())
+            self._begin()
+            while not self._is_stopping:
+                self._notifier.alive()
+                self._work(*self.inbox.take(self._patience()))
+            self._notifier.stopping()
+            self._leave_sign_of_life()
+        log.info("stopped")
+
+    def stop(self) -> None:
+        """Have `run` return after the pass that is under way. Safe in signal handlers."""
+        self._is_stopping = True
+        self.inbox.wake()
+
+    def reload(self) -> None:
+        """Read the settings anew, and fetch. Safe in signal handlers."""
+        self.inbox.put("reload")
+
+    def _begin(self) -> None:
+        """Recover what was left open, take the first turn, and say that we are ready."""
+        log.info("started state_dir=%s source=%s", self._state_dir, self._source_name())
+        self._attempt("start", self._recover)
+        self._turn({"start"})
+        self._notifier.ready(self._reporter.in_short())
+        if self._triggers.fetcher is not None:
+            self._triggers.fetcher.ask()
+
+    def _recover(self) -> None:
+        with self._writing():
+            recovered = recover_at_start(self.ports)
+        if recovered is not None:
+            self._reporter.metrics.count_found_open()
+            log.warning("recovered id=%d result=%s", recovered.id, recovered.result)
+
+    def _work(self, triggers: frozenset[str], jobs: Iterable[Callable[[], None]]) -> None:
+        """Do what has come in."""
+        self._triggers.mind_clock()
+        self._leave_sign_of_life()
+        for job in jobs:
+            job()
+        if "reload" in triggers:
+            self._reload()
+        wanted = {*triggers, *self._due()}
+        if wanted and not self._is_stopping:
+            self._turn(wanted)
+
+    def _patience(self) -> float:
+        """How long to wait for something to do."""
+        watchdog = self._notifier.watchdog_seconds
+        patience = PATIENCE_SECONDS if watchdog is None else min(PATIENCE_SECONDS, watchdog / 4)
+        if self._drains_at is not None:
+            patience = min(patience, self._drains_at - self.ports.clock.boottime())
+        return max(patience, 0.0)
+
+    def _due(self) -> set[str]:
+        """What time itself sets off: drains to look at, and operations that are over."""
+        due = set()
+        if self._drains_at is not None and self.ports.clock.boottime() >= self._drains_at:
+            due.add("drain due")
+        now = self.ports.clock.now()
+        if any(o.is_expired(now) for o in self.status.operations.all):
+            due.add("operation expired")
+        return due
+
+    def _leave_sign_of_life(self) -> None:
+        """Record that we live, now and then, for `gitvs restore`."""
+        now = self.ports.clock.boottime()
+        if now - self._alive_at < HEARTBEAT_SECONDS and not self._is_stopping:
+            return
+        self._alive_at = now
+        try:
+            self.ports.store.record_alive()
+        except StoreDamaged:
             raise
-        problems.append(error)
-    _refuse_quarantined(ports, head)
-    source = remote.source(head)
-    target = _target(ports, source.load(), choose)
-    applied = ports.store.applied()
-    base = None if applied is None else applied.commit_id
-    return target, allowed_gates(source.messages(base), target.desired.director)
+        except GitvsError as error:
+            log.warning("no sign of life recorded reason=%s", error)
 
+    # Settings
 
-def _target(ports: Ports, snapshot: Snapshot, choose: ChooseDirector) -> Applied:
-    for name in snapshot.skipped:
-        log.warning("left out path=%s reason=link-or-submodule", printable(name))
-    manifests = load(snapshot.files)
-    desired = render(manifests, choose(manifests.directors))
-    return Applied(desired, snapshot.commit, ports.clock.now())
+    def _prepared(self, settings: Settings) -> tuple[Pilot, Triggers]:
+        """Return what settings make of us."""
+        source = settings.source
+        remote = GitRemote(self._state_dir, source) if isinstance(source, RemoteSettings) else None
+        folder = source if isinstance(source, Path) else Path()
+        pilot = Pilot(self.ports, remote or DirectorySource(folder), self._choose(settings))
+        return pilot, Triggers(settings, remote, self.inbox, self._on_fetched)
 
+    def _reload(self) -> None:
+        """Read the settings anew; settings that cannot be used change nothing."""
+        self._notifier.reloading()
+        try:
+            settings = self._load()
+            pilot, triggers = self._prepared(settings)
+            triggers.start(self.ports.store.accepted_head())
+        except GitvsError as error:
+            log.error("settings not reloaded reason=%s", error)
+        else:
+            self._triggers.stop()
+            if settings.metrics != self.settings.metrics:
+                self._exchange_metrics(settings)
+            self.settings, self.pilot, self._triggers = settings, pilot, triggers
+            self._reporter.source = SourceStatus(self._source_name())
+            if triggers.fetcher is not None:
+                triggers.fetcher.ask()
+            log.info("settings reloaded source=%s", self._source_name())
+        self._notifier.ready(self._reporter.in_short())
 
-def _hold(ports: Ports) -> Pass | None:
-    """Keep the applied commit in force, if there is one."""
-    applied = ports.store.applied()
-    return None if applied is None else reconcile(ports, applied)
+    def _exchange_metrics(self, settings: Settings) -> None:
+        self._reporter.metrics.stop()
+        self._reporter.metrics = Metrics(settings.metrics)
+        try:
+            self._reporter.metrics.start()
+        except SettingsError as error:
+            log.error("no metrics reason=%s", error)
 
+    def _source_name(self) -> str:
+        source = self.pilot.source
+        return source.name if isinstance(source, GitRemote) else str(self.settings.source)
 
-def _recover(ports: Ports) -> Finished | None:
-    """Recover what was left open, and count that against the commit it was for."""
-    incarnation = ports.kernel.incarnation()
-    left = ports.store.open_transaction(incarnation)
-    if left is None:
-        return None
-    commit = left.target.commit
-    if commit is not None and ports.store.count_found_open(incarnation, commit.id) >= TRIES:
-        reason = f"its transaction was found open at start {TRIES} times"
-        ports.store.quarantine(incarnation, commit.id, reason)
-    return recover(ports)
+    # Fetching
 
+    def _on_fetched(self, fetched: Fetched) -> None:
+        """Called in the thread that fetches."""
+        self.inbox.submit(lambda: self._take_in(fetched))
 
-def _quarantine(ports: Ports, target: Applied, done: Pass) -> None:
-    """Keep a commit that was rolled back from being tried again and again.
+    def _take_in(self, fetched: Fetched) -> None:
+        """Make a new head the accepted one, and take a turn for it."""
+        former = self._reporter.source
+        if fetched.head is None:
+            failures = former.failures + 1
+            source = replace(former, failures=failures, error=str(fetched.error))
+            self._reporter.metrics.count_failure("source")
+            log.warning("not fetched failures=%d reason=%s", failures, fetched.error)
+        else:
+            now = self.ports.clock.now()
+            source = SourceStatus(former.name, fetched.head, fetched.signed_by, now)
+            self._attempt("fetched", lambda: self._accept(fetched))
+        at = self._triggers.poll_later(source.failures)
+        self._reporter.source = replace(source, next_at=at)
+        is_news = source.head != former.head
+        is_awaited = any(number <= fetched.number for number, _ in self._waiting)
+        if is_news or is_awaited or bool(source.error) != bool(former.error):
+            self._turn({"new commit" if is_news else "sync" if is_awaited else "remote"})
+        else:
+            self._reporter.publish()
 
-    One that is in force already is not: its drift is to be repaired.
-    """
-    applied = ports.store.applied()
-    if target.commit is None or (applied is not None and applied.commit == target.commit):
-        return
-    reason = in_short(done.finished.failures if done.finished is not None else ())
-    ports.store.quarantine(ports.kernel.incarnation(), target.commit.id, reason)
-    log.error("quarantined commit=%s reason=%s", target.commit.id, reason)
+    def _accept(self, fetched: Fetched) -> None:
+        head = fetched.head
+        if head is None or head.id == self.ports.store.accepted_head():
+            return
+        self.pilot.accept(head)
+        if self._triggers.fetcher is not None:
+            self._triggers.fetcher.accepted = head.id
+        log.info("fetched commit=%s subject=%r", head.id, head.subject)
 
+    def sync(self) -> Future[Turn]:
+        """Fetch now; the future tells of the turn after it. For the worker's thread."""
+        future: Future[Turn] = Future()
+        fetcher = self._triggers.fetcher
+        self._waiting.append((0 if fetcher is None else fetcher.ask(), future))
+        if fetcher is None:
+            self.inbox.put("sync")
+        return future
 
-def _refuse_quarantined(ports: Ports, commit_id: str) -> None:
-    """Refuse a commit in quarantine.
+    def accept_rewrite(self, commit_id: str) -> str:
+        """Follow a branch that was rewritten; return its commit. For the worker's thread.
 
-    Raises:
-        Quarantined: with the reason that was recorded.
-    """
-    for entry in ports.store.quarantined(ports.kernel.incarnation()):
-        if entry.commit_id == commit_id:
-            raise Quarantined(
-                f"commit {commit_id[:12]} is not tried again, since it failed: {entry.reason}."
-                " Push a new commit, or apply it by hand with `gitvs apply --rev`"
+        Raises:
+            SourceError: it is not on the branch, or not to be trusted.
+        """
+        source = self.pilot.source
+        if not isinstance(source, GitRemote):
+            raise SourceError("the manifests come from a folder, which has no history")
+        commit = source.accept_rewrite(commit_id)
+        self._take_in(Fetched(0, commit, source.verify(commit.id)))
+        return commit.id
+
+    # Turns
+
+    def take_turn(
+        self,
+        trigger: str,
+        allowed: frozenset[str] = frozenset(),
+        ended: Iterable[Operation] = (),
+        despite_pause: bool = False,
+    ) -> Turn:
+        """Take a turn now; arguments as of `Pilot.take`. For the worker's thread.
+
+        Raises:
+            GitvsError: the pass could not be made.
+        """
+        started = time.monotonic()
+        now = self.ports.clock.now()
+        expired = self._end_expired(now)
+        with self._writing():
+            turn = self.pilot.take(
+                allowed=allowed,
+                ended=[*ended, *expired],
+                problems=self._known_problems(),
+                is_source_ready=self._triggers.is_at_rest(),
+                despite_pause=despite_pause,
             )
+        seconds = time.monotonic() - started
+        self._failures = 0
+        self._reporter.tell_turn(turn, trigger, now, seconds)
+        if turn.target is not None:
+            self._triggers.watch_interface(turn.target.desired.interface)
+        if any(p.result is Result.STUCK for p in turn.passes):
+            self.inbox.put("stuck", _LONGEST_RETRY_SECONDS / 4)
+        self._plan_drains(seconds)
+        self._reporter.publish()
+        return turn
+
+    def _turn(self, triggers: Iterable[str]) -> None:
+        """Take a turn, and try again soon where that was impossible."""
+        trigger = ", ".join(sorted(triggers))
+        outcome: list[Turn] = []
+        with log_fields(run=f"{time.time_ns() // 1_000_000:x}", director=self.status.director):
+            self._attempt(trigger, lambda: outcome.append(self.take_turn(trigger)))
+        self._answer_waiting(outcome)
+        self._reporter.publish()
+        self._notifier.status(self._reporter.in_short())
+
+    def _attempt(self, trigger: str, work: Callable[[], object]) -> None:
+        """Do something that may fail for a while; note that, and try again soon.
+
+        Raises:
+            StoreDamaged: nothing may go on.
+        """
+        started, at = time.monotonic(), self.ports.clock.now()
+        try:
+            work()
+        except StoreDamaged:
+            raise
+        except Exception as error:  # noqa: BLE001  # a bug in one pass must not end the repairs
+            self._failures += 1
+            self._reporter.tell_failure(trigger, error, at, time.monotonic() - started)
+            delay = min(_SHORTEST_RETRY_SECONDS * 2.0**self._failures, _LONGEST_RETRY_SECONDS)
+            self.inbox.put("retry", delay)
+
+    def _answer_waiting(self, outcome: list[Turn]) -> None:
+        """Tell those who asked for a fetch what came of it."""
+        waiting, self._waiting = self._waiting, []
+        for _, future in waiting:
+            if outcome:
+                future.set_result(outcome[0])
+            else:
+                last = self.status.last
+                reasons = last.problems if last is not None else ()
+                future.set_exception(SourceError("; ".join(reasons) or "nothing could be done"))
+
+    def _known_problems(self) -> list[GitvsError]:
+        """What keeps newer commits away before anything is read: a remote without an answer."""
+        error = self._reporter.source.error
+        return [SourceError(error)] if error else []
+
+    def _end_expired(self, now: datetime) -> list[Operation]:
+        expired = [o for o in self.ports.store.operations().all if o.is_expired(now)]
+        for operation in expired:
+            self.ports.store.end_operation(operation)
+            log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)
+        return expired
+
+    def _plan_drains(self, seconds: float) -> None:
+        """Note when draining servers are to be looked at again."""
+        drains = self.ports.store.ledger(self.ports.kernel.incarnation()).drains
+        if not drains:
+            self._drains_at = None
+            return
+        now = self.ports.clock.boottime()
+        regular = now + max(DRAIN_POLL_SECONDS, SHARE_OF_TIME * seconds)
+        deadline = min(d.deadline_seconds for d in drains.values())
+        self._drains_at = min(regular, max(deadline, now + 1.0))
+
+    def look(self) -> None:
+        """Read the kernel for whoever asks for the status. For the worker's thread."""
+        applied = self.ports.store.applied()
+        desired = Desired("", "gitvs0", State()) if applied is None else applied.desired
+        self._reporter.tell_observation(look(self.ports, desired).observation)
+        self.publish()
+
+    def publish(self) -> None:
+        """Make a new status of what the store says now. For the worker's thread."""
+        self._reporter.publish()
+
+    # The right to write
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Be the only writer meanwhile, and afterwards too, unless a pause lets others write.
+
+        Raises:
+            LockHeld: another gitvs is, and which one.
+        """
+        if self._lock is None:
+            with ExitStack() as stack:
+                stack.enter_context(self._make_lock())
+                self._lock = stack.pop_all()
+        try:
+            yield
+        finally:
+            if self.ports.store.operations().pause is not None:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

@@ -6,14 +6,24 @@ before it; when a pass runs is the agent's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from gitvs.core.errors import StoreError, UnexpectedPlan
 from gitvs.core.history import Result
-from gitvs.core.model import Desired, Key, Ledger, Observation, State
+from gitvs.core.model import (
+    Desired,
+    Key,
+    Ledger,
+    Observation,
+    Resource,
+    State,
+    SyncDaemon,
+    Sysctl,
+)
 from gitvs.core.operations import NO_OPERATIONS, Operations
 from gitvs.core.ownership import MARK_PREFIX, scope_of, strange_interfaces
+from gitvs.core.plan import is_of_one_interface
 from gitvs.core.proposal import Proposal, propose
 from gitvs.ports import Applied
 from gitvs.transaction import Finished, Ports, apply, recover
@@ -48,12 +58,16 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """How a pass ended. `recovered` is what a crashed one had left, `survey` what was planned."""
+    """How a pass ended. `recovered` is what a crashed one had left, `survey` what was planned.
+
+    `stages` is how long each stage took, in seconds.
+    """
 
     result: Result
     survey: Survey | None = None
     finished: Finished | None = None
     recovered: Finished | None = None
+    stages: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pass:
@@ -63,10 +77,13 @@ def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pa
         UnexpectedPlan: the plan is not the expected one; nothing was written.
         KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
     """
+    began_at = ports.clock.boottime()
     recovered = recover(ports)
     if recovered is not None and recovered.result is Result.STUCK:
         return Pass(Result.STUCK, recovered=recovered)
     survey = look(ports, target.desired, options)
+    planned_at = ports.clock.boottime()
+    stages = {"plan": planned_at - began_at}
     proposal = survey.proposal
     if options.expect not in (None, proposal.digest, proposal.desired_digest):
         raise UnexpectedPlan(
@@ -75,12 +92,13 @@ def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pa
             " `gitvs plan`"
         )
     if proposal.is_blocked:
-        return Pass(Result.BLOCKED, survey, recovered=recovered)
+        return Pass(Result.BLOCKED, survey, recovered=recovered, stages=stages)
     if not proposal.plan:
         _record_converged(ports, survey, target)
-        return Pass(Result.CONVERGED, survey, recovered=recovered)
+        return Pass(Result.CONVERGED, survey, recovered=recovered, stages=stages)
     finished = apply(ports, proposal, target)
-    return Pass(finished.result, survey, finished, recovered)
+    stages["apply"] = ports.clock.boottime() - planned_at
+    return Pass(finished.result, survey, finished, recovered, stages)
 
 
 def look(ports: Ports, desired: Desired, options: Options = Options()) -> Survey:
@@ -133,6 +151,37 @@ def _record_converged(ports: Ports, survey: Survey, target: Applied) -> None:
     is_news = before is None or (before.desired, before.commit) != (target.desired, target.commit)
     if is_news or survey.ledger != survey.proposal.ledger:
         ports.store.record_converged(ports.kernel.incarnation(), survey.proposal.ledger, target)
+
+
+def restore(ports: Ports, operations: Operations) -> Pass | None:
+    """Bring the applied state back into a kernel that has just booted; None: nothing to do.
+
+    Without Git and network, so without what needs other interfaces: sync daemons, and sysctls
+    of single interfaces. The first pass of the agent adds them.
+
+    Raises:
+        KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
+    """
+    applied = ports.store.applied()
+    if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
+        return None
+    kept = [r for r in applied.desired.state.values() if not _needs_interfaces(r)]
+    survey = look(
+        ports, replace(applied.desired, state=State(kept)), Options(operations=operations)
+    )
+    if survey.proposal.is_blocked:
+        return Pass(Result.BLOCKED, survey)
+    if not survey.proposal.plan:
+        return Pass(Result.CONVERGED, survey)
+    finished = apply(ports, survey.proposal, applied)
+    return Pass(finished.result, survey, finished)
+
+
+def _needs_interfaces(resource: Resource) -> bool:
+    """Whether a resource hangs on an interface other than the dummy."""
+    if isinstance(resource, SyncDaemon):
+        return True
+    return isinstance(resource, Sysctl) and is_of_one_interface(resource.name)
 
 
 DRAIN_POLL_SECONDS = 1.0

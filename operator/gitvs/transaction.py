@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gitvs.core.documents import document_of
 from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
@@ -47,11 +47,15 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a transaction ended. `failures` are sentences: what failed, or what is still wrong."""
+    """How a transaction ended. `failures` are sentences: what failed, or what is still wrong.
+
+    `observation` is the reading that showed it, where there was one.
+    """
 
     result: Result
     id: int
     failures: tuple[str, ...] = ()
+    observation: Observation | None = field(default=None, compare=False, repr=False)
 
 
 class Failed(GitvsError):
@@ -313,7 +317,7 @@ def _break(
     A delete whose object is missing is done; anything else is tried again. A former value of a
     setting that the kernel does not take back is given up: nothing must wait for it for ever.
     """
-    now: State | None = None
+    seen: Observation | None = None
     remaining = [c for c in transaction.changes if c.phase is Phase.BREAK]
     problems: list[str] = []
     for attempt in range(ATTEMPTS):
@@ -321,18 +325,18 @@ def _break(
             ports.clock.sleep(PAUSE_SECONDS * 2**attempt)
         outcomes = ports.kernel.execute(remaining)
         try:
-            now = ports.kernel.observe(scope).state
+            seen = ports.kernel.observe(scope)
         except GitvsError as error:
             problems = [str(error)]
             continue
-        remaining = [c for c in remaining if not _is_broken(c, now)]
+        remaining = [c for c in remaining if not _is_broken(c, seen.state)]
         if not remaining:
-            return _finish(ports, transaction, now, proposal)
+            return _finish(ports, transaction, seen, proposal)
         refused = [o.message for o in outcomes if o.status is Status.REFUSED]
-        problems = refused or [f"{c.key}: {_mismatch(c, now)}" for c in remaining]
-    if now is not None and all(c.kind in (Kind.SYSCTL, Kind.TIMEOUTS) for c in remaining):
+        problems = refused or [f"{c.key}: {_mismatch(c, seen.state)}" for c in remaining]
+    if seen is not None and all(c.kind in (Kind.SYSCTL, Kind.TIMEOUTS) for c in remaining):
         log.warning("former settings given up id=%d count=%d", transaction.id, len(remaining))
-        return _finish(ports, transaction, now, proposal, problems)
+        return _finish(ports, transaction, seen, proposal, problems)
     log.critical("stuck id=%d objects=%d", transaction.id, len(remaining))
     return Finished(Result.STUCK, transaction.id, tuple(problems))
 
@@ -345,18 +349,18 @@ def _is_broken(change: Change, now: State) -> bool:
 def _finish(
     ports: Ports,
     transaction: Transaction,
-    now: State,
+    seen: Observation,
     proposal: Proposal | None,
     given_up: Sequence[str] = (),
 ) -> Finished:
     ledger = ports.store.ledger(transaction.incarnation)
     final = ledger_after_break(ledger, Plan(tuple(transaction.changes)))
     ended = {c.key for c in transaction.changes if c.phase is Phase.BREAK}
-    drifted = () if proposal is None else _drift(proposal.target, now, ended)
+    drifted = () if proposal is None else _drift(proposal.target, seen.state, ended)
     remarks = (*(f"{reason}; left as it is" for reason in given_up), *drifted)
     ports.store.finish(transaction, Result.APPLIED, final, in_short(remarks))
     log.info("applied id=%d changes=%d", transaction.id, len(transaction.changes))
-    return Finished(Result.APPLIED, transaction.id, remarks)
+    return Finished(Result.APPLIED, transaction.id, remarks, seen)
 
 
 def _drift(target: State, now: State, told: Collection[Key]) -> tuple[str, ...]:

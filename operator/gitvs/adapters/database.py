@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gitvs.adapters.migrations import MIGRATIONS, SCHEMA_VERSION
-from gitvs.core.errors import StoreError
+from gitvs.core.errors import StoreDamaged, StoreError
 
 FILE_NAME = "gitvs.db"
 BUSY_SECONDS = 5.0
@@ -55,6 +55,7 @@ _DAMAGED = (
     " file back from a backup; or move it and its -wal and -shm files away, and take the objects"
     " over anew with `gitvs apply --adopt`"
 )
+_DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ERROR_CODE_MASK = 0xFF  # extended result codes keep the primary one in the low byte
 
 
@@ -66,22 +67,28 @@ def plain_words(path: Path) -> Iterator[None]:
     except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
         raise  # a bug of ours
     except sqlite3.DatabaseError as error:
-        raise StoreError(f"database {path}: {_explained(error)}") from error
+        kind = StoreDamaged if _code_of(error) in _DAMAGES else StoreError
+        raise kind(f"database {path}: {_explained(error)}") from error
     except OSError as error:
         advice = _ADVICE_FOR_FILES.get(error.errno or 0, "gitvs keeps its records there")
         raise StoreError(f"{error.filename or path}: {error.strerror}; {advice}") from error
 
 
+def _code_of(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0) & _ERROR_CODE_MASK
+    return code
+
+
 def _explained(error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & _ERROR_CODE_MASK
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    code = _code_of(error)
+    if code in _DAMAGES:
         return _DAMAGED.format(detail=f" ({error})")
     return f"{_ADVICE[code]} ({error})" if code in _ADVICE else str(error)
 
 
-def damaged(path: Path, detail: str) -> StoreError:
+def damaged(path: Path, detail: str) -> StoreDamaged:
     """Return the error for a database whose content cannot be trusted."""
-    return StoreError(f"database {path}: {_DAMAGED.format(detail=f' ({detail})')}")
+    return StoreDamaged(f"database {path}: {_DAMAGED.format(detail=f' ({detail})')}")
 
 
 def open_for_writing(state_dir: Path) -> sqlite3.Connection:

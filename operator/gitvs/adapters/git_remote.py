@@ -155,6 +155,11 @@ class GitRemote:
         self.verify(commit_id)
         return self.commit(commit_id)
 
+    @property
+    def name(self) -> str:
+        """The remote, without credentials, and its branch, as people know them."""
+        return self._name
+
     def head(self) -> str | None:
         """Return what the branch was at the last fetch, accepted or not."""
         return self._copy.head()

@@ -18,13 +18,13 @@ from jsonschema import Draft202012Validator
 from gitvs.adapters.locations import DEFAULT_STATE_DIR
 from gitvs.adapters.remote_url import UnusableUrl, protocol_of
 from gitvs.adapters.store import KEPT_PLANS, KEPT_TRANSACTIONS
+from gitvs.core.durations import seconds_of
 from gitvs.core.errors import SettingsError
 from gitvs.core.explain import explained
 from gitvs.core.places import Document, Place
 from gitvs.core.problems import Problem
 from gitvs.core.schema import schema_for
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TABLE = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?")
 _ASSIGNMENT = re.compile(r"\s*(?P<name>[\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=")
 _POSITION = re.compile(r"(?P<text>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)")
@@ -177,8 +177,8 @@ def _settings(data: Mapping[str, Any]) -> Settings:
         Path(data.get("state_dir", DEFAULT_STATE_DIR)),
         history.get("transactions", KEPT_TRANSACTIONS),
         history.get("plans", KEPT_PLANS),
-        _seconds(data.get("agent", {}).get("drift", "60s")),
-        _seconds(data.get("restore", {}).get("max_downtime", "24h")),
+        seconds_of(data.get("agent", {}).get("drift", "60s")),
+        seconds_of(data.get("restore", {}).get("max_downtime", "24h")),
         metrics=_metrics(data),
     )
 
@@ -198,7 +198,7 @@ def _source(data: Mapping[str, Any]) -> RemoteSettings | Path:
             given[name] = Path(data[name])
     for name in ("timeout", "poll"):
         if name in data:
-            given[f"{name}_seconds"] = _seconds(data[name])
+            given[f"{name}_seconds"] = seconds_of(data[name])
     return RemoteSettings(**given, signatures=_signatures(data))
 
 
@@ -213,11 +213,6 @@ def _signatures(data: Mapping[str, Any]) -> SshSignatures | GpgSignatures | None
             fingerprints = (text.replace(" ", "").upper() for text in data["gpg_fingerprints"])
             return GpgSignatures(Path(data["gpg_keys"]), frozenset(fingerprints))
     return None
-
-
-def _seconds(text: str) -> float:
-    number, unit = re.fullmatch(r"(\d+)(\D+)", text).groups()  # type: ignore[union-attr]  # the schema's pattern
-    return int(number) * _SECONDS[unit]
 
 
 def _places(text: str) -> Place:

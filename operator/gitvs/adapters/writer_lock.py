@@ -18,7 +18,10 @@ from pathlib import Path
 
 from gitvs.core.errors import LockHeld
 
-NAME = "gitvs/writer"
+WRITER = "gitvs/writer"
+AGENT = "gitvs/agent"
+"""What an agent holds as long as it runs, even while a pause lets others write."""
+_ROLES = {AGENT: "agent"}
 _WAITING = 4096
 """How many that ask who holds the lock are remembered; the kernel cuts it to its own limit."""
 
@@ -27,8 +30,8 @@ _MAX_SHOWN_CHARACTERS = 200
 
 
 @contextmanager
-def writer_lock(name: str = NAME) -> Iterator[None]:
-    """Be the only writer of this network namespace. `name` is another for tests alone.
+def writer_lock(name: str = WRITER) -> Iterator[None]:
+    """Be the only writer of this network namespace; under another `name`, the only one of those.
 
     Raises:
         LockHeld: another process is, and which one.
@@ -40,7 +43,7 @@ def writer_lock(name: str = NAME) -> Iterator[None]:
             if error.errno != errno.EADDRINUSE:
                 raise
             raise LockHeld(
-                "this network namespace has one writer at a time, and"
+                f"this network namespace has one {_ROLES.get(name, 'writer')} at a time, and"
                 f" {_holder(name)} is it. Nothing was changed; let it end, and try again"
             ) from None
         lock.listen(_WAITING)

@@ -29,6 +29,24 @@ COMMANDS = {
     "plan": LazyCommand("gitvs.cli.plan:plan", "Show what would change, and in which order."),
     "apply": LazyCommand("gitvs.cli.apply:apply", "Make this host as the manifests say."),
     "agent": LazyCommand("gitvs.cli.agent:agent", "Follow a Git repository."),
+    "sync": LazyCommand(
+        "gitvs.cli.orders:sync", "Fetch now, and bring this host to the newest commit."
+    ),
+    "pause": LazyCommand("gitvs.cli.orders:pause", "Stop new commits and repairs for a while."),
+    "resume": LazyCommand("gitvs.cli.orders:resume", "End a pause, and the pin of a rollback."),
+    "rollback": LazyCommand(
+        "gitvs.cli.orders:rollback", "Go back to an earlier commit, and stay there."
+    ),
+    "drain": LazyCommand("gitvs.cli.orders:drain", "Take a real server out of every service."),
+    "undrain": LazyCommand("gitvs.cli.orders:undrain", "Give it back what Git says."),
+    "standby": LazyCommand("gitvs.cli.orders:standby", "Unbind this director's VIPs."),
+    "active": LazyCommand("gitvs.cli.orders:active", "Bind them again."),
+    "accept-rewrite": LazyCommand(
+        "gitvs.cli.orders:accept_rewrite", "Follow a branch that was rewritten."
+    ),
+    "restore": LazyCommand(
+        "gitvs.cli.restore:restore", "Bring back what was applied, early at boot."
+    ),
     "teardown": LazyCommand("gitvs.cli.teardown:teardown", "Remove everything that gitvs owns."),
     "install": LazyCommand("gitvs.cli.install:install", "Make gitvs a service of this host."),
     "uninstall": LazyCommand("gitvs.cli.install:uninstall", "Remove the service's files."),

@@ -1,35 +1,47 @@
-"""`gitvs agent`: follow a Git repository."""
+"""`gitvs agent`: follow a Git repository, once or for years."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import click
 
-from gitvs.adapters.locations import DEFAULT_SETTINGS
+from gitvs.adapters.clock import SystemClock
+from gitvs.adapters.control import ControlServer, make_socket
+from gitvs.adapters.directory_source import DirectorySource
+from gitvs.adapters.git_remote import GitRemote
+from gitvs.adapters.linux_kernel import LinuxKernel
+from gitvs.adapters.locations import DEFAULT_SETTINGS, SOCKET_NAME
+from gitvs.adapters.privileges import become_owner_of, clear_ambient_capabilities
 from gitvs.adapters.settings import Settings, load_settings
-from gitvs.agent import Turn, take_turn
+from gitvs.adapters.store import SqliteStore
+from gitvs.adapters.systemd import (
+    JournalHandler,
+    Notifier,
+    handed_over_socket,
+    is_journal_at_stderr,
+)
+from gitvs.adapters.writer_lock import AGENT, writer_lock
+from gitvs.agent import Agent
 from gitvs.cli.apply import EXIT_CODES, show_plan, tell_outcome
 from gitvs.cli.director import choose_director
 from gitvs.cli.live import writer
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, tell
-from gitvs.core.errors import ExitCode, UsageError
+from gitvs.core.errors import ExitCode
+from gitvs.core.ownership import MARK_PREFIX
+from gitvs.logs import AddFields
+from gitvs.orders import Desk
+from gitvs.transaction import Ports
+from gitvs.turn import ChooseDirector, Turn, take_turn
 
-SEVEREST_FIRST = (
-    ExitCode.STUCK,
-    ExitCode.ROLLED_BACK,
-    ExitCode.UNEXPECTED_PLAN,
-    ExitCode.INVALID,
-    ExitCode.BLOCKED,
-    ExitCode.ERROR,
-)
-
-
-@click.command()
-@click.option(
+config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
     default=DEFAULT_SETTINGS,
@@ -37,36 +49,86 @@ SEVEREST_FIRST = (
     metavar="FILE",
     help="The settings, in TOML; `gitvs schema Settings` explains them.",
 )
+
+
+@click.command()
+@config_option
 @click.option("--once", is_flag=True, help="Fetch, one pass, exit.")
 @state_options
 @click.pass_context
 def agent(context: click.Context, config: Path, once: bool, state_dir: Path) -> int:
-    """Fetch the repository that the settings name, and bring this host to its newest commit.
+    """Follow the repository that the settings name, and keep this host as its commits say.
 
-    Whatever keeps that commit from being applied, the applied one stays in force: drift is
-    repaired, and drains end. Run it from a timer, with --once.
+    Whatever keeps the newest commit from being applied, the applied one stays in force: drift
+    is repaired, and drains end. Stopping it changes nothing in the kernel. SIGHUP reads the
+    settings anew, and fetches. With --once it is one turn, for instance from a timer.
 
     \b
     Examples:
+      gitvs agent
       gitvs agent --once
-      gitvs agent --once --config /etc/gitvs/lb1.toml
+      gitvs agent --config /etc/gitvs/lb1.toml --state-dir /var/lib/gitvs-lb1
     """
-    if not once:
-        raise UsageError("this version has no daemon yet: say --once, for instance from a timer")
     settings = load_settings(config)
-    folder = _state_dir(context, settings, state_dir)
+    folder = state_dir_of(context, settings, state_dir)
+    return _once(settings, folder) if once else _for_years(config, folder)
+
+
+def state_dir_of(context: click.Context, settings: Settings, given: Path) -> Path:
+    """Return the state folder: the option and the environment win over the settings."""
+    source = context.get_parameter_source("state_dir")
+    is_default = source is click.core.ParameterSource.DEFAULT
+    return settings.state_dir if is_default else given
+
+
+def _once(settings: Settings, folder: Path) -> ExitCode:
     with writer(folder) as ports, progress("one turn"):
-        choose = partial(choose_director, settings.director)
-        turn = take_turn(ports, settings.source, folder, choose)
+        source = settings.source
+        found = DirectorySource(source) if isinstance(source, Path) else GitRemote(folder, source)
+        turn = take_turn(ports, found, _chooser(settings))
     _tell(turn)
     return exit_code(turn)
 
 
-def _state_dir(context: click.Context, settings: Settings, given: Path) -> Path:
-    """The option and the environment win over the settings."""
-    source = context.get_parameter_source("state_dir")
-    is_default = source is click.core.ParameterSource.DEFAULT
-    return settings.state_dir if is_default else given
+def _for_years(config: Path, folder: Path) -> ExitCode:
+    """Run the daemon until a signal ends it."""
+    _log_as_a_service()
+    become_owner_of(folder)
+    clear_ambient_capabilities()  # threads and children that start from here have none
+    with writer_lock(AGENT), SqliteStore(folder) as store:
+        ports = Ports(LinuxKernel(MARK_PREFIX + store.id), store, SystemClock())
+        daemon = Agent(ports, folder, partial(load_settings, config), _chooser, Notifier())
+        listener = handed_over_socket() or make_socket(folder / SOCKET_NAME)
+        control = ControlServer(listener, Desk(daemon).answer)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: daemon.stop())
+        signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
+        control.start()
+        try:
+            daemon.run()
+        finally:
+            control.stop()
+    return ExitCode.DONE
+
+
+def _chooser(settings: Settings) -> ChooseDirector:
+    return partial(choose_director, settings.director)
+
+
+def _log_as_a_service() -> None:
+    """Log what changes: to the journal with its fields, or as lines to standard error."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s%(context)s"
+    if is_journal_at_stderr(os.environ):
+        with suppress(OSError):
+            handler, form = JournalHandler(), "%(message)s%(context)s"
+    handler.setFormatter(logging.Formatter(form))
+    handler.addFilter(AddFields())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    if not root.isEnabledFor(logging.INFO):
+        root.setLevel(logging.INFO)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 def _tell(turn: Turn) -> None:
@@ -79,15 +141,9 @@ def _tell(turn: Turn) -> None:
 
 def exit_code(turn: Turn) -> ExitCode:
     """Return the severest of what a turn met."""
-    return severest(
+    return ExitCode.severest(
         [
             *(problem.exit_code for problem in turn.problems),
-            *([] if turn.done is None else [EXIT_CODES[turn.done.result]]),
+            *(EXIT_CODES[each.result] for each in turn.passes),
         ]
     )
-
-
-def severest(codes: Iterable[ExitCode]) -> ExitCode:
-    """Return the exit code that holds where several do (design section 7)."""
-    met = set(codes)
-    return next((code for code in SEVEREST_FIRST if code in met), ExitCode.DONE)

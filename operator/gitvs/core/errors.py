@@ -6,6 +6,7 @@ against what, and what happens next. Anything that is not a `GitvsError` is a bu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -22,6 +23,20 @@ class ExitCode(IntEnum):
     STUCK = 7
     USAGE = 64
     INTERRUPTED = 130
+
+    @classmethod
+    def severest(cls, codes: Iterable[ExitCode]) -> ExitCode:
+        """Return the exit code that holds where several do (design section 7)."""
+        order = (
+            cls.STUCK,
+            cls.ROLLED_BACK,
+            cls.UNEXPECTED_PLAN,
+            cls.INVALID,
+            cls.BLOCKED,
+            cls.ERROR,
+        )
+        met = set(codes)
+        return next((code for code in order if code in met), cls.DONE)
 
 
 class GitvsError(Exception):
@@ -98,6 +113,10 @@ class KernelUnreadable(GitvsError):
 
 class StoreError(GitvsError):
     """The database is damaged, locked, full, read-only or not ours."""
+
+
+class StoreDamaged(StoreError):
+    """The database cannot be trusted: nothing goes on before a person has looked."""
 
 
 class LockHeld(GitvsError):

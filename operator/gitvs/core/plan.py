@@ -292,6 +292,14 @@ def is_of_interface(name: str, interface: str) -> bool:
     return f".{interface.replace('.', '/')}." in name
 
 
+def is_of_one_interface(name: str) -> bool:
+    """Whether a sysctl belongs to a single interface, whichever. Source: Linux ip-sysctl.rst."""
+    match name.split("."):
+        case ["net", _, "conf" | "neigh", interface, *_]:
+            return interface not in ("all", "default")
+    return False
+
+
 def plan_digest(director: str, plan: Plan) -> str:
     """Return what identifies a live plan: director, format, and each change without its times."""
     changes = [

@@ -14,16 +14,15 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 from gitvs.core.defaults import Fields
+from gitvs.core.durations import milliseconds_of
 from gitvs.core.model import IPAddress, IPNetwork, Tunnel, TunnelChecksum, TunnelType
 from gitvs.core.places import Spot, shown
 from gitvs.core.problems import Problem
 from gitvs.core.written import LabelMatch, Selector
 
 MAX_INTERFACE_NAME_BYTES = 15
-_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _INTERFACE_NAME = re.compile(r"(?!-)[^\s/:%]+")
 _NO_INTERFACES = frozenset({".", "..", "all", "default"})
-_DURATION = re.compile(r"([0-9]+)(ms|s|m|h)")
 
 
 class Refused(Exception):
@@ -71,15 +70,9 @@ class Reader:
             raise self.refuse(spot, "bad-prefix", message)
         return network
 
-    def milliseconds(self, text: str) -> int:
-        """Read a duration."""
-        match = _DURATION.fullmatch(text)
-        assert match is not None, "the schema lets durations through alone"
-        return int(match[1]) * _MILLISECONDS[match[2]]
-
     def whole_seconds(self, spot: Spot, text: str) -> int:
         """Read a duration that the kernel takes in seconds; never rounded. Raises: Refused."""
-        seconds, rest = divmod(self.milliseconds(text), 1000)
+        seconds, rest = divmod(milliseconds_of(text), 1000)
         if rest:
             message = f"{text} is not a whole number of seconds, and the kernel takes only those"
             raise self.refuse(spot, "whole-seconds", message)

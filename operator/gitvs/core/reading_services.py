@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitvs.core.defaults import Fields
+from gitvs.core.durations import seconds_of
 from gitvs.core.model import (
     AddressFamily,
     Forwarding,
@@ -176,4 +177,4 @@ def read_tunnel(reader: Reader, fields: Fields) -> Tunnel | None:
 
 def _drain_seconds(reader: Reader, values: Mapping[str, Any]) -> float:
     drain = values.get("drain")
-    return DEFAULT_DRAIN_SECONDS if drain is None else reader.milliseconds(drain["timeout"]) / 1000
+    return DEFAULT_DRAIN_SECONDS if drain is None else seconds_of(drain["timeout"])

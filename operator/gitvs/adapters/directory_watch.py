@@ -1,0 +1,89 @@
+"""Tells when a folder of manifests has changed and come to rest.
+
+A file that somebody has opened for writing may be half-written, and half a file may well be
+sound YAML: nothing is told before each file that changed was closed again, and all is quiet.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from watchdog.events import (
+    FileClosedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from gitvs.core.errors import SourceError
+
+log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+_FORGOTTEN_SECONDS = 60.0
+"""A file that was changed so long ago and not since counts as closed: its closing may be missed."""
+
+
+class DirectoryWatch(FileSystemEventHandler):
+    """Watches one folder and what is below it, in threads of its own."""
+
+    def __init__(self, folder: Path, tell: Callable[[], None]) -> None:
+        """Begin to watch; `tell` is called after each change that has come to rest.
+
+        Raises:
+            SourceError: the folder cannot be watched.
+        """
+        self._tell = tell
+        self._changed_at: float | None = None
+        self._open: dict[str, float] = {}
+        self._guard = threading.Lock()
+        self._stopping = threading.Event()
+        self._observer = Observer()
+        try:
+            self._observer.schedule(self, str(folder), recursive=True)
+            self._observer.start()
+        except OSError as error:
+            raise SourceError(f"{folder} cannot be watched: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._wait, name="directory-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._stopping.set()
+        self._observer.stop()
+        self._observer.join()
+        self._thread.join()
+
+    def is_at_rest(self) -> bool:
+        """Whether no file is being written now, as far as is known."""
+        now = time.monotonic()
+        with self._guard:
+            is_quiet = self._changed_at is None or now - self._changed_at >= QUIET_SECONDS
+            return is_quiet and not any(now - at < _FORGOTTEN_SECONDS for at in self._open.values())
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Note a change; opening and reading are none."""
+        if event.event_type in ("opened", "closed_no_write"):
+            return
+        path, now = str(event.src_path), time.monotonic()
+        with self._guard:
+            self._changed_at = now
+            if isinstance(event, FileModifiedEvent):
+                self._open[path] = now
+            elif isinstance(event, FileClosedEvent | FileDeletedEvent | FileMovedEvent):
+                self._open.pop(path, None)
+
+    def _wait(self) -> None:
+        while not self._stopping.wait(_POLL_SECONDS):
+            if self._changed_at is not None and self.is_at_rest():
+                with self._guard:
+                    self._changed_at = None
+                self._tell()

@@ -1,0 +1,159 @@
+"""Tells when somebody changes the dummy interface, its addresses or local routes.
+
+rtnetlink tells by multicast. IPVS tells nothing: its drift is seen only by reading.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+
+from pyroute2.netlink.rtnl import (
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELROUTE,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_IPV6_ROUTE,
+    RTMGRP_LINK,
+)
+
+from gitvs.core.errors import KernelUnreadable
+
+log = logging.getLogger(__name__)
+
+_GROUPS = (
+    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
+)
+_NETLINK_ROUTE = 0
+_RECEIVE_BYTES = 1 << 16
+_BUFFER_BYTES = 1 << 20
+_RT_TABLE_LOCAL = 255
+_HEADER = struct.Struct("=IHHII")  # Source: linux/netlink.h, struct nlmsghdr
+_LINK = struct.Struct("=BxHiII")  # Source: linux/rtnetlink.h, struct ifinfomsg
+_ADDRESS = struct.Struct("=BBBBI")  # Source: linux/if_addr.h, struct ifaddrmsg
+_ROUTE = struct.Struct("=BBBBBBBBI")  # Source: linux/rtnetlink.h, struct rtmsg
+_ATTRIBUTE = struct.Struct("=HH")  # Source: linux/netlink.h, struct nlattr
+_IFLA_IFNAME = 3
+
+
+class KernelEvents:
+    """Watches one network namespace, in a thread of its own.
+
+    `tell` is called with what changed, once for each batch of events that matters. An overflow
+    matters always: anything may have changed.
+    """
+
+    def __init__(self, interfaces: Collection[str], tell: Callable[[str], None]) -> None:
+        """Begin to listen to what happens to these interfaces; `start` begins to tell.
+
+        Raises:
+            KernelUnreadable: no socket to be had.
+        """
+        self.interfaces = frozenset(interfaces)
+        self._tell = tell
+        self._indexes: set[int] = set()
+        try:
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
+            )
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            self._socket.bind((0, _GROUPS))
+            self._socket.setblocking(False)
+        except OSError as error:
+            raise KernelUnreadable(f"no events of the kernel: {error.strerror}") from error
+        self._stop, self._stopped = os.pipe()
+        self._thread = threading.Thread(target=self._watch, name="kernel-events", daemon=True)
+
+    def start(self) -> None:
+        """Begin to tell."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        os.close(self._stopped)
+        self._thread.join()
+        os.close(self._stop)
+        self._socket.close()
+
+    def _watch(self) -> None:
+        while True:
+            self._learn_indexes()
+            ready, _, _ = select.select([self._socket.fileno(), self._stop], [], [])
+            if self._stop in ready:
+                return
+            what = self._read()
+            if what:
+                self._tell(what)
+
+    def _learn_indexes(self) -> None:
+        for name in self.interfaces:
+            with suppress(OSError):
+                self._indexes.add(socket.if_nametoindex(name))
+
+    def _read(self) -> str:
+        """Read all that has come; return what of it matters, or nothing."""
+        what = ""
+        while True:
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except BlockingIOError:
+                return what
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    log.warning("events lost reason=%s", error.strerror)
+                return "events overflowed"
+            for kind, payload in _messages(data):
+                what = what or self._meaning(kind, payload)
+
+    def _meaning(self, kind: int, payload: bytes) -> str:
+        match kind:
+            case kind if kind in (RTM_NEWLINK, RTM_DELLINK):
+                _, _, index, _, _ = _LINK.unpack_from(payload)
+                if index in self._indexes or _name_of(payload) in self.interfaces:
+                    self._indexes.add(index)
+                    return "link changed"
+            case kind if kind in (RTM_NEWADDR, RTM_DELADDR):
+                index = _ADDRESS.unpack_from(payload)[4]
+                if index in self._indexes:
+                    return "address changed"
+            case kind if kind in (RTM_NEWROUTE, RTM_DELROUTE):
+                if _ROUTE.unpack_from(payload)[4] == _RT_TABLE_LOCAL:
+                    return "local route changed"
+        return ""
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size:
+            return
+        yield kind, data[at + _HEADER.size : at + length]
+        at += length + 3 & ~3
+
+
+def _name_of(payload: bytes) -> str:
+    """Return the name of a link message."""
+    at = _LINK.size
+    while at + _ATTRIBUTE.size <= len(payload):
+        length, kind = _ATTRIBUTE.unpack_from(payload, at)
+        if length < _ATTRIBUTE.size:
+            return ""
+        if kind == _IFLA_IFNAME:
+            return (
+                payload[at + _ATTRIBUTE.size : at + length].rstrip(b"\0").decode(errors="replace")
+            )
+        at += length + 3 & ~3
+    return ""

@@ -1,0 +1,62 @@
+"""`gitvs restore`: what was applied, early at boot, without Git and network."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from gitvs.adapters.settings import load_settings
+from gitvs.cli.agent import config_option, state_dir_of
+from gitvs.cli.apply import EXIT_CODES, show_plan, tell_outcome
+from gitvs.cli.live import writer
+from gitvs.cli.options import state_options
+from gitvs.cli.output import tell
+from gitvs.core.errors import ExitCode
+from gitvs.reconcile import restore as bring_back
+from gitvs.transaction import Ports
+
+
+@click.command()
+@config_option
+@state_options
+@click.pass_context
+def restore(context: click.Context, config: Path, state_dir: Path) -> int:
+    """Bring back what was applied before the reboot, from the records of this host alone.
+
+    Not what other interfaces are needed for, and not after a long down time (the setting
+    restore.max_downtime, 24h by default): then the agent fetches first. `gitvs-restore.service`
+    calls it; once anything was applied since the boot, it does nothing.
+
+    \b
+    Examples:
+      gitvs restore
+    """
+    settings = load_settings(config)
+    longest = timedelta(seconds=settings.max_downtime_seconds)
+    with writer(state_dir_of(context, settings, state_dir)) as ports:
+        if reason := _obstacle(ports, longest):
+            tell(f"gitvs: nothing restored: {reason}")
+            return ExitCode.DONE
+        done = bring_back(ports, ports.store.operations())
+        if done is None:
+            tell("gitvs: nothing to restore")
+            return ExitCode.DONE
+        applied = ports.store.applied()
+    show_plan(done, None if applied is None else applied.commit, Path())
+    tell_outcome(done)
+    return EXIT_CODES[done.result]
+
+
+def _obstacle(ports: Ports, longest: timedelta) -> str:
+    """Return why what was applied may be out of date; nothing if it is not."""
+    alive_at = ports.store.alive_at()
+    if alive_at is None:
+        return "no agent has run here yet"
+    down = ports.clock.now() - alive_at
+    if down < timedelta():
+        return f"the clock says {ports.clock.now():%F %T} UTC, before the last sign of life"
+    if down > longest:
+        return f"this host was down for {down}, longer than restore.max_downtime, {longest}"
+    return ""

@@ -1,0 +1,29 @@
+"""Durations as people write them: a whole number and a unit, such as `500ms`, `90s`, `5m`, `2h`."""
+
+from __future__ import annotations
+
+import re
+
+_DURATION = re.compile(r"(?P<number>0|[1-9][0-9]{0,9})(?P<unit>ms|s|m|h)")
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+
+
+def milliseconds_of(text: str) -> int:
+    """Return a duration in milliseconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration: a whole number and a unit, as 90s, 5m or 2h")
+    return int(match["number"]) * _MILLISECONDS[match["unit"]]
+
+
+def seconds_of(text: str) -> float:
+    """Return a duration in seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return milliseconds_of(text) / 1000

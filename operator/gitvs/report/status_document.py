@@ -1,0 +1,146 @@
+"""A director's status as a JSON document: `gitvs status --json`, and what the agent answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gitvs.core.documents import Document, document_of
+from gitvs.core.history import Commit
+from gitvs.core.model import Connections, Counters, host_and_port
+from gitvs.core.operations import Operation
+from gitvs.core.status import LastPass, ServerStatus, ServiceStatus, SourceStatus, Status
+
+FORMAT_VERSION = "1.0"
+
+
+def status_document(status: Status) -> Document:
+    """Return a status with all that is known; what is not known is null."""
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "director": status.director,
+        "version": status.version,
+        "at": _time(status.at),
+        "startedAt": _time(status.started_at),
+        "source": _source(status.source),
+        "desired": _commit(status.desired),
+        "applied": _commit(status.applied),
+        "appliedAt": _time(status.applied_at),
+        "isApplied": status.is_applied,
+        "desiredDigest": status.desired_digest or None,
+        "last": None if status.last is None else _last(status.last),
+        "observedAt": _time(status.observed_at),
+        "drift": list(status.drift),
+        "vips": list(status.vips),
+        "isStandby": status.is_standby,
+        "operations": [_operation(operation) for operation in status.operations.all],
+        "quarantined": [
+            {"commit": q.commit_id, "reason": q.reason, "at": _time(q.at)}
+            for q in status.quarantined
+        ],
+        "isTransactionOpen": status.is_transaction_open,
+        "services": [_service(service) for service in status.services],
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="seconds")
+
+
+def _commit(commit: Commit | None) -> Document | None:
+    if commit is None:
+        return None
+    return {
+        "id": commit.id,
+        "author": commit.author,
+        "subject": commit.subject,
+        "committedAt": _time(commit.committed_at),
+    }
+
+
+def _source(source: SourceStatus) -> Document:
+    return {
+        "name": source.name,
+        "head": _commit(source.head),
+        "signedBy": source.signed_by or None,
+        "answeredAt": _time(source.answered_at),
+        "failures": source.failures,
+        "error": source.error or None,
+        "nextAt": _time(source.next_at),
+    }
+
+
+def _last(last: LastPass) -> Document:
+    return {
+        "result": None if last.result is None else str(last.result),
+        "at": _time(last.at),
+        "durationSeconds": round(last.duration_seconds, 3),
+        "commit": _commit(last.commit),
+        "trigger": last.trigger,
+        "problems": list(last.problems),
+        "gates": [
+            {
+                "name": gate.name,
+                "measured": gate.measured,
+                "limit": gate.limit,
+                "message": gate.message,
+                "allowed": gate.allowed,
+            }
+            for gate in last.gates
+        ],
+        "failures": list(last.failures),
+    }
+
+
+def _operation(operation: Operation) -> Document:
+    return {
+        "kind": str(operation.kind),
+        "who": operation.who,
+        "why": operation.why,
+        "at": _time(operation.at),
+        "until": _time(operation.until),
+        "subject": operation.subject or None,
+        "service": operation.service or None,
+        "isNow": operation.is_now,
+    }
+
+
+def _service(found: ServiceStatus) -> Document:
+    return {
+        "key": str(found.service.key),
+        "service": found.name or None,
+        "object": document_of(found.service),
+        "counters": _counters(found.counters),
+        "realServers": [_server(server) for server in found.servers],
+    }
+
+
+def _server(found: ServerStatus) -> Document:
+    return {
+        "key": str(found.server.key),
+        "address": host_and_port(found.server.address, found.server.port),
+        "name": found.name or None,
+        "object": document_of(found.server),
+        "connections": _connections(found.connections),
+        "counters": _counters(found.counters),
+        "drainingSeconds": found.draining_seconds,
+        "isDrainedByHand": found.is_drained_by_hand,
+        "isLocal": found.is_local,
+    }
+
+
+def _connections(counted: Connections) -> Document:
+    return {
+        "active": counted.active,
+        "inactive": counted.inactive,
+        "persistent": counted.persistent,
+    }
+
+
+def _counters(counted: Counters) -> Document:
+    return {
+        "connections": counted.connections,
+        "packetsIn": counted.packets_in,
+        "packetsOut": counted.packets_out,
+        "bytesIn": counted.bytes_in,
+        "bytesOut": counted.bytes_out,
+    }

@@ -1,0 +1,238 @@
+"""What the agent tells of its turns: the log, the metrics, and the status for everybody."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from gitvs import __version__
+from gitvs.adapters.metrics import Metrics
+from gitvs.core.errors import (
+    GitvsError,
+    KernelUnavailable,
+    KernelUnreadable,
+    Quarantined,
+    SourceError,
+    StoreDamaged,
+    StoreError,
+    UnknownDirector,
+)
+from gitvs.core.history import Commit, Result
+from gitvs.core.model import Key, LocalRoute, Observation, Vip
+from gitvs.core.operations import OperationKind
+from gitvs.core.plan import desired_digest
+from gitvs.core.problems import InvalidManifests
+from gitvs.core.situation import services_of
+from gitvs.core.status import LastPass, SourceStatus, Status
+from gitvs.logs import log_fields
+from gitvs.reconcile import Pass
+from gitvs.report.plan_view import director_plan
+from gitvs.transaction import Ports
+from gitvs.turn import Turn
+
+log = logging.getLogger(__name__)
+
+_FAILURE_KINDS: tuple[tuple[type[GitvsError], str], ...] = (
+    (InvalidManifests, "manifests"),
+    (UnknownDirector, "manifests"),
+    (Quarantined, "quarantine"),
+    (SourceError, "source"),
+    (StoreError, "store"),
+    (KernelUnavailable, "kernel"),
+    (KernelUnreadable, "kernel"),
+)
+
+
+class Reporter:
+    """Remembers what turns found, and tells. What it remembers of its own may be lost."""
+
+    def __init__(self, ports: Ports, metrics: Metrics, source: SourceStatus) -> None:
+        self.metrics = metrics
+        self.source = source
+        self._ports = ports
+        self._started_at = ports.clock.now()
+        self._last: LastPass | None = None
+        self._observation: Observation | None = None
+        self._observed_at: datetime | None = None
+        self._wanted: Commit | None = None
+        self._drift: tuple[Key, ...] = ()
+        self.status = Status("", __version__, ports.clock.now())
+        """The newest status; any thread may read it."""
+
+    def tell_turn(self, turn: Turn, trigger: str, at: datetime, seconds: float) -> None:
+        """Note, count and log how a turn ended."""
+        done = turn.done
+        self._wanted = None if turn.target is None else turn.target.commit
+        survey = None if done is None else done.survey
+        self._last = LastPass(
+            None if done is None else done.result,
+            at,
+            seconds,
+            self._wanted,
+            trigger,
+            tuple(str(p) for p in turn.problems),
+            () if survey is None else survey.proposal.gates,
+            () if done is None or done.finished is None else done.finished.failures,
+        )
+        for problem in turn.problems:
+            self.metrics.count_failure(kind_of(problem))
+        if done is not None and done.result is Result.BLOCKED:
+            self.metrics.count_failure("gate")
+        for each in turn.passes:
+            self._tell_pass(each, trigger, seconds, {"load": turn.load_seconds, **each.stages})
+
+    def tell_failure(self, trigger: str, error: Exception, at: datetime, seconds: float) -> None:
+        """Note, count and log that a turn could not be taken."""
+        self._last = LastPass(None, at, seconds, self._wanted, trigger, (str(error),))
+        self.metrics.count_pass("failed", {})
+        self.metrics.count_failure(kind_of(error))
+        if isinstance(error, GitvsError):
+            log.warning("pass failed trigger=%r reason=%s", trigger, error)
+        else:
+            log.error("pass met a bug trigger=%r", trigger, exc_info=error)
+
+    def tell_observation(self, observation: Observation) -> None:
+        """Note a reading of the kernel."""
+        self._observation = observation
+        self._observed_at = self._ports.clock.now()
+
+    def publish(self) -> None:
+        """Make a new status for everybody to read."""
+        try:
+            self.status = self._status()
+        except StoreDamaged:
+            raise
+        except GitvsError as error:
+            log.warning("no new status reason=%s", error)
+            self.status = replace(self.status, last=self._last, source=self.source)
+        self.metrics.publish(self.status)
+
+    def in_short(self) -> str:
+        """The agent in one line, for `systemctl status`."""
+        applied, last = self.status.applied, self._last
+        commit = "nothing applied yet" if applied is None else f"commit {applied.id[:12]} in force"
+        result = "" if last is None else f", last pass {last.result or 'failed'}"
+        kinds = [o.kind for o in self.status.operations.all if o.kind is not OperationKind.DRAIN]
+        return f"{commit}{result}{''.join(f', {kind}' for kind in kinds)}"
+
+    def _tell_pass(
+        self, done: Pass, trigger: str, seconds: float, stages: Mapping[str, float]
+    ) -> None:
+        observation = _observation_of(done)
+        if observation is not None:
+            self.tell_observation(observation)
+        self._drift = _drift_of(done)
+        repaired = len(self._drift) if done.result is Result.APPLIED else 0
+        self.metrics.count_pass(str(done.result), stages)
+        self.metrics.count_drift(len(self._drift), repaired)
+        if done.survey is not None and done.finished is not None:
+            changes = done.survey.proposal.plan.changes
+            self.metrics.count_operations(Counter((str(c.kind), str(c.action)) for c in changes))
+        self._log_pass(done, trigger, seconds)
+
+    def _log_pass(self, done: Pass, trigger: str, seconds: float) -> None:
+        """One line for a pass that did something; a quiet one is for those who debug."""
+        proposal = None if done.survey is None else done.survey.proposal
+        gates = () if proposal is None else proposal.gates
+        blocking = ",".join(sorted({g.name for g in gates if not g.allowed})) or "none"
+        with log_fields(commit="" if self._wanted is None else self._wanted.id):
+            log.log(
+                _LEVELS[done.result],
+                "pass result=%s trigger=%r changes=%d drift=%d gates=%s seconds=%.3f",
+                done.result,
+                trigger,
+                0 if proposal is None else len(proposal.plan.changes),
+                len(self._drift),
+                blocking,
+                seconds,
+            )
+
+    def _status(self) -> Status:
+        status = status_of(self._ports, self._observation)
+        return replace(
+            status,
+            started_at=self._started_at,
+            source=self.source,
+            desired=self._wanted,
+            last=self._last,
+            observed_at=self._observed_at,
+            drift=self._drift,
+        )
+
+
+_LEVELS = {
+    Result.CONVERGED: logging.DEBUG,
+    Result.APPLIED: logging.INFO,
+    Result.BLOCKED: logging.WARNING,
+    Result.ROLLED_BACK: logging.ERROR,
+    Result.STUCK: logging.CRITICAL,
+}
+
+
+def status_of(ports: Ports, observation: Observation | None) -> Status:
+    """Return what store and kernel tell of a director, whether or not an agent runs."""
+    incarnation = ports.kernel.incarnation()
+    ledger = ports.store.ledger(incarnation)
+    applied = ports.store.applied()
+    operations = ports.store.operations()
+    now = ports.clock.now()
+    status = Status(
+        "" if applied is None else applied.desired.director,
+        __version__,
+        now,
+        operations=operations,
+        quarantined=tuple(ports.store.quarantined(incarnation)),
+        is_transaction_open=ports.store.open_transaction(incarnation) is not None,
+        is_standby=operations.standby is not None
+        or (applied is not None and applied.desired.is_standby),
+    )
+    if applied is not None:
+        status = replace(
+            status,
+            applied=applied.commit,
+            applied_at=applied.at,
+            is_applied=True,
+            desired_digest=desired_digest(applied.desired.director, applied.desired.state),
+        )
+    if observation is None:
+        return status
+    desired = None if applied is None else applied.desired
+    boottime = ports.clock.boottime()
+    owned = [r for r in observation.state.values() if isinstance(r, Vip | LocalRoute)]
+    return replace(
+        status,
+        observed_at=now,
+        services=services_of(observation, ledger, desired, operations, boottime),
+        vips=tuple(str(r.key) for r in owned if isinstance(r, LocalRoute) or r.key in ledger.owned),
+    )
+
+
+def _drift_of(done: Pass) -> tuple[Key, ...]:
+    """Return what a pass found changed behind gitvs's back."""
+    survey = done.survey
+    if survey is None or survey.applied is None:
+        return ()
+    view = director_plan(
+        survey.proposal,
+        observation=survey.observation,
+        applied=survey.applied.desired,
+        ledger=survey.ledger,
+    )
+    return tuple(sorted(view.drift))
+
+
+def _observation_of(done: Pass) -> Observation | None:
+    """Return the newest reading of a pass."""
+    if done.finished is not None and done.finished.observation is not None:
+        return done.finished.observation
+    return None if done.survey is None else done.survey.observation
+
+
+def kind_of(error: Exception) -> str:
+    """Return the kind of a failure, as metrics name it."""
+    if not isinstance(error, GitvsError):
+        return "bug"
+    return next((name for kind, name in _FAILURE_KINDS if isinstance(error, kind)), "other")

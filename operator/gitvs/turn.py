@@ -1,0 +1,253 @@
+"""One turn: what the source and the operators say, made into one pass.
+
+Whatever keeps the newest commit from being applied (no answer from the remote, invalid
+manifests, a gate, a quarantine), the applied commit stays in force: drift is repaired, and
+drains end. When a turn is taken is the business of `agent`, what a pass does that of
+`reconcile`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+
+from gitvs.adapters.directory_source import DirectorySource
+from gitvs.adapters.git_remote import GitRemote
+from gitvs.core.errors import GitvsError, Quarantined, SourceError
+from gitvs.core.gates import allowed_gates, unknown_gates
+from gitvs.core.history import Commit, Result
+from gitvs.core.manifests import load
+from gitvs.core.model import Key
+from gitvs.core.operations import Operation, Operations, ended_by, touched
+from gitvs.core.problems import printable
+from gitvs.core.render import render
+from gitvs.ports import Applied, Snapshot
+from gitvs.reconcile import Options, Pass, reconcile
+from gitvs.transaction import Finished, Ports, in_short, recover
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+"""How often a commit's transaction may be found open at start before it is quarantined."""
+
+ChooseDirector = Callable[[Collection[str]], str]
+"""Picks this host's director among those that have a document, or raises UnknownDirector."""
+
+NOBODY: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How a turn ended. `target` is what the pass was for, or None if there was none.
+
+    `problems` are what kept the newest commit from being applied, but for gates. `held` is the
+    further pass for the applied commit where the newest one was blocked.
+    """
+
+    done: Pass | None
+    target: Applied | None
+    recovered: Finished | None = None
+    problems: tuple[GitvsError, ...] = ()
+    held: Pass | None = None
+    load_seconds: float = 0.0
+    """How long reading, validating and rendering took."""
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """Every pass of this turn, in order."""
+        return tuple(p for p in (self.done, self.held) if p is not None)
+
+
+class NothingFetched(SourceError):
+    """No commit ever came from the remote."""
+
+
+@dataclass(slots=True)
+class Pilot:
+    """Decides what each turn is for, and takes it. For one thread."""
+
+    ports: Ports
+    source: GitRemote | DirectorySource
+    choose: ChooseDirector
+    _rendered: dict[str, Applied] = field(default_factory=dict)
+    """What the commit of the last turn says: it never changes, and is asked for each time."""
+
+    def accept(self, head: Commit) -> None:
+        """Record a commit that was fetched: from now on only its descendants are accepted."""
+        self.ports.store.accept_head(head.id)
+        self.keep()
+
+    def keep(self) -> None:
+        """Keep the commits that matter in our copy, whatever becomes of the branch."""
+        if isinstance(self.source, GitRemote):
+            applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
+            wanted = (
+                self.ports.store.accepted_head(),
+                None if applied is None else applied.commit_id,
+                None if pin is None else pin.subject,
+            )
+            self.source.keep(commit_id for commit_id in wanted if commit_id is not None)
+
+    def take(
+        self,
+        *,
+        allowed: frozenset[str] = NOBODY,
+        ended: Iterable[Operation] = (),
+        problems: Iterable[GitvsError] = (),
+        is_source_ready: bool = True,
+        despite_pause: bool = False,
+    ) -> Turn:
+        """Bring this host to what it may have now.
+
+        `allowed` are gates that a person lifts, `ended` the operations that were just taken
+        back, `problems` what is known already to keep the newest commit away. A source that is
+        not ready is being written: it has nothing to say yet. `despite_pause` is for what a
+        person asks for while it is paused.
+
+        Raises:
+            KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
+        """
+        operations = self.ports.store.operations()
+        is_paused = operations.pause is not None and not despite_pause
+        if is_paused and not self._is_first_in_this_kernel():
+            return self._pause(operations, ended)
+        met = list(problems)
+        if not is_source_ready:
+            return Turn(self._hold(operations), self.ports.store.applied(), problems=tuple(met))
+        began_at = self.ports.clock.boottime()
+        try:
+            target, said = self._wanted(operations)
+        except GitvsError as error:
+            if not (met and isinstance(error, NothingFetched)):
+                met.append(error)
+            return Turn(self._hold(operations), self.ports.store.applied(), problems=tuple(met))
+        load_seconds = self.ports.clock.boottime() - began_at
+        done = reconcile(self.ports, target, Options(allowed | said, operations=operations))
+        held = None
+        if done.result is Result.ROLLED_BACK:
+            self._quarantine(target, done)
+        elif done.result is Result.BLOCKED:
+            held = self._hold(operations)
+        elif done.result in (Result.APPLIED, Result.CONVERGED):
+            self._end_what_git_says(target, operations)
+        return Turn(done, target, problems=tuple(met), held=held, load_seconds=load_seconds)
+
+    def _wanted(self, operations: Operations) -> tuple[Applied, frozenset[str]]:
+        """Return what is to be in force, and the gates that its commits lift.
+
+        Raises:
+            NothingFetched: there is nothing to go by.
+            SourceError, Quarantined, InvalidManifests, UnknownDirector.
+        """
+        if isinstance(self.source, DirectorySource):
+            return self._target(self.source.load()), NOBODY
+        applied = self.ports.store.applied()
+        in_force = None if applied is None else applied.commit_id
+        pin = operations.pin
+        commit_id = pin.subject if pin is not None else self.ports.store.accepted_head()
+        if commit_id is None:
+            raise NothingFetched("no commit was fetched yet, so there is nothing to go by")
+        if commit_id != in_force and pin is None:
+            self._refuse_quarantined(commit_id)
+            self.source.verify(commit_id)
+        if commit_id not in self._rendered:
+            target = self._target(self.source.source(commit_id).load())
+            self._rendered = {commit_id: target}
+        target = replace(self._rendered[commit_id], at=self.ports.clock.now())
+        if commit_id == in_force:
+            return target, NOBODY
+        said = allowed_gates(
+            self.source.source(commit_id).messages(in_force), target.desired.director
+        )
+        for name in unknown_gates(said):
+            log.warning("unknown gate commit=%s name=%s", commit_id, printable(name))
+        return target, said
+
+    def _target(self, snapshot: Snapshot) -> Applied:
+        for name in snapshot.skipped:
+            log.warning("left out path=%s reason=link-or-submodule", printable(name))
+        manifests = load(snapshot.files)
+        desired = render(manifests, self.choose(manifests.directors))
+        return Applied(desired, snapshot.commit, self.ports.clock.now())
+
+    def _hold(self, operations: Operations) -> Pass | None:
+        """Keep the applied commit in force, if there is one."""
+        applied = self.ports.store.applied()
+        if applied is None:
+            return None
+        return reconcile(self.ports, applied, Options(operations=operations))
+
+    def _pause(self, operations: Operations, ended: Iterable[Operation]) -> Turn:
+        """Let drains end and operations be; nothing else changes."""
+        applied = self.ports.store.applied()
+        if applied is None:
+            return Turn(None, None)
+        only: frozenset[Key] = touched(applied.desired, [*operations.all, *ended])
+        options = Options(operations=operations, only=only)
+        return Turn(reconcile(self.ports, applied, options), applied)
+
+    def _is_first_in_this_kernel(self) -> bool:
+        """Whether nothing was done yet since the boot: a pause does not keep the kernel empty."""
+        return not self.ports.store.ledger(self.ports.kernel.incarnation()).owned
+
+    def _end_what_git_says(self, target: Applied, operations: Operations) -> None:
+        """Forget the drains that Git has caught up with."""
+        for operation in ended_by(target.desired, operations):
+            self.ports.store.end_operation(operation)
+            log.info("drain by hand ended server=%s reason=git-agrees", operation.subject)
+
+    def _quarantine(self, target: Applied, done: Pass) -> None:
+        """Keep a commit that was rolled back from being tried again and again.
+
+        One that is in force already is not: its drift is to be repaired.
+        """
+        applied = self.ports.store.applied()
+        if target.commit is None or (applied is not None and applied.commit == target.commit):
+            return
+        reason = in_short(done.finished.failures if done.finished is not None else ())
+        self.ports.store.quarantine(self.ports.kernel.incarnation(), target.commit.id, reason)
+        log.error("quarantined commit=%s reason=%s", target.commit.id, reason)
+
+    def _refuse_quarantined(self, commit_id: str) -> None:
+        """Refuse a commit in quarantine.
+
+        Raises:
+            Quarantined: with the reason that was recorded.
+        """
+        for entry in self.ports.store.quarantined(self.ports.kernel.incarnation()):
+            if entry.commit_id == commit_id:
+                raise Quarantined(
+                    f"commit {commit_id[:12]} is not tried again: {entry.reason}."
+                    " Push a new commit, or say `gitvs sync --retry`"
+                )
+
+
+def recover_at_start(ports: Ports) -> Finished | None:
+    """Recover what was left open, and count that against the commit it was for."""
+    incarnation = ports.kernel.incarnation()
+    left = ports.store.open_transaction(incarnation)
+    if left is None:
+        return None
+    commit = left.target.commit
+    if commit is not None and ports.store.count_found_open(incarnation, commit.id) >= TRIES:
+        reason = f"its transaction was found open at start {TRIES} times"
+        ports.store.quarantine(incarnation, commit.id, reason)
+    return recover(ports)
+
+
+def take_turn(ports: Ports, source: GitRemote | DirectorySource, choose: ChooseDirector) -> Turn:
+    """Recover, fetch, and bring this host to the newest commit that it may have.
+
+    Raises:
+        KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
+    """
+    recovered = recover_at_start(ports)
+    pilot = Pilot(ports, source, choose)
+    problems = []
+    if isinstance(source, GitRemote):
+        try:
+            pilot.accept(source.fetch(ports.store.accepted_head()))
+        except SourceError as error:
+            problems.append(error)
+    return replace(pilot.take(problems=problems), recovered=recovered)
