@@ -51,6 +51,8 @@ _CONFIGURATION = (
     "credential.helper=",
     "gc.auto=0",
     "maintenance.auto=false",
+    # By default a power cut leaves empty objects behind refs that name them: no fetch works then.
+    "core.fsync=all",
     # Git refuses other people's repositories because their configuration could run programs.
     # The commands used here run none, and as root we become the owner.
     "safe.directory=*",
