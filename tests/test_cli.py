@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -139,7 +140,7 @@ def examples_in(name: str) -> list[list[str]]:
     assert command is not None
     lines = (command.help or "").partition("Examples:")[2].splitlines()
     calls = (x.strip() for x in lines if x.strip().startswith("gitvs "))
-    return [re.split(r" {2,}| > ", x)[0].split()[2:] for x in calls]
+    return [shlex.split(re.split(r" {2,}| > ", x)[0])[2:] for x in calls]
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

@@ -33,13 +33,12 @@ from gitvs.transaction import Finished, Ports, apply, recover
 class Options:
     """What is said about one pass. `expect` is a plan's or a desired state's digest.
 
-    `operations` lie on top of desired state; `only` are the keys that a pause lets change.
+    `only` are the keys that a pause lets change.
     """
 
     allowed: frozenset[str] = frozenset()
     adopt: bool = False
     expect: str | None = None
-    operations: Operations = NO_OPERATIONS
     only: frozenset[Key] | None = None
 
 
@@ -115,6 +114,7 @@ def _survey(ports: Ports, desired: Desired, ledger: Ledger, options: Options) ->
         ports.clock.boottime(),
         MARK_PREFIX + ports.store.id,
         options,
+        ports.store.operations().in_force(ports.clock.now()),
     )
     is_left_open = ports.store.open_transaction(ports.kernel.incarnation()) is not None
     return replace(survey, is_left_open=is_left_open)
@@ -128,6 +128,7 @@ def survey_of(
     boottime: float,
     mark: str,
     options: Options,
+    operations: Operations = NO_OPERATIONS,
 ) -> Survey:
     """Plan against an observation, of this host or of one that was saved."""
     proposal = propose(
@@ -139,7 +140,7 @@ def survey_of(
         mark,
         adopt=options.adopt,
         allowed=options.allowed,
-        operations=options.operations,
+        operations=operations,
         only=options.only,
     )
     return Survey(proposal, observation, ledger, applied, boottime)
@@ -153,7 +154,7 @@ def _record_converged(ports: Ports, survey: Survey, target: Applied) -> None:
         ports.store.record_converged(ports.kernel.incarnation(), survey.proposal.ledger, target)
 
 
-def restore(ports: Ports, operations: Operations) -> Pass | None:
+def restore(ports: Ports) -> Pass | None:
     """Bring the applied state back into a kernel that has just booted; None: nothing to do.
 
     Without Git and network, so without what needs other interfaces: sync daemons, and sysctls
@@ -166,9 +167,7 @@ def restore(ports: Ports, operations: Operations) -> Pass | None:
     if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
         return None
     kept = [r for r in applied.desired.state.values() if not _needs_interfaces(r)]
-    survey = look(
-        ports, replace(applied.desired, state=State(kept)), Options(operations=operations)
-    )
+    survey = look(ports, replace(applied.desired, state=State(kept)))
     if survey.proposal.is_blocked:
         return Pass(Result.BLOCKED, survey)
     if not survey.proposal.plan:

@@ -114,21 +114,21 @@ class Pilot:
             return self._pause(operations, ended)
         met = list(problems)
         if not is_source_ready:
-            return Turn(self._hold(operations), self.ports.store.applied(), problems=tuple(met))
+            return Turn(self._hold(), self.ports.store.applied(), problems=tuple(met))
         began_at = self.ports.clock.boottime()
         try:
             target, said = self._wanted(operations)
         except GitvsError as error:
             if not (met and isinstance(error, NothingFetched)):
                 met.append(error)
-            return Turn(self._hold(operations), self.ports.store.applied(), problems=tuple(met))
+            return Turn(self._hold(), self.ports.store.applied(), problems=tuple(met))
         load_seconds = self.ports.clock.boottime() - began_at
-        done = reconcile(self.ports, target, Options(allowed | said, operations=operations))
+        done = reconcile(self.ports, target, Options(allowed | said))
         held = None
         if done.result is Result.ROLLED_BACK:
             self._quarantine(target, done)
         elif done.result is Result.BLOCKED:
-            held = self._hold(operations)
+            held = self._hold()
         elif done.result in (Result.APPLIED, Result.CONVERGED):
             self._end_what_git_says(target, operations)
         return Turn(done, target, problems=tuple(met), held=held, load_seconds=load_seconds)
@@ -171,12 +171,12 @@ class Pilot:
         desired = render(manifests, self.choose(manifests.directors))
         return Applied(desired, snapshot.commit, self.ports.clock.now())
 
-    def _hold(self, operations: Operations) -> Pass | None:
+    def _hold(self) -> Pass | None:
         """Keep the applied commit in force, if there is one."""
         applied = self.ports.store.applied()
         if applied is None:
             return None
-        return reconcile(self.ports, applied, Options(operations=operations))
+        return reconcile(self.ports, applied)
 
     def _pause(self, operations: Operations, ended: Iterable[Operation]) -> Turn:
         """Let drains end and operations be; nothing else changes."""
@@ -184,8 +184,7 @@ class Pilot:
         if applied is None:
             return Turn(None, None)
         only: frozenset[Key] = touched(applied.desired, [*operations.all, *ended])
-        options = Options(operations=operations, only=only)
-        return Turn(reconcile(self.ports, applied, options), applied)
+        return Turn(reconcile(self.ports, applied, Options(only=only)), applied)
 
     def _is_first_in_this_kernel(self) -> bool:
         """Whether nothing was done yet since the boot: a pause does not keep the kernel empty."""

@@ -39,7 +39,7 @@ def restore(context: click.Context, config: Path, state_dir: Path) -> int:
         if reason := _obstacle(ports, longest):
             tell(f"gitvs: nothing restored: {reason}")
             return ExitCode.DONE
-        done = bring_back(ports, ports.store.operations())
+        done = bring_back(ports)
         if done is None:
             tell("gitvs: nothing to restore")
             return ExitCode.DONE

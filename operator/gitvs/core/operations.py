@@ -64,6 +64,10 @@ class Operations:
     def __bool__(self) -> bool:
         return bool(self.all)
 
+    def in_force(self, now: datetime) -> Operations:
+        """Return those whose time is not over."""
+        return Operations(tuple(o for o in self.all if not o.is_expired(now)))
+
     @property
     def pause(self) -> Operation | None:
         return self._first(OperationKind.PAUSE)

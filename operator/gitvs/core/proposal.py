@@ -55,6 +55,8 @@ class Proposal:
     """In force from the point of no return: what will be removed is still owned."""
     digest: str
     desired_digest: str
+    operations: Operations = NO_OPERATIONS
+    """What operators have said that lies on top of desired state."""
 
     @property
     def is_blocked(self) -> bool:
@@ -111,6 +113,7 @@ def propose(
         committed,
         plan_digest(desired.director, plan),
         desired_digest(desired.director, desired.state),
+        operations,
     )
 
 

@@ -9,6 +9,7 @@ from gitvs.core.documents import Document, document_of
 from gitvs.core.gates import Gate
 from gitvs.core.model import Source
 from gitvs.core.plan import FORMAT_VERSION, Change
+from gitvs.report.operations import operation_document
 from gitvs.report.plan_view import DirectorPlan, Side
 
 
@@ -36,6 +37,7 @@ def _director_document(plan: DirectorPlan) -> Document:
         "changes": [_change_document(plan, change) for change in plan.plan.changes],
         "gates": [_gate_document(gate) for gate in plan.gates],
         "foreign": [str(name) for name in plan.foreign],
+        "operations": [operation_document(o) for o in plan.operations.all],
     }
 
 

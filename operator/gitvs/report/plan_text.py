@@ -17,6 +17,7 @@ from gitvs.core.model import Drain, Key, Kind, RealServer, Resource, VirtualServ
 from gitvs.core.plan import Action, Change, natural_order
 from gitvs.report.fields import UNSET, Fields, fields_of
 from gitvs.report.lines import Line, aligned, line, text_of
+from gitvs.report.operations import operation_text
 from gitvs.report.plan_view import DirectorPlan, PlanOutcome, Side, summary_text
 from gitvs.report.server_lines import draining_line, server_line
 
@@ -56,6 +57,7 @@ def _plan_lines(base: Side, head: Side, plan: DirectorPlan) -> Iterator[Line]:
     yield line(f"{plan.director}: {head} against {base}", style="bold")
     for section in (
         list(_gate_lines(plan.gates)),
+        list(_operation_lines(plan)),
         list(_host_lines(plan)),
         *_service_sections(plan),
         list(_address_lines(plan)),
@@ -102,6 +104,14 @@ def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
             measured = f"{gate.measured}; limit: {gate.limit}"
             yield line(f"! {gate.name}: {measured}", style=style, indent=2)
             yield line(gate.message, indent=4)
+
+
+def _operation_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """What operators have said, since it explains what no manifest does."""
+    if plan.operations:
+        yield line("By hand, on top of the manifests", style="bold yellow")
+    for operation in plan.operations.all:
+        yield line(operation_text(operation), indent=2)
 
 
 def _host_lines(plan: DirectorPlan) -> Iterator[Line]:

@@ -26,6 +26,7 @@ from gitvs.core.model import (
     State,
     VirtualService,
 )
+from gitvs.core.operations import NO_OPERATIONS, Operations
 from gitvs.core.plan import FALLBACK_FLAGS, Action, Change, Plan
 from gitvs.core.proposal import Proposal
 
@@ -95,6 +96,8 @@ class DirectorPlan:
     connections: Mapping[Key, Connections] = field(default_factory=dict)
     host_addresses: frozenset[IPAddress] = frozenset()
     boottime: float | None = None
+    operations: Operations = NO_OPERATIONS
+    """What operators have said that the manifests do not know of."""
 
     @property
     def outcome(self) -> PlanOutcome:
@@ -164,6 +167,7 @@ def director_plan(
         connections=seen.connections,
         host_addresses=frozenset(a for link in seen.links.values() for a in link.addresses),
         boottime=boottime,
+        operations=proposal.operations,
     )
 
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from gitvs.core.documents import Document, document_of
 from gitvs.core.history import Commit
 from gitvs.core.model import Connections, Counters, host_and_port
-from gitvs.core.operations import Operation
 from gitvs.core.status import LastPass, ServerStatus, ServiceStatus, SourceStatus, Status
+from gitvs.report.operations import operation_document
 
 FORMAT_VERSION = "1.0"
 
@@ -32,7 +32,7 @@ def status_document(status: Status) -> Document:
         "drift": list(status.drift),
         "vips": list(status.vips),
         "isStandby": status.is_standby,
-        "operations": [_operation(operation) for operation in status.operations.all],
+        "operations": [operation_document(operation) for operation in status.operations.all],
         "quarantined": [
             {"commit": q.commit_id, "reason": q.reason, "at": _time(q.at)}
             for q in status.quarantined
@@ -88,19 +88,6 @@ def _last(last: LastPass) -> Document:
             for gate in last.gates
         ],
         "failures": list(last.failures),
-    }
-
-
-def _operation(operation: Operation) -> Document:
-    return {
-        "kind": str(operation.kind),
-        "who": operation.who,
-        "why": operation.why,
-        "at": _time(operation.at),
-        "until": _time(operation.until),
-        "subject": operation.subject or None,
-        "service": operation.service or None,
-        "isNow": operation.is_now,
     }
 
 
