@@ -27,11 +27,11 @@ from gitvs.core.errors import GitvsError, SettingsError, SourceError, StoreDamag
 from gitvs.core.history import Result
 from gitvs.core.model import Desired, State
 from gitvs.core.operations import Operation
+from gitvs.core.ownership import scope_of
 from gitvs.core.status import SourceStatus, Status
 from gitvs.fetching import Fetched
 from gitvs.inbox import Inbox
 from gitvs.logs import log_fields
-from gitvs.reconcile import look
 from gitvs.reporting import Reporter
 from gitvs.transaction import Ports
 from gitvs.triggers import Triggers
@@ -384,7 +384,8 @@ class Agent:
         """Read the kernel for whoever asks for the status. For the worker's thread."""
         applied = self.ports.store.applied()
         desired = Desired("", "gitvs0", State()) if applied is None else applied.desired
-        self._reporter.tell_observation(look(self.ports, desired).observation)
+        ledger = self.ports.store.ledger(self.ports.kernel.incarnation())
+        self._reporter.tell_observation(self.ports.kernel.observe(scope_of(ledger, desired)))
         self.publish()
 
     def publish(self) -> None:

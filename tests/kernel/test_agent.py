@@ -26,6 +26,7 @@ pytestmark = pytest.mark.kernel
 
 PATIENCE_SECONDS = 30.0
 VIP = "203.0.113.10"
+NOBODY = 65534
 
 
 def eventually(check: Callable[[], bool], log: Path | None = None) -> None:
@@ -160,9 +161,9 @@ def test_children_that_fetch_hold_no_capability(host: Host, tmp_path: Path) -> N
     (programs / "ssh").chmod(0o755)
     text = host.config.read_text().replace(str(host.remote.folder), "ssh://git@192.0.2.1/x")
     host.config.write_text(text)
-    os.chown(tmp_path, 65534, 65534)
+    os.chown(tmp_path, NOBODY, NOBODY)
     host.state_dir.mkdir()
-    os.chown(host.state_dir, 65534, 65534)
+    os.chown(host.state_dir, NOBODY, NOBODY)
     noted.touch()
     noted.chmod(0o666)
     for folder in (tmp_path, *tmp_path.parents):
@@ -184,3 +185,27 @@ def test_children_that_fetch_hold_no_capability(host: Host, tmp_path: Path) -> N
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
+
+
+def test_the_agents_own_user_is_refused(tmp_path: Path) -> None:
+    """A child that becomes nobody serves, and asks itself: Git and ssh run as that user, too."""
+    code = f"""
+import os, sys
+from pathlib import Path
+from gitvs.adapters.control import ControlServer, ask, make_socket
+from gitvs.core.errors import ControlFailed
+listener = make_socket(Path({str(tmp_path / "s")!r}))
+os.chmod({str(tmp_path / "s")!r}, 0o666)
+import concurrent.futures.thread, pwd
+server = ControlServer(listener, lambda request, peer: {{}})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+server.start()
+try:
+    ask(Path({str(tmp_path / "s")!r}), {{}})
+except ControlFailed as error:
+    print(error)
+"""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "is the agent's own, and may not direct it" in done.stdout, done.stderr
