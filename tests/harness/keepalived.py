@@ -37,16 +37,17 @@ class Keepalived:
     def __init__(self, folder: Path, config: str, *options: str) -> None:
         """Start. `folder` gets its files, the log among them; `options` are the command's."""
         folder.mkdir(exist_ok=True)
-        self._checker_file = folder / "checkers.pid"
+        self._checker_file, self._vrrp_file = folder / "checkers.pid", folder / "vrrp.pid"
+        self._log_file = folder / "log"
         config_file = folder / "keepalived.conf"
         config_file.write_text(config)
-        with (folder / "log").open("ab") as log:
+        with self._log_file.open("wb") as log:
             self._parent = subprocess.Popen(
                 [
                     *("keepalived", "--dont-fork", "--no-syslog", "--log-console", "--log-detail"),
                     f"--use-file={config_file}",
                     f"--pid={folder}/parent.pid",
-                    f"--vrrp_pid={folder}/vrrp.pid",
+                    f"--vrrp_pid={self._vrrp_file}",
                     f"--checkers_pid={self._checker_file}",
                     *options,
                 ],
@@ -68,18 +69,30 @@ class Keepalived:
             self._parent.kill()  # its children go with it
         self._parent.wait()
 
+    def is_master(self) -> bool:
+        """Whether it has become the master, and binds its VIPs."""
+        return "Entering MASTER STATE" in self._log_file.read_text()
+
     def stop(self) -> None:
         """Stop it as `systemctl stop` does: it gives up its VIPs and removes its IPVS rules."""
         self._parent.terminate()
         self._parent.wait(PATIENCE_SECONDS)
 
-    def stop_but_leave_the_rules(self) -> None:
-        """End it so that nobody removes the IPVS rules: it still gives up its VIPs.
+    def kill(self) -> None:
+        """End all of it at once: its VIPs and its IPVS rules stay.
 
-        The parent would start a killed checker anew, and a checker whose parent has died
-        would clean up: so the parent is halted first, and killed last.
+        The parent would start a killed child anew, and a child whose parent has died would
+        clean up: so the parent is halted first, and killed last.
         """
+        self._kill(self._checker_file, self._vrrp_file)
+
+    def kill_the_checker_first(self) -> None:
+        """End it so that nobody removes the IPVS rules; it still gives up its VIPs."""
+        self._kill(self._checker_file)
+
+    def _kill(self, *children: Path) -> None:
         self._parent.send_signal(signal.SIGSTOP)
-        os.kill(int(self._checker_file.read_text()), signal.SIGKILL)
+        for child in children:
+            os.kill(int(child.read_text()), signal.SIGKILL)
         self._parent.kill()
         self._parent.wait(PATIENCE_SECONDS)

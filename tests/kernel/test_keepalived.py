@@ -115,13 +115,20 @@ def actions(done: Pass) -> list[tuple[Action, str]]:
     return [(c.action, c.kind) for c in done.survey.proposal.plan.changes]
 
 
+def kill_and_unbind(keepalived: Keepalived) -> None:
+    keepalived.kill()
+    assert holds("front", VIP, VIP6)()
+    run_batch([f"address del {vip} dev front" for vip in (f"{VIP}/32", f"{VIP6}/128")])
+
+
 @pytest.mark.parametrize(
     ("end", "options"),
     [
-        (Keepalived.stop_but_leave_the_rules, ()),
+        (kill_and_unbind, ()),
+        (Keepalived.kill_the_checker_first, ()),
         (Keepalived.stop, ("--dont-release-ipvs",)),
     ],
-    ids=["killed", "started-with-I"],
+    ids=["killed", "checker-killed-first", "started-with-I"],
 )
 def test_a_move_from_keepalived_costs_no_connection(
     lab: Lab, tmp_path: Path, end: Callable[[Keepalived], None], options: tuple[str, ...]
@@ -184,11 +191,12 @@ def test_its_vrrp_gets_the_vips_back_from_gitvs_under_the_clients(lab: Lab, tmp_
         nobody_complains(lab, VIP, VIP6) as clients,
     ):
         assert here.bring(web(lab), options=ADOPT).result is Result.APPLIED
-        keepalived.stop_but_leave_the_rules()
-        wait_until(lets_go_of("front", VIP, VIP6), "keepalived gives up its VIPs")
-        clients.go_on()
-        later.enter_context(Keepalived(folder, HELD))
+        keepalived.kill()
+        before = rules()
+        anew = later.enter_context(Keepalived(folder, everything(lab), "--vrrp"))
+        wait_until(anew.is_master, "keepalived starts anew")
         wait_until(holds("front", VIP, VIP6), "keepalived binds its VIPs")
+        assert rules() == before
         clients.go_on()
         here.apply(beside)
         assert lets_go_of("gitvs0", VIP, VIP6)()
