@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -391,11 +392,11 @@ def test_a_check_leaves_nothing_running_and_nothing_behind(
 ) -> None:
     ada = keys.make_key("Ada <ada@example.org>")
     head = keys.commit(ada, upstream, {"a.yaml": "1"})
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    assert remote(upstream, trusting(tmp_path, keys, ada)).fetch(None).id == head
-    assert list(folder.iterdir()) == []
+    with TemporaryDirectory() as made:  # a short name: GnuPG makes sockets below it
+        folder = Path(made)
+        monkeypatch.setattr("tempfile.tempdir", made)
+        monkeypatch.setenv("TMPDIR", made)
+        assert remote(upstream, trusting(tmp_path, keys, ada)).fetch(None).id == head
+        assert list(folder.iterdir()) == []
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert not [command for command in running if bytes(folder) in command]
