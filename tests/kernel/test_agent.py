@@ -7,84 +7,23 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gitvs.adapters.control import ask
-from gitvs.adapters.locations import SOCKET_NAME
-from gitvs.core.errors import AgentUnreachable
 from tests.agents import DIRECTOR, service
 from tests.harness.lab import run
-from tests.repositories import Repository
+from tests.kernel.agent_process import PATIENCE_SECONDS, Host, eventually
 
 pytestmark = pytest.mark.kernel
 
-PATIENCE_SECONDS = 30.0
 VIP = "203.0.113.10"
 NOBODY = 65534
 
 
-def eventually(check: Callable[[], bool], log: Path | None = None) -> None:
-    """Wait until something holds.
-
-    Raises: AssertionError, with what was logged, if it does not come about.
-    """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not check():
-        assert time.monotonic() < deadline, "" if log is None else log.read_text()[-2000:]
-        time.sleep(0.05)
-
-
-class Host:
-    """A remote, settings, and the agent's process in this namespace."""
-
-    def __init__(self, folder: Path) -> None:
-        self.state_dir = folder / "state"
-        self.remote = Repository(folder / "remote")
-        self.log = folder / "log"
-        self.config = folder / "gitvs.toml"
-        self.config.write_text(
-            f'director = "lb1"\nstate_dir = "{self.state_dir}"\n'
-            f'[source]\nurl = "{self.remote.folder}"\nallow_local = true\npoll = "1s"\n'
-            '[agent]\ndrift = "2s"\n[metrics]\nlisten = ""\n'
-        )
-        self.remote.commit({"lb1.yaml": DIRECTOR, "web.yaml": service()})
-
-    def command(self, *words: str) -> list[str]:
-        return [str(Path(sys.executable).with_name("gitvs")), *words]
-
-    @contextmanager
-    def agent(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the agent; it is ready when it answers, and stopped at the end."""
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                self.command("agent", "--config", str(self.config)), stdout=log, stderr=log
-            )
-        try:
-            eventually(self._answers)
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE_SECONDS)
-
-    def _answers(self) -> bool:
-        try:
-            return self.order("status")["applied"] is not None
-        except AgentUnreachable:
-            return False
-
-    def order(self, command: str, **fields: Any) -> Any:
-        return ask(self.state_dir / SOCKET_NAME, {"command": command, **fields})
-
-
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
+    return Host(tmp_path, {"lb1.yaml": DIRECTOR, "web.yaml": service()})
 
 
 def rules() -> str:
