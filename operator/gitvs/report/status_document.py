@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from gitvs.core.documents import Document, document_of
 from gitvs.core.history import Commit
@@ -14,27 +14,27 @@ FORMAT_VERSION = "1.0"
 
 
 def status_document(status: Status) -> Document:
-    """Return a status with all that is known; what is not known is null."""
+    """Return a status with all that is known; what is not known is null. Times are in UTC."""
     return {
         "formatVersion": FORMAT_VERSION,
         "director": status.director,
         "version": status.version,
-        "at": _time(status.at),
-        "startedAt": _time(status.started_at),
+        "at": time_document(status.at),
+        "startedAt": time_document(status.started_at),
         "source": _source(status.source),
-        "desired": _commit(status.desired),
-        "applied": _commit(status.applied),
-        "appliedAt": _time(status.applied_at),
+        "desired": commit_document(status.desired),
+        "applied": commit_document(status.applied),
+        "appliedAt": time_document(status.applied_at),
         "isApplied": status.is_applied,
         "desiredDigest": status.desired_digest or None,
         "last": None if status.last is None else _last(status.last),
-        "observedAt": _time(status.observed_at),
+        "observedAt": time_document(status.observed_at),
         "drift": list(status.drift),
         "vips": list(status.vips),
         "isStandby": status.is_standby,
         "operations": [operation_document(operation) for operation in status.operations.all],
         "quarantined": [
-            {"commit": q.commit_id, "reason": q.reason, "at": _time(q.at)}
+            {"commit": q.commit_id, "reason": q.reason, "at": time_document(q.at)}
             for q in status.quarantined
         ],
         "isTransactionOpen": status.is_transaction_open,
@@ -42,39 +42,41 @@ def status_document(status: Status) -> Document:
     }
 
 
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="seconds")
+def time_document(at: datetime | None) -> str | None:
+    """Return a time as ISO 8601 in UTC, in whole seconds."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _commit(commit: Commit | None) -> Document | None:
+def commit_document(commit: Commit | None) -> Document | None:
+    """Return a commit as JSON types; null where there is none."""
     if commit is None:
         return None
     return {
         "id": commit.id,
         "author": commit.author,
         "subject": commit.subject,
-        "committedAt": _time(commit.committed_at),
+        "committedAt": time_document(commit.committed_at),
     }
 
 
 def _source(source: SourceStatus) -> Document:
     return {
         "name": source.name,
-        "head": _commit(source.head),
+        "head": commit_document(source.head),
         "signedBy": source.signed_by or None,
-        "answeredAt": _time(source.answered_at),
+        "answeredAt": time_document(source.answered_at),
         "failures": source.failures,
         "error": source.error or None,
-        "nextAt": _time(source.next_at),
+        "nextAt": time_document(source.next_at),
     }
 
 
 def _last(last: LastPass) -> Document:
     return {
         "result": None if last.result is None else str(last.result),
-        "at": _time(last.at),
+        "at": time_document(last.at),
         "durationSeconds": round(last.duration_seconds, 3),
-        "commit": _commit(last.commit),
+        "commit": commit_document(last.commit),
         "trigger": last.trigger,
         "problems": list(last.problems),
         "gates": [
@@ -102,6 +104,7 @@ def _service(found: ServiceStatus) -> Document:
 
 
 def _server(found: ServerStatus) -> Document:
+    left = found.draining_seconds
     return {
         "key": str(found.server.key),
         "address": host_and_port(found.server.address, found.server.port),
@@ -109,7 +112,7 @@ def _server(found: ServerStatus) -> Document:
         "object": document_of(found.server),
         "connections": _connections(found.connections),
         "counters": _counters(found.counters),
-        "drainingSeconds": found.draining_seconds,
+        "drainingSeconds": None if left is None else round(left, 1),
         "isDrainedByHand": found.is_drained_by_hand,
         "isLocal": found.is_local,
     }
