@@ -142,12 +142,25 @@ def test_git_and_ssh_hold_no_capability_while_they_fetch(host: SystemGuest) -> N
 
 
 def test_a_reload_reads_the_settings_anew(host: SystemGuest) -> None:
+    """Seen by where it serves its metrics, which the sandbox lets it do."""
     pid = host.check(AGENT_PID)
-    host.check("sed -i 's/^drift = .*/drift = \"5s\"/' /etc/gitvs/gitvs.toml")
-    host.check("systemctl reload gitvs.service")
-    push_weight(host, 3)
-    host.wait_until(has_weight(3))
+    host.wait_until(serves_metrics(9712))
+    host.check("""
+        printf '[metrics]\\nlisten = "127.0.0.1:9713"\\n' >>/etc/gitvs/gitvs.toml
+        systemctl reload gitvs.service
+    """)
+    host.wait_until(serves_metrics(9713))
+    assert host.run(serves_metrics(9712)).code != 0
     assert host.check(AGENT_PID) == pid
+
+
+def serves_metrics(port: int) -> str:
+    """Return a shell condition."""
+    return f"""(
+        exec 3<>/dev/tcp/127.0.0.1/{port}
+        printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3
+        grep -q ^gitvs_ <&3
+    )"""
 
 
 def test_killed_it_comes_back_and_the_kernel_is_as_it_was(host: SystemGuest) -> None:
