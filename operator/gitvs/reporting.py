@@ -113,7 +113,10 @@ class Reporter:
     def in_short(self) -> str:
         """The agent in one line, for `systemctl status`."""
         applied, last = self.status.applied, self._last
-        commit = "nothing applied yet" if applied is None else f"commit {applied.id[:12]} in force"
+        commit = "nothing applied yet"
+        if self.status.is_applied:
+            what = "a folder" if applied is None else f"commit {applied.id[:12]}"
+            commit = f"{what} in force"
         result = "" if last is None else f", last pass {last.result or 'failed'}"
         kinds = [o.kind for o in self.status.operations.all if o.kind is not OperationKind.DRAIN]
         return f"{commit}{result}{''.join(f', {kind}' for kind in kinds)}"
