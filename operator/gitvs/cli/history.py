@@ -1,0 +1,83 @@
+"""`gitvs history`: what was applied here, when, and how that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from gitvs.adapters.privileges import become_owner_of
+from gitvs.adapters.store import KEPT_PLANS, KEPT_TRANSACTIONS, SqliteStore
+from gitvs.cli.options import state_options
+from gitvs.cli.output import show, show_json
+from gitvs.core.errors import ExitCode, UsageError
+from gitvs.core.history import HistoryEntry
+from gitvs.report.history_document import history_document, transaction_document
+from gitvs.report.history_text import history_text, transaction_text
+
+DEFAULT_LIMIT = 20
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[show ID]")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, KEPT_TRANSACTIONS),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    metavar="N",
+    help=f"How many are listed; {KEPT_TRANSACTIONS} are kept.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@state_options
+def history(words: tuple[str, ...], limit: int, as_json: bool, state_dir: Path) -> int:
+    """List the transactions of this host, the newest first; `show ID` prints one with its plan.
+
+    It works with and without an agent.
+
+    \b
+    Examples:
+      gitvs history
+      gitvs history --limit 100 --json
+      gitvs history show 17
+    """
+    wanted = _id_in(words)
+    become_owner_of(state_dir)
+    with SqliteStore.open_readonly(state_dir) as store:
+        if wanted is None:
+            _list(store.history(limit), as_json)
+        else:
+            _show(store, wanted, as_json)
+    return ExitCode.DONE
+
+
+def _id_in(words: Sequence[str]) -> int | None:
+    match words:
+        case []:
+            return None
+        case ["show", number] if number.isdecimal():
+            return int(number)
+        case _:
+            raise UsageError(
+                f"`gitvs history {' '.join(words)}` is not understood: say `gitvs history`, or"
+                " `gitvs history show ID` with a number from its first column"
+            )
+
+
+def _list(entries: Sequence[HistoryEntry], as_json: bool) -> None:
+    if as_json:
+        show_json(history_document(entries))
+    else:
+        show(history_text(entries))
+
+
+def _show(store: SqliteStore, wanted: int, as_json: bool) -> None:
+    entry = next((e for e in store.history() if e.id == wanted), None)
+    if entry is None:
+        raise UsageError(f"there is no transaction {wanted}; `gitvs history` lists them")
+    changes = store.plan_of(wanted)
+    if as_json:
+        show_json(transaction_document(entry, changes))
+    else:
+        show(transaction_text(entry, changes, KEPT_PLANS))
