@@ -222,7 +222,8 @@ def test_a_revision_is_read_instead_of_the_work_tree(cli: Gitvs, faulty: Path) -
 
 def test_the_kinds_are_listed(cli: Gitvs) -> None:
     assert cli("schema").out.split() == [
-        *("Director", "Service", "Pool", "Defaults", "Policy", "Plan", "Observation", "Settings"),
+        *("Director", "Service", "Pool", "Defaults", "Policy", "Plan", "Observation"),
+        *("Status", "History", "Transaction", "Settings"),
     ]
 
 

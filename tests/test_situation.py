@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
+from gitvs.core.history import HistoryEntry, Result
 from gitvs.core.model import (
     Connections,
     Counters,
@@ -21,8 +22,8 @@ from gitvs.core.model import (
     State,
 )
 from gitvs.core.operations import NO_OPERATIONS, Operation, OperationKind, Operations
-from gitvs.core.situation import services_of
-from gitvs.core.status import ServerStatus, ServiceStatus
+from gitvs.core.situation import last_of, services_of
+from gitvs.core.status import LastPass, ServerStatus, ServiceStatus
 from tests.builders import endpoint, firewall_mark, real_server, virtual_service
 
 SERVICE = virtual_service()
@@ -141,6 +142,17 @@ def test_a_server_on_the_director_itself_is_local() -> None:
     assert only_server(seen).is_local
     assert not only_server(Observation(State([SERVICE, SERVER]))).is_local
     assert only_server(Observation(State([SERVICE, loopback()]))).is_local
+
+
+def test_where_no_agent_remembers_the_history_tells_of_the_last_pass() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    entry = HistoryEntry(7, at, at + timedelta(seconds=2), Result.ROLLED_BACK, None, {}, "EINVAL")
+    last = last_of(entry)
+    assert (last.result, last.at, last.duration_seconds) == (entry.result, entry.finished_at, 2)
+    assert last.failures == ("EINVAL",)
+    assert last_of(replace(entry, message="", finished_at=at - timedelta(hours=1))) == LastPass(
+        Result.ROLLED_BACK, at - timedelta(hours=1), 0, None, ""
+    )
 
 
 def loopback() -> RealServer:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitvs.core.errors import AgentUnreachable, ControlFailed, ExitCode, GitvsError
+from gitvs.core.errors import AgentSilent, AgentUnreachable, ControlFailed, ExitCode, GitvsError
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def ask(path: Path, request: Request, timeout_seconds: float = ANSWER_SECONDS) -
     """Send a request to the agent, and return the result.
 
     Raises:
-        AgentUnreachable: no agent answers there, and why.
+        AgentUnreachable: no agent answers there, and why; AgentSilent where one may be there.
         ControlFailed: it refused; with its words and exit code.
     """
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
@@ -195,11 +195,11 @@ def ask(path: Path, request: Request, timeout_seconds: float = ANSWER_SECONDS) -
             with connection.makefile("rb") as stream:
                 answer = json.loads(stream.readline())
         except PermissionError as error:
-            raise AgentUnreachable(
+            raise AgentSilent(
                 f"{path}: no permission; be root, or a member of group gitvs-admin"
             ) from error
         except TimeoutError as error:
-            raise AgentUnreachable(
+            raise AgentSilent(
                 f"the agent did not answer within {timeout_seconds:g} s; `systemctl status gitvs`"
                 " and `journalctl -u gitvs` tell more"
             ) from error

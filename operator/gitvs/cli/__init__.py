@@ -29,6 +29,8 @@ COMMANDS = {
     "plan": LazyCommand("gitvs.cli.plan:plan", "Show what would change, and in which order."),
     "apply": LazyCommand("gitvs.cli.apply:apply", "Make this host as the manifests say."),
     "agent": LazyCommand("gitvs.cli.agent:agent", "Follow a Git repository."),
+    "status": LazyCommand("gitvs.cli.status:status", "Show how this director is doing."),
+    "history": LazyCommand("gitvs.cli.history:history", "List what was applied, and how it went."),
     "sync": LazyCommand(
         "gitvs.cli.orders:sync", "Fetch now, and bring this host to the newest commit."
     ),

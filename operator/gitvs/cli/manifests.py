@@ -27,7 +27,7 @@ from gitvs.report.ipvsadm import ipvsadm_lines
 from gitvs.report.problems import ProblemFormat, counted, report_problems
 from gitvs.report.state_document import desired_document, yaml_of
 
-SCHEMAS = (*KINDS, "Plan", "Observation", "Settings")
+SCHEMAS = (*KINDS, "Plan", "Observation", "Status", "History", "Transaction", "Settings")
 
 
 class RenderFormat(StrEnum):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Timer
 
 from rich.console import Console
+from rich.live import Live
 from rich.text import Text
 
 from gitvs.core.problems import printable
@@ -32,6 +34,30 @@ def tell(text: Text | str) -> None:
         text = "\n".join(printable(line) for line in text.split("\n"))
     end = "" if str(text).endswith("\n") else "\n"
     _console(stderr=True).print(text, soft_wrap=True, end=end)
+
+
+def watch(look: Callable[[], Text], every_seconds: float) -> None:
+    """Show again and again: in place on a terminal, cut to its size; one after another in a pipe.
+
+    Ctrl-C is how it ends.
+    """
+    console = _console(stderr=False)
+    if not console.is_terminal:
+        while True:
+            show(look())
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            time.sleep(every_seconds)
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        while True:
+            live.update(_cut(look()), refresh=True)
+            time.sleep(every_seconds)
+
+
+def _cut(text: Text) -> Text:
+    """Let long lines end at the terminal's edge: on the next line they'd be taken for others."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 @contextmanager

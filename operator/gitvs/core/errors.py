@@ -135,6 +135,10 @@ class AgentUnreachable(GitvsError):
     """No agent answers on this host's control socket."""
 
 
+class AgentSilent(AgentUnreachable):
+    """An agent may well be there, but it may not be asked, or does not answer in time."""
+
+
 class ControlFailed(GitvsError):
     """What an operator asked of the agent was refused; the exit code is the refusal's own."""
 

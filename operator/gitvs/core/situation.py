@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gitvs.core.history import HistoryEntry
 from gitvs.core.model import (
     Connections,
     Counters,
@@ -23,7 +24,7 @@ from gitvs.core.model import (
 )
 from gitvs.core.operations import Operations, servers_of
 from gitvs.core.plan import natural_order
-from gitvs.core.status import ServerStatus, ServiceStatus
+from gitvs.core.status import LastPass, ServerStatus, ServiceStatus
 
 
 def services_of(
@@ -49,6 +50,19 @@ def services_of(
     servers = _by_service(observation.state.of(RealServer))
     ordered = sorted(services, key=lambda s: (natural_order(s), s.key))
     return tuple(_service(look, s, servers.get(s.key, ())) for s in ordered)
+
+
+def last_of(entry: HistoryEntry) -> LastPass:
+    """Return what the history knows of the newest pass, where no agent remembers more."""
+    seconds = (entry.finished_at - entry.started_at).total_seconds()
+    return LastPass(
+        entry.result,
+        entry.finished_at,
+        max(0.0, seconds),
+        entry.commit,
+        trigger="",
+        failures=(entry.message,) if entry.message else (),
+    )
 
 
 @dataclass(frozen=True, slots=True)
