@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -322,6 +323,16 @@ def test_of_very_many_servers_alike_the_rest_is_summed_up() -> None:
     assert any("10.0.2.1:8080" in line for line in lines(status))
     assert sum("10.0.1." in line for line in lines(status)) == MOST_SERVERS
     assert sum("10.0.1." in line for line in lines(status, show_all=True)) == 30
+
+
+def test_a_director_with_very_many_real_servers_is_told_of_at_once() -> None:
+    listener = endpoint()
+    servers = [served(real_server(listener, port=n)) for n in range(1, 20_001)]
+    document = sent(in_sync(services=(service_with(virtual_service(listener), servers),)))
+    began = process_time()
+    text = status_text(document, NOW, show_all=True)
+    assert process_time() - began < 5
+    assert text.plain.count(" nat ") == 20_000
 
 
 def test_drift_says_whether_it_was_repaired() -> None:

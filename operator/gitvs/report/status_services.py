@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from gitvs.core.documents import resource_from
 from gitvs.core.model import Kind, RealServer
 from gitvs.report.fields import UNSET, fields_of, forwarding_text
 from gitvs.report.problems import counted
-from gitvs.report.tables import add_row, table, text_of_table
+from gitvs.report.tables import Table, add_row, table, text_of_table
 from gitvs.report.times import left
 
 MOST_SERVICES = 50
