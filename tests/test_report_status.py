@@ -135,6 +135,11 @@ VERDICTS: list[tuple[Status, str]] = [
         "lb1: PAUSED by alice, 42m left: moving racks; aaaaaaaaaaaa stays in force",
     ),
     (
+        in_sync(operations=Operations((PAUSE,)), is_standby=True),
+        "lb1: PAUSED by alice, 42m left: moving racks; aaaaaaaaaaaa stays in force; on standby, no"
+        " VIPs and local routes here",
+    ),
+    (
         in_sync(last=last_pass(None, problems=("no IPVS in this kernel",))),
         "lb1: the last pass failed, aaaaaaaaaaaa stays in force: no IPVS in this kernel",
     ),
@@ -167,6 +172,11 @@ VERDICTS: list[tuple[Status, str]] = [
         behind(Result.BLOCKED, gates=(GATE,)),
         "lb1: commit bbbbbbbbbbbb is blocked by mass-removal, aaaaaaaaaaaa stays in force:"
         " 9 of 10 VIPs would leave; --allow",
+    ),
+    (
+        in_sync(last=last_pass(Result.BLOCKED, A, gates=(replace(GATE, name="conflict"),))),
+        "lb1: a repair is blocked by conflict, aaaaaaaaaaaa stays in force: 9 of 10 VIPs would"
+        " leave; --allow",
     ),
     (
         behind(Result.CONVERGED, commit=A, problems=("a.yaml:1:1: one\na.yaml:2:1: two",)),

@@ -16,6 +16,7 @@ Words = tuple[str, str]
 """What to say, and its style."""
 
 _ALARM, _WARNING, _GOOD = "bold red", "bold yellow", "bold green"
+_NO_VIPS = "no VIPs and local routes here"
 
 
 def verdict(document: Document, now: datetime) -> Words:
@@ -97,7 +98,10 @@ def _stuck(document: Document, now: datetime) -> Words | None:
 
 def _paused(document: Document, now: datetime) -> Words | None:
     said = _said(document, "pause", "PAUSED", now)
-    return None if said is None else (f"{said}; {_stays(document, now)}", _WARNING)
+    if said is None:
+        return None
+    standby = f"; on standby, {_NO_VIPS}" if document["isStandby"] else ""
+    return f"{said}; {_stays(document, now)}{standby}", _WARNING
 
 
 def _failed(document: Document, now: datetime) -> Words | None:
@@ -141,8 +145,10 @@ def _blocked(document: Document, now: datetime) -> Words | None:
     if not gates:
         return None
     names = ", ".join(dict.fromkeys(g["name"] for g in gates))
-    commit = last["commit"]
-    what = f"commit {commit['id'][:12]}" if commit is not None else "the folder"
+    what = "the folder"
+    if last["commit"] is not None:
+        is_repair = last["commit"] == document["applied"]
+        what = "a repair" if is_repair else f"commit {last['commit']['id'][:12]}"
     return f"{what} is blocked by {names}, {_stays(document, now)}: {gates[0]['message']}", _ALARM
 
 
@@ -162,7 +168,7 @@ def _on_standby(document: Document, now: datetime) -> Words | None:
     if not document["isStandby"]:
         return None
     said = _said(document, "standby", "STANDBY", now) or "STANDBY, as Git says"
-    return f"{said}; no VIPs and local routes here; {_stays(document, now)}", _WARNING
+    return f"{said}; {_NO_VIPS}; {_stays(document, now)}", _WARNING
 
 
 def _unanswered(document: Document, now: datetime) -> Words | None:
