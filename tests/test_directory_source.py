@@ -66,7 +66,7 @@ def test_too_much_altogether_is_refused(tmp_path: Path) -> None:
     for number in range(17):
         with (tmp_path / f"{number}.yaml").open("wb") as file:
             file.truncate(MAX_FILE_BYTES)
-    with pytest.raises(SourceError, match="over 64 MiB"):
+    with pytest.raises(SourceError, match="over 32 MiB"):
         loaded(tmp_path)
 
 

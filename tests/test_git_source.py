@@ -275,7 +275,7 @@ def test_a_file_that_is_too_large_comes_too_large_without_being_read(
 
 def test_too_much_altogether_is_refused(repository: Repository) -> None:
     repository.commit({f"{n}.yaml": bytes(MAX_FILE_BYTES) for n in range(17)})
-    with pytest.raises(SourceError, match="over 64 MiB"):
+    with pytest.raises(SourceError, match="over 32 MiB"):
         loaded(repository.folder)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from gitvs.adapters.directory_source import DirectorySource
@@ -24,14 +24,15 @@ from gitvs.adapters.settings import RemoteSettings, Settings
 from gitvs.adapters.systemd import Notifier
 from gitvs.adapters.writer_lock import writer_lock
 from gitvs.core.errors import GitvsError, SettingsError, SourceError, StoreDamaged
-from gitvs.core.history import Result
+from gitvs.core.history import Commit, Result
 from gitvs.core.model import Desired, State
 from gitvs.core.operations import Operation
 from gitvs.core.ownership import scope_of
 from gitvs.core.status import SourceStatus, Status
-from gitvs.fetching import Fetched
+from gitvs.fetching import Fetched, Fetcher
 from gitvs.inbox import Inbox
 from gitvs.logs import log_fields
+from gitvs.reconcile import Pass, out_of_date
 from gitvs.reporting import Reporter
 from gitvs.transaction import Ports
 from gitvs.triggers import Triggers
@@ -51,6 +52,7 @@ SHARE_OF_TIME = 20
 HEARTBEAT_SECONDS = 60.0
 _SHORTEST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
+_MOST_DOUBLINGS = 10
 
 
 class Agent:
@@ -87,6 +89,9 @@ class Agent:
         self._drains_at: float | None = None
         self._alive_at = float("-inf")
         self._waiting: list[tuple[int, Future[Turn]]] = []
+        self._ended: list[Operation] = []
+        self._out_of_date = ""
+        self._has_heard = False
 
     @property
     def status(self) -> Status:
@@ -128,6 +133,9 @@ class Agent:
         """Recover what was left open, take the first turn, and say that we are ready."""
         log.info("started state_dir=%s source=%s", self._state_dir, self._source_name())
         self._attempt("start", self._recover)
+        if isinstance(self.pilot.source, GitRemote):
+            longest = timedelta(seconds=self.settings.max_downtime_seconds)
+            self._out_of_date = out_of_date(self.ports, longest)
         self._turn({"start"})
         self._notifier.ready(self._reporter.in_short())
         if self._triggers.fetcher is not None:
@@ -145,6 +153,7 @@ class Agent:
         self._triggers.mind_clock()
         self._leave_sign_of_life()
         for job in jobs:
+            self._notifier.alive()
             job()
         if "reload" in triggers:
             self._reload()
@@ -173,7 +182,8 @@ class Agent:
     def _leave_sign_of_life(self) -> None:
         """Record that we live, now and then, for `gitvs restore`."""
         now = self.ports.clock.boottime()
-        if now - self._alive_at < HEARTBEAT_SECONDS and not self._is_stopping:
+        is_due = now - self._alive_at >= HEARTBEAT_SECONDS or self._is_stopping
+        if not is_due or self._out_of_date:
             return
         self._alive_at = now
         try:
@@ -191,7 +201,8 @@ class Agent:
         remote = GitRemote(self._state_dir, source) if isinstance(source, RemoteSettings) else None
         folder = source if isinstance(source, Path) else Path()
         pilot = Pilot(self.ports, remote or DirectorySource(folder), self._choose(settings))
-        return pilot, Triggers(settings, remote, self.inbox, self._on_fetched)
+        fetcher = None if remote is None else Fetcher(remote, pilot.prepare, self._on_fetched)
+        return pilot, Triggers(settings, fetcher, self.inbox)
 
     def _reload(self) -> None:
         """Read the settings anew; settings that cannot be used change nothing."""
@@ -208,6 +219,10 @@ class Agent:
                 self._exchange_metrics(settings)
             self.settings, self.pilot, self._triggers = settings, pilot, triggers
             self._reporter.source = SourceStatus(self._source_name())
+            self._has_heard = False
+            waiting, self._waiting = self._waiting, []
+            for _, future in waiting:
+                self._wait_for_fetch(future)
             if triggers.fetcher is not None:
                 triggers.fetcher.ask()
             log.info("settings reloaded source=%s", self._source_name())
@@ -229,10 +244,19 @@ class Agent:
 
     def _on_fetched(self, fetched: Fetched) -> None:
         """Called in the thread that fetches."""
-        self.inbox.submit(lambda: self._take_in(fetched))
+        self.inbox.submit(lambda: self._attempt("fetched", lambda: self._take_in(fetched)))
 
     def _take_in(self, fetched: Fetched) -> None:
         """Make a new head the accepted one, and take a turn for it."""
+        if fetched.remote is not self.pilot.source:
+            return  # it was under way when other settings came
+        try:
+            self._note_fetch(fetched)
+        finally:
+            at = self._triggers.poll_later(self._reporter.source.failures)
+            self._reporter.source = replace(self._reporter.source, next_at=at)
+
+    def _note_fetch(self, fetched: Fetched) -> None:
         former = self._reporter.source
         if fetched.head is None:
             failures = former.failures + 1
@@ -242,19 +266,20 @@ class Agent:
         else:
             now = self.ports.clock.now()
             source = SourceStatus(former.name, fetched.head, fetched.signed_by, now)
-            self._attempt("fetched", lambda: self._accept(fetched))
-        at = self._triggers.poll_later(source.failures)
-        self._reporter.source = replace(source, next_at=at)
+            self._accept(fetched.head)
+            self._out_of_date = ""
+        self._reporter.source = source
+        is_first, self._has_heard = not self._has_heard, True
         is_news = source.head != former.head
         is_awaited = any(number <= fetched.number for number, _ in self._waiting)
-        if is_news or is_awaited or bool(source.error) != bool(former.error):
-            self._turn({"new commit" if is_news else "sync" if is_awaited else "remote"})
+        if is_first or is_news or is_awaited or bool(source.error) != bool(former.error):
+            trigger = "new commit" if is_news else "sync" if is_awaited else "remote"
+            self._turn({trigger}, answers=fetched.number)
         else:
             self._reporter.publish()
 
-    def _accept(self, fetched: Fetched) -> None:
-        head = fetched.head
-        if head is None or head.id == self.ports.store.accepted_head():
+    def _accept(self, head: Commit) -> None:
+        if head.id == self.ports.store.accepted_head():
             return
         self.pilot.accept(head)
         if self._triggers.fetcher is not None:
@@ -264,13 +289,16 @@ class Agent:
     def sync(self) -> Future[Turn]:
         """Fetch now; the future tells of the turn after it. For the worker's thread."""
         future: Future[Turn] = Future()
+        self._wait_for_fetch(future)
+        return future
+
+    def _wait_for_fetch(self, future: Future[Turn]) -> None:
         fetcher = self._triggers.fetcher
         self._waiting.append((0 if fetcher is None else fetcher.ask(), future))
         if fetcher is None:
             self.inbox.put("sync")
-        return future
 
-    def accept_rewrite(self, commit_id: str) -> str:
+    def accept_rewrite(self, commit_id: str) -> Commit:
         """Follow a branch that was rewritten; return its commit. For the worker's thread.
 
         Raises:
@@ -280,8 +308,10 @@ class Agent:
         if not isinstance(source, GitRemote):
             raise SourceError("the manifests come from a folder, which has no history")
         commit = source.accept_rewrite(commit_id)
-        self._take_in(Fetched(0, commit, source.verify(commit.id)))
-        return commit.id
+        self._accept(commit)
+        signed_by, now = source.verify(commit.id), self.ports.clock.now()
+        self._reporter.source = SourceStatus(source.name, commit, signed_by, now)
+        return commit
 
     # Turns
 
@@ -295,37 +325,59 @@ class Agent:
         """Take a turn now; arguments as of `Pilot.take`. For the worker's thread.
 
         Raises:
-            GitvsError: the pass could not be made.
+            GitvsError: the pass could not be made; it is tried again soon.
         """
         started = time.monotonic()
         now = self.ports.clock.now()
-        expired = self._end_expired(now)
-        with self._writing():
-            turn = self.pilot.take(
-                allowed=allowed,
-                ended=[*ended, *expired],
-                problems=self._known_problems(),
-                is_source_ready=self._triggers.is_at_rest(),
-                despite_pause=despite_pause,
-            )
+        self._ended += [*ended, *self._end_expired(now)]  # until a pass has seen to them
+        if self._out_of_date and not despite_pause:
+            turn = Turn(None, None, problems=(*self._known_problems(), self._out_of_date_problem()))
+        else:
+            turn = self._taken(allowed, despite_pause)
+        self._ended = []
         seconds = time.monotonic() - started
         self._failures = 0
         self._reporter.tell_turn(turn, trigger, now, seconds)
         if turn.target is not None:
             self._triggers.watch_interface(turn.target.desired.interface)
-        if any(p.result is Result.STUCK for p in turn.passes):
-            self.inbox.put("stuck", _LONGEST_RETRY_SECONDS / 4)
+        if any(p.result is Result.STUCK or _is_transient(p) for p in turn.passes):
+            self.inbox.put("retry", _LONGEST_RETRY_SECONDS / 4)
         self._plan_drains(seconds)
         self._reporter.publish()
         return turn
 
-    def _turn(self, triggers: Iterable[str]) -> None:
-        """Take a turn, and try again soon where that was impossible."""
+    def _taken(self, allowed: frozenset[str], despite_pause: bool) -> Turn:
+        is_heard = self._has_heard or self._triggers.fetcher is None or despite_pause
+        try:
+            with self._writing():
+                return self.pilot.take(
+                    allowed=allowed,
+                    ended=self._ended,
+                    problems=self._known_problems(),
+                    is_source_ready=is_heard and self._triggers.is_at_rest(),
+                    despite_pause=despite_pause,
+                )
+        except GitvsError:
+            self.inbox.put("retry", _SHORTEST_RETRY_SECONDS)
+            raise
+
+    def _out_of_date_problem(self) -> GitvsError:
+        return SourceError(
+            f"nothing is done before the source answers: {self._out_of_date}. To bring back what"
+            " was applied all the same: `gitvs rollback COMMIT`"
+        )
+
+    def _turn(self, triggers: Iterable[str], answers: int = 0) -> None:
+        """Take a turn, and try again soon where that was impossible.
+
+        It `answers` those who asked for a fetch up to this number.
+        """
         trigger = ", ".join(sorted(triggers))
         outcome: list[Turn] = []
         with log_fields(run=f"{time.time_ns() // 1_000_000:x}", director=self.status.director):
             self._attempt(trigger, lambda: outcome.append(self.take_turn(trigger)))
-        self._answer_waiting(outcome)
+        if answers or (self._triggers.fetcher is None and "sync" in triggers):
+            self._answer_waiting(outcome, answers)
         self._reporter.publish()
         self._notifier.status(self._reporter.in_short())
 
@@ -343,13 +395,17 @@ class Agent:
         except Exception as error:  # noqa: BLE001  # a bug in one pass must not end the repairs
             self._failures += 1
             self._reporter.tell_failure(trigger, error, at, time.monotonic() - started)
-            delay = min(_SHORTEST_RETRY_SECONDS * 2.0**self._failures, _LONGEST_RETRY_SECONDS)
+            doublings = min(self._failures, _MOST_DOUBLINGS)
+            delay = min(_SHORTEST_RETRY_SECONDS * 2.0**doublings, _LONGEST_RETRY_SECONDS)
             self.inbox.put("retry", delay)
+            if self._drains_at is not None:
+                self._drains_at = self.ports.clock.boottime() + delay
 
-    def _answer_waiting(self, outcome: list[Turn]) -> None:
+    def _answer_waiting(self, outcome: list[Turn], answers: int) -> None:
         """Tell those who asked for a fetch what came of it."""
-        waiting, self._waiting = self._waiting, []
-        for _, future in waiting:
+        answered = [future for number, future in self._waiting if number <= answers]
+        self._waiting = [entry for entry in self._waiting if entry[0] > answers]
+        for future in answered:
             if outcome:
                 future.set_result(outcome[0])
             else:
@@ -415,3 +471,8 @@ class Agent:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _is_transient(done: Pass) -> bool:
+    """Whether a pass failed for a reason that may pass by itself."""
+    return done.finished is not None and done.finished.is_transient

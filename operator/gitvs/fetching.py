@@ -23,6 +23,7 @@ class Fetched:
     """What a fetch brought: a head, or an error. It answers all who asked up to `number`."""
 
     number: int
+    remote: GitRemote
     head: Commit | None = None
     signed_by: str = ""
     error: GitvsError | None = None
@@ -31,8 +32,15 @@ class Fetched:
 class Fetcher:
     """Fetches whenever it is asked; many questions during a fetch are one more fetch."""
 
-    def __init__(self, remote: GitRemote, tell: Callable[[Fetched], None]) -> None:
+    def __init__(
+        self,
+        remote: GitRemote,
+        prepare: Callable[[str], None],
+        tell: Callable[[Fetched], None],
+    ) -> None:
+        """`prepare` is called with a commit that is here, and `tell` with what came of a fetch."""
         self.remote = remote
+        self._prepare = prepare
         self.accepted: str | None = None
         """The newest accepted commit; the worker keeps it up to date."""
         self._tell = tell
@@ -79,12 +87,16 @@ class Fetcher:
     def _fetch(self, number: int) -> Fetched:
         try:
             head = self.remote.fetch(self.accepted)
-            return Fetched(number, head, self._signer(head))
+            self._prepare(head.id)
+            return Fetched(number, self.remote, head, self._signer(head))
         except GitvsError as error:
-            return Fetched(number, error=error)
+            if self.accepted is not None:
+                self._prepare(self.accepted)
+            return Fetched(number, self.remote, error=error)
         except Exception as error:  # a bug here must not end the fetching for ever
             log.exception("fetch met a bug")
-            return Fetched(number, error=GitvsError(f"fetching met a bug: {error!r}"))
+            reason = GitvsError(f"fetching met a bug: {error!r}")
+            return Fetched(number, self.remote, error=reason)
 
     def _signer(self, head: Commit) -> str:
         """Return who signed a head that was accepted; nobody, if that would not do any more."""
@@ -103,3 +115,5 @@ class Fetcher:
             self.remote.maintain()
         except GitvsError as error:
             log.warning("maintenance failed reason=%s", error)
+        except Exception:  # a bug here must not end the fetching for ever
+            log.exception("maintenance met a bug")

@@ -47,12 +47,12 @@ class Inbox:
         with self._changed:
             while not self._jobs:
                 now = time.monotonic()
-                next_at = min(self._due_at.values(), default=deadline)
+                next_at = min(list(self._due_at.values()), default=deadline)
                 if next_at <= now or now >= deadline:
                     break
                 self._changed.wait(min(next_at, deadline) - now)
             now = time.monotonic()
-            due = frozenset(t for t, due_at in self._due_at.items() if due_at <= now)
+            due = frozenset(t for t, due_at in list(self._due_at.items()) if due_at <= now)
             for trigger in due:
                 del self._due_at[trigger]
             jobs, self._jobs = self._jobs, []

@@ -212,8 +212,8 @@ class Store(Protocol):
         """Keep a commit from being tried again by this gitvs version in this incarnation."""
         ...
 
-    def bar(self, commit_ids: Iterable[str], reason: str) -> None:
-        """Keep commits from being tried again, whatever the gitvs version and incarnation."""
+    def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:
+        """Pin a commit, let it be tried again, and keep others from that for good, as one write."""
         ...
 
     def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:

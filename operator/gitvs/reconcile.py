@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from gitvs.core.errors import StoreError, UnexpectedPlan
 from gitvs.core.history import Result
@@ -152,6 +153,26 @@ def _record_converged(ports: Ports, survey: Survey, target: Applied) -> None:
     is_news = before is None or (before.desired, before.commit) != (target.desired, target.commit)
     if is_news or survey.ledger != survey.proposal.ledger:
         ports.store.record_converged(ports.kernel.incarnation(), survey.proposal.ledger, target)
+
+
+def out_of_date(ports: Ports, longest: timedelta) -> str:
+    """Return why what was applied must not be brought back unasked; nothing if it may.
+
+    That is only a question in a kernel in which nothing was done since it booted.
+    """
+    applied = ports.store.applied()
+    if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
+        return ""
+    seen_at = max(applied.at, ports.store.alive_at() or applied.at)
+    down = ports.clock.now() - seen_at
+    if down < timedelta():
+        return (
+            f"the clock says {ports.clock.now():%F %T} UTC, before the last sign of life here,"
+            f" {seen_at:%F %T} UTC"
+        )
+    if down > longest:
+        return f"this host was down for {down}, longer than restore.max_downtime, {longest}"
+    return ""
 
 
 def restore(ports: Ports) -> Pass | None:

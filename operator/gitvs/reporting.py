@@ -46,6 +46,10 @@ _FAILURE_KINDS: tuple[tuple[type[GitvsError], str], ...] = (
 )
 
 
+_MOST_PROBLEMS = 20
+_MOST_CHARACTERS = 1000
+
+
 class Reporter:
     """Remembers what turns found, and tells. What it remembers of its own may be lost."""
 
@@ -59,6 +63,7 @@ class Reporter:
         self._observed_at: datetime | None = None
         self._wanted: Commit | None = None
         self._drift: tuple[Key, ...] = ()
+        self._told_problems: set[str] = set()
         self.status = Status("", __version__, ports.clock.now())
         """The newest status; any thread may read it."""
 
@@ -73,16 +78,24 @@ class Reporter:
             seconds,
             self._wanted,
             trigger,
-            tuple(str(p) for p in turn.problems),
+            tuple(in_brief(p) for p in turn.problems),
             () if survey is None else survey.proposal.gates,
             () if done is None or done.finished is None else done.finished.failures,
         )
-        for problem in turn.problems:
-            self.metrics.count_failure(kind_of(problem))
+        self._tell_problems(turn)
         if done is not None and done.result is Result.BLOCKED:
             self.metrics.count_failure("gate")
         for each in turn.passes:
             self._tell_pass(each, trigger, seconds, {"load": turn.load_seconds, **each.stages})
+
+    def _tell_problems(self, turn: Turn) -> None:
+        """Count what keeps the newest commit away, and log what is new of it."""
+        for problem in turn.problems:
+            self.metrics.count_failure(kind_of(problem))
+        told = {in_brief(problem) for problem in turn.problems}
+        for text in sorted(told - self._told_problems):
+            log.warning("not up to date reason=%s", text)
+        self._told_problems = told
 
     def tell_failure(self, trigger: str, error: Exception, at: datetime, seconds: float) -> None:
         """Note, count and log that a turn could not be taken."""
@@ -232,6 +245,15 @@ def _observation_of(done: Pass) -> Observation | None:
     if done.finished is not None and done.finished.observation is not None:
         return done.finished.observation
     return None if done.survey is None else done.survey.observation
+
+
+def in_brief(problem: GitvsError) -> str:
+    """Return what a problem says, short enough to be kept and sent."""
+    if not isinstance(problem, InvalidManifests):
+        return str(problem)[:_MOST_CHARACTERS]
+    lines = [str(p)[:_MOST_CHARACTERS] for p in problem.problems[:_MOST_PROBLEMS]]
+    more = len(problem.problems) - len(lines)
+    return "\n".join([*lines, *([f"and {more} more; `gitvs validate` has all"] if more else [])])
 
 
 def kind_of(error: Exception) -> str:

@@ -56,6 +56,8 @@ class Finished:
     id: int
     failures: tuple[str, ...] = ()
     observation: Observation | None = field(default=None, compare=False, repr=False)
+    is_transient: bool = False
+    """Whether the failure was not about the plan: it is worth another try."""
 
 
 class Failed(GitvsError):
@@ -64,9 +66,15 @@ class Failed(GitvsError):
     `conflicts` are creates that found somebody else's object.
     """
 
-    def __init__(self, failures: Sequence[str], conflicts: frozenset[Key] = frozenset()) -> None:
+    def __init__(
+        self,
+        failures: Sequence[str],
+        conflicts: frozenset[Key] = frozenset(),
+        is_transient: bool = False,
+    ) -> None:
         self.failures = tuple(failures)
         self.conflicts = conflicts
+        self.is_transient = is_transient
         super().__init__("; ".join(failures))
 
 
@@ -94,9 +102,10 @@ def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
         _forward(ports, proposal.plan, scope)
         _commit(ports, transaction, proposal.ledger)
     except Failed as error:
-        return _undo(ports, _with_conflicts(ports, transaction, error), scope, error.failures)
+        undone = _undo(ports, _with_conflicts(ports, transaction, error), scope, error.failures)
+        return replace(undone, is_transient=error.is_transient)
     except KernelUnreadable as error:
-        return _undo(ports, transaction, scope, (str(error),))
+        return replace(_undo(ports, transaction, scope, (str(error),)), is_transient=True)
     except KeyboardInterrupt as error:
         raise Interrupted(_stop(ports, transaction, scope)) from error
     except Exception:
@@ -131,7 +140,7 @@ def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
         ports.store.commit(transaction, ledger)
     except StoreError as error:
         if not _is_committed(ports, transaction):
-            raise Failed((str(error),)) from error
+            raise Failed((str(error),), is_transient=True) from error
 
 
 def in_short(failures: Sequence[str]) -> str:

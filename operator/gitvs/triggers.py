@@ -15,12 +15,11 @@ from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from gitvs.adapters.directory_watch import DirectoryWatch
-from gitvs.adapters.git_remote import GitRemote
 from gitvs.adapters.kernel_events import KernelEvents
 from gitvs.adapters.settings import RemoteSettings, Settings
 from gitvs.core.backoff import delay_seconds
 from gitvs.core.errors import GitvsError
-from gitvs.fetching import Fetched, Fetcher
+from gitvs.fetching import Fetcher
 from gitvs.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -39,12 +38,11 @@ class Triggers:
     def __init__(
         self,
         settings: Settings,
-        remote: GitRemote | None,
+        fetcher: Fetcher | None,
         inbox: Inbox,
-        on_fetched: Callable[[Fetched], None],
     ) -> None:
-        """Prepare; `start` begins. `on_fetched` is called in the thread that fetches."""
-        self.fetcher = None if remote is None else Fetcher(remote, on_fetched)
+        """Get ready; `start` begins. There is no fetcher for a folder."""
+        self.fetcher = fetcher
         self._settings = settings
         self._inbox = inbox
         self._events: KernelEvents | None = None

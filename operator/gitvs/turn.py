@@ -11,19 +11,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from gitvs.adapters.directory_source import DirectorySource
 from gitvs.adapters.git_remote import GitRemote
-from gitvs.core.errors import GitvsError, Quarantined, SourceError
+from gitvs.core.errors import GitvsError, Quarantined, SourceError, UnknownDirector
 from gitvs.core.gates import allowed_gates, unknown_gates
 from gitvs.core.history import Commit, Result
 from gitvs.core.manifests import load
 from gitvs.core.model import Key
 from gitvs.core.operations import Operation, Operations, ended_by, touched
-from gitvs.core.problems import printable
+from gitvs.core.problems import InvalidManifests, printable
 from gitvs.core.render import render
 from gitvs.ports import Applied, Snapshot
-from gitvs.reconcile import Options, Pass, reconcile
+from gitvs.reconcile import Options, Pass, out_of_date, reconcile
 from gitvs.transaction import Finished, Ports, in_short, recover
 
 log = logging.getLogger(__name__)
@@ -70,8 +71,12 @@ class Pilot:
     ports: Ports
     source: GitRemote | DirectorySource
     choose: ChooseDirector
-    _rendered: dict[str, Applied] = field(default_factory=dict)
-    """What the commit of the last turn says: it never changes, and is asked for each time."""
+    _rendered: dict[str, Applied | GitvsError] = field(default_factory=dict)
+    """What the newest commit says, or is wrong with it: that never changes, and takes time."""
+
+    def prepare(self, commit_id: str) -> None:
+        """Read, validate and render a commit that was fetched. Any thread may call this."""
+        self._what_it_says(commit_id)
 
     def accept(self, head: Commit) -> None:
         """Record a commit that was fetched: from now on only its descendants are accepted."""
@@ -109,8 +114,7 @@ class Pilot:
             KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
         """
         operations = self.ports.store.operations()
-        is_paused = operations.pause is not None and not despite_pause
-        if is_paused and not self._is_first_in_this_kernel():
+        if operations.pause is not None and not despite_pause:
             return self._pause(operations, ended)
         met = list(problems)
         if not is_source_ready:
@@ -129,7 +133,7 @@ class Pilot:
             self._quarantine(target, done)
         elif done.result is Result.BLOCKED:
             held = self._hold()
-        elif done.result in (Result.APPLIED, Result.CONVERGED):
+        elif done.result in (Result.APPLIED, Result.CONVERGED) and operations.pin is None:
             self._end_what_git_says(target, operations)
         return Turn(done, target, problems=tuple(met), held=held, load_seconds=load_seconds)
 
@@ -151,10 +155,12 @@ class Pilot:
         if commit_id != in_force and pin is None:
             self._refuse_quarantined(commit_id)
             self.source.verify(commit_id)
-        if commit_id not in self._rendered:
-            target = self._target(self.source.source(commit_id).load())
-            self._rendered = {commit_id: target}
-        target = replace(self._rendered[commit_id], at=self.ports.clock.now())
+        if pin is not None and applied is not None and commit_id == in_force:
+            return applied, NOBODY
+        says = self._what_it_says(commit_id)
+        if isinstance(says, GitvsError):
+            raise says
+        target = replace(says, at=self.ports.clock.now())
         if commit_id == in_force:
             return target, NOBODY
         said = allowed_gates(
@@ -163,6 +169,21 @@ class Pilot:
         for name in unknown_gates(said):
             log.warning("unknown gate commit=%s name=%s", commit_id, printable(name))
         return target, said
+
+    def _what_it_says(self, commit_id: str) -> Applied | GitvsError:
+        """Return what a commit says for this director, or why it says nothing."""
+        assert isinstance(self.source, GitRemote)
+        known = self._rendered.get(commit_id)
+        if known is not None:
+            return known
+        try:
+            says: Applied | GitvsError = self._target(self.source.source(commit_id).load())
+        except (InvalidManifests, UnknownDirector) as error:
+            says = error
+        except GitvsError as error:  # it may pass
+            return error
+        self._rendered = {commit_id: says}
+        return says
 
     def _target(self, snapshot: Snapshot) -> Applied:
         for name in snapshot.skipped:
@@ -183,6 +204,8 @@ class Pilot:
         applied = self.ports.store.applied()
         if applied is None:
             return Turn(None, None)
+        if self._is_first_in_this_kernel():
+            return Turn(self._hold(), applied)
         only: frozenset[Key] = touched(applied.desired, [*operations.all, *ended])
         return Turn(reconcile(self.ports, applied, Options(only=only)), applied)
 
@@ -204,8 +227,14 @@ class Pilot:
         applied = self.ports.store.applied()
         if target.commit is None or (applied is not None and applied.commit == target.commit):
             return
-        reason = in_short(done.finished.failures if done.finished is not None else ())
-        self.ports.store.quarantine(self.ports.kernel.incarnation(), target.commit.id, reason)
+        finished = done.finished
+        incarnation = self.ports.kernel.incarnation()
+        is_transient = finished is not None and finished.is_transient
+        count = self.ports.store.count_found_open
+        if is_transient and count(incarnation, target.commit.id) < TRIES:
+            return
+        reason = in_short(finished.failures if finished is not None else ())
+        self.ports.store.quarantine(incarnation, target.commit.id, reason)
         log.error("quarantined commit=%s reason=%s", target.commit.id, reason)
 
     def _refuse_quarantined(self, commit_id: str) -> None:
@@ -228,14 +257,22 @@ def recover_at_start(ports: Ports) -> Finished | None:
     left = ports.store.open_transaction(incarnation)
     if left is None:
         return None
-    commit = left.target.commit
-    if commit is not None and ports.store.count_found_open(incarnation, commit.id) >= TRIES:
+    commit, applied = left.target.commit, ports.store.applied()
+    is_in_force = applied is not None and applied.commit == commit
+    if commit is None or is_in_force:
+        return recover(ports)
+    if ports.store.count_found_open(incarnation, commit.id) >= TRIES:
         reason = f"its transaction was found open at start {TRIES} times"
         ports.store.quarantine(incarnation, commit.id, reason)
     return recover(ports)
 
 
-def take_turn(ports: Ports, source: GitRemote | DirectorySource, choose: ChooseDirector) -> Turn:
+def take_turn(
+    ports: Ports,
+    source: GitRemote | DirectorySource,
+    choose: ChooseDirector,
+    longest_downtime: timedelta = timedelta.max,
+) -> Turn:
     """Recover, fetch, and bring this host to the newest commit that it may have.
 
     Raises:
@@ -243,10 +280,14 @@ def take_turn(ports: Ports, source: GitRemote | DirectorySource, choose: ChooseD
     """
     recovered = recover_at_start(ports)
     pilot = Pilot(ports, source, choose)
-    problems = []
+    problems: list[GitvsError] = []
     if isinstance(source, GitRemote):
         try:
             pilot.accept(source.fetch(ports.store.accepted_head()))
         except SourceError as error:
             problems.append(error)
+            if reason := out_of_date(ports, longest_downtime):
+                problems.append(SourceError(f"nothing is done before the source answers: {reason}"))
+                return Turn(None, None, recovered, tuple(problems))
+    ports.store.record_alive()
     return replace(pilot.take(problems=problems), recovered=recovered)

@@ -15,6 +15,7 @@ import pwd
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -108,17 +109,23 @@ class ControlServer:
                 threading.Event().wait(_POLL_SECONDS)
                 continue
             if not self._free.acquire(blocking=False):
-                connection.close()
+                _refuse_busy(connection)
                 continue
-            threading.Thread(
-                target=self._converse, args=(connection,), name="control-request", daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self._converse, args=(connection,), name="control-request", daemon=True
+                ).start()
+            except RuntimeError as error:  # no thread to be had: it passes
+                log.warning("control socket reason=%s", error)
+                self._free.release()
+                connection.close()
 
     def _converse(self, connection: socket.socket) -> None:
         with closing(connection), suppress(OSError):  # a client that went away is no concern
             try:
                 connection.settimeout(_REQUEST_SECONDS)
                 answer = self._answered(connection)
+                connection.settimeout(_REQUEST_SECONDS)
                 connection.sendall(json.dumps(answer).encode() + b"\n")
             finally:
                 self._free.release()
@@ -138,6 +145,14 @@ class ControlServer:
                 "exitCode": int(ExitCode.ERROR),
             }
         return {"ok": True, "result": result}
+
+
+def _refuse_busy(connection: socket.socket) -> None:
+    text = f"the agent answers {_MAX_CONNECTIONS} requests at a time, and has as many: try again"
+    answer = {"ok": False, "error": text, "exitCode": int(ExitCode.ERROR)}
+    with closing(connection), suppress(OSError):
+        connection.setblocking(False)
+        connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _peer_of(connection: socket.socket) -> Peer:
@@ -166,7 +181,9 @@ def _request_from(connection: socket.socket) -> Request:
         ControlFailed: it is too long, or no JSON object.
     """
     data = bytearray()
+    deadline = time.monotonic() + _REQUEST_SECONDS
     while not data.endswith(b"\n"):
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         chunk = connection.recv(4096)
         data += chunk
         if not chunk or len(data) > _MAX_REQUEST_BYTES:

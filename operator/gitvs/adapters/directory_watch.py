@@ -42,7 +42,7 @@ class DirectoryWatch(FileSystemEventHandler):
             SourceError: the folder cannot be watched.
         """
         self._tell = tell
-        self._changed_at: float | None = None
+        self._changed_at: float | None = time.monotonic()  # somebody may be writing right now
         self._open: dict[str, float] = {}
         self._guard = threading.Lock()
         self._stopping = threading.Event()

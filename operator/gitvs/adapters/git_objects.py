@@ -154,10 +154,15 @@ class GitObjects:
     def messages(self, base: str | None, head: str) -> list[str]:
         """Return the messages of the commits of `head` that `base` lacks, the newest first.
 
-        With no base, or one that is not here any more, it is the message of `head` alone.
+        With no base, or one that `head` does not descend from (or that is not here any more), it
+        is the message of `head` alone, and on the way back none.
         """
         ids = [head]
-        if base is not None and self.has(base):
+        if base is None or not self.has(base):
+            pass
+        elif self.is_ancestor(head, base):
+            ids = []
+        elif self.is_ancestor(base, head):
             answer = self._git.run("rev-list", "--end-of-options", head, f"^{base}")
             ids = answer.decode().split()
         return [_message_of(self.read(commit_id)) for commit_id in ids]

@@ -8,7 +8,7 @@ from gitvs.core.yaml_documents import MAX_FILE_BYTES
 MAX_READ_BYTES = MAX_FILE_BYTES + 1
 """Enough of a file for the loader to see that it is too large."""
 
-MAX_TOTAL_BYTES = 64 * 1024 * 1024
+MAX_TOTAL_BYTES = 32 * 1024 * 1024
 
 
 class TotalSize:

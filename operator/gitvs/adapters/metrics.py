@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from http.server import ThreadingHTTPServer
 from socketserver import BaseServer, TCPServer
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 from typing import Any
 
 from prometheus_client import (
@@ -39,6 +39,7 @@ FAILURES = ("source", "manifests", "gate", "quarantine", "kernel", "store", "bug
 _SUCCESSES = (Result.CONVERGED, Result.APPLIED)
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60)
 _STOP_SECONDS = 0.1
+_MAX_CONNECTIONS = 16
 
 
 class Metrics:
@@ -182,6 +183,7 @@ class _Handler(MetricsHandler):
 
 class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self._free = BoundedSemaphore(_MAX_CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
@@ -189,6 +191,24 @@ class _Server(ThreadingHTTPServer):
     def where(self) -> str:
         host, port = self.server_address[:2]
         return f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, or not at all: nobody may use up all threads of the agent."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one client."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def server_bind(self) -> None:
         """Bind, without asking the DNS for a name as the class above does: it may be down."""

@@ -150,6 +150,14 @@ def barred_from(row: Mapping[str, Any]) -> Quarantine:
     return Quarantine(row["revision"], row["reason"], datetime.fromisoformat(row["at"]))
 
 
+def put_operation(database: sqlite3.Connection, operation: Operation) -> None:
+    """Record what an operator said, in the place of an earlier word on the same thing."""
+    database.execute(
+        "INSERT OR REPLACE INTO operation VALUES (?, ?, ?, ?)",
+        (*map(str, operation.identity), operation_text(operation)),
+    )
+
+
 def operation_text(operation: Operation) -> str:
     """Return what an operator said as the `said` column holds it."""
     until = operation.until
@@ -163,6 +171,8 @@ def operation_text(operation: Operation) -> str:
             "subject": operation.subject,
             "service": operation.service,
             "isNow": operation.is_now,
+            "name": operation.name,
+            "listeners": list(operation.listeners),
         }
     )
 
@@ -180,6 +190,8 @@ def operation_from(text: str) -> Operation:
         record["subject"],
         record["service"],
         record["isNow"],
+        record["name"],
+        tuple(Key(key) for key in record["listeners"]),
     )
 
 

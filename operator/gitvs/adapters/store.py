@@ -181,6 +181,11 @@ class SqliteStore:
                 (self._now().isoformat(), str(result), message, transaction.id),
             )
             database.execute("DELETE FROM open_transaction WHERE history = ?", (transaction.id,))
+            if result is Result.APPLIED:
+                database.execute(
+                    "DELETE FROM suspect WHERE revision = ? AND quarantined_at IS NULL",
+                    (transaction.target.commit_id,),
+                )
             rows.write_ledger(database, transaction.incarnation, ledger)
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
@@ -249,13 +254,16 @@ class SqliteStore:
                 (number, commit_id, __version__, at, reason),
             )
 
-    def bar(self, commit_ids: Iterable[str], reason: str) -> None:
-        """Keep commits from being tried again, whatever the gitvs version and incarnation."""
+    def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:
+        """Pin a commit, let it be tried again, and keep others from that for good, as one write."""
         at = self._now().isoformat()
         with self._writing() as database:
+            rows.put_operation(database, pin)
+            for table in ("suspect", "barred"):
+                database.execute(f"DELETE FROM {table} WHERE revision = ?", (pin.subject,))
             database.executemany(
                 "INSERT OR REPLACE INTO barred VALUES (?, ?, ?)",
-                [(commit_id, reason, at) for commit_id in commit_ids],
+                [(commit_id, reason, at) for commit_id in barred],
             )
 
     def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
@@ -292,10 +300,7 @@ class SqliteStore:
     def put_operation(self, operation: Operation) -> None:
         """Record what an operator said, in the place of an earlier word on the same thing."""
         with self._writing() as database:
-            database.execute(
-                "INSERT OR REPLACE INTO operation VALUES (?, ?, ?, ?)",
-                (*map(str, operation.identity), rows.operation_text(operation)),
-            )
+            rows.put_operation(database, operation)
 
     def end_operation(self, operation: Operation) -> None:
         """Forget what an operator said."""

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def _once(settings: Settings, folder: Path) -> ExitCode:
     with writer(folder) as ports, progress("one turn"):
         source = settings.source
         found = DirectorySource(source) if isinstance(source, Path) else GitRemote(folder, source)
-        turn = take_turn(ports, found, _chooser(settings))
+        longest = timedelta(seconds=settings.max_downtime_seconds)
+        turn = take_turn(ports, found, _chooser(settings), longest)
     _tell(turn)
     return exit_code(turn)
 

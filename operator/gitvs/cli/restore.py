@@ -14,8 +14,8 @@ from gitvs.cli.live import writer
 from gitvs.cli.options import state_options
 from gitvs.cli.output import tell
 from gitvs.core.errors import ExitCode
+from gitvs.reconcile import out_of_date
 from gitvs.reconcile import restore as bring_back
-from gitvs.transaction import Ports
 
 
 @click.command()
@@ -36,7 +36,7 @@ def restore(context: click.Context, config: Path, state_dir: Path) -> int:
     settings = load_settings(config)
     longest = timedelta(seconds=settings.max_downtime_seconds)
     with writer(state_dir_of(context, settings, state_dir)) as ports:
-        if reason := _obstacle(ports, longest):
+        if reason := out_of_date(ports, longest):
             tell(f"gitvs: nothing restored: {reason}")
             return ExitCode.DONE
         done = bring_back(ports)
@@ -47,16 +47,3 @@ def restore(context: click.Context, config: Path, state_dir: Path) -> int:
     show_plan(done, None if applied is None else applied.commit, Path())
     tell_outcome(done)
     return EXIT_CODES[done.result]
-
-
-def _obstacle(ports: Ports, longest: timedelta) -> str:
-    """Return why what was applied may be out of date; nothing if it is not."""
-    alive_at = ports.store.alive_at()
-    if alive_at is None:
-        return "no agent has run here yet"
-    down = ports.clock.now() - alive_at
-    if down < timedelta():
-        return f"the clock says {ports.clock.now():%F %T} UTC, before the last sign of life"
-    if down > longest:
-        return f"this host was down for {down}, longer than restore.max_downtime, {longest}"
-    return ""

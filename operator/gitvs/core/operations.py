@@ -31,8 +31,9 @@ class OperationKind(StrEnum):
 class Operation:
     """One thing that an operator said. `until` is None where it holds until it is taken back.
 
-    `subject` is a pin's commit or a drain's real server: address, address and port, or name.
-    `service` limits a drain to the Service of that name; `is_now` removes instead of draining.
+    `subject` is a pin's commit, or a drain's real server: its address, or address and port, as
+    names may change in Git. `name` is what people called it then. `service` limits a drain to
+    the Service of that name, which had `listeners`; `is_now` removes instead of draining.
     """
 
     kind: OperationKind
@@ -43,6 +44,8 @@ class Operation:
     subject: str = ""
     service: str = ""
     is_now: bool = False
+    name: str = ""
+    listeners: tuple[Key, ...] = ()
 
     @property
     def identity(self) -> tuple[OperationKind, str, str]:
@@ -152,8 +155,10 @@ def _is_about(operation: Operation, server: RealServer, desired: Desired) -> boo
     }
     if canonical(operation.subject) not in names:
         return False
+    if not operation.service or server.service_key in operation.listeners:
+        return True
     source = desired.sources.get(server.key) or desired.sources.get(server.service_key)
-    return not operation.service or (source is not None and source.service == operation.service)
+    return source is not None and source.service == operation.service
 
 
 def canonical(server: str) -> str:

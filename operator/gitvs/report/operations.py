@@ -17,6 +17,7 @@ def operation_document(operation: Operation) -> Document:
         "at": operation.at.isoformat(timespec="seconds"),
         "until": None if until is None else until.isoformat(timespec="seconds"),
         "subject": operation.subject or None,
+        "name": operation.name or None,
         "service": operation.service or None,
         "isNow": operation.is_now,
     }
@@ -25,6 +26,8 @@ def operation_document(operation: Operation) -> Document:
 def operation_text(operation: Operation) -> str:
     """Return `drain web2, by alice since 2026-01-02 12:00 UTC, until taken back: disk errors`."""
     subject = operation.subject
+    if operation.name not in ("", subject):
+        subject = f"{operation.name} ({subject})"
     if operation.kind is OperationKind.PIN:
         subject = subject[:12]
     words = [str(operation.kind), subject, "at once" if operation.is_now else ""]

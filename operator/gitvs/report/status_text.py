@@ -168,6 +168,7 @@ def _operation(document: Document) -> Operation:
         document["subject"] or "",
         document["service"] or "",
         document["isNow"],
+        document["name"] or "",
     )
 
 
