@@ -12,6 +12,7 @@ from gitvs.core.gates import LIFTABLE
 from gitvs.core.manifests import load
 from gitvs.core.model import ManifestFile, RealServer
 from gitvs.core.render import render
+from gitvs.core.schema import schema_for
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -28,7 +29,7 @@ def test_its_manifests_are_sound() -> None:
 
 
 def test_its_settings_are_sound(tmp_path: Path) -> None:
-    [text] = blocks("toml")
+    text = "\n".join(blocks("toml"))
     (tmp_path / "gitvs.toml").write_text(text)
     settings = load_settings(tmp_path / "gitvs.toml")
     assert settings.director == "lb1"
@@ -36,11 +37,24 @@ def test_its_settings_are_sound(tmp_path: Path) -> None:
 
 
 def test_it_lists_every_command_gate_and_exit_code() -> None:
-    assert set(re.findall(r"^\| `gitvs (\w+)", README, re.MULTILINE)) == set(COMMANDS)
+    rows = re.findall(r"^\| (`gitvs [^|]*)\|", README, re.MULTILINE)
+    assert {c for row in rows for c in re.findall(r"`gitvs ([\w-]+)", row)} == set(COMMANDS)
     gates = set(re.findall(r"^\| `([a-z]+-[a-z-]+|conflict|unsupported)` \|", README, re.MULTILINE))
     assert gates == {*LIFTABLE, "conflict", "unsupported"}
     codes = {int(n) for n in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     assert codes == {int(code) for code in ExitCode}
+
+
+def test_it_lists_every_setting() -> None:
+    schema = schema_for("settings")["properties"]
+    names = {
+        f"{table}.{name}" if "properties" in field else table
+        for table, field in schema.items()
+        for name in field.get("properties", {"": None})
+    }
+    rows = re.findall(r"^\| (`[a-z_.]+`(?:, `[a-z_.]+`)*) \|", README, re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`([a-z_.]+)`", row)}
+    assert names <= listed
 
 
 def test_its_links_lead_somewhere() -> None:
