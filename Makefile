@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check test demo lint fast-tests kernel-tests system-tests packages clean
+.PHONY: check test demo soak lint fast-tests kernel-tests system-tests packages clean
 
 # Format, lint, types, imports, and the tests that need no kernel.
 check: lint fast-tests
@@ -32,6 +32,11 @@ kernel-tests: .venv/ready packages
 
 system-tests: .venv/ready packages
 	$(BIN)/pytest -q -m system -n 2 --dist loadfile --durations=10 $(PYTEST_OPTIONS)
+
+# 200 commits, crashes and drift under traffic, in about half an hour; it prints its seed, and
+# GITVS_SOAK_SEED and GITVS_SOAK_COMMITS repeat it.
+soak: .venv/ready packages
+	GITVS_SOAK_COMMITS=$${GITVS_SOAK_COMMITS:-200} $(BIN)/pytest -q -rP tests/kernel/test_soak.py $(PYTEST_OPTIONS)
 
 packages:
 	tests/harness/install

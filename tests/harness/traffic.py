@@ -199,6 +199,16 @@ class Flood:
                 raise RuntimeError("the flood ended: could its long-lived connections open?")
             time.sleep(_POLL_SECONDS)
 
+    def pause(self) -> None:
+        """Return when nothing is under way; long-lived connections stay open, and say nothing."""
+        self._progress[9] = 1
+        while not self._progress[10]:
+            time.sleep(_POLL_SECONDS)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._progress[9] = 0
+
     def stop(self) -> FloodReport:
         """End the flood and return what it saw."""
         self._progress[8] = 1
@@ -232,6 +242,10 @@ def _flood(
         struct.pack_into("Q", progress, 0, report.attempts)
         due_at = max(due_at + 1 / rate, started_at)  # never hurry to catch up
         time.sleep(max(0, due_at - time.monotonic()))
+        while progress[9] and not progress[8]:
+            progress[10] = 1
+            time.sleep(_POLL_SECONDS)
+        progress[10] = 0
     with open(write_end, "w") as pipe:
         json.dump(vars(report), pipe)
 
