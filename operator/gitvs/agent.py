@@ -23,7 +23,13 @@ from gitvs.adapters.metrics import Metrics
 from gitvs.adapters.settings import RemoteSettings, Settings
 from gitvs.adapters.systemd import Notifier
 from gitvs.adapters.writer_lock import writer_lock
-from gitvs.core.errors import GitvsError, SettingsError, SourceError, StoreDamaged
+from gitvs.core.errors import (
+    GitvsError,
+    RewrittenBranch,
+    SettingsError,
+    SourceError,
+    StoreDamaged,
+)
 from gitvs.core.history import Commit, Result
 from gitvs.core.model import Desired, State
 from gitvs.core.operations import Operation
@@ -138,8 +144,7 @@ class Agent:
             self._out_of_date = out_of_date(self.ports, longest)
         self._turn({"start"})
         self._notifier.ready(self._reporter.in_short())
-        if self._triggers.fetcher is not None:
-            self._triggers.fetcher.ask()
+        self._ask()
 
     def _recover(self) -> None:
         with self._writing():
@@ -250,11 +255,25 @@ class Agent:
         """Make a new head the accepted one, and take a turn for it."""
         if fetched.remote is not self.pilot.source:
             return  # it was under way when other settings came
+        if self._was_accepted_meanwhile(fetched):
+            self._ask()
+            return
         try:
             self._note_fetch(fetched)
         finally:
             at = self._triggers.poll_later(self._reporter.source.failures)
             self._reporter.source = replace(self._reporter.source, next_at=at)
+
+    def _was_accepted_meanwhile(self, fetched: Fetched) -> bool:
+        """Whether a branch was refused as rewritten, and a person has said otherwise since."""
+        error = fetched.error
+        return isinstance(error, RewrittenBranch) and (
+            error.accepted != self.ports.store.accepted_head()
+        )
+
+    def _ask(self) -> None:
+        if self._triggers.fetcher is not None:
+            self._triggers.fetcher.ask()
 
     def _note_fetch(self, fetched: Fetched) -> None:
         former = self._reporter.source
@@ -358,7 +377,7 @@ class Agent:
                     despite_pause=despite_pause,
                 )
         except GitvsError:
-            self.inbox.put("retry", _SHORTEST_RETRY_SECONDS)
+            self.inbox.put("retry", _retry_seconds(self._failures + 1))
             raise
 
     def _out_of_date_problem(self) -> GitvsError:
@@ -395,8 +414,7 @@ class Agent:
         except Exception as error:  # noqa: BLE001  # a bug in one pass must not end the repairs
             self._failures += 1
             self._reporter.tell_failure(trigger, error, at, time.monotonic() - started)
-            doublings = min(self._failures, _MOST_DOUBLINGS)
-            delay = min(_SHORTEST_RETRY_SECONDS * 2.0**doublings, _LONGEST_RETRY_SECONDS)
+            delay = _retry_seconds(self._failures)
             self.inbox.put("retry", delay)
             if self._drains_at is not None:
                 self._drains_at = self.ports.clock.boottime() + delay
@@ -471,6 +489,12 @@ class Agent:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _retry_seconds(failures: int) -> float:
+    """Return how long to wait after so many failures in a row."""
+    doublings = min(failures, _MOST_DOUBLINGS)
+    return min(_SHORTEST_RETRY_SECONDS * 2.0**doublings, _LONGEST_RETRY_SECONDS)
 
 
 def _is_transient(done: Pass) -> bool:

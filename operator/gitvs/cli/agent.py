@@ -30,7 +30,7 @@ from gitvs.adapters.systemd import (
 )
 from gitvs.adapters.writer_lock import AGENT, writer_lock
 from gitvs.agent import Agent
-from gitvs.cli.apply import EXIT_CODES, show_plan, tell_outcome
+from gitvs.cli.apply import show_plan, tell_outcome
 from gitvs.cli.director import choose_director
 from gitvs.cli.live import writer
 from gitvs.cli.options import state_options
@@ -146,6 +146,6 @@ def exit_code(turn: Turn) -> ExitCode:
     return ExitCode.severest(
         [
             *(problem.exit_code for problem in turn.problems),
-            *(EXIT_CODES[each.result] for each in turn.passes),
+            *(each.result.exit_code for each in turn.passes),
         ]
     )

@@ -14,7 +14,6 @@ from gitvs.cli.loading import load_manifests, path_argument, rev_option
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, show, tell
 from gitvs.cli.plan import sides, view_of
-from gitvs.core.errors import ExitCode
 from gitvs.core.history import Commit, Result
 from gitvs.core.render import render
 from gitvs.ports import Applied
@@ -22,14 +21,6 @@ from gitvs.reconcile import Options, Pass, drain, reconcile
 from gitvs.report.pass_text import pass_text
 from gitvs.report.plan_text import plan_text
 from gitvs.transaction import Finished, Ports
-
-EXIT_CODES = {
-    Result.CONVERGED: ExitCode.DONE,
-    Result.APPLIED: ExitCode.DONE,
-    Result.BLOCKED: ExitCode.BLOCKED,
-    Result.ROLLED_BACK: ExitCode.ROLLED_BACK,
-    Result.STUCK: ExitCode.STUCK,
-}
 
 
 @click.command()
@@ -84,7 +75,7 @@ def apply(
         tell_outcome(done)
         if wait:
             done = _wait(ports, target, done)
-    return EXIT_CODES[done.result]
+    return done.result.exit_code
 
 
 def _messages(ports: Ports, path: Path, rev: str | None) -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 from gitvs.adapters.settings import load_settings
 from gitvs.cli.agent import config_option, state_dir_of
-from gitvs.cli.apply import EXIT_CODES, show_plan, tell_outcome
+from gitvs.cli.apply import show_plan, tell_outcome
 from gitvs.cli.live import writer
 from gitvs.cli.options import state_options
 from gitvs.cli.output import tell
@@ -46,4 +46,4 @@ def restore(context: click.Context, config: Path, state_dir: Path) -> int:
         applied = ports.store.applied()
     show_plan(done, None if applied is None else applied.commit, Path())
     tell_outcome(done)
-    return EXIT_CODES[done.result]
+    return done.result.exit_code

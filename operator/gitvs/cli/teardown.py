@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.apply import EXIT_CODES, tell_outcome
+from gitvs.cli.apply import tell_outcome
 from gitvs.cli.live import writer
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, show
@@ -42,7 +42,7 @@ def teardown(yes: bool, state_dir: Path) -> int:
         with progress("removing"):
             done = tear_down(ports)
     tell_outcome(done)
-    return EXIT_CODES[done.result]
+    return done.result.exit_code
 
 
 def _confirm() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from gitvs.core.errors import ExitCode
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -26,6 +28,16 @@ class Result(StrEnum):
     BLOCKED = "blocked"
     ROLLED_BACK = "rolled-back"
     STUCK = "stuck"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command whose pass ended so."""
+        codes = {
+            Result.BLOCKED: ExitCode.BLOCKED,
+            Result.ROLLED_BACK: ExitCode.ROLLED_BACK,
+            Result.STUCK: ExitCode.STUCK,
+        }
+        return codes.get(self, ExitCode.DONE)
 
 
 @dataclass(frozen=True, slots=True)

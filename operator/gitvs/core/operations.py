@@ -8,6 +8,7 @@ when they are looked at that of the agent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -135,6 +136,29 @@ def ended_by(desired: Desired, operations: Operations) -> list[Operation]:
 def servers_of(operation: Operation, desired: Desired) -> list[RealServer]:
     """Return the real servers of desired state that a drain is about, in every service."""
     return [s for s in desired.state.of(RealServer) if _is_about(operation, s, desired)]
+
+
+def servers_called(subject: str, service: str, desired: Desired) -> list[RealServer]:
+    """Return the real servers that a person means by a name, address, or address and port."""
+    canon = canonical(subject)
+    if is_address(canon):
+        probe = Operation(OperationKind.DRAIN, "", "", datetime.min, None, canon, service)
+        return servers_of(probe, desired)
+    named = [s for s in desired.state.of(RealServer) if desired.server_names.get(s.key) == subject]
+    found: dict[str, RealServer] = {}
+    for address in {str(s.address) for s in named}:
+        found |= {s.key: s for s in servers_called(address, service, desired)}
+    return list(found.values())
+
+
+def is_address(subject: str) -> bool:
+    """Whether a canonical subject is an address, or an address and port, and not a name."""
+    host = subject.rpartition(":")[0].strip("[]") if "]" in subject or "." in subject else ""
+    for text in (subject, host):
+        with suppress(ValueError):
+            ip_address(text)
+            return True
+    return False
 
 
 def _drained(desired: Desired, operations: Operations) -> Iterator[tuple[RealServer, Operation]]:
