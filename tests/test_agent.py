@@ -14,7 +14,7 @@ from gitvs.adapters.git_remote import GitRemote
 from gitvs.adapters.settings import Settings
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import KernelUnreadable, StoreDamaged
-from gitvs.core.history import Result
+from gitvs.core.history import Commit, Result
 from gitvs.core.model import Observation, RealServer, Scope, Vip
 from gitvs.core.operations import OperationKind
 from gitvs.core.plan import Change
@@ -724,3 +724,48 @@ def test_what_was_undrained_under_a_pause_is_seen_to_by_a_later_pass(here: Site)
         assert "not now" in running.refusal("undrain", subject="s2")
         kernel.is_unwilling = False
         eventually(lambda: here.weights() == [1, 1])
+
+
+def test_a_fetch_that_was_under_way_when_a_rewrite_was_accepted_refuses_it_no_more(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_polls(here)
+    with here.running() as running:
+        here.push(service(weight=5))
+        running.order("sync")
+        here.git("reset", "--quiet", "--hard", "HEAD~1")
+        head = here.push(service(weight=6))
+        assert running.order("sync")["exitCode"] == 1
+        remote = running.agent.pilot.source
+        assert isinstance(remote, GitRemote)
+        is_judged, may_tell, fetch = threading.Event(), threading.Event(), remote.fetch
+
+        def slow_fetch(accepted: str | None) -> Commit:
+            try:
+                return fetch(accepted)
+            finally:
+                is_judged.set()
+                may_tell.wait()
+
+        monkeypatch.setattr(remote, "fetch", slow_fetch)
+        answers: list[dict[str, object]] = []
+        sync = threading.Thread(target=lambda: answers.append(running.order("sync")))
+        sync.start()
+        is_judged.wait()
+        running.order("accept-rewrite", subject=head[:12])
+        may_tell.set()
+        sync.join()
+        assert (answers[0]["exitCode"], answers[0]["problems"]) == (0, [])
+        assert running.status.source.failures == 0
+
+
+def test_a_kernel_that_cannot_be_read_is_asked_less_and_less_often(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitvs.agent._SHORTEST_RETRY_SECONDS", 0.1)
+    slow_polls(here)
+    kernel = Unwilling(here)
+    kernel.is_unwilling = True
+    with here.running(kernel):  # type: ignore[arg-type]  # unwilling, else the same
+        time.sleep(2.0)
+    assert 3 <= kernel.readings <= 6
