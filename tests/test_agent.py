@@ -21,6 +21,7 @@ from gitvs.core.plan import Change
 from gitvs.fetching import Fetched
 from gitvs.ports import Outcome
 from tests.agents import Site, eventually, service, site
+from tests.builders import endpoint, virtual_service
 from tests.faults import FaultyKernel, How
 
 
@@ -520,6 +521,16 @@ def test_an_invalid_commit_is_told_while_the_applied_one_stays(here: Site) -> No
         assert last is not None
         assert last.result is Result.CONVERGED
         assert "did you mean scheduler" in last.problems[0]
+
+
+def test_what_is_not_ours_is_counted_and_left_alone(here: Site) -> None:
+    theirs = virtual_service(endpoint("198.51.100.1"))
+    here.kernel.put(theirs)
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("sync")
+        assert running.status.foreign == (theirs.key,)
+        assert running.status.vips == ("203.0.113.10/32 dev gitvs0",)
 
 
 def test_an_order_that_is_none_is_refused(here: Site) -> None:

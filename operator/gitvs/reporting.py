@@ -21,7 +21,7 @@ from gitvs.core.errors import (
     UnknownDirector,
 )
 from gitvs.core.history import Commit, Result
-from gitvs.core.model import Key, LocalRoute, Observation, Vip
+from gitvs.core.model import Key, LocalRoute, Observation, SyncDaemon, Vip, VirtualService
 from gitvs.core.operations import OperationKind
 from gitvs.core.plan import desired_digest
 from gitvs.core.problems import InvalidManifests
@@ -217,12 +217,19 @@ def status_of(ports: Ports, observation: Observation | None) -> Status:
         return status
     desired = None if applied is None else applied.desired
     boottime = ports.clock.boottime()
-    owned = [r for r in observation.state.values() if isinstance(r, Vip | LocalRoute)]
+    state = observation.state
+    listed = [r for r in state.values() if isinstance(r, VirtualService | SyncDaemon | Vip)]
+    routes = state.of(LocalRoute)
+    owned = [r for r in listed if r.key in ledger.owned]
     return replace(
         status,
         observed_at=now,
         services=services_of(observation, ledger, desired, operations, boottime),
-        vips=tuple(str(r.key) for r in owned if isinstance(r, LocalRoute) or r.key in ledger.owned),
+        vips=tuple(str(r.key) for r in (*owned, *routes) if isinstance(r, Vip | LocalRoute)),
+        foreign=(
+            *(str(r.key) for r in listed if r.key not in ledger.owned),
+            *sorted(observation.unnamed),
+        ),
     )
 
 

@@ -107,3 +107,4 @@ class Status:
     services: tuple[ServiceStatus, ...] = ()
     is_transaction_open: bool = False
     foreign: tuple[str, ...] = ()
+    """Virtual services, sync daemons and addresses on our interface that are not gitvs's."""
