@@ -7,10 +7,11 @@ store, kernel and source, and at each change of the kernel. Then comes the next 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
@@ -28,6 +29,8 @@ from gitvs.core.model import Scope, State
 from gitvs.ports import Kernel
 from gitvs.transaction import Ports
 from gitvs.turn import Turn, recover_at_start, take_turn
+from tests.agents import eventually, site
+from tests.agents import service as service_of_two
 from tests.faults import Crashed, FaultyKernel, How
 from tests.repositories import Repository
 from tests.sweep import TestClock
@@ -294,3 +297,27 @@ def test_a_refused_commit_ends_in_quarantine_whatever_broke_its_turn(
             (entry,) = store.quarantined(world.kernel.incarnation())
         assert entry.commit_id == tried.head
     assert {"accept_head", "begin", "finish", "quarantine"} <= set(wire.calls)
+
+
+def test_a_running_agent_outlives_a_full_disk_says_so_and_catches_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = site(tmp_path)
+    here.settings = replace(here.settings, drift_seconds=0.2)
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        with monkeypatch.context() as disk:
+            disk.setattr(SqliteStore, "_writing", _full)
+            head = here.push(service_of_two(weight=5))
+            here.set_weight(77)
+            eventually(lambda: "disk is full" in str(running.status.last))
+            time.sleep(1.0)
+            assert here.weights() == [77, 1], "nothing is written that is not recorded first"
+        eventually(lambda: here.weights() == [5, 5])
+        eventually(lambda: getattr(running.status.applied, "id", None) == head)
+
+
+@contextmanager
+def _full(store: SqliteStore) -> Iterator[None]:
+    raise StoreError("the disk is full")
+    yield
