@@ -86,6 +86,14 @@ class Fetcher:
 
     def _fetch(self, number: int) -> Fetched:
         try:
+            return self._fetched(number)
+        except Exception as error:  # a bug here must not end the fetching for ever
+            log.exception("fetch met a bug")
+            reason = GitvsError(f"fetching met a bug: {error!r}")
+            return Fetched(number, self.remote, error=reason)
+
+    def _fetched(self, number: int) -> Fetched:
+        try:
             head = self.remote.fetch(self.accepted)
             self._prepare(head.id)
             return Fetched(number, self.remote, head, self._signer(head))
@@ -93,10 +101,6 @@ class Fetcher:
             if self.accepted is not None:
                 self._prepare(self.accepted)
             return Fetched(number, self.remote, error=error)
-        except Exception as error:  # a bug here must not end the fetching for ever
-            log.exception("fetch met a bug")
-            reason = GitvsError(f"fetching met a bug: {error!r}")
-            return Fetched(number, self.remote, error=reason)
 
     def _signer(self, head: Commit) -> str:
         """Return who signed a head that was accepted; nobody, if that would not do any more."""
