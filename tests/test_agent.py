@@ -46,6 +46,28 @@ def test_a_commit_is_applied_within_one_poll(here: Site) -> None:
         assert running.status.source.head == running.status.applied
 
 
+def test_a_database_that_is_damaged_when_a_commit_comes_ends_the_agent(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_damaged = threading.Event()
+
+    def damaged(store: SqliteStore, commit_id: str) -> None:
+        is_damaged.set()
+        raise StoreDamaged("not a database")
+
+    def meet_damage() -> None:
+        with here.running() as running:
+            eventually(lambda: here.weights() == [1, 1])
+            monkeypatch.setattr(SqliteStore, "accept_head", damaged)
+            here.push(service(weight=7))
+            running.agent.inbox.submit(running.agent.sync)
+            assert is_damaged.wait(10)
+
+    slow_polls(here)
+    with pytest.raises(StoreDamaged):
+        meet_damage()
+
+
 def test_sync_fetches_at_once_and_waits_for_the_pass(here: Site) -> None:
     slow_polls(here)
     with here.running() as running:

@@ -249,7 +249,7 @@ class Agent:
 
     def _on_fetched(self, fetched: Fetched) -> None:
         """Called in the thread that fetches."""
-        self.inbox.submit(lambda: self._attempt("fetched", lambda: self._take_in(fetched)))
+        self.inbox.post(lambda: self._attempt("fetched", lambda: self._take_in(fetched)))
 
     def _take_in(self, fetched: Fetched) -> None:
         """Make a new head the accepted one, and take a turn for it."""

@@ -27,12 +27,16 @@ class Inbox:
             self._due_at[trigger] = min(due_at, self._due_at.get(trigger, due_at))
             self._changed.notify_all()
 
+    def post(self, work: Callable[[], None]) -> None:
+        """Have the worker do something; what it raises ends the worker."""
+        with self._changed:
+            self._jobs.append(work)
+            self._changed.notify_all()
+
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         """Have the worker do something; the future tells what came of it."""
         future: Future[Any] = Future()
-        with self._changed:
-            self._jobs.append(lambda: _run(work, future))
-            self._changed.notify_all()
+        self.post(lambda: _run(work, future))
         return future
 
     def wake(self) -> None:
