@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -111,6 +112,22 @@ def test_an_admin_may_talk_to_it_through_the_socket(host: SystemGuest) -> None:
     said = host.check("stat -c '%a %U:%G' /run/gitvs/control.sock")
     assert said == "660 root:gitvs-admin\n"
     host.check(as_admin("sync"))
+
+
+def test_an_admin_sees_how_it_is_and_breaks_the_glass(host: SystemGuest) -> None:
+    assert "in sync with" in host.check(as_admin("status"))
+    host.check(as_admin("drain 10.0.3.5 --why 'disk errors'"))
+    host.wait_until(has_weight(0))
+    assert "disk errors" in host.check(as_admin("status"))
+    host.check(as_admin("undrain 10.0.3.5"))
+    host.wait_until(has_weight(2))
+
+
+def test_the_journal_finds_what_belongs_to_a_commit(host: SystemGuest) -> None:
+    head = push_weight(host, 9)
+    host.check(as_admin("sync"))
+    said = host.check(f"journalctl --no-pager -b -o json GITVS_COMMIT={head}")
+    assert {"lb1"} == {json.loads(line)["GITVS_DIRECTOR"] for line in said.splitlines()}
 
 
 def test_its_own_user_may_not_talk_to_it(host: SystemGuest) -> None:
