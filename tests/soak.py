@@ -58,15 +58,20 @@ class Mishap(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One mishap: `command` is what somebody runs by hand, `after_seconds` counts from before."""
+    """One mishap: `command` is what somebody runs by hand, `after_seconds` counts from the push.
+
+    What is `aimed` waits for the next transaction, and comes in its midst.
+    """
 
     mishap: Mishap
     after_seconds: float
     command: tuple[str, ...] = ()
     lasts_seconds: float = 0.0
+    is_aimed: bool = False
 
     def __str__(self) -> str:
-        return " ".join((self.mishap, f"after {self.after_seconds:.1f} s", *self.command))
+        when = f"after {self.after_seconds:.1f} s{', aimed' if self.is_aimed else ''}"
+        return " ".join((self.mishap, when, *self.command))
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +291,8 @@ class Author:
             case Mishap.LINK_GONE:
                 return Deed(mishap, after, ("ip", "link", "delete", INTERFACE))
             case Mishap.KILL:
-                return Deed(mishap, after, lasts_seconds=self.random.uniform(0, 1))
+                lasts, is_aimed = self.random.uniform(0, 1), self.random.random() < 0.7
+                return Deed(mishap, after, lasts_seconds=lasts, is_aimed=is_aimed)
         return Deed(mishap, after)
 
     def _drift(self, manifests: Manifests) -> tuple[str, ...]:

@@ -54,6 +54,7 @@ SEED = os.environ.get("GITVS_SOAK_SEED")
 IS_LONG = "GITVS_SOAK_COMMITS" in os.environ
 SHORT_SEED = 3
 PATIENCE_SECONDS = 60.0
+AIM_SECONDS = 4.0
 ATTEMPTS_PER_SECOND = 5
 """Few: on one slow processor, clients and director share the time."""
 JUDGED = {
@@ -169,6 +170,8 @@ class Soak:
     def _do(self, deed: Deed) -> None:
         match deed.mishap:
             case Mishap.KILL:
+                if deed.is_aimed:
+                    self._wait_for_transaction()
                 self.kill()
                 time.sleep(deed.lasts_seconds)
                 self._start()
@@ -225,6 +228,14 @@ class Soak:
             self._agent = None
             assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, "it had ended by itself"
             self.seen["kill -9"] += 1
+
+    def _wait_for_transaction(self) -> None:
+        """Wait until a transaction is under way, or long enough."""
+        deadline = time.monotonic() + AIM_SECONDS
+        incarnation = LinuxKernel("").incarnation()
+        with SqliteStore.open_readonly(self.host.state_dir) as store:
+            while store.open_transaction(incarnation) is None and time.monotonic() < deadline:
+                time.sleep(0.005)
 
     def _status(self) -> Any:
         status = self.host.order("status")
