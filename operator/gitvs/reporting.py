@@ -90,9 +90,10 @@ class Reporter:
 
     def _tell_problems(self, turn: Turn) -> None:
         """Count what keeps the newest commit away, and log what is new of it."""
-        for problem in turn.problems:
+        problems = [p for p in turn.problems if str(p) != self.source.error]  # told already
+        for problem in problems:
             self.metrics.count_failure(kind_of(problem))
-        told = {in_brief(problem) for problem in turn.problems}
+        told = {in_brief(problem) for problem in problems}
         for text in sorted(told - self._told_problems):
             log.warning("not up to date reason=%s", text)
         self._told_problems = told

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -75,8 +76,14 @@ class Pilot:
     """What the newest commit says, or is wrong with it: that never changes, and takes time."""
 
     def prepare(self, commit_id: str) -> None:
-        """Read, validate and render a commit that was fetched. Any thread may call this."""
-        self._what_it_says(commit_id)
+        """Read, validate and render a commit that was fetched, in any thread, to have it ready.
+
+        One that nobody may use is not even read; a turn that wants it says why.
+        """
+        assert isinstance(self.source, GitRemote), "only a remote has commits"
+        with suppress(SourceError):
+            self.source.verify(commit_id)
+            self._what_it_says(commit_id)
 
     def accept(self, head: Commit) -> None:
         """Record a commit that was fetched: from now on only its descendants are accepted."""
