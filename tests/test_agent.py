@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.git_remote import GitRemote
-from gitvs.adapters.settings import Settings
+from gitvs.adapters.settings import RemoteSettings, Settings, SshSignatures
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import KernelUnreadable, StoreDamaged
 from gitvs.core.history import Commit, Result
@@ -23,6 +23,8 @@ from gitvs.ports import Outcome
 from tests.agents import Site, eventually, service, site
 from tests.builders import endpoint, virtual_service
 from tests.faults import FaultyKernel, How
+from tests.repositories import Repository
+from tests.signing import SshSigner, ssh_signer
 
 
 @pytest.fixture
@@ -802,3 +804,54 @@ def test_a_kernel_that_cannot_be_read_is_asked_less_and_less_often(
     with here.running(kernel):  # type: ignore[arg-type]  # unwilling, else the same
         time.sleep(2.0)
     assert 3 <= kernel.readings <= 6
+
+
+# Signatures
+
+
+def sign_with(here: Site, *signers: SshSigner) -> None:
+    """Have the director accept what these people sign."""
+    file = here.folder / "allowed_signers"
+    file.write_text("".join(signer.allowed for signer in signers))
+    source = here.settings.source
+    assert isinstance(source, RemoteSettings)
+    policy = SshSignatures(file)
+    here.settings = replace(here.settings, source=replace(source, signatures=policy))
+
+
+def repository(here: Site) -> Repository:
+    """The remote, for those who sign."""
+    return Repository(here.remote)
+
+
+def test_an_unsigned_commit_is_not_even_parsed_and_a_signed_one_is_followed(here: Site) -> None:
+    ada = ssh_signer(here.folder, "ada@example.org")
+    sign_with(here, ada)
+    ada.commit(repository(here), {"web.yaml": service(weight=2)})
+    with here.running() as running:
+        eventually(lambda: here.weights() == [2, 2])
+        eventually(lambda: running.status.source.signed_by != "")
+        here.push("nonsense: [")
+        answer = running.order("sync")
+        assert answer["exitCode"] == 1
+        (problem,) = answer["problems"]
+        assert "signed" in problem
+        assert "nonsense" not in problem
+        ada.commit(repository(here), {"web.yaml": service(weight=3)})
+        running.order("sync")
+        assert here.weights() == [3, 3]
+
+
+def test_a_commit_whose_signer_left_before_it_was_applied_stays_away(here: Site) -> None:
+    ada, eve = (ssh_signer(here.folder, f"{name}@example.org") for name in ("ada", "eve"))
+    sign_with(here, ada, eve)
+    ada.commit(repository(here), {"web.yaml": service(weight=2)})
+    with here.running() as running:
+        eventually(lambda: here.weights() == [2, 2])
+        running.order("pause")
+        eve.commit(repository(here), {"web.yaml": service(weight=9)})
+        running.order("sync")
+        sign_with(here, ada)
+        answer = running.order("resume")
+        assert "signed" in answer["problems"][0]
+        assert here.weights() == [2, 2]
