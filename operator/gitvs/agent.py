@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,18 +24,17 @@ from gitvs.adapters.systemd import Notifier
 from gitvs.adapters.writer_lock import writer_lock
 from gitvs.core.errors import (
     GitvsError,
-    RewrittenBranch,
     SettingsError,
-    SourceError,
     StoreDamaged,
 )
-from gitvs.core.history import Commit, Result
+from gitvs.core.history import Result
 from gitvs.core.model import Desired, State
 from gitvs.core.operations import Operation
 from gitvs.core.ownership import scope_of
 from gitvs.core.status import SourceStatus, Status
 from gitvs.fetching import Fetched, Fetcher
 from gitvs.inbox import Inbox
+from gitvs.intake import Intake
 from gitvs.logs import log_fields
 from gitvs.reconcile import Pass, out_of_date
 from gitvs.reporting import Reporter
@@ -88,16 +86,14 @@ class Agent:
         self.pilot, self._triggers = self._prepared(self.settings)
         metrics = Metrics(self.settings.metrics)
         self._reporter = Reporter(ports, metrics, SourceStatus(self._source_name()))
+        self.intake = Intake(ports, self.pilot, self._triggers, self._reporter, self.inbox)
         self._make_lock = lock
         self._lock: ExitStack | None = None
         self._is_stopping = False
         self._failures = 0
         self._drains_at: float | None = None
         self._alive_at = float("-inf")
-        self._waiting: list[tuple[int, Future[Turn]]] = []
         self._ended: list[Operation] = []
-        self._out_of_date = ""
-        self._has_heard = False
 
     @property
     def status(self) -> Status:
@@ -141,10 +137,10 @@ class Agent:
         self._attempt("start", self._recover)
         if isinstance(self.pilot.source, GitRemote):
             longest = timedelta(seconds=self.settings.max_downtime_seconds)
-            self._out_of_date = out_of_date(self.ports, longest)
+            self.intake.out_of_date = out_of_date(self.ports, longest)
         self._turn({"start"})
         self._notifier.ready(self._reporter.in_short())
-        self._ask()
+        self.intake.ask()
 
     def _recover(self) -> None:
         with self._writing():
@@ -188,7 +184,7 @@ class Agent:
         """Record that we live, now and then, for `gitvs restore`."""
         now = self.ports.clock.boottime()
         is_due = now - self._alive_at >= HEARTBEAT_SECONDS or self._is_stopping
-        if not is_due or self._out_of_date:
+        if not is_due or self.intake.out_of_date:
             return
         self._alive_at = now
         try:
@@ -224,12 +220,11 @@ class Agent:
                 self._exchange_metrics(settings)
             self.settings, self.pilot, self._triggers = settings, pilot, triggers
             self._reporter.source = SourceStatus(self._source_name())
-            self._has_heard = False
-            waiting, self._waiting = self._waiting, []
-            for _, future in waiting:
-                self._wait_for_fetch(future)
-            if triggers.fetcher is not None:
-                triggers.fetcher.ask()
+            waiting, was_out_of_date = self.intake.leave(), self.intake.out_of_date
+            self.intake = Intake(self.ports, pilot, triggers, self._reporter, self.inbox)
+            self.intake.out_of_date = was_out_of_date if triggers.fetcher is not None else ""
+            self.intake.wait(waiting)
+            self.intake.ask()
             log.info("settings reloaded source=%s", self._source_name())
         self._notifier.ready(self._reporter.in_short())
 
@@ -245,94 +240,25 @@ class Agent:
         source = self.pilot.source
         return source.name if isinstance(source, GitRemote) else str(self.settings.source)
 
-    # Fetching
+    # Turns
 
     def _on_fetched(self, fetched: Fetched) -> None:
         """Called in the thread that fetches."""
         self.inbox.post(lambda: self._attempt("fetched", lambda: self._take_in(fetched)))
 
     def _take_in(self, fetched: Fetched) -> None:
-        """Make a new head the accepted one, and take a turn for it."""
         if fetched.remote is not self.pilot.source:
             return  # it was under way when other settings came
-        if self._was_accepted_meanwhile(fetched):
-            self._ask()
-            return
-        try:
-            self._note_fetch(fetched)
-        finally:
-            at = self._triggers.poll_later(self._reporter.source.failures)
-            self._reporter.source = replace(self._reporter.source, next_at=at)
-
-    def _was_accepted_meanwhile(self, fetched: Fetched) -> bool:
-        """Whether a branch was refused as rewritten, and a person has said otherwise since."""
-        error = fetched.error
-        return isinstance(error, RewrittenBranch) and (
-            error.accepted != self.ports.store.accepted_head()
-        )
-
-    def _ask(self) -> None:
-        if self._triggers.fetcher is not None:
-            self._triggers.fetcher.ask()
-
-    def _note_fetch(self, fetched: Fetched) -> None:
-        former = self._reporter.source
-        if fetched.head is None:
-            failures = former.failures + 1
-            source = replace(former, failures=failures, error=str(fetched.error))
-            self._reporter.metrics.count_failure("source")
-            log.warning("not fetched failures=%d reason=%s", failures, fetched.error)
-        else:
-            now = self.ports.clock.now()
-            source = SourceStatus(former.name, fetched.head, fetched.signed_by, now)
-            self._accept(fetched.head)
-            self._out_of_date = ""
-        self._reporter.source = source
-        is_first, self._has_heard = not self._has_heard, True
-        is_news = source.head != former.head
-        is_awaited = any(number <= fetched.number for number, _ in self._waiting)
-        if is_first or is_news or is_awaited or bool(source.error) != bool(former.error):
-            trigger = "new commit" if is_news else "sync" if is_awaited else "remote"
+        if trigger := self.intake.take_in(fetched):
             self._turn({trigger}, answers=fetched.number)
         else:
-            self._reporter.publish()
-
-    def _accept(self, head: Commit) -> None:
-        if head.id == self.ports.store.accepted_head():
-            return
-        self.pilot.accept(head)
-        if self._triggers.fetcher is not None:
-            self._triggers.fetcher.accepted = head.id
-        log.info("fetched commit=%s subject=%r", head.id, head.subject)
+            self.publish()
 
     def sync(self) -> Future[Turn]:
         """Fetch now; the future tells of the turn after it. For the worker's thread."""
         future: Future[Turn] = Future()
-        self._wait_for_fetch(future)
+        self.intake.wait([future])
         return future
-
-    def _wait_for_fetch(self, future: Future[Turn]) -> None:
-        fetcher = self._triggers.fetcher
-        self._waiting.append((0 if fetcher is None else fetcher.ask(), future))
-        if fetcher is None:
-            self.inbox.put("sync")
-
-    def accept_rewrite(self, commit_id: str) -> Commit:
-        """Follow a branch that was rewritten; return its commit. For the worker's thread.
-
-        Raises:
-            SourceError: it is not on the branch, or not to be trusted.
-        """
-        source = self.pilot.source
-        if not isinstance(source, GitRemote):
-            raise SourceError("the manifests come from a folder, which has no history")
-        commit = source.accept_rewrite(commit_id)
-        self._accept(commit)
-        signed_by, now = source.verify(commit.id), self.ports.clock.now()
-        self._reporter.source = SourceStatus(source.name, commit, signed_by, now)
-        return commit
-
-    # Turns
 
     def take_turn(
         self,
@@ -349,8 +275,10 @@ class Agent:
         started = time.monotonic()
         now = self.ports.clock.now()
         self._ended += [*ended, *self._end_expired(now)]  # until a pass has seen to them
-        if self._out_of_date and not despite_pause:
-            turn = Turn(None, None, problems=(*self._known_problems(), self._out_of_date_problem()))
+        if despite_pause:
+            self.intake.out_of_date = ""  # a person has said what is to be in force
+        if self.intake.out_of_date:
+            turn = Turn(None, None, problems=tuple(self.intake.problems))
         else:
             turn = self._taken(allowed, despite_pause)
         self._ended = []
@@ -366,25 +294,18 @@ class Agent:
         return turn
 
     def _taken(self, allowed: frozenset[str], despite_pause: bool) -> Turn:
-        is_heard = self._has_heard or self._triggers.fetcher is None or despite_pause
         try:
             with self._writing():
                 return self.pilot.take(
                     allowed=allowed,
                     ended=self._ended,
-                    problems=self._known_problems(),
-                    is_source_ready=is_heard and self._triggers.is_at_rest(),
+                    problems=self.intake.problems,
+                    is_source_ready=self.intake.is_ready or despite_pause,
                     despite_pause=despite_pause,
                 )
         except GitvsError:
             self.inbox.put("retry", _retry_seconds(self._failures + 1))
             raise
-
-    def _out_of_date_problem(self) -> GitvsError:
-        return SourceError(
-            f"nothing is done before the source answers: {self._out_of_date}. To bring back what"
-            " was applied all the same: `gitvs rollback COMMIT`"
-        )
 
     def _turn(self, triggers: Iterable[str], answers: int = 0) -> None:
         """Take a turn, and try again soon where that was impossible.
@@ -396,7 +317,7 @@ class Agent:
         with log_fields(run=f"{time.time_ns() // 1_000_000:x}", director=self.status.director):
             self._attempt(trigger, lambda: outcome.append(self.take_turn(trigger)))
         if answers or (self._triggers.fetcher is None and "sync" in triggers):
-            self._answer_waiting(outcome, answers)
+            self.intake.answer(outcome[0] if outcome else None, answers)
         self._reporter.publish()
         self._notifier.status(self._reporter.in_short())
 
@@ -418,23 +339,6 @@ class Agent:
             self.inbox.put("retry", delay)
             if self._drains_at is not None:
                 self._drains_at = self.ports.clock.boottime() + delay
-
-    def _answer_waiting(self, outcome: list[Turn], answers: int) -> None:
-        """Tell those who asked for a fetch what came of it."""
-        answered = [future for number, future in self._waiting if number <= answers]
-        self._waiting = [entry for entry in self._waiting if entry[0] > answers]
-        for future in answered:
-            if outcome:
-                future.set_result(outcome[0])
-            else:
-                last = self.status.last
-                reasons = last.problems if last is not None else ()
-                future.set_exception(SourceError("; ".join(reasons) or "nothing could be done"))
-
-    def _known_problems(self) -> list[GitvsError]:
-        """What keeps newer commits away before anything is read: a remote without an answer."""
-        error = self._reporter.source.error
-        return [SourceError(error)] if error else []
 
     def _end_expired(self, now: datetime) -> list[Operation]:
         expired = [o for o in self.ports.store.operations().all if o.is_expired(now)]

@@ -225,7 +225,7 @@ class BreakGlass:
         return self._carried_out("active", "active: VIPs and local routes as Git says", [standby])
 
     def _accept_rewrite(self, order: Order) -> Answer:
-        commit = self._agent.accept_rewrite(order.subject)
+        commit = self._agent.intake.accept_rewrite(order.subject)
         log.warning("rewrite accepted commit=%s who=%s why=%r", commit.id, order.who, order.why)
         turn = self._agent.take_turn("accept-rewrite")
         text = f"commit {commit.id[:12]} and what descends from it is followed now"
