@@ -1,3 +1,9 @@
 """Loads the harness; fixtures live beside the tests that use them."""
 
+import os
+
 pytest_plugins = ["tests.harness.plugin"]
+
+# Whoever runs the tests has a width and a taste for colours; what is tested has the terminal's.
+for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
