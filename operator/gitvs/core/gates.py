@@ -38,13 +38,17 @@ LIFTABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One rule that a plan meets: what was measured, against what limit, and how to lift it."""
+    """One rule that a plan meets: what was measured, against what limit, and how to lift it.
+
+    `key` is the object that it is about, if it is about one.
+    """
 
     name: str
     measured: str
     limit: str
     message: str
     allowed: bool
+    key: Key | None = None
 
 
 _ALLOW = re.compile(r"^\s*Gitvs-Allow:\s*(\S.*?)\s*$", re.IGNORECASE | re.MULTILINE)
@@ -102,12 +106,14 @@ def stricter(old: Policy, new: Policy) -> Policy:
 
 def conflict_gates(conflicts: Iterable[Conflict]) -> list[Gate]:
     """Return conflicts with foreign objects as gates."""
-    return [Gate("conflict", str(c.key), "none", c.message, allowed=False) for c in conflicts]
+    return [
+        Gate("conflict", str(c.key), "none", c.message, allowed=False, key=c.key) for c in conflicts
+    ]
 
 
-def _gate(name: str, measured: str, limit: str, message: str) -> Gate:
+def _gate(name: str, measured: str, limit: str, message: str, key: Key | None = None) -> Gate:
     remedy = f"`Gitvs-Allow: {name}` in a commit message, or --allow {name}, lifts it once"
-    return Gate(name, measured, limit, f"{message}; {remedy}", allowed=False)
+    return Gate(name, measured, limit, f"{message}; {remedy}", allowed=False, key=key)
 
 
 def _listening(state: State) -> int:
@@ -171,6 +177,7 @@ def _last_real_server(before: State, after: State) -> Iterator[Gate]:
                 f"{count} → 0",
                 "at least 1 active real server",
                 f"{service} would stay without an active real server, and refuse its clients",
+                service,
             )
 
 
@@ -188,6 +195,7 @@ def _capacity_drop(before: State, after: State, policy: Policy) -> Iterator[Gate
                 f"{service}: real servers with {lost} of its weight of {total} would leave or go to"
                 f" 0, which is {percent:.3g} % and over maxCapacityDropPercent,"
                 f" {policy.max_capacity_drop_percent:g} % (Policy)",
+                service,
             )
 
 

@@ -48,6 +48,8 @@ class Proposal:
 
     desired: Desired
     plan: Plan
+    owned: State
+    """What of this is there already, as observed."""
     target: State
     foreign: State
     gates: tuple[Gate, ...]
@@ -75,11 +77,13 @@ def propose(
     allowed: Collection[str] = (),
     operations: Operations = NO_OPERATIONS,
     only: Collection[Key] | None = None,
+    is_host_known: bool = True,
 ) -> Proposal:
     """Work out the plan from what is observed to what is desired, with operations on top.
 
     `boottime` is CLOCK_BOOTTIME in seconds; `mark` is the alias of this store's interfaces.
     With `only`, nothing but these keys changes and drains end: what a pause lets through.
+    Unless the host is known, nothing is said of what it lacks.
     """
     in_force = applied.state if applied is not None else ()
     wanted = operated(desired, operations)
@@ -99,7 +103,8 @@ def propose(
     plan = _plan(ownership.owned.with_changes(drop=laid.released), laid)
     gates = (
         *conflict_gates(ownership.conflicts),
-        *_unsupported(wanted, observation),
+        *_mixed_while_syncing(wanted.state, observation.state),
+        *(_unsupported(wanted, observation) if is_host_known else ()),
         *evaluate(applied, desired, allowed),
     )
     marked = marked_interfaces(observation, mark, adopt)
@@ -107,6 +112,7 @@ def propose(
     return Proposal(
         desired,
         plan,
+        ownership.owned,
         laid.target,
         ownership.foreign,
         gates,
@@ -193,7 +199,6 @@ def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
     holds up neither repairs nor the ends of drains.
     """
     has_interface = desired.interface in observation.links
-    yield from _mixed_while_syncing(desired.state, observation.state)
     for key, resource in desired.state.items():
         if observation.state.get(key) == resource:
             continue
@@ -244,4 +249,4 @@ def _mixed_while_syncing(wanted: State, now: State) -> Iterator[Gate]:
 
 def _lacks(key: Key, what: str) -> Gate:
     message = f"{key}: {what}; change the manifest or this host"
-    return Gate("unsupported", what, "supported by this host", message, allowed=False)
+    return Gate("unsupported", what, "supported by this host", message, allowed=False, key=key)

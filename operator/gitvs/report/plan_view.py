@@ -29,6 +29,7 @@ from gitvs.core.model import (
 from gitvs.core.operations import NO_OPERATIONS, Operations
 from gitvs.core.plan import FALLBACK_FLAGS, Action, Change, Plan
 from gitvs.core.proposal import Proposal
+from gitvs.core.risks import Risk
 
 
 class SideKind(StrEnum):
@@ -71,9 +72,20 @@ class PlanOutcome(StrEnum):
     BLOCKED = "blocked"
 
 
+class Presence(StrEnum):
+    """Whether the manifests of both sides have a director."""
+
+    STAYS = "stays"
+    APPEARS = "appears"
+    DISAPPEARS = "disappears"
+
+
 @dataclass(frozen=True, slots=True)
 class DirectorPlan:
-    """A plan of one director. `boottime` is the clock that the drains' deadlines are on."""
+    """A plan of one director. `boottime` is the clock that the drains' deadlines are on.
+
+    `before` is what the plan goes from: as in force, with what the kernel has on top.
+    """
 
     director: str
     plan: Plan
@@ -98,6 +110,13 @@ class DirectorPlan:
     boottime: float | None = None
     operations: Operations = NO_OPERATIONS
     """What operators have said that the manifests do not know of."""
+    before: State = field(default_factory=State)
+    presence: Presence = Presence.STAYS
+    risks: tuple[Risk, ...] = ()
+    repairs: tuple[Change, ...] = ()
+    """Drift on the host that the next sync repairs, whatever becomes of this plan."""
+    policy_source: Source | None = None
+    """Where the limits of the gates were set."""
 
     @property
     def outcome(self) -> PlanOutcome:
@@ -168,6 +187,8 @@ def director_plan(
         host_addresses=frozenset(a for link in seen.links.values() for a in link.addresses),
         boottime=boottime,
         operations=proposal.operations,
+        before=proposal.owned,
+        policy_source=proposal.desired.policy.source,
     )
 
 
