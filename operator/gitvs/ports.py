@@ -91,6 +91,55 @@ class Source(Protocol):
         ...
 
 
+class Commits(Protocol):
+    """A repository's commits, and the manifests of one folder in each.
+
+    Raises (any method):
+        SourceError: it could not be read, or there is no such thing, and why.
+    """
+
+    @property
+    def folder(self) -> str:
+        """Where the manifests are in the repository; empty: everywhere."""
+        ...
+
+    @property
+    def cut_off(self) -> str:
+        """What to do about a history that is not all here; empty where it is."""
+        ...
+
+    def commit(self, revision: str) -> Commit:
+        """Return the commit that a revision names."""
+        ...
+
+    def has_folder(self, commit_id: str) -> bool:
+        """Whether the folder is there in a commit."""
+        ...
+
+    def snapshot(self, commit_id: str) -> Snapshot:
+        """Read all manifest files of a commit."""
+        ...
+
+    def since(self, base: str, head: str) -> Sequence[str]:
+        """Return the commits of `head` that `base` lacks, the newest first.
+
+        `head` alone where it does not descend from `base`; none on the way back.
+        """
+        ...
+
+    def message(self, commit_id: str) -> str:
+        """Return the message of a commit, whole."""
+        ...
+
+    def first_parents(self, commit_id: str, limit: int) -> Sequence[str]:
+        """Return the commits before one, along first parents, the newest first."""
+        ...
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Return the newest commit that both descend from, if there is one here."""
+        ...
+
+
 class Clock(Protocol):
     """Time. Deadlines use `boottime`, people `now`."""
 

@@ -19,6 +19,11 @@ _PERSON = re.compile(r"(?P<who>.*) (?P<seconds>-?[0-9]+) [+-][0-9]+", re.DOTALL)
 _SHA1_CHARACTERS = 40
 _SHOWN_CHARACTERS = 12
 
+DEEPEN = (
+    "this clone is shallow: `git fetch --unshallow` brings the rest (in a CI job, check out with"
+    " `fetch-depth: 0` or `GIT_DEPTH: 0`)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -88,11 +93,9 @@ class GitObjects:
             )
         except GitFailed as error:
             why = f" ({error.text})" if "ambiguous" in error.text else ""
-            hint = "; look at `git branch --all` and `git tag`"
-            if (self._git_dir / "shallow").exists():
-                hint = "; this clone is shallow, and `git fetch --unshallow` brings the rest"
             raise SourceError(
-                f"{self._git_dir} has no commit, branch or tag {revision}{why}{hint}"
+                f"{self._git_dir} has no commit, branch or tag {revision}{why}"
+                f"{self._hint(revision)}"
             ) from error
         commit_id = answer.decode().strip()
         if len(commit_id) != _SHA1_CHARACTERS:
@@ -101,6 +104,26 @@ class GitObjects:
                 " use a repository with SHA-1"
             )
         return commit_id
+
+    def _hint(self, revision: str) -> str:
+        """Return what to do about a revision that is not here."""
+        listed = self._git.run(
+            "for-each-ref", "--format=%(refname:lstrip=2)", f"refs/remotes/*/{_literal(revision)}"
+        )
+        if remote := listed.decode(errors="replace").split("\n")[0]:
+            return f"; did you mean {remote}?"
+        if self.is_shallow:
+            return f"; {DEEPEN}"
+        return "; look at `git branch --all` and `git tag`"
+
+    @property
+    def is_shallow(self) -> bool:
+        """Whether the history ends where a clone was cut off."""
+        return (self._git_dir / "shallow").exists()
+
+    def has_path(self, commit_id: str, path: str) -> bool:
+        """Whether a commit has anything at a path."""
+        return path in ("", ".") or bool(self._entries(commit_id, "--", path.rstrip("/")))
 
     def folder(self, commit_id: str, path: str) -> str:
         """Return the id of the tree at a path; the root's for an empty one.
@@ -151,21 +174,39 @@ class GitObjects:
         """Return a commit as people need it."""
         return _commit_from(commit_id, self.read(commit_id))
 
-    def messages(self, base: str | None, head: str) -> list[str]:
-        """Return the messages of the commits of `head` that `base` lacks, the newest first.
+    def since(self, base: str | None, head: str) -> list[str]:
+        """Return the commits of `head` that `base` lacks, the newest first.
 
         With no base, or one that `head` does not descend from (or that is not here any more), it
-        is the message of `head` alone, and on the way back none.
+        is `head` alone, and on the way back none.
         """
-        ids = [head]
         if base is None or not self.has(base):
-            pass
-        elif self.is_ancestor(head, base):
-            ids = []
-        elif self.is_ancestor(base, head):
-            answer = self._git.run("rev-list", "--end-of-options", head, f"^{base}")
-            ids = answer.decode().split()
-        return [_message_of(self.read(commit_id)) for commit_id in ids]
+            return [head]
+        if self.is_ancestor(head, base):
+            return []
+        if not self.is_ancestor(base, head):
+            return [head]
+        return self._listed(head, f"^{base}")
+
+    def message(self, commit_id: str) -> str:
+        """Return the message of a commit, whole."""
+        return _message_of(self.read(commit_id))
+
+    def first_parents(self, commit_id: str, limit: int) -> list[str]:
+        """Return the commits before one, along first parents, the newest first."""
+        return self._listed("--first-parent", "--skip=1", f"--max-count={limit}", commit_id)
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Return the newest commit that both descend from, if there is one here."""
+        try:
+            return self._git.run("merge-base", one, other).decode().strip()
+        except GitFailed as error:
+            if error.status == 1:
+                return None
+            raise
+
+    def _listed(self, *args: str) -> list[str]:
+        return self._git.run("rev-list", *args).decode().split()
 
     def has(self, commit_id: str) -> bool:
         """Whether a commit is here."""
@@ -205,6 +246,11 @@ def opened(git_dir: Path) -> Iterator[GitObjects]:
         yield objects
     finally:
         objects.close()
+
+
+def _literal(text: str) -> str:
+    """Escape what a pattern of for-each-ref would take for more than itself."""
+    return re.sub(r"([*?\[\\])", r"\\\1", text)
 
 
 def _entry(line: bytes) -> Entry:

@@ -36,13 +36,7 @@ class GitSource:
             SourceError: no such revision or folder, or the repository cannot be read.
         """
         with opened(self._git_dir) as objects:
-            commit_id = objects.resolve(self._revision)
-            entries = objects.files(objects.folder(commit_id, self._folder))
-            manifests = [entry for entry in entries if is_manifest(entry.name)]
-            files = _read(objects, [entry for entry in manifests if entry.is_file])
-            skipped = [e.name for e in manifests if e.is_symlink]
-            skipped += [e.name for e in entries if e.is_submodule]
-            return Snapshot(files, objects.commit(commit_id), tuple(sorted(skipped)))
+            return snapshot_of(objects, objects.resolve(self._revision), self._folder)
 
     def messages(self, base: str | None) -> list[str]:
         """Return the messages of the commits since `base`, the newest first.
@@ -51,7 +45,22 @@ class GitSource:
             SourceError: the repository cannot be read.
         """
         with opened(self._git_dir) as objects:
-            return objects.messages(base, objects.resolve(self._revision))
+            since = objects.since(base, objects.resolve(self._revision))
+            return [objects.message(commit_id) for commit_id in since]
+
+
+def snapshot_of(objects: GitObjects, commit_id: str, folder: str) -> Snapshot:
+    """Read all manifest files of a commit's folder, sorted by path.
+
+    Raises:
+        SourceError: no such folder, or the repository cannot be read.
+    """
+    entries = objects.files(objects.folder(commit_id, folder))
+    manifests = [entry for entry in entries if is_manifest(entry.name)]
+    files = _read(objects, [entry for entry in manifests if entry.is_file])
+    skipped = [e.name for e in manifests if e.is_symlink]
+    skipped += [e.name for e in entries if e.is_submodule]
+    return Snapshot(files, objects.commit(commit_id), tuple(sorted(skipped)))
 
 
 def _read(objects: GitObjects, entries: list[Entry]) -> list[ManifestFile]:

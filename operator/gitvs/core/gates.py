@@ -51,22 +51,41 @@ class Gate:
     key: Key | None = None
 
 
-_ALLOW = re.compile(r"^\s*Gitvs-Allow:\s*(\S.*?)\s*$", re.IGNORECASE | re.MULTILINE)
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one line of a commit message lifts: a gate, on some directors, or on all.
+
+    `line` counts from 1.
+    """
+
+    gate: str
+    directors: tuple[str, ...]
+    line: int
+
+    def holds_on(self, director: str) -> bool:
+        """Whether it is about a director."""
+        return not self.directors or director in self.directors
+
+
+_ALLOW = re.compile(r"^\s*Gitvs-Allow:\s*(\S.*?)\s*$", re.IGNORECASE)
+
+
+def allowances(message: str) -> Iterator[Allowance]:
+    """Yield what a commit message lifts.
+
+    A line is `Gitvs-Allow: mass-removal`, or `Gitvs-Allow: mass-removal lb3` for one director.
+    Any line counts: squash and merge commits put them anywhere.
+    """
+    for number, line in enumerate(message.split("\n"), start=1):
+        if match := _ALLOW.fullmatch(line):
+            gate, *directors = re.split(r"[\s,]+", match[1])
+            yield Allowance(gate, tuple(directors), number)
 
 
 def allowed_gates(messages: Iterable[str], director: str) -> frozenset[str]:
-    """Return the gates that commit messages lift for a director.
-
-    A line is `Gitvs-Allow: mass-removal`, or `Gitvs-Allow: mass-removal lb3` for one director.
-    Any line of any message counts: squash and merge commits put them anywhere.
-    """
-    allowed = set()
-    for message in messages:
-        for line in _ALLOW.findall(message):
-            gate, *directors = re.split(r"[\s,]+", line)
-            if not directors or director in directors:
-                allowed.add(gate)
-    return frozenset(allowed)
+    """Return the gates that commit messages lift for a director."""
+    said = (allowance for message in messages for allowance in allowances(message))
+    return frozenset(a.gate for a in said if a.holds_on(director))
 
 
 def unknown_gates(names: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -29,6 +29,7 @@ from gitvs.core.model import (
     Scheduler,
     Scope,
     State,
+    Sysctl,
     kind_of,
 )
 from gitvs.core.ownership import classify
@@ -62,6 +63,21 @@ class Seen:
     boottime: float
     applied: Desired | None = None
     commit: str | None = None
+
+    @property
+    def director(self) -> str:
+        """The director that this host is, as far as is known."""
+        return self.host if self.applied is None else self.applied.director
+
+    def unread(self, desired: Desired) -> list[Sysctl]:
+        """Return the settings that are wanted and were not read there."""
+        wanted = desired.state.of(Sysctl)
+        return [sysctl for sysctl in wanted if sysctl.name not in self.scope.sysctls]
+
+    def observation_for(self, desired: Desired) -> Observation:
+        """Return the observation, with settings that were not read taken to be as wanted."""
+        state = self.observation.state.with_changes(self.unread(desired))
+        return replace(self.observation, state=state)
 
     def owned(self) -> State:
         """Return what of the observation is gitvs's."""

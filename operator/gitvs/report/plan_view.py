@@ -125,6 +125,11 @@ class DirectorPlan:
         return PlanOutcome.CHANGES if self.plan else PlanOutcome.NONE
 
     @property
+    def is_news(self) -> bool:
+        """Whether there is anything to tell: a change, a gate, or a director that comes or goes."""
+        return bool(self.plan or self.gates) or self.presence is not Presence.STAYS
+
+    @property
     def summary(self) -> dict[str, int]:
         return summary_of(self.plan.changes)
 

@@ -23,7 +23,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A change, for every director that it concerns. With `problems` there are no plans.
+    """A change, for every director that it concerns.
+
+    With `problems` in manifests there are no plans; a problem in a commit message leaves them.
 
     `folder` is where the manifests are in the repository; `unchanged` counts the directors that
     stay as they are; `risks` are about several directors at once, those of one are in its plan.
@@ -43,10 +45,9 @@ class Preview:
     def verdict(self) -> Verdict:
         if self.problems:
             return Verdict.INVALID
-        outcomes = {plan.outcome for plan in self.plans}
-        if PlanOutcome.BLOCKED in outcomes:
+        if any(plan.outcome is PlanOutcome.BLOCKED for plan in self.plans):
             return Verdict.BLOCKED
-        return Verdict.CHANGES if PlanOutcome.CHANGES in outcomes else Verdict.NONE
+        return Verdict.CHANGES if any(plan.is_news for plan in self.plans) else Verdict.NONE
 
     @property
     def exit_code(self) -> ExitCode:
