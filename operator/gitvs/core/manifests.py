@@ -24,7 +24,7 @@ from gitvs.core.rules import references as reference_rules
 from gitvs.core.rules.unread import Unread
 from gitvs.core.schema import validate
 from gitvs.core.written import Director, Pool, Service, WrittenPolicy
-from gitvs.core.yaml_documents import is_manifest, read_documents
+from gitvs.core.yaml_documents import Reading, is_manifest, read_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,44 @@ def load(files: Iterable[ManifestFile]) -> Manifests:
     Raises:
         InvalidManifests: with every problem, in file order.
     """
-    loading = _Loading()
-    for file in sorted(files, key=lambda f: f.path):
-        if is_manifest(file.path):
-            loading.read(file)
-    loading.type_documents()
-    manifests = loading.judge()
-    if loading.problems:
-        raise InvalidManifests(sorted(set(loading.problems)))
-    return manifests
+    return Loader().load(files)
+
+
+class Loader:
+    """Loads the manifests of one commit after another: a file that stays is read once.
+
+    It keeps what the files of the last commit said.
+    """
+
+    def __init__(self) -> None:
+        self._readings: dict[ManifestFile, _FileReading] = {}
+
+    def load(self, files: Iterable[ManifestFile]) -> Manifests:
+        """Do what `load` does."""
+        named = sorted((f for f in files if is_manifest(f.path)), key=lambda f: f.path)
+        self._readings = {f: self._readings.get(f) or _read_file(f) for f in named}
+        loading = _Loading()
+        for reading in self._readings.values():
+            loading.add(reading)
+        loading.type_documents()
+        manifests = loading.judge()
+        if loading.problems:
+            raise InvalidManifests(sorted(set(loading.problems)))
+        return manifests
+
+
+@dataclass(frozen=True, slots=True)
+class _FileReading:
+    """What one file says by itself: its documents, each with its problems."""
+
+    reading: Reading
+    documents: tuple[tuple[Document, tuple[Problem, ...]], ...]
+
+
+def _read_file(file: ManifestFile) -> _FileReading:
+    """Read one file, and hold every document against its schema."""
+    reading = read_documents(file)
+    return _FileReading(reading, tuple((d, tuple(validate(d))) for d in reading.documents))
 
 
 @dataclass(slots=True)
@@ -78,13 +107,11 @@ class _Loading:
     directors: list[Director] = field(default_factory=list)
     policies: list[WrittenPolicy] = field(default_factory=list)
 
-    def read(self, file: ManifestFile) -> None:
-        """Read one file, and hold every document against its schema."""
-        reading = read_documents(file)
-        self.problems += reading.problems
-        self.unread.add_text(reading.unread)
-        for document in reading.documents:
-            found = validate(document)
+    def add(self, file: _FileReading) -> None:
+        """Take in what one file says."""
+        self.problems += file.reading.problems
+        self.unread.add_text(file.reading.unread)
+        for document, found in file.documents:
             self.problems += found
             if document.is_sound and not found:
                 self.documents.setdefault(document.data["kind"], []).append(document)

@@ -62,12 +62,15 @@ class Document:
         return Problem(self.file, line, column, pointer_of(path), rule, message)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Spot:
-    """A value in a document: what a typed object remembers of where it was written."""
+    """A value in a document: what a typed object remembers of where it was written.
 
-    document: Document
-    path: Path = ()
+    All are equal, so that what was written is equal to the same written elsewhere.
+    """
+
+    document: Document = field(compare=False)
+    path: Path = field(default=(), compare=False)
 
     def __truediv__(self, step: str | int) -> Spot:
         return Spot(self.document, (*self.path, step))

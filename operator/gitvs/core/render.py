@@ -29,6 +29,7 @@ from gitvs.core.model import (
 )
 from gitvs.core.placement import (
     Chosen,
+    Mask,
     Placed,
     forwarding_of,
     host_addresses,
@@ -59,6 +60,27 @@ def render(manifests: Manifests, director: str) -> Desired:
     for placed in manifests.placed_on(1 << index):
         rendering.add_service(placed)
     return rendering.desired(manifests)
+
+
+def affected(before: Manifests, after: Manifests) -> frozenset[str]:
+    """Return the directors of either side whose state may differ; all others have the same.
+
+    Only what Directors, Services and Pools say counts, not where it is written.
+    """
+    if before.directors != after.directors:
+        return frozenset((*before.directors, *after.directors))
+    mask: Mask = 0
+    both = zip(before.placement.all, after.placement.all, strict=True)
+    for index, (old, new) in enumerate(both):
+        if old != new:
+            mask |= 1 << index
+    former = {placed.service.name: placed for placed in before.placed}
+    latter = {placed.service.name: placed for placed in after.placed}
+    for name in former.keys() | latter.keys():
+        one, other = former.get(name), latter.get(name)
+        if one != other:
+            mask |= (one.mask if one else 0) | (other.mask if other else 0)
+    return frozenset(director.name for director in after.placement.of(mask))
 
 
 def _unknown(manifests: Manifests, director: str) -> str:
