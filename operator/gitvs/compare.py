@@ -1,0 +1,280 @@
+"""One commit against another: what it would change on every director. Offline, without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gitvs.core.errors import SourceError, UnknownDirector
+from gitvs.core.explain import did_you_mean
+from gitvs.core.gates import LIFTABLE, Allowance, Gate, allowances
+from gitvs.core.history import Commit
+from gitvs.core.manifests import Loader, Manifests
+from gitvs.core.model import Desired, Key, Vip
+from gitvs.core.plan import Change
+from gitvs.core.preview import preview
+from gitvs.core.problems import InvalidManifests, Problem
+from gitvs.core.proposal import Proposal, propose
+from gitvs.core.render import affected, render
+from gitvs.core.risks import risks, vip_risks
+from gitvs.ports import Commits
+from gitvs.report.observation_document import Seen
+from gitvs.report.plan_view import DirectorPlan, Presence, Side, SideKind, director_plan
+from gitvs.report.preview_view import Preview
+
+FARTHEST_BACK = 50
+"""How many commits before an invalid one are tried."""
+
+_LIVE_GATES = ("conflict", "unsupported")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to compare. Without `directors` it is all of them; `seen` is what is live on some."""
+
+    base: str
+    head: str
+    directors: tuple[str, ...] = ()
+    allowed: frozenset[str] = frozenset()
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What the change goes from; no manifests: nothing."""
+
+    commit: Commit
+    manifests: Manifests | None
+
+
+def compare(commits: Commits, question: Question, loader: Loader | None = None) -> Preview:
+    """Return what the step from base to head would change.
+
+    A loader that is used again reads again only what changed.
+
+    Raises:
+        SourceError: a revision or the folder is not there, or cannot be read.
+        UnknownDirector: a director was asked for that neither side has.
+    """
+    loader = loader or Loader()
+    remarks: list[str] = []
+    head = commits.commit(question.head)
+    base = _base(commits, commits.commit(question.base), head, remarks)
+    snapshot = commits.snapshot(head.id)
+    remarks += [f"{name}: left out, it is a link or a submodule" for name in snapshot.skipped]
+    if not snapshot.files:
+        where = commits.folder or "the repository"
+        remarks.append(f"no manifests (*.yaml, *.yml, *.json) in {where} at {head.id[:12]}")
+    try:
+        after = loader.load(snapshot.files)
+    except InvalidManifests as error:
+        sides = _side(base), _side(head)
+        return Preview(
+            *sides, problems=error.problems, remarks=tuple(remarks), folder=commits.folder
+        )
+    start = _in_force(commits, base, loader, remarks)
+    return _compared(commits, question, start, head, after, remarks)
+
+
+def _base(commits: Commits, base: Commit, head: Commit, remarks: list[str]) -> Commit:
+    """Return the commit that the change goes from: where head parted from base."""
+    fork = commits.merge_base(base.id, head.id)
+    if fork in (base.id, head.id):
+        return base
+    if fork is not None:
+        count = len(commits.since(fork, base.id))
+        parted = commits.commit(fork)
+        remarks.append(
+            f"{_short(base)} has {count} commit{'s' * (count > 1)} that {_short(head)} lacks:"
+            f" compared from where they parted, {_short(parted)}"
+        )
+        return parted
+    if commits.cut_off:
+        raise SourceError(
+            f"commits {base.id[:12]} and {head.id[:12]} have nothing in common here;"
+            f" {commits.cut_off}"
+        )
+    remarks.append(f"{_short(base)} and {_short(head)} have no commit in common")
+    return base
+
+
+def _in_force(commits: Commits, base: Commit, loader: Loader, remarks: list[str]) -> _Start:
+    """Return what agents that follow the base have in force: the newest sound commit up to it."""
+    if not commits.has_folder(base.id):
+        remarks.append(f"{_short(base)} has no folder {commits.folder}: everything is new")
+        return _Start(base, None)
+    for commit_id in _back_from(commits, base.id):
+        if not commits.has_folder(commit_id):
+            break
+        snapshot = commits.snapshot(commit_id)
+        try:
+            start = _Start(snapshot.commit or base, loader.load(snapshot.files))
+        except InvalidManifests as error:
+            if commit_id == base.id:
+                count = len(error.problems)
+                remarks.append(
+                    f"{_short(base)} is invalid ({count} problem{'s' * (count > 1)}), so that"
+                    " agents stay with an older commit"
+                )
+            continue
+        if start.commit.id != base.id:
+            remarks.append(f"compared from {_short(start.commit)}, the newest sound commit")
+        return start
+    remarks.append("no sound commit was found before it: everything is taken to be new")
+    return _Start(base, None)
+
+
+def _back_from(commits: Commits, commit_id: str) -> Iterator[str]:
+    yield commit_id
+    yield from commits.first_parents(commit_id, FARTHEST_BACK)
+
+
+def _compared(
+    commits: Commits,
+    question: Question,
+    start: _Start,
+    head: Commit,
+    after: Manifests,
+    remarks: list[str],
+) -> Preview:
+    had = () if start.manifests is None else start.manifests.directors
+    names = _chosen(question.directors, sorted({*had, *after.directors}))
+    said = _allowances(commits, start.commit, head)
+    remarks += _unknown_directors(said, {*had, *after.directors})
+    remarks += _other_states(question.seen, names, start.commit)
+    old, new = _rendered(start.manifests, after, question.seen)
+    plans = []
+    for name in (n for n in names if n in old or n in new):
+        allowed = {a.gate for line in said.values() for a in line if a.holds_on(name)}
+        seen = question.seen.get(name)
+        plan = _plan(old.get(name), new.get(name), question.allowed | allowed, seen)
+        if plan.is_news or plan.repairs:
+            plans.append(plan)
+    return Preview(
+        _side(start.commit),
+        _side(head),
+        plans=tuple(plans),
+        unchanged=len(names) - len(plans),
+        risks=vip_risks(old, new),
+        remarks=tuple(remarks),
+        problems=tuple(_unknown_gates(said)),
+        folder=commits.folder,
+    )
+
+
+def _rendered(
+    before: Manifests | None, after: Manifests, seen: Iterable[str]
+) -> tuple[dict[str, Desired], dict[str, Desired]]:
+    """Return the desired states of the directors that the step may change, and of those seen.
+
+    Where a VIP is new, all are needed: it may be on an unchanged one already.
+    """
+    if before is None:
+        return {}, {name: render(after, name) for name in after.directors}
+    names = affected(before, after).union(seen)
+    old = {name: render(before, name) for name in before.directors if name in names}
+    new = {name: render(after, name) for name in after.directors if name in names}
+    if any(_vips(new[name]) - _vips(old.get(name)) for name in new):
+        old |= {name: render(before, name) for name in before.directors if name not in old}
+        new |= {name: render(after, name) for name in after.directors if name not in new}
+    return old, new
+
+
+def _vips(desired: Desired | None) -> set[Key]:
+    return set() if desired is None else {vip.key for vip in desired.state.of(Vip)}
+
+
+def _chosen(wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    for name in wanted:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UnknownDirector(f"neither side has a director {name}{hint}")
+    return [name for name in known if not wanted or name in wanted]
+
+
+def _plan(
+    before: Desired | None, after: Desired | None, allowed: frozenset[str], seen: Seen | None
+) -> DirectorPlan:
+    """Return the plan of one director. One that disappears keeps what it has."""
+    if after is None:
+        assert before is not None, "a director is on one side at least"
+        gone = director_plan(preview(before, before), applied=before)
+        return replace(gone, presence=Presence.DISAPPEARS)
+    proposal = preview(before, after, allowed)
+    observation = None
+    repairs: tuple[Change, ...] = ()
+    if seen is not None:
+        observation = seen.observation_for(after)
+        repairs = _repairs(seen)
+        proposal = replace(proposal, gates=(*_live_gates(proposal, seen), *proposal.gates))
+    plan = director_plan(proposal, observation=observation, applied=before)
+    return replace(
+        plan,
+        presence=Presence.APPEARS if before is None else Presence.STAYS,
+        repairs=repairs,
+        risks=risks(before, after, proposal.plan, observation),
+    )
+
+
+def _live_gates(proposal: Proposal, seen: Seen) -> Iterable[Gate]:
+    """Return what stands against a proposal on its host alone."""
+    live = _proposed(seen, proposal.desired, seen.applied).gates
+    return [g for g in live if g.name in _LIVE_GATES and g not in proposal.gates]
+
+
+def _repairs(seen: Seen) -> tuple[Change, ...]:
+    """Return what the next sync of the host would repair, whatever is merged."""
+    if seen.applied is None:
+        return ()
+    proposal = _proposed(seen, seen.applied, seen.applied)
+    drift = director_plan(proposal, applied=seen.applied, ledger=seen.ledger).drift
+    return tuple(change for change in proposal.plan.changes if change.key in drift)
+
+
+def _proposed(seen: Seen, desired: Desired, applied: Desired | None) -> Proposal:
+    observation = seen.observation_for(desired)
+    return propose(desired, applied, observation, seen.ledger, seen.boottime, seen.mark)
+
+
+def _allowances(commits: Commits, base: Commit, head: Commit) -> dict[str, list[Allowance]]:
+    """Return what each commit since the base lifts, the newest first."""
+    since = commits.since(base.id, head.id)
+    return {commit_id: list(allowances(commits.message(commit_id))) for commit_id in since}
+
+
+def _unknown_gates(said: Mapping[str, list[Allowance]]) -> Iterator[Problem]:
+    for commit_id, of_commit in said.items():
+        for allowance in of_commit:
+            if allowance.gate not in LIFTABLE:
+                hint = did_you_mean(allowance.gate, LIFTABLE) or f"; {', '.join(LIFTABLE)} are"
+                message = f"Gitvs-Allow: {allowance.gate} is no gate that can be lifted{hint}"
+                file = f"commit {commit_id[:12]}"
+                yield Problem(file, allowance.line, 1, "", "unknown-gate", message)
+
+
+def _unknown_directors(said: Mapping[str, list[Allowance]], known: Iterable[str]) -> Iterator[str]:
+    names = sorted(known)
+    for commit_id, of_commit in said.items():
+        for name in (n for allowance in of_commit for n in allowance.directors):
+            if name not in names:
+                hint = did_you_mean(name, names)
+                yield f"commit {commit_id[:12]} lifts a gate on {name}, which is no director{hint}"
+
+
+def _other_states(states: Mapping[str, Seen], names: Iterable[str], base: Commit) -> Iterator[str]:
+    """Yield what is odd about saved states: of other hosts, or of another commit."""
+    listed = list(names)
+    for name, seen in states.items():
+        if name not in listed:
+            yield f"the saved state of {name} is not used: there is no such director here"
+        elif seen.commit != base.id:
+            what = "no commit" if seen.commit is None else f"commit {seen.commit[:12]}"
+            yield f"{name} had {what} in force when its state was saved, not {_short(base)}"
+
+
+def _side(commit: Commit) -> Side:
+    return Side(SideKind.COMMIT, commit.id, commit.subject)
+
+
+def _short(commit: Commit) -> str:
+    return f"commit {commit.id[:12]}"
