@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from gitvs.core.documents import Document
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.model import (
+    AddressFamily,
     Connections,
     Desired,
     Drain,
@@ -22,6 +23,7 @@ from gitvs.core.model import (
     Ledger,
     Link,
     Observation,
+    Protocol,
     Scheduler,
     Scope,
     Source,
@@ -30,6 +32,7 @@ from gitvs.core.model import (
     SyncRole,
     Sysctl,
     Vip,
+    WildcardListener,
 )
 from gitvs.core.proposal import propose
 from gitvs.core.schema import schema_for
@@ -41,6 +44,7 @@ from tests.builders import endpoint, real_server, virtual_service
 OURS = virtual_service()
 SERVER = real_server(weight=0)
 THEIRS = virtual_service(endpoint("192.0.2.99", 25), ForeignName("nifty"))
+HOST = ip_address("192.0.2.1")
 SWITCH = Sysctl("net.ipv4.ip_forward", "1")
 
 
@@ -63,12 +67,16 @@ def seen() -> Seen:
     observation = Observation(
         state,
         {SERVER.key: Connections(3, 4, 5)},
-        {"gitvs0": Link("gitvs0", "dummy", "gitvs:x", False, (ip_address("203.0.113.10"),))},
+        {
+            "gitvs0": Link("gitvs0", "dummy", "gitvs:x", False, (ip_address("203.0.113.10"),)),
+            "eth0": Link("eth0", "", "", True, (HOST,), (ip_network("192.0.2.0/24"),)),
+        },
         frozenset({ip_address("192.0.2.254")}),
         frozenset({ip_network("198.51.100.0/24")}),
         frozenset({Scheduler.TWOS}),
         frozenset({"virtual service on protocol 1"}),
         "6.1.0",
+        listening=frozenset({WildcardListener(Protocol.TCP, AddressFamily.IPV4, 22)}),
     )
     owned = frozenset({OURS.key, "dummy gitvs0", "203.0.113.10/32 dev gitvs0"})
     ledger = Ledger(
@@ -203,6 +211,16 @@ def test_a_wrong_value_deep_inside_is_refused(where: str, value: object) -> None
     servers = [o for o in document["objects"] if o["kind"] == "real-server"]
     servers[-1]["object"][where] = value
     refused(document)
+
+
+def test_a_state_that_was_saved_before_more_was_read_is_read_all_the_same() -> None:
+    document = saved()
+    del document["listening"]
+    for link in document["links"]:
+        link.pop("networks", None)
+    old = observation_from(json.dumps(document), "old.json").observation
+    assert old.listening == frozenset()
+    assert {link.networks for link in old.links.values()} == {()}
 
 
 def lines() -> list[str]:

@@ -81,7 +81,7 @@ def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pa
     recovered = recover(ports)
     if recovered is not None and recovered.result is Result.STUCK:
         return Pass(Result.STUCK, recovered=recovered)
-    survey = look(ports, target.desired, options)
+    survey = _look(ports, target.desired, options)
     planned_at = ports.clock.boottime()
     stages = {"plan": planned_at - began_at}
     proposal = survey.proposal
@@ -102,15 +102,25 @@ def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pa
 
 
 def look(ports: Ports, desired: Desired, options: Options = Options()) -> Survey:
-    """Plan against the kernel as it is now; writes nothing."""
-    return _survey(ports, desired, ports.store.ledger(ports.kernel.incarnation()), options)
+    """Plan against the kernel and its surroundings as they are now; writes nothing."""
+    return _look(ports, desired, options, surroundings=True)
 
 
-def _survey(ports: Ports, desired: Desired, ledger: Ledger, options: Options) -> Survey:
+def _look(
+    ports: Ports, desired: Desired, options: Options = Options(), surroundings: bool = False
+) -> Survey:
+    ledger = ports.store.ledger(ports.kernel.incarnation())
+    return _survey(ports, desired, ledger, options, surroundings)
+
+
+def _survey(
+    ports: Ports, desired: Desired, ledger: Ledger, options: Options, surroundings: bool = False
+) -> Survey:
+    scope = replace(scope_of(ledger, desired), surroundings=surroundings)
     survey = survey_of(
         desired,
         ports.store.applied(),
-        ports.kernel.observe(scope_of(ledger, desired)),
+        ports.kernel.observe(scope),
         ledger,
         ports.clock.boottime(),
         MARK_PREFIX + ports.store.id,
@@ -188,7 +198,7 @@ def restore(ports: Ports) -> Pass | None:
     if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
         return None
     kept = [r for r in applied.desired.state.values() if not _needs_interfaces(r)]
-    survey = look(ports, replace(applied.desired, state=State(kept)))
+    survey = _look(ports, replace(applied.desired, state=State(kept)))
     if survey.proposal.is_blocked:
         return Pass(Result.BLOCKED, survey)
     if not survey.proposal.plan:

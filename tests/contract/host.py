@@ -7,25 +7,29 @@ once: outcomes with errno and words, and whole observations. The first one is th
 from __future__ import annotations
 
 import ctypes
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol as Interface
 
 from gitvs.adapters.linux_kernel import LinuxKernel
 from gitvs.adapters.memory_kernel import MemoryKernel
 from gitvs.core.model import (
+    AddressFamily,
     IPAddress,
     IPNetwork,
     Link,
     LocalRoute,
     Observation,
+    Protocol,
     RealServer,
     Resource,
     Scope,
     State,
     Vip,
     VirtualService,
+    WildcardListener,
 )
 from gitvs.core.plan import Change
 from gitvs.ports import Kernel, Outcome, Status
@@ -35,7 +39,7 @@ _CLONE_NEWNET = 0x40000000  # Source: Linux include/uapi/linux/sched.h
 SCOPE = Scope(frozenset({"gitvs0", "gitvs1"}))
 
 
-class Tools(Protocol):
+class Tools(Interface):
     """What else is done to a host: by its owner, or by other programs."""
 
     def add_link(
@@ -54,9 +58,14 @@ class Tools(Protocol):
 
     def delete_vip_route(self, vip: Vip) -> None: ...
 
+    def listen(self, *listeners: WildcardListener) -> None: ...
+
 
 class LinuxTools:
-    """What other programs do, by iproute2."""
+    """What other programs do, by iproute2 and sockets."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
 
     def add_link(
         self, name: str, kind: str, *, alias: str, is_up: bool, addresses: Sequence[str]
@@ -87,6 +96,23 @@ class LinuxTools:
 
     def delete_vip_route(self, vip: Vip) -> None:
         _ip(f"route delete local {vip.address} dev {vip.interface} table local")
+
+    def listen(self, *listeners: WildcardListener) -> None:
+        """A socket for both families is one of IPv6."""
+        for listener in sorted(listeners, reverse=True):
+            both = replace(listener, family=AddressFamily.IPV6)
+            if listener == both or both not in listeners:
+                self._sockets.append(_listening(listener))
+
+
+def _listening(listener: WildcardListener) -> socket.socket:
+    family = socket.AF_INET if listener.family is AddressFamily.IPV4 else socket.AF_INET6
+    is_tcp = listener.protocol is Protocol.TCP
+    made = socket.socket(family, socket.SOCK_STREAM if is_tcp else socket.SOCK_DGRAM)
+    made.bind(("", listener.port))
+    if is_tcp:
+        made.listen()
+    return made
 
 
 def _ip(*commands: str) -> None:
@@ -197,6 +223,11 @@ class Host:
         for tools in self._tools:
             tools.delete_vip_route(vip)
 
+    def listen(self, *listeners: WildcardListener) -> None:
+        """Let daemons of the host listen on every address."""
+        for tools in self._tools:
+            tools.listen(*listeners)
+
 
 def memory_host(*, is_lo_up: bool = True) -> Host:
     """Return a host with the kernel in memory alone."""
@@ -250,10 +281,12 @@ def _by_part(observation: Observation) -> dict[str, Mapping[str, object]]:
         "missing scheduler": {str(name): True for name in observation.missing_schedulers},
         "unnamed": dict.fromkeys(observation.unnamed, True),
         "release": {"": observation.release},
+        "listening": dict.fromkeys(map(repr, observation.listening), True),
     }
 
 
 def _settled(link: Link) -> Link:
     """Leave out link-local IPv6 addresses, which a link gets from its hardware address."""
     kept = (a for a in link.addresses if not (a.version == 6 and a.is_link_local))
-    return replace(link, addresses=tuple(sorted(kept, key=lambda a: (a.version, int(a)))))
+    addresses = tuple(sorted(kept, key=lambda a: (a.version, int(a))))
+    return replace(link, addresses=addresses, networks=tuple(sorted(link.networks, key=str)))

@@ -22,6 +22,7 @@ from gitvs.adapters.ipvs import Ipvs
 from gitvs.adapters.ipvs_codec import Payload, Unnamed
 from gitvs.adapters.netlink import DONE, Answer, Request, refused
 from gitvs.adapters.rtnetlink import Rtnetlink
+from gitvs.adapters.sockets import wildcard_listeners
 from gitvs.adapters.sysctl import read_sysctls, write_sysctl
 from gitvs.core.answers import explain
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
@@ -44,6 +45,7 @@ from gitvs.core.model import (
     VirtualService,
 )
 from gitvs.core.plan import Change
+from gitvs.core.surroundings import settings_of
 from gitvs.ports import Outcome, Status
 
 _SO_NETNS_COOKIE = 71  # Source: Linux include/uapi/asm-generic/socket.h, since 5.14
@@ -91,7 +93,8 @@ class LinuxKernel:
         links = (found.links[name] for name in sorted(scope.interfaces) if name in found.links)
         dummies = [DummyInterface(link.name) for link in links if link.kind == "dummy"]
         vips = [vip for vip in found.vips if vip.interface in scope.interfaces]
-        sysctls = read_sysctls(scope.sysctls)
+        more = settings_of(found.links.values()) if scope.surroundings else frozenset()
+        sysctls = read_sysctls(scope.sysctls | more)
         release = os.uname().release
         return Observation(
             State(
@@ -105,6 +108,7 @@ class LinuxKernel:
             frozenset(rules.unnamed),
             release,
             rules.counters,
+            wildcard_listeners() if scope.surroundings else frozenset(),
         )
 
     def execute(self, changes: Sequence[Change]) -> list[Outcome]:

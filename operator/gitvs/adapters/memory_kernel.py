@@ -37,8 +37,10 @@ from gitvs.core.model import (
     Timeout,
     Vip,
     VirtualService,
+    WildcardListener,
 )
 from gitvs.core.plan import Change, Phase
+from gitvs.core.surroundings import settings_of
 from gitvs.ports import Outcome, Status
 
 
@@ -75,10 +77,11 @@ class MemoryKernel:
         routing, ipvs = self._routing, self._ipvs
         links = routing.observed_links()
         wanted = [links[name] for name in sorted(scope.interfaces) if name in links]
+        sysctls = scope.sysctls | (settings_of(links.values()) if scope.surroundings else set())
         return Observation(
             State(
                 [
-                    *self._sysctls.read(scope.sysctls),
+                    *self._sysctls.read(sysctls),
                     *(DummyInterface(link.name) for link in wanted if link.kind == "dummy"),
                     *(vip for vip in routing.vips() if vip.interface in scope.interfaces),
                     *routing.local_routes(),
@@ -93,6 +96,7 @@ class MemoryKernel:
             frozenset(ipvs.unnamed),
             self._release,
             ipvs.counters(),
+            frozenset(self._listening) if scope.surroundings else frozenset(),
         )
 
     def execute(self, changes: Sequence[Change]) -> list[Outcome]:
@@ -195,6 +199,7 @@ class MemoryKernel:
         if self._is_lo_up:
             self._routing.set_up(LOOPBACK)
         self._ipvs = MemoryIpvs(names_of(self._missing_schedulers), self._routing)
+        self._listening: set[WildcardListener] = set()
 
     def put(self, *resources: Resource) -> None:
         """Make objects, or set them if they exist, as some other program would.
@@ -267,6 +272,10 @@ class MemoryKernel:
     def add_foreign_route(self, prefix: IPNetwork) -> None:
         """Let somebody else make a prefix local."""
         self._routing.foreign_routes.add(prefix)
+
+    def listen(self, *listeners: WildcardListener) -> None:
+        """Let daemons of the host listen on every address."""
+        self._listening |= set(listeners)
 
     def delete_vip_route(self, vip: Vip) -> None:
         """Delete the kernel's own route of a VIP."""

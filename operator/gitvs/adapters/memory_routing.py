@@ -43,6 +43,12 @@ class Address:
         return ip_interface((self.ip, self.prefix_length)).network
 
     @property
+    def has_neighbours(self) -> bool:
+        """Whether its prefix holds others; the link-local one of IPv6 says nothing."""
+        is_alone = self.prefix_length == self.ip.max_prefixlen
+        return not is_alone and not (self.ip.version == 6 and self.ip.is_link_local)
+
+    @property
     def identity(self) -> Hashable:
         """What can be there but once: IPv4 with its prefix, IPv6 whatever the prefix."""
         length = self.prefix_length if self.ip.version == 4 else None
@@ -73,7 +79,13 @@ class MemoryRouting:
     def observed_links(self) -> dict[str, Link]:
         """Return the links with their addresses."""
         return {
-            name: replace(link, addresses=tuple(a.ip for a in self._on(name)))
+            name: replace(
+                link,
+                addresses=tuple(a.ip for a in self._on(name)),
+                networks=tuple(
+                    dict.fromkeys(a.network for a in self._on(name) if a.has_neighbours)
+                ),
+            )
             for name, link in self.links.items()
         }
 

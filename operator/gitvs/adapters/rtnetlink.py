@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from types import TracebackType
 from typing import Any
@@ -82,6 +82,8 @@ class _Address:
     interface: str
     address: IPAddress
     prefix_length: int
+    network: IPNetwork
+    """The prefix that its neighbours are in: the peer's, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,10 @@ class Rtnetlink:
         addresses = list(self._addresses(names))
         for found in addresses:
             link = links[found.interface]
-            links[link.name] = Link(
-                link.name, link.kind, link.alias, link.is_up, (*link.addresses, found.address)
+            links[link.name] = replace(
+                link,
+                addresses=(*link.addresses, found.address),
+                networks=(*link.networks, *_new_network(link, found)),
             )
         routes = list(self._routes(names))
         local = [route for route in routes if route.is_local]
@@ -188,9 +192,11 @@ class Rtnetlink:
                 continue
             if message["index"] not in names:
                 continue  # the link came after its reading
-            text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            name = names[message["index"]]
-            yield _Address(name, ip_address(text), message["prefixlen"])
+            peer = message.get_attr("IFA_ADDRESS")
+            address = ip_address(message.get_attr("IFA_LOCAL") or peer)
+            length = message["prefixlen"]
+            network = ip_network((peer or address, length), strict=False)
+            yield _Address(names[message["index"]], address, length, network)
 
     def _routes(self, names: dict[int, str]) -> Iterator[_Route]:
         for family in (socket.AF_INET, socket.AF_INET6):
@@ -321,6 +327,14 @@ def _vips(addresses: Sequence[_Address], local: Sequence[_Route]) -> list[Vip]:
         for a in addresses
         if not (a.address.version == 6 and a.address.is_link_local)
     ]
+
+
+def _new_network(link: Link, address: _Address) -> list[IPNetwork]:
+    """Return the prefix that an address adds to its link's; every link has the link-local one."""
+    network = address.network
+    if network.prefixlen == network.max_prefixlen or network in link.networks:
+        return []
+    return [] if network.version == 6 and network.is_link_local else [network]
 
 
 def _is_as_the_kernel_makes_it(route: _Route) -> bool:

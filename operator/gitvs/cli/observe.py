@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,9 +12,10 @@ from gitvs.cli.live import reader
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, show, show_json
 from gitvs.core.errors import ExitCode
-from gitvs.core.model import Desired, Observation, Scope, State, Sysctl
+from gitvs.core.model import Desired, Observation, State, Sysctl
 from gitvs.core.ownership import MARK_PREFIX, scope_of
 from gitvs.core.render import DEFAULT_SYSCTLS
+from gitvs.core.surroundings import settings_of
 from gitvs.report.observation_document import Seen, observation_document
 from gitvs.report.state_text import state_text
 from gitvs.transaction import Ports
@@ -22,15 +24,15 @@ DEFAULT_INTERFACE = "gitvs0"
 
 SYSCTLS = (
     *DEFAULT_SYSCTLS,
-    "net.ipv4.ip_forward",
-    "net.ipv6.conf.all.forwarding",
-    "net.ipv4.conf.all.arp_ignore",
     "net.ipv4.conf.all.arp_announce",
     "net.ipv4.conf.all.rp_filter",
     "net.ipv4.vs.conntrack",
     "net.ipv4.vs.conn_reuse_mode",
 )
-"""Settings that matter to a director, read whether or not a manifest ever named them."""
+"""Settings that matter to a director, read whether or not a manifest ever named them.
+
+Those that risk notes look at come on top.
+"""
 
 
 @click.command()
@@ -63,10 +65,11 @@ def look_around(ports: Ports) -> Seen:
     applied = ports.store.applied()
     wanted = Desired("", DEFAULT_INTERFACE, State()) if applied is None else applied.desired
     more = State(Sysctl(name, "") for name in SYSCTLS)
-    scope = scope_of(ledger, wanted, changed=more)
+    scope = replace(scope_of(ledger, wanted, changed=more), surroundings=True)
     observation = ports.kernel.observe(scope)
+    scope = replace(scope, sysctls=scope.sysctls | settings_of(observation.links.values()))
     if dummies := _dummies(observation) - scope.interfaces:
-        scope = Scope(scope.interfaces | dummies, scope.sysctls)
+        scope = replace(scope, interfaces=scope.interfaces | dummies)
         observation = ports.kernel.observe(scope)
     return Seen(
         socket.gethostname(),

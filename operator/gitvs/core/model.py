@@ -429,6 +429,20 @@ class Link:
     alias: str
     is_up: bool
     addresses: tuple[IPAddress, ...] = ()
+    networks: tuple[IPNetwork, ...] = ()
+    """The prefixes that its neighbours are in; none for an address alone (/32, /128)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WildcardListener:
+    """A socket that takes what comes to a port of any address of its host, in one family."""
+
+    protocol: Protocol
+    family: AddressFamily
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol} port {self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +451,8 @@ class Scope:
 
     interfaces: frozenset[str] = frozenset()
     sysctls: frozenset[str] = frozenset()
+    surroundings: bool = False
+    """Whether to read what only risk notes need: wildcard listeners, and settings of links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,6 +478,8 @@ class Observation:
     release: str = ""
     counters: Mapping[Key, Counters] = field(default_factory=dict)
     """What was counted for each virtual service and real server, where the kernel tells."""
+    listening: frozenset[WildcardListener] = frozenset()
+    """The daemons that answer on every address; none: not read."""
 
 
 @dataclass(frozen=True, slots=True)

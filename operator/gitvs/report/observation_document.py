@@ -18,6 +18,7 @@ from jsonschema.exceptions import best_match
 from gitvs.core.documents import Document, document_of, resource_from
 from gitvs.core.errors import UsageError
 from gitvs.core.model import (
+    AddressFamily,
     Connections,
     Desired,
     Key,
@@ -25,11 +26,13 @@ from gitvs.core.model import (
     Ledger,
     Link,
     Observation,
+    Protocol,
     Resource,
     Scheduler,
     Scope,
     State,
     Sysctl,
+    WildcardListener,
     kind_of,
 )
 from gitvs.core.ownership import classify
@@ -111,7 +114,17 @@ def observation_document(seen: Seen) -> Document:
         "ledger": ledger_record(seen.ledger),
         "applied": applied,
         "commit": seen.commit,
+        **_if_any("listening", [_listener_document(x) for x in sorted(observation.listening)]),
     }
+
+
+def _if_any(name: str, values: list[Any]) -> Document:
+    """Return a field that came after 1.0, which an older document lacks as an empty one does."""
+    return {name: values} if values else {}
+
+
+def _listener_document(x: WildcardListener) -> Document:
+    return {"protocol": str(x.protocol), "addressFamily": str(x.family), "port": x.port}
 
 
 def _observed_object(observation: Observation, resource: Resource, is_owned: bool) -> Document:
@@ -138,6 +151,7 @@ def _link_document(link: Link) -> Document:
         "alias": link.alias,
         "isUp": link.is_up,
         "addresses": [str(address) for address in link.addresses],
+        **_if_any("networks", [str(network) for network in link.networks]),
     }
 
 
@@ -218,10 +232,17 @@ def _observation(document: Mapping[str, Any]) -> Observation:
         frozenset(Scheduler(s) for s in document["missingSchedulers"]),
         frozenset(document["unnamed"]),
         document["release"],
+        listening=frozenset(map(_listener, document.get("listening", []))),
     )
+
+
+def _listener(document: Mapping[str, Any]) -> WildcardListener:
+    d = document
+    return WildcardListener(Protocol(d["protocol"]), AddressFamily(d["addressFamily"]), d["port"])
 
 
 def _link(document: Mapping[str, Any]) -> Link:
     d = document
     addresses = tuple(ip_address(a) for a in d["addresses"])
-    return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses)
+    networks = tuple(ip_network(n) for n in d.get("networks", []))
+    return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses, networks)
