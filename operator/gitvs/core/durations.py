@@ -27,3 +27,13 @@ def seconds_of(text: str) -> float:
         ValueError: it is none.
     """
     return milliseconds_of(text) / 1000
+
+
+def duration_text(seconds: float) -> str:
+    """Return `2m`, `1h30m` or `500ms`, as manifests spell it."""
+    if seconds != int(seconds):
+        return f"{round(seconds * 1000)}ms"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (rest, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

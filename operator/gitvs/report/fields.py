@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from gitvs.core.durations import duration_text
 from gitvs.core.model import (
     AddressFamily,
     DummyInterface,
@@ -58,16 +59,6 @@ def fields_of(resource: Resource) -> Fields:
 
 UNSET = frozenset({"none", "off"})
 """Values that a new object need not show."""
-
-
-def duration_text(seconds: float) -> str:
-    """Return `2m`, `1h30m` or `500ms`, as manifests spell it."""
-    if seconds != int(seconds):
-        return f"{round(seconds * 1000)}ms"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "m"), (rest, "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
 
 
 def persistence_text(service: VirtualService) -> str:

@@ -7,10 +7,11 @@ from itertools import groupby
 
 from rich.text import Text
 
+from gitvs.core.durations import duration_text
 from gitvs.core.history import Commit, HistoryEntry, Result
 from gitvs.core.model import Kind
 from gitvs.core.plan import Change
-from gitvs.report.fields import UNSET, duration_text, fields_of
+from gitvs.report.fields import UNSET, fields_of
 from gitvs.report.history_document import duration_of, summary_of_entry
 from gitvs.report.lines import Line, aligned, line, text_of
 from gitvs.report.plan_text import SIGNS, changed_fields

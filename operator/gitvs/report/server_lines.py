@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gitvs.core.durations import duration_text
 from gitvs.core.model import Drain, RealServer, host_and_port
 from gitvs.core.plan import Action, Change
-from gitvs.report.fields import duration_text, fields_of
+from gitvs.report.fields import fields_of
 from gitvs.report.lines import Line, line
 from gitvs.report.plan_view import DirectorPlan
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from gitvs.core.durations import duration_text
 from gitvs.core.model import Key, RealServer, Source, VirtualService, host_and_port
 from gitvs.core.plan import Action, Change, natural_order
 from gitvs.core.shares import shares, unknown_because
-from gitvs.report.fields import UNSET, Fields, duration_text, fields_of
+from gitvs.report.fields import UNSET, Fields, fields_of
 from gitvs.report.plan_view import DirectorPlan
 
 

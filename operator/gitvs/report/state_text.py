@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from gitvs.core.durations import duration_text
 from gitvs.core.model import (
     Connections,
     Key,
@@ -17,7 +18,7 @@ from gitvs.core.model import (
     host_and_port,
     kind_of,
 )
-from gitvs.report.fields import UNSET, duration_text, fields_of
+from gitvs.report.fields import UNSET, fields_of
 from gitvs.report.lines import Line, aligned, line, text_of
 from gitvs.report.observation_document import Seen
 from gitvs.report.state_document import ordered

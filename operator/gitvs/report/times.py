@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from gitvs.report.fields import duration_text
+from gitvs.core.durations import duration_text
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 

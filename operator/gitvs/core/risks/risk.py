@@ -31,7 +31,7 @@ def several(noun: str, names: Sequence[str]) -> str:
     return f"{len(names)} {noun}s ({some(names)})"
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], most: int = _MOST_NAMES) -> str:
     """Return `a, b, c and 9 more`."""
-    listed = ", ".join(names[:_MOST_NAMES])
-    return f"{listed} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else listed
+    listed = ", ".join(names[:most])
+    return f"{listed} and {len(names) - most} more" if len(names) > most else listed

@@ -10,9 +10,11 @@ from gitvs.core.model import (
     Desired,
     Endpoint,
     IPAddress,
+    Key,
     LocalRoute,
     Observation,
     RealServer,
+    Resource,
     State,
     Sysctl,
     Vip,
@@ -46,17 +48,16 @@ class Step:
 
     def changed(self, kind: type[R]) -> Iterator[tuple[R | None, R]]:
         """Yield what the plan makes or changes of what is desired, with what it was."""
-        for change in self.plan.changes:
-            after = self.after.get(change.key)
-            if isinstance(after, kind) and change.after is not None:
-                yield (change.before if isinstance(change.before, kind) else None), after
+        firsts: dict[Key, Resource | None] = {}
+        for change in self.plan.changes:  # a service may change in two steps
+            firsts.setdefault(change.key, change.before)
+        for key, before in firsts.items():
+            if isinstance(after := self.after.get(key), kind):
+                yield (before if isinstance(before, kind) else None), after
 
-    def leaving(self, kind: type[R]) -> Iterator[R]:
-        """Yield what was in force and is desired no longer, where the plan acts on it."""
-        for change in self.plan.changes:
-            before = self.before.get(change.key)
-            if isinstance(before, kind) and change.key not in self.after:
-                yield before
+    def leaving(self, kind: type[R]) -> list[R]:
+        """Return what was in force and is desired no longer; it may drain first."""
+        return [r for r in self.before.of(kind) if r.key not in self.after]
 
     def setting(self, *names: str) -> str | None:
         """Return a setting as it will be, as far as is known; `names` are names of one."""
@@ -65,6 +66,12 @@ class Step:
                 if isinstance(found := state.get(Sysctl(name, "").key), Sysctl):
                     return found.value
         return None
+
+    def is_bound(self, address: IPAddress) -> bool:
+        """Whether an address is made local by what is desired."""
+        if any(vip.address == address for vip in self.after.of(Vip)):
+            return True
+        return any(address in route.prefix for route in self.after.of(LocalRoute))
 
     def is_local(self, address: IPAddress) -> bool:
         """Whether a real server's address is the director's own."""
