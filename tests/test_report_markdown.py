@@ -420,6 +420,8 @@ HOSTILE = [
     "a `b`c`d` e",
     "Ünïcödé — 漢字 🎉",
     "--allow capacity-drop",
+    "--allow `@team",
+    "` -> `",
 ]
 
 
@@ -514,6 +516,8 @@ def test_no_line_of_a_diff_ends_it() -> None:
         ("66.7 % (of 3), in 5m; can't", "66.7 % (of 3), in 5m; can't"),
         ("ask @team, (or #1)", "ask `@team`, (or `#1`)"),
         ("run `gitvs plan`, or (`x`).", "run `gitvs plan`, or (`x`)."),
+        ("(tcp [::1]:80 -> 10.0.0.1:80, tcp)", "(tcp `[::1]:80 -> 10.0.0.1:80`, tcp)"),
+        ("a word, or --allow all, lifts it", "a word, or `--allow all`, lifts it"),
         ("a `b", "a `` `b ``"),
         ("at deadbee or feed", "at `deadbee` or feed"),
         ("", ""),

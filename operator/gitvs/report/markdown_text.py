@@ -15,7 +15,7 @@ from gitvs.core.problems import printable
 
 _LONGEST = 300
 _LONGEST_PROSE = 1000
-_WORDS = re.compile(r"(\(?`[^`]+`[),;:.]*|[^ ]*)(?: |$)")
+_WORDS = re.compile(r"(\(?`[^`]+`[),;:.]*|(?:--allow|[^ ]+ ->) [^ ]+|[^ ]*)(?: |$)")
 _QUOTED = re.compile(r"(\(?)`([^`]+)`([),;:.]*)")
 _AROUND = re.compile(r"(\(?)(.*?)([),;:.]*)")
 _PLAIN = re.compile(
@@ -54,7 +54,7 @@ def _fence(text: str, shortest: int) -> str:
 def prose(text: str) -> str:
     """Return a sentence: plain words as they are, everything else as inline code.
 
-    What the sentence itself puts between backticks is code already.
+    What the sentence itself puts between backticks is code already; a key is one word.
     """
     words = _WORDS.findall(shortened(text, _LONGEST_PROSE).strip())[:-1]
     return " ".join(map(_word, words))
