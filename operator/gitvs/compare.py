@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gitvs.core.errors import SourceError, UnknownDirector
@@ -10,12 +10,12 @@ from gitvs.core.explain import did_you_mean
 from gitvs.core.gates import LIFTABLE, Allowance, Gate, allowances
 from gitvs.core.history import Commit
 from gitvs.core.manifests import Loader, Manifests
-from gitvs.core.model import Desired, Key, Vip
+from gitvs.core.model import Desired, IPAddress, Vip
 from gitvs.core.plan import Change
 from gitvs.core.preview import preview
 from gitvs.core.problems import InvalidManifests, Problem
 from gitvs.core.proposal import Proposal, propose
-from gitvs.core.render import affected, render
+from gitvs.core.render import affected, holders, render
 from gitvs.core.risks import risks, vip_risks
 from gitvs.ports import Commits
 from gitvs.report.observation_document import Seen
@@ -167,21 +167,25 @@ def _rendered(
 ) -> tuple[dict[str, Desired], dict[str, Desired]]:
     """Return the desired states of the directors that the step may change, and of those seen.
 
-    Where a VIP is new, all are needed: it may be on an unchanged one already.
+    Where a VIP is new, it may be on other directors already: these are needed too.
     """
     if before is None:
         return {}, {name: render(after, name) for name in after.directors}
-    names = affected(before, after).union(seen)
-    old = {name: render(before, name) for name in before.directors if name in names}
-    new = {name: render(after, name) for name in after.directors if name in names}
-    if any(_vips(new[name]) - _vips(old.get(name)) for name in new):
-        old |= {name: render(before, name) for name in before.directors if name not in old}
-        new |= {name: render(after, name) for name in after.directors if name not in new}
+    old: dict[str, Desired] = {}
+    new: dict[str, Desired] = {}
+
+    def add(names: Collection[str]) -> None:
+        old.update({n: render(before, n) for n in before.directors if n in names and n not in old})
+        new.update({n: render(after, n) for n in after.directors if n in names and n not in new})
+
+    add(affected(before, after).union(seen))
+    came = frozenset[IPAddress]().union(*(_vips(new[n]) - _vips(old.get(n)) for n in new))
+    add(holders(before, came) | holders(after, came))
     return old, new
 
 
-def _vips(desired: Desired | None) -> set[Key]:
-    return set() if desired is None else {vip.key for vip in desired.state.of(Vip)}
+def _vips(desired: Desired | None) -> set[IPAddress]:
+    return set() if desired is None else {vip.address for vip in desired.state.of(Vip)}
 
 
 def _chosen(wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import NewType, TypeVar
+from typing import Any, NewType, TypeVar
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -124,6 +124,11 @@ def host_and_port(address: IPAddress, port: int) -> str:
     return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
 
 
+def _keep_key(resource: object, key: str) -> None:
+    """Make a key once, since keys are asked for again and again."""
+    object.__setattr__(resource, "key", key)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """The address, protocol and port that a virtual service listens on."""
@@ -131,13 +136,17 @@ class Endpoint:
     protocol: Protocol
     address: IPAddress
     port: int
+    key: Key = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _keep_key(self, f"{self.protocol} {host_and_port(self.address, self.port)}")
 
     @property
     def family(self) -> AddressFamily:
         return family_of(self.address)
 
     def __str__(self) -> str:
-        return f"{self.protocol} {host_and_port(self.address, self.port)}"
+        return self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +155,13 @@ class FirewallMark:
 
     mark: int
     family: AddressFamily
+    key: Key = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _keep_key(self, f"fwmark {self.mark} {self.family}")
 
     def __str__(self) -> str:
-        return f"fwmark {self.mark} {self.family}"
+        return self.key
 
 
 Listener = Endpoint | FirewallMark
@@ -215,10 +228,10 @@ class Vip:
     interface: str
     prefix_length: int
     has_route: bool = True
+    key: Key = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> Key:
-        return Key(f"{self.address}/{self.prefix_length} dev {self.interface}")
+    def __post_init__(self) -> None:
+        _keep_key(self, f"{self.address}/{self.prefix_length} dev {self.interface}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +266,7 @@ class VirtualService:
 
     @property
     def key(self) -> Key:
-        return Key(str(self.listener))
+        return self.listener.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,14 +293,14 @@ class RealServer:
     tunnel: Tunnel | None = None
     upper_threshold: int = 0
     lower_threshold: int = 0
+    key: Key = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> Key:
-        return Key(f"{self.listener} -> {host_and_port(self.address, self.port)}")
+    def __post_init__(self) -> None:
+        _keep_key(self, f"{self.listener.key} -> {host_and_port(self.address, self.port)}")
 
     @property
     def service_key(self) -> Key:
-        return Key(str(self.listener))
+        return self.listener.key
 
 
 Resource = (
@@ -314,10 +327,11 @@ def kind_of(resource: Resource) -> Kind:
 class State(Mapping[Key, Resource]):
     """Resources by key: what a director has (observed) or should have (desired, target)."""
 
-    __slots__ = ("_resources",)
+    __slots__ = ("_by_class", "_resources")
 
     def __init__(self, resources: Iterable[Resource] = ()) -> None:
         self._resources: dict[Key, Resource] = {r.key: r for r in resources}
+        self._by_class: dict[type, list[Any]] | None = None
 
     def __getitem__(self, key: Key) -> Resource:
         return self._resources[key]
@@ -338,7 +352,11 @@ class State(Mapping[Key, Resource]):
 
     def of(self, kind: type[R]) -> list[R]:
         """Return the resources of one class, in insertion order."""
-        return [r for r in self._resources.values() if isinstance(r, kind)]
+        if self._by_class is None:
+            self._by_class = {}
+            for resource in self._resources.values():
+                self._by_class.setdefault(type(resource), []).append(resource)
+        return self._by_class.get(kind, []).copy()
 
     def with_changes(self, put: Iterable[Resource] = (), drop: Iterable[Key] = ()) -> State:
         """Return a copy in which `drop` is gone and `put` is there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.explain import did_you_mean
@@ -81,6 +81,16 @@ def affected(before: Manifests, after: Manifests) -> frozenset[str]:
         if one != other:
             mask |= (one.mask if one else 0) | (other.mask if other else 0)
     return frozenset(director.name for director in after.placement.of(mask))
+
+
+def holders(manifests: Manifests, addresses: Container[IPAddress]) -> frozenset[str]:
+    """Return the directors that have any of these VIPs."""
+    mask: Mask = 0
+    for placed in manifests.placed:
+        for vip, on in placed.vips:
+            if vip.address in addresses:
+                mask |= on
+    return frozenset(director.name for director in manifests.placement.of(mask))
 
 
 def _unknown(manifests: Manifests, director: str) -> str:
