@@ -102,6 +102,13 @@ def test_each_sort_of_tunnel_has_its_device(
     assert is_filtered is (address == RS)
 
 
+def test_services_share_a_device() -> None:
+    other = tunnelled(RS, "203.0.113.11", type="gue", port=6080)
+    other["metadata"]["name"] = "other"
+    found = commands(director(), tunnelled(), other)
+    assert len([x for x in found if " link add " in x]) == 1
+
+
 def test_gue_has_a_port_of_its_family() -> None:
     found = commands(director(), tunnelled(RS, type="gue", port=6080))
     assert "ip fou show | grep -qx 'port 6080 gue *' || ip fou add port 6080 gue" in found
@@ -123,6 +130,8 @@ def test_the_vips_of_a_mark_are_those_of_its_service() -> None:
         "marked", firewallMark=77, vips=["203.0.113.77"], forwarding="dr", realServers=[server(RS)]
     )
     other = service("other", vips=["203.0.113.78"], ports=HTTP, realServers=[server(RS)])
+    marked["spec"]["vips"].append("2001:db8::77")
+    marked["spec"]["realServers"].append(server(RS6))
     said = lines(director(), marked, other)
     assert [x for x in said if " dev lo" in x] == ["ip address replace 203.0.113.77/32 dev lo"]
     assert "# So it must every other address that gets the mark of fwmark 77 ipv4." in said

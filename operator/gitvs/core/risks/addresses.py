@@ -89,9 +89,7 @@ def _unserved(
     step: Step, address: IPAddress, listening: Iterable[WildcardListener]
 ) -> list[WildcardListener]:
     """Return the sockets that answer on a VIP; what a firewall mark serves of it is not known."""
-    services = step.after.of(VirtualService)
-    listeners = [s.listener for s in services if isinstance(s.listener, Endpoint)]
-    if len(listeners) < len(services) and all(x.address != address for x in listeners):
+    if step.has_marks and address not in step.served:
         return []
     return [
         x

@@ -63,8 +63,8 @@ def _drains(step: Step) -> dict[Key, float]:
 def _now(step: Step, keys: list[Key]) -> str:
     if step.host is None:
         return ""
-    counts = [c.active for key, c in step.host.connections.items() if key in set(keys)]
-    return f" ({sum(counts)} are active now)"
+    counted = step.host.connections
+    return f" ({sum(counted[key].active for key in keys if key in counted)} are active now)"
 
 
 def _drain_keeps_persistent_clients(step: Step) -> Iterator[Risk]:

@@ -9,7 +9,9 @@ from typing import TypeVar
 from gitvs.core.model import (
     Desired,
     Endpoint,
+    FirewallMark,
     IPAddress,
+    IPNetwork,
     Key,
     LocalRoute,
     Observation,
@@ -27,16 +29,21 @@ R = TypeVar("R", RealServer, Vip, VirtualService)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One director's way from what is in force to what is desired; `host` is what is known of it.
-
-    `own` are the addresses that are the director's, as far as is known.
-    """
+    """One director's way from what is in force to what is desired, and what its host is like."""
 
     applied: Desired | None
     desired: Desired
     plan: Plan
     host: Observation | None
-    own: frozenset[IPAddress]
+    vips: frozenset[IPAddress]
+    """What is bound in the end."""
+    prefixes: tuple[IPNetwork, ...]
+    """What is local by a route in the end."""
+    others: frozenset[IPAddress]
+    """More addresses of the director, as far as they are known."""
+    served: frozenset[IPAddress]
+    """What virtual services listen on in the end, but for marks."""
+    has_marks: bool
 
     @property
     def before(self) -> State:
@@ -69,24 +76,29 @@ class Step:
 
     def is_bound(self, address: IPAddress) -> bool:
         """Whether an address is made local by what is desired."""
-        if any(vip.address == address for vip in self.after.of(Vip)):
-            return True
-        return any(address in route.prefix for route in self.after.of(LocalRoute))
+        return address in self.vips or any(address in prefix for prefix in self.prefixes)
 
     def is_local(self, address: IPAddress) -> bool:
         """Whether a real server's address is the director's own."""
-        if address.is_loopback or address in self.own:
-            return True
-        return any(address in route.prefix for route in self.after.of(LocalRoute))
+        return address.is_loopback or address in self.others or self.is_bound(address)
 
 
 def step_of(
     applied: Desired | None, desired: Desired, plan: Plan, host: Observation | None
 ) -> Step:
     """Return the step of one director."""
-    own = {v.address for v in desired.state.of(Vip)}
-    listeners = (s.listener for s in desired.state.of(VirtualService))
-    own |= {x.address for x in listeners if isinstance(x, Endpoint)}
-    if host is not None:
-        own |= {address for link in host.links.values() for address in link.addresses}
-    return Step(applied, desired, plan, host, frozenset(own))
+    state = desired.state
+    listeners = [s.listener for s in state.of(VirtualService)]
+    served = frozenset(x.address for x in listeners if isinstance(x, Endpoint))
+    links = host.links.values() if host is not None else ()
+    return Step(
+        applied,
+        desired,
+        plan,
+        host,
+        vips=frozenset(vip.address for vip in state.of(Vip)),
+        prefixes=tuple(route.prefix for route in state.of(LocalRoute)),
+        others=served | {address for link in links for address in link.addresses},
+        served=served,
+        has_marks=any(isinstance(x, FirewallMark) for x in listeners),
+    )
