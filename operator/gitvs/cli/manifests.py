@@ -134,7 +134,7 @@ def render(
       gitvs render manifests --director lb1 --rev v1.2 --format json
       diff <(gitvs render --director lb1 --format ipvsadm) <(ipvsadm -Sn)
       gitvs render --director lb1 --format ip
-      gitvs render --real-server 10.0.3.5 | ssh root@10.0.3.5 sh -e
+      gitvs render --real-server 10.0.3.5 > set-up.sh
     """
     manifests = load_manifests(path, rev).manifests
     if real_server is not None:
