@@ -170,6 +170,14 @@ def test_forwarding_that_is_off_is_told_of_each_new_server() -> None:
     assert "real server tcp 203.0.113.10:80 -> 10.0.0.2:8080 needs" in said
 
 
+def test_forwarding_that_is_turned_off_concerns_every_server_behind_nat() -> None:
+    servers = web("10.0.0.1", "10.0.0.2")
+    off = desired(*servers, sysctl(FORWARDS.name, "0"))
+    said = notes(desired(*servers, FORWARDS), off)["nat-without-forwarding"]
+    assert "NAT to 2 real servers (" in said
+    assert names(off, off) == []
+
+
 def test_nat_of_ipv6_has_a_switch_of_its_own() -> None:
     where = endpoint("2001:db8::10")
     wanted = desired(virtual_service(where), real_server(where), FORWARDS)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from gitvs.core.model import AddressFamily, Forwarding, RealServer, VirtualService, family_of
+from gitvs.core.model import (
+    AddressFamily,
+    Forwarding,
+    RealServer,
+    Sysctl,
+    VirtualService,
+    family_of,
+)
 from gitvs.core.risks.risk import Risk, risk, several
 from gitvs.core.risks.step import Step
 from gitvs.core.surroundings import FORWARDING
@@ -27,7 +34,8 @@ def _nat_without_forwarding(step: Step) -> Iterator[Risk]:
     """Answers come back through the director, which routes them. Source: ipvsadm(8) -m."""
     for family, names in FORWARDING.items():
         value = step.setting(*names)
-        new = [s for s in _reached_anew(step) if _is_nat(s, family)]
+        servers = step.after.of(RealServer) if _is_turned_off(step, names) else _reached_anew(step)
+        new = [s for s in servers if _is_nat(s, family) and not step.is_local(s.address)]
         if not new or value not in (None, "0"):
             continue
         if value is None and any(
@@ -72,6 +80,12 @@ def _reached_anew(step: Step) -> Iterator[RealServer]:
         way = None if before is None else (before.forwarding, before.tunnel)
         if way != (server.forwarding, server.tunnel) and not step.is_local(server.address):
             yield server
+
+
+def _is_turned_off(step: Step, names: Sequence[str]) -> bool:
+    keys = [Sysctl(name, "0").key for name in names]
+    off = [key for key in keys if step.after.get(key) == Sysctl(key, "0")]
+    return any(key in step.before and step.before[key] != step.after[key] for key in off)
 
 
 def _is_nat(server: RealServer, family: AddressFamily) -> bool:
