@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gitvs.core.operations import Operation, OperationKind, Operations
 from gitvs.core.problems import printable
 from gitvs.report.html import preview_html
-from gitvs.report.html_text import prose
+from gitvs.report.html_text import element, prose
 from gitvs.report.preview_view import Preview
 from tests.html_preview import BASE, HEAD, HOSTILE, PROBLEM, dressed, realistic
 
@@ -117,6 +117,8 @@ def test_gates_that_block_stand_apart_from_those_that_are_allowed() -> None:
     assert "capacity-dropams1, ams2, lax1, lax2weight 30 of 50 (60 %)limit 50 %tcp" in blocked
     assert "Gitvs-Allow: capacity-drop in a commit message" in blocked
     assert "capacity-droplab1weight 2 of 3" in allowed
+    assert "lab1" not in blocked
+    assert "ams1" not in allowed
 
 
 def test_risks_are_told_with_their_directors() -> None:
@@ -144,6 +146,8 @@ def test_the_bars_are_as_long_as_the_shares() -> None:
     pair = r'y="0" height="3" width="(\S+)".*?y="4" height="8" width="(\S+)"'
     bars = re.findall(pair, preview_html(REALISTIC))
     assert bars[:4] == [("20", "22.22"), ("20", "66.67"), ("60", "0"), ("0", "11.11")]
+    unknown = [server for server in page(REALISTIC).rows if "?" in server]
+    assert bars.count(("0", "0")) == len(unknown) == 3
 
 
 def test_capacity_and_shares_that_cannot_be_known_say_so() -> None:
@@ -196,6 +200,11 @@ def test_hostile_text_changes_nothing_in_the_page() -> None:
     assert hostile.tags == harmless.tags
     assert [n for n, _ in hostile.attributes] == [n for n, _ in harmless.attributes]
     assert hostile.text.count(HOSTILE) == harmless.text.count("harmless") > 30
+
+
+def test_an_attribute_is_never_left() -> None:
+    hostile = Page(element("p", class_=HOSTILE).source)
+    assert (hostile.tags, hostile.attributes) == (["p"], [("class", HOSTILE)])
 
 
 def test_a_page_has_one_script_and_one_style_and_loads_nothing() -> None:
