@@ -47,6 +47,7 @@ from gitvs.report.plan_view import (
     director_plan,
     summary_text,
 )
+from gitvs.report.preview_view import Preview
 from tests import scenario
 from tests.builders import WEB, endpoint, real_server, virtual_service
 
@@ -161,7 +162,8 @@ def test_a_drain_says_until_when() -> None:
     wanted = desired(virtual_service(), real_server(), drain_seconds=90)
     assert (
         "  ↓  10.0.0.2:8080  nat  weight 1 → 0"
-        "  drain: removed once it has no connections, in 1m30s at the latest"
+        "  drain: removed once it has no connections, in 1m30s at the latest,"
+        " 3 active and 1 inactive connections"
     ) in plain(view(applied, wanted)).splitlines()
 
 
@@ -353,7 +355,7 @@ def fields(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def document(plan: DirectorPlan) -> Document:
     """The document of a plan, checked against the schema, closed and as it is."""
-    made: Document = json.loads(json.dumps(plan_document(LIVE, COMMIT, [plan])))
+    made: Document = json.loads(json.dumps(plan_document(Preview(LIVE, COMMIT, (plan,)))))
     for schema in (schema_for("plan"), closed(schema_for("plan"))):
         errors = [e.message for e in Draft202012Validator(schema).iter_errors(made)]
         assert errors == []
@@ -375,7 +377,17 @@ def test_the_schema_is_sound_and_explains_every_field() -> None:
 
 def test_a_plan_of_everything_is_as_the_schema_says() -> None:
     made = document(everything())
-    assert list(made) == ["formatVersion", "base", "head", "plans"]
+    assert list(made) == [
+        "formatVersion",
+        "base",
+        "head",
+        "verdict",
+        "plans",
+        "unchanged",
+        "risks",
+        "remarks",
+        "problems",
+    ]
     assert made["formatVersion"] == "1.0"
     assert made["base"] == {"kind": "live", "commit": "a" * 40}
     (plan,) = made["plans"]
@@ -438,6 +450,7 @@ def test_gates_are_in_the_document() -> None:
             "limit": "30 %",
             "message": "too many",
             "allowed": True,
+            "key": None,
         }
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from gitvs.core.errors import SourceError, UnknownDirector
 from gitvs.core.explain import did_you_mean
-from gitvs.core.gates import LIFTABLE, Allowance, Gate, allowances
+from gitvs.core.gates import LIFTABLE, UNKNOWN_GATE, Allowance, Gate, allowances
 from gitvs.core.history import Commit
 from gitvs.core.manifests import Loader, Manifests
 from gitvs.core.model import Desired, IPAddress, Vip
@@ -253,7 +253,7 @@ def _unknown_gates(said: Mapping[str, list[Allowance]]) -> Iterator[Problem]:
                 hint = did_you_mean(allowance.gate, LIFTABLE) or f"; {', '.join(LIFTABLE)} are"
                 message = f"Gitvs-Allow: {allowance.gate} is no gate that can be lifted{hint}"
                 file = f"commit {commit_id[:12]}"
-                yield Problem(file, allowance.line, 1, "", "unknown-gate", message)
+                yield Problem(file, allowance.line, 1, "", UNKNOWN_GATE, message)
 
 
 def _unknown_directors(said: Mapping[str, list[Allowance]], known: Iterable[str]) -> Iterator[str]:

@@ -2,59 +2,68 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from gitvs.cli.director import choose_director, director_option
+from gitvs.adapters.git_commits import commits_at
+from gitvs.cli.director import choose_director
 from gitvs.cli.gates import allow_option
 from gitvs.cli.live import reader
 from gitvs.cli.loading import load_manifests, path_argument, rev_option
 from gitvs.cli.options import state_options
-from gitvs.cli.output import progress, show, show_json, tell
+from gitvs.cli.output import progress, tell
+from gitvs.cli.reports import Reports, report_options
+from gitvs.compare import Question, compare
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.history import Commit
-from gitvs.core.model import Desired, Sysctl
+from gitvs.core.model import Desired
 from gitvs.core.render import render
+from gitvs.core.risks import risks
 from gitvs.ports import Applied
 from gitvs.reconcile import Options, Survey, look, survey_of
 from gitvs.report.observation_document import Seen, observation_from
-from gitvs.report.plan_document import plan_document
-from gitvs.report.plan_text import plan_text
-from gitvs.report.plan_view import DirectorPlan, PlanOutcome, Side, SideKind, director_plan
+from gitvs.report.plan_view import DirectorPlan, Side, SideKind, director_plan
+from gitvs.report.preview_view import Preview
 
 
 @click.command()
 @path_argument
-@director_option
+@click.option(
+    "--director",
+    "directors",
+    multiple=True,
+    metavar="NAME",
+    help="The director to look at.  [default: this host's name, short or full; with --base all]",
+)
 @rev_option
+@click.option("--base", metavar="REV", help="Compare commits: what would change since this one.")
+@click.option("--head", metavar="REV", help="With --base: the commit to look at.  [default: HEAD]")
 @click.option(
     "--state",
+    "states",
+    multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Plan against what `gitvs observe --format json` saved, not against this host.",
+    help="What `gitvs observe --format json` saved: plan against it, not against this host. With"
+    " --base it adds what is live there.",
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    metavar="FILE",
-    help="Write the plan there instead of to standard output.",
-)
+@report_options
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
 @click.option("--adopt", is_flag=True, help="Plan as `gitvs apply --adopt` would.")
 @allow_option
 @state_options
 def plan(
     path: Path,
-    director: str | None,
+    directors: tuple[str, ...],
     rev: str | None,
-    state: Path | None,
-    form: str,
-    out: Path | None,
+    base: str | None,
+    head: str | None,
+    states: tuple[Path, ...],
+    reports: Reports,
     detailed_exitcode: bool,
     adopt: bool,
     allow: tuple[str, ...],
@@ -65,34 +74,72 @@ def plan(
     PATH is the folder of manifests, by default the one you are in. Nothing is changed. A
     blocked plan is shown whole, and exits with 3.
 
+    With --base it is what one commit would change after another, on every director, from Git
+    alone: for pull requests. A line `Gitvs-Allow: GATE` in a commit message lifts a gate.
+
     \b
     Examples:
       gitvs plan --director lb1
       gitvs plan manifests --rev origin/main --detailed-exitcode
       gitvs plan --format json --out plan.json
       gitvs plan --director lb1 --state lb1.json     what `gitvs observe` saved on lb1
+      gitvs plan --base origin/main                  what this branch would change
+      gitvs plan --base v1 --head v2 --format markdown --out plan.md --format html --out plan.html
     """
-    loaded = load_manifests(path, rev)
-    desired = render(loaded.manifests, choose_director(director, loaded.manifests.directors))
-    options = Options(frozenset(allow), adopt)
-    if state is None:
-        with reader(state_dir) as ports, progress("reading the kernel"):
-            survey = look(ports, desired, options)
+    seen = [read_state(state) for state in states]
+    if base is not None:
+        _refuse(rev, "--rev", "--head")
+        _refuse(adopt, "--adopt", "`gitvs plan --adopt` on the director")
+        by_director = {s.director: s for s in seen}
+        question = Question(base, head or "HEAD", directors, frozenset(allow), by_director)
+        with progress("comparing"), commits_at(path) as commits:
+            preview = compare(commits, question)
     else:
-        survey = look_at_saved(read_state(state), desired, options)
-    view = view_of(survey)
-    base, head = sides(survey, loaded.commit, path)
-    if state is not None:
-        base = replace(base, kind=SideKind.STATE, name=str(state))
-    if form == "json":
-        _write_json(plan_document(base, head, [view]), out)
-    elif out is None:
-        show(plan_text(base, head, [view]))
-    else:
-        out.write_text(plan_text(base, head, [view]).plain)
-    if survey.is_left_open:
-        tell("gitvs: a transaction was left open; `gitvs apply` undoes or finishes it first")
-    return exit_code(view, detailed_exitcode)
+        _expect_one_host(head, directors, states)
+        director = directors[0] if directors else None
+        loaded = load_manifests(path, rev)
+        desired = render(loaded.manifests, choose_director(director, loaded.manifests.directors))
+        options = Options(frozenset(allow), adopt)
+        survey = _look(desired, options, seen, state_dir)
+        preview = _live(survey, loaded.commit, path, states)
+        if survey.is_left_open:
+            tell("gitvs: a transaction was left open; `gitvs apply` undoes or finishes it first")
+    reports.write(preview)
+    code = preview.exit_code
+    return ExitCode.DONE if code is ExitCode.CHANGES and not detailed_exitcode else code
+
+
+def _refuse(value: object, option: str, instead: str) -> None:
+    if value:
+        raise UsageError(f"{option} is nothing for --base; use {instead}")
+
+
+def _expect_one_host(head: str | None, directors: Sequence[str], states: Sequence[Path]) -> None:
+    """Refuse what only makes sense where commits are compared."""
+    if head is not None:
+        raise UsageError("--head needs --base; for one commit on one director use --rev")
+    for option, values in (("--director", directors), ("--state", states)):
+        if len(values) > 1:
+            raise UsageError(f"{option} may be given once, unless commits are compared (--base)")
+
+
+def _look(desired: Desired, options: Options, seen: Sequence[Seen], state_dir: Path) -> Survey:
+    """Plan against this host, or against a saved state."""
+    if seen:
+        return look_at_saved(seen[0], desired, options)
+    with reader(state_dir) as ports, progress("reading the kernel"):
+        return look(ports, desired, options)
+
+
+def _live(survey: Survey, commit: Commit | None, path: Path, states: Sequence[Path]) -> Preview:
+    """Return the plan of one host as a preview."""
+    base, head = sides(survey, commit, path)
+    if states:
+        base = replace(base, kind=SideKind.STATE, name=str(states[0]))
+    applied = None if survey.applied is None else survey.applied.desired
+    desired = survey.proposal.desired
+    found = risks(applied, desired, survey.proposal.plan, survey.observation)
+    return Preview(base, head, (replace(view_of(survey), risks=found),))
 
 
 def read_state(file: Path) -> Seen:
@@ -110,11 +157,9 @@ def read_state(file: Path) -> Seen:
 
 def look_at_saved(seen: Seen, desired: Desired, options: Options) -> Survey:
     """Plan against a saved observation. Settings that were not read there count as wanted."""
-    wanted = desired.state.of(Sysctl)
-    unread = [sysctl for sysctl in wanted if sysctl.name not in seen.scope.sysctls]
-    for sysctl in unread:
+    for sysctl in seen.unread(desired):
         tell(f"gitvs: {sysctl.name} is not in the saved state: taken to be {sysctl.value}")
-    known = replace(seen.observation, state=seen.observation.state.with_changes(unread))
+    known = seen.observation_for(desired)
     commit = None if seen.commit is None else Commit(seen.commit)
     applied = None if seen.applied is None else Applied(seen.applied, commit, datetime.now(UTC))
     return survey_of(desired, applied, known, seen.ledger, seen.boottime, seen.mark, options)
@@ -137,17 +182,3 @@ def sides(survey: Survey, commit: Commit | None, path: Path) -> tuple[Side, Side
     if commit is None:
         return base, Side(SideKind.WORK_TREE, None, str(path))
     return base, Side(SideKind.COMMIT, commit.id, commit.subject)
-
-
-def exit_code(view: DirectorPlan, is_detailed: bool) -> ExitCode:
-    """Return the exit code of a plan that was shown."""
-    if view.outcome is PlanOutcome.BLOCKED:
-        return ExitCode.BLOCKED
-    return ExitCode.CHANGES if is_detailed and view.plan else ExitCode.DONE
-
-
-def _write_json(document: object, out: Path | None) -> None:
-    if out is None:
-        show_json(document)
-    else:
-        out.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

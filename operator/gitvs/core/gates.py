@@ -36,6 +36,10 @@ LIFTABLE = (
 """The gates that `Gitvs-Allow` and `--allow` lift. A `conflict` has `--adopt` instead."""
 
 
+UNKNOWN_GATE = "unknown-gate"
+"""The rule of a problem in a commit message: it names a gate that is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """One rule that a plan meets: what was measured, against what limit, and how to lift it.

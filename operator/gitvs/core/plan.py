@@ -91,6 +91,8 @@ class Change:
     def action(self) -> Action:
         if self.drain is not None:
             return Action.DRAIN
+        if isinstance(self.resource, Sysctl | Timeout):
+            return Action.UPDATE  # a setting always has a value, though it may not be known here
         if self.before is None:
             return Action.CREATE
         if self.after is None:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from gitvs.core.documents import Document, document_of
 from gitvs.core.gates import Gate
 from gitvs.core.model import Source
 from gitvs.core.plan import FORMAT_VERSION, Change
+from gitvs.core.risks import Risk
 from gitvs.report.operations import operation_document
 from gitvs.report.plan_view import DirectorPlan, Side
+from gitvs.report.preview_view import Preview
 
 
-def plan_document(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Document:
+def plan_document(preview: Preview) -> Document:
     """Return plans as JSON types; changes stand in the order of execution."""
     return {
         "formatVersion": FORMAT_VERSION,
-        "base": _side_document(base),
-        "head": _side_document(head),
-        "plans": [_director_document(plan) for plan in plans],
+        "base": _side_document(preview.base),
+        "head": _side_document(preview.head),
+        "verdict": str(preview.verdict),
+        "plans": [_director_document(plan) for plan in preview.plans],
+        "unchanged": preview.unchanged,
+        "risks": [_risk_document(risk) for risk in preview.risks],
+        "remarks": list(preview.remarks),
+        "problems": [asdict(problem) for problem in preview.problems],
     }
 
 
@@ -32,11 +39,14 @@ def _director_document(plan: DirectorPlan) -> Document:
         "director": plan.director,
         "digest": plan.digest,
         "desiredDigest": plan.desired_digest,
+        "presence": str(plan.presence),
         "outcome": str(plan.outcome),
         "summary": plan.summary,
         "changes": [_change_document(plan, change) for change in plan.plan.changes],
         "gates": [_gate_document(gate) for gate in plan.gates],
         "foreign": [str(name) for name in plan.foreign],
+        "risks": [_risk_document(risk) for risk in plan.risks],
+        "repairs": [_change_document(plan, change) for change in plan.repairs],
         "operations": [operation_document(o) for o in plan.operations.all],
     }
 
@@ -71,4 +81,10 @@ def _gate_document(gate: Gate) -> Document:
         "limit": gate.limit,
         "message": gate.message,
         "allowed": gate.allowed,
+        "key": None if gate.key is None else str(gate.key),
     }
+
+
+def _risk_document(risk: Risk) -> Document:
+    key = None if risk.key is None else str(risk.key)
+    return {"name": risk.name, "message": risk.message, "key": key}

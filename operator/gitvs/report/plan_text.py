@@ -15,6 +15,7 @@ from rich.text import Text
 from gitvs.core.gates import Gate
 from gitvs.core.model import Drain, Key, Kind, RealServer, Resource, VirtualService
 from gitvs.core.plan import Action, Change, natural_order
+from gitvs.core.risks import Risk
 from gitvs.report.fields import UNSET, Fields, fields_of
 from gitvs.report.lines import Line, aligned, line, text_of
 from gitvs.report.operations import operation_text
@@ -49,15 +50,22 @@ def plan_text(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Text:
     for plan in plans:
         if lines:
             lines.append(line(""))
-        lines += _plan_lines(base, head, plan)
+        lines.append(line(f"{plan.director}: {head} against {base}", style="bold"))
+        lines += director_lines(plan)
+        lines.append(line(""))
+        if plan.plan:
+            lines.append(line(f"digest {plan.digest}", style="dim"))
+        lines.append(_summary_line(plan))
     return text_of(lines)
 
 
-def _plan_lines(base: Side, head: Side, plan: DirectorPlan) -> Iterator[Line]:
-    yield line(f"{plan.director}: {head} against {base}", style="bold")
+def director_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """Yield what there is to say of one director, each part after an empty line."""
     for section in (
         list(_gate_lines(plan.gates)),
+        list(risk_lines(plan.risks)),
         list(_operation_lines(plan)),
+        list(_repair_lines(plan)),
         list(_host_lines(plan)),
         *_service_sections(plan),
         list(_address_lines(plan)),
@@ -66,10 +74,6 @@ def _plan_lines(base: Side, head: Side, plan: DirectorPlan) -> Iterator[Line]:
         if section:
             yield line("")
             yield from section
-    yield line("")
-    if plan.plan:
-        yield line(f"digest {plan.digest}", style="dim")
-    yield _summary_line(plan)
 
 
 def _summary_line(plan: DirectorPlan) -> Line:
@@ -106,6 +110,21 @@ def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
             yield line(gate.message, indent=4)
 
 
+def risk_lines(risks: Sequence[Risk]) -> Iterator[Line]:
+    """Yield what is good to know, though it blocks nothing."""
+    if risks:
+        yield line("Good to know")
+    for risk in risks:
+        yield line(f"{risk.name}: {risk.message}", style="yellow", indent=2)
+
+
+def _repair_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """What is wrong on the host already, which its next sync mends."""
+    if plan.repairs:
+        yield line("Drift that the next sync repairs, whatever is merged", style="bold yellow")
+    yield from aligned([_change_line(plan, change) for change in plan.repairs])
+
+
 def _operation_lines(plan: DirectorPlan) -> Iterator[Line]:
     """What operators have said, since it explains what no manifest does."""
     if plan.operations:
@@ -137,6 +156,8 @@ def _change_line(plan: DirectorPlan, change: Change) -> Line:
 
 
 def _change_text(change: Change) -> str:
+    if change.after is None and change.kind in (Kind.SYSCTL, Kind.TIMEOUTS):
+        return "goes back to what it was before gitvs"
     if change.before is None or change.after is None:
         fields = fields_of(change.resource) if change.kind is not Kind.VIP else {}
         return ", ".join(_labelled(name, value) for name, value in fields.items())

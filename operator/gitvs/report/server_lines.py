@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitvs.core.durations import duration_text
-from gitvs.core.model import Drain, RealServer, host_and_port
+from gitvs.core.model import Drain, Key, RealServer, host_and_port
 from gitvs.core.plan import Action, Change
 from gitvs.report.fields import fields_of
 from gitvs.report.lines import Line, line
@@ -27,11 +27,7 @@ def draining_line(plan: DirectorPlan, drain: Drain) -> Line:
     """Return the line of a real server that drains already, and does not change now."""
     server = plan.target[drain.key]
     assert isinstance(server, RealServer), "only real servers drain"
-    connections = plan.connections.get(drain.key)
-    left = ""
-    if connections is not None:
-        left = f", {connections.active} active and {connections.inactive} inactive connections"
-    note = f"draining: {_time_left(plan, drain)}{left}"
+    note = f"draining: {_time_left(plan, drain)}{_counted(plan, drain.key)}"
     return line("↓", *_cells(plan, server, fields_of(server)), note, style="magenta", indent=2)
 
 
@@ -56,7 +52,8 @@ def _cells(
 def _note(plan: DirectorPlan, change: Change) -> str:
     if change.drain is not None:
         timeout = duration_text(change.drain.timeout_seconds)
-        return f"drain: removed once it has no connections, in {timeout} at the latest"
+        counted = _counted(plan, change.key)
+        return f"drain: removed once it has no connections, in {timeout} at the latest{counted}"
     if change.key in plan.ended:
         return "drained" if change.action is Action.DELETE else "wanted again: its drain ends"
     if change.action is not Action.DELETE:
@@ -65,6 +62,13 @@ def _note(plan: DirectorPlan, change: Change) -> str:
     if connections is not None and connections.active:
         return f"no drain: {connections.active} active connections break"
     return ""
+
+
+def _counted(plan: DirectorPlan, key: Key) -> str:
+    connections = plan.connections.get(key)
+    if connections is None:
+        return ""
+    return f", {connections.active} active and {connections.inactive} inactive connections"
 
 
 def _time_left(plan: DirectorPlan, drain: Drain) -> str:

@@ -1,0 +1,88 @@
+"""A preview as findings: problems, gates and risks, each at its place in the manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import assert_never
+
+from gitvs.core.gates import UNKNOWN_GATE, Gate
+from gitvs.core.model import Key, Source
+from gitvs.core.problems import Problem
+from gitvs.core.risks import Risk
+from gitvs.report.findings import Finding, Level, code_quality, sarif, workflow_commands
+from gitvs.report.plan_view import DirectorPlan
+from gitvs.report.preview_text import names_text
+from gitvs.report.preview_view import Preview
+from gitvs.report.problems import ProblemFormat, finding_of
+
+
+def findings_of(preview: Preview) -> list[Finding]:
+    """Return problems, gates and risks; what several directors have alike is one finding."""
+    found = [_problem(problem, preview.folder) for problem in preview.problems]
+    met: dict[Finding, list[str]] = {}
+    for plan in preview.plans:
+        for finding in _of_plan(plan, preview.folder):
+            met.setdefault(finding, []).append(plan.director)
+    levels = list(Level)
+    for finding in sorted(met, key=lambda f: levels.index(f.level)):
+        where = names_text(met[finding])
+        found.append(replace(finding, message=f"{finding.message} (on {where})"))
+    return [*found, *(_risk(risk, None, "") for risk in preview.risks)]
+
+
+def report_findings(preview: Preview, form: ProblemFormat, version: str = "") -> str:
+    """Return a preview's findings in a forge's format."""
+    findings = findings_of(preview)
+    match form:
+        case ProblemFormat.GITHUB:
+            return workflow_commands(findings)
+        case ProblemFormat.GITLAB:
+            return _json(code_quality(findings))
+        case ProblemFormat.SARIF:
+            return _json(sarif(findings, version))
+        case ProblemFormat.TEXT | ProblemFormat.JSON:
+            raise ValueError(f"{form} is no forge's format")
+        case _:
+            assert_never(form)
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _problem(problem: Problem, folder: str) -> Finding:
+    if problem.rule != UNKNOWN_GATE:
+        return finding_of(problem, folder)
+    return Finding(Level.ERROR, problem.rule, f"{problem.file}: {problem.message}")
+
+
+def _of_plan(plan: DirectorPlan, folder: str) -> Iterator[Finding]:
+    for gate in plan.gates:
+        yield _gate(gate, plan, folder)
+    for risk in plan.risks:
+        yield _risk(risk, _source(plan, risk.key), folder)
+
+
+def _gate(gate: Gate, plan: DirectorPlan, folder: str) -> Finding:
+    level = Level.WARNING if gate.allowed else Level.ERROR
+    source = plan.policy_source if gate.key is None else _source(plan, gate.key)
+    return _at(Finding(level, gate.name, gate.message), source, folder)
+
+
+def _risk(risk: Risk, source: Source | None, folder: str) -> Finding:
+    return _at(Finding(Level.NOTICE, risk.name, risk.message), source, folder)
+
+
+def _source(plan: DirectorPlan, key: Key | None) -> Source | None:
+    """Return where an object stands in the head; what left the manifests stands nowhere."""
+    return plan.sources.get(key) if key is not None and key in plan.desired else None
+
+
+def _at(finding: Finding, source: Source | None, folder: str) -> Finding:
+    if source is None:
+        return finding
+    prefix = folder.strip("/")
+    path = f"{prefix}/{source.file}" if prefix else source.file
+    return replace(finding, path=path, line=source.line)
