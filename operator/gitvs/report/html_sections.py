@@ -78,11 +78,10 @@ def _counts(preview: Preview) -> str:
 
 def _come_and_go(preview: Preview) -> Iterable[Html]:
     if appear := preview.named(Presence.APPEARS):
-        yield element("p", "New: ", names(appear))
+        yield element("p", "New: ", names(appear), class_="names")
     if leave := preview.named(Presence.DISAPPEARS):
-        yield element(
-            "p", "No longer in the manifests: ", names(leave), "; ", prose(LEAVES), class_="note"
-        )
+        words = ("No longer in the manifests: ", names(leave), "; ", prose(LEAVES))
+        yield element("p", *words, class_="note names")
 
 
 def sections(preview: Preview, groups: Sequence[Group]) -> Iterable[Html]:
