@@ -116,7 +116,8 @@ def test_sarif_has_the_shape_of_2_1_0() -> None:
     assert [e.message for e in Draft202012Validator(SARIF_SHAPE).iter_errors(log)] == []
     results = log["runs"][0]["results"]
     assert [r["level"] for r in results] == ["error", "warning", "note"]
-    assert "locations" not in results[2]
+    places = [r["locations"][0]["physicalLocation"]["artifactLocation"] for r in results]
+    assert [place["uri"] for place in places] == ["lb/web.yaml", "lb/policy.yaml", "."]
 
 
 @pytest.mark.parametrize("form", [ProblemFormat.GITHUB, ProblemFormat.GITLAB, ProblemFormat.SARIF])

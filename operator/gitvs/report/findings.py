@@ -23,6 +23,9 @@ class Level(StrEnum):
 _SEVERITY = {Level.ERROR: "blocker", Level.WARNING: "major", Level.NOTICE: "info"}
 _SARIF_LEVEL = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTICE: "note"}
 
+_REPOSITORY = "."
+"""The path of what is about no file, for forges that refuse, or leave out, what has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -71,17 +74,14 @@ def _escaped_property(text: str) -> str:
 
 
 def code_quality(findings: Iterable[Finding]) -> list[dict[str, object]]:
-    """Return issues for GitLab. Source: GitLab documentation, Code Quality report format.
-
-    GitLab leaves out an issue without a path, so one about no file is about the repository.
-    """
+    """Return issues for GitLab. Source: GitLab documentation, Code Quality report format."""
     return [
         {
             "description": finding.message,
             "check_name": finding.rule,
             "fingerprint": finding.fingerprint,
             "severity": _SEVERITY[finding.level],
-            "location": {"path": finding.path or ".", "lines": {"begin": finding.line}},
+            "location": {"path": finding.path or _REPOSITORY, "lines": {"begin": finding.line}},
         }
         for finding in findings
     ]
@@ -99,23 +99,23 @@ def sarif(findings: Sequence[Finding], version: str = "") -> dict[str, Any]:
 
 
 def _sarif_result(finding: Finding, rule_index: int) -> dict[str, Any]:
-    result: dict[str, Any] = {
+    return {
         "ruleId": finding.rule,
         "ruleIndex": rule_index,
         "level": _SARIF_LEVEL[finding.level],
         "message": {"text": finding.message},
+        "locations": [_sarif_location(finding)],
+        "partialFingerprints": {"gitvs/v1": finding.fingerprint},
     }
-    if finding.path is not None:
-        result["locations"] = [_sarif_location(finding, finding.path)]
-    return {**result, "partialFingerprints": {"gitvs/v1": finding.fingerprint}}
 
 
-def _sarif_location(finding: Finding, path: str) -> dict[str, Any]:
+def _sarif_location(finding: Finding) -> dict[str, Any]:
     region = {"startLine": finding.line}
     if finding.column:
         region["startColumn"] = finding.column
+    artifact = {"uri": _uri(finding.path or _REPOSITORY)}
     return {
-        "physicalLocation": {"artifactLocation": {"uri": _uri(path)}, "region": region},
+        "physicalLocation": {"artifactLocation": artifact, "region": region},
         "logicalLocations": [{"fullyQualifiedName": finding.pointer or "/"}],
     }
 
