@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from gitvs.core.errors import ExitCode
 from gitvs.core.manifests import load
 from gitvs.core.model import ManifestFile
+from gitvs.core.schema import KINDS
 from gitvs.report.problems import ProblemFormat
 from tests.command_line import EXAMPLES, Gitvs, in_process
 from tests.repositories import Repository
@@ -222,12 +223,12 @@ def test_a_revision_is_read_instead_of_the_work_tree(cli: Gitvs, faulty: Path) -
 
 def test_the_kinds_are_listed(cli: Gitvs) -> None:
     assert cli("schema").out.split() == [
-        *("Director", "Service", "Pool", "Defaults", "Policy", "Plan", "Observation"),
-        *("Status", "History", "Transaction", "Settings"),
+        *("Manifest", "Director", "Service", "Pool", "Defaults", "Policy"),
+        *("Plan", "Observation", "Status", "History", "Transaction", "Settings"),
     ]
 
 
-@pytest.mark.parametrize("kind", ["Director", "Service", "Pool", "Defaults", "Policy", "Plan"])
+@pytest.mark.parametrize("kind", ["Manifest", *KINDS, "Plan"])
 def test_a_schema_is_printed_whatever_its_case(cli: Gitvs, kind: str) -> None:
     ran = cli("schema", kind)
     schema = json.loads(ran.out)

@@ -30,7 +30,10 @@ from gitvs.report.problems import ProblemFormat, counted, report_problems
 from gitvs.report.real_server import real_server_commands
 from gitvs.report.state_document import desired_document, yaml_of
 
-SCHEMAS = (*KINDS, "Plan", "Observation", "Status", "History", "Transaction", "Settings")
+SCHEMAS = (
+    *("Manifest", *KINDS),
+    *("Plan", "Observation", "Status", "History", "Transaction", "Settings"),
+)
 
 
 class RenderFormat(StrEnum):
@@ -176,12 +179,13 @@ def _write_state(desired: Desired, form: RenderFormat) -> None:
 def schema(kind: str | None) -> int:
     """Print the JSON Schema of a kind of document; without KIND, list the kinds.
 
-    Editors complete and explain manifests with it.
+    Editors complete and explain manifests with it. Manifest is for documents of any kind,
+    many to a file.
 
     \b
     Examples:
       gitvs schema
-      gitvs schema Service > service.schema.json
+      gitvs schema Manifest > .manifest.schema.json
       gitvs schema Plan                         what `gitvs plan --format json` prints
     """
     if kind is None:
