@@ -16,8 +16,9 @@ LEFT_OUT = object()
 
 
 def manifest_examples(examples: Path) -> list[Path]:
-    """Return the folders of examples that hold manifests: all but the one about monitoring."""
-    return sorted(p for p in examples.iterdir() if p.is_dir() and p.name != "monitoring")
+    """Return the folders of examples that hold manifests: not those about CI and monitoring."""
+    others = {"ci", "monitoring"}
+    return sorted(p for p in examples.iterdir() if p.is_dir() and p.name not in others)
 
 
 def document(kind: str, name: str | None, spec: Doc | None, **metadata: Any) -> Doc:
