@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from gitvs.adapters.settings import RemoteSettings, load_settings
 from gitvs.cli import COMMANDS
 from gitvs.core.errors import ExitCode
@@ -13,6 +15,8 @@ from gitvs.core.manifests import load
 from gitvs.core.model import ManifestFile, RealServer
 from gitvs.core.render import render
 from gitvs.core.schema import schema_for
+from tests.command_line import Gitvs, in_process
+from tests.repositories import Repository
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -20,6 +24,11 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 def blocks(language: str) -> list[str]:
     """The code blocks in a language."""
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def gitvs(capsys: pytest.CaptureFixture[str]) -> Gitvs:
+    return in_process(capsys)
 
 
 def test_its_manifests_are_sound() -> None:
@@ -55,6 +64,24 @@ def test_it_lists_every_setting() -> None:
     rows = re.findall(r"^\| (`[a-z_.]+`(?:, `[a-z_.]+`)*) \|", README, re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`([a-z_.]+)`", row)}
     assert names <= listed
+
+
+def test_its_preview_is_what_is_shown(tmp_path: Path, gitvs: Gitvs) -> None:
+    [before] = blocks("yaml")
+    after = before.replace("weight: 10}", "weight: 4}").replace(
+        "{name: web2, address: 10.0.3.6}", "{name: web3, address: 10.0.3.7, weight: 6}"
+    )
+    repository = Repository(tmp_path)
+    base = repository.commit({"manifests/web.yaml": before})
+    repository.commit({"manifests/web.yaml": after})
+    shown = gitvs("plan", tmp_path / "manifests", "--base", base, "--format", "markdown").out
+    section = README.partition("\n## Previews in pull requests\n")[2].partition("\n## ")[0]
+    excerpt = section.partition("reviewers read:\n\n")[2].partition("\n\nThe verdict")[0]
+    lines = [line.removeprefix("    ") for line in excerpt.splitlines()]
+    printed = iter(shown.splitlines())
+    missing = [line for line in lines if line != "⋮" and line not in printed]
+    assert lines
+    assert missing == []
 
 
 def test_its_links_lead_somewhere() -> None:
