@@ -6,6 +6,7 @@ command returns its exit code; here errors become messages and exit codes (desig
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -20,6 +21,10 @@ from gitvs.cli.options import log_to_stderr, verbose_option
 from gitvs.core.errors import ExitCode, GitvsError
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.report.problems import counted
+
+RARE_COLLECTIONS = (200_000, 20, 100)
+"""Large manifests are a million objects with hardly a cycle: to look for one as often as Python
+does takes half of a plan's time."""
 
 COMMANDS = {
     "validate": LazyCommand("gitvs.cli.manifests:validate", "Report every problem in manifests."),
@@ -91,6 +96,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    gc.set_threshold(*RARE_COLLECTIONS)
     sys.exit(run(sys.argv[1:]))
 
 

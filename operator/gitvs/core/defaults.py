@@ -50,13 +50,17 @@ class DefaultsTree:
         """Return whether what is filled in for a file cannot be told."""
         return any(folder in self._broken for folder in _folders(file))
 
+    def above(self, document: Document) -> tuple[Document, ...]:
+        """Return the Defaults documents that hold for a document, the nearest first."""
+        if not self._by_folder:
+            return ()
+        folders = _folders(document.file)
+        return tuple(self._by_folder[f] for f in folders if f in self._by_folder)
+
     def fields_of(self, document: Document, section: str) -> Fields:
         """Return the spec of a document with `services` or `directors` defaults filled in."""
         layers = [(Spot(document, ("spec",)), document.data.get("spec") or {})]
-        for folder in _folders(document.file):
-            defaults = self._by_folder.get(folder)
-            if defaults is not None:
-                layers.append(section_of(defaults, section))
+        layers += [section_of(defaults, section) for defaults in self.above(document)]
         return _filled(layers)
 
 

@@ -6,8 +6,9 @@ schema can say are in `rules`; what a director gets is the business of `render`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 from gitvs.core.defaults import DefaultsTree
 from gitvs.core.model import ManifestFile, Policy
@@ -25,6 +26,8 @@ from gitvs.core.rules.unread import Unread
 from gitvs.core.schema import validate
 from gitvs.core.written import Director, Pool, Service, WrittenPolicy
 from gitvs.core.yaml_documents import Reading, is_manifest, read_documents
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +59,29 @@ def load(files: Iterable[ManifestFile]) -> Manifests:
     return Loader().load(files)
 
 
+_Typed = dict[tuple[Document, ...], tuple[Any, list[Problem]]]
+"""What documents say, with the problems of that; by the document and the Defaults above it."""
+
+
 class Loader:
-    """Loads the manifests of one commit after another: a file that stays is read once.
+    """Loads the manifests of one commit after another: what stays is read once.
 
     It keeps what the files of the last commit said.
     """
 
     def __init__(self) -> None:
         self._readings: dict[ManifestFile, _FileReading] = {}
+        self._typed: _Typed = {}
 
     def load(self, files: Iterable[ManifestFile]) -> Manifests:
         """Do what `load` does."""
         named = sorted((f for f in files if is_manifest(f.path)), key=lambda f: f.path)
         self._readings = {f: self._readings.get(f) or _read_file(f) for f in named}
-        loading = _Loading()
+        loading = _Loading(self._typed)
         for reading in self._readings.values():
             loading.add(reading)
         loading.type_documents()
+        self._typed = loading.typed
         manifests = loading.judge()
         if loading.problems:
             raise InvalidManifests(sorted(set(loading.problems)))
@@ -97,7 +106,8 @@ def _read_file(file: ManifestFile) -> _FileReading:
 class _Loading:
     """Manifests on their way in. A document with problems never costs another its checks."""
 
-    reader: Reader = field(default_factory=Reader)
+    former: _Typed
+    typed: _Typed = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unread: Unread = field(default_factory=Unread)
     documents: dict[str, list[Document]] = field(default_factory=dict)
@@ -125,23 +135,39 @@ class _Loading:
         for document in self.documents.get("Defaults", ()):
             self._type_defaults(document)
         for document in self.documents.get("Pool", ()):
-            self.pools.append(read_pool(self.reader, document))
+            self.pools.append(self._type(document, read_pool))
         for document in self.documents.get("Policy", ()):
-            self.policies.append(read_policy(self.reader, document))
+            self.policies.append(self._type(document, read_policy))
         for document in self.documents.get("Director", ()):
             if self._has_defaults(document):
-                fields = self.defaults.fields_of(document, "directors")
-                self.directors.append(read_director(self.reader, document, fields))
+                self.directors.append(self._type(document, self._director))
         for document in self.documents.get("Service", ()):
             if self._has_defaults(document):
-                fields = self.defaults.fields_of(document, "services")
-                self.services.append(read_service(self.reader, document, fields))
+                self.services.append(self._type(document, self._service))
+
+    def _type(self, document: Document, read: Callable[[Reader, Document], T]) -> T:
+        """Return what a document says, as it was read before if nothing of that has changed."""
+        key = (document, *self.defaults.above(document))
+        known = self.former.get(key)
+        if known is None:
+            reader = Reader()
+            known = read(reader, document), reader.problems
+        self.typed[key] = known
+        value, problems = known
+        self.problems += problems
+        return cast(T, value)
+
+    def _director(self, reader: Reader, document: Document) -> Director:
+        return read_director(reader, document, self.defaults.fields_of(document, "directors"))
+
+    def _service(self, reader: Reader, document: Document) -> Service:
+        return read_service(reader, document, self.defaults.fields_of(document, "services"))
 
     def _type_defaults(self, document: Document) -> None:
         problem = self.defaults.add(document)
         if problem is not None:
             self.problems.append(problem)
-        read_defaults(self.reader, document)
+        self._type(document, read_defaults)
 
     def _has_defaults(self, document: Document) -> bool:
         """Return whether what a document leaves out is known."""
@@ -156,7 +182,6 @@ class _Loading:
         pools = Pools(self.pools)
         placed = [place(service, directors, pools) for service in self.services]
         policy = self.policies[0] if self.policies else None
-        self.problems += self.reader.problems
         self.problems += reference_rules.problems(
             self.services, self.pools, self.directors, self.policies, directors, self.unread
         )

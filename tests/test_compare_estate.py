@@ -1,0 +1,199 @@
+"""A year of a large company: every preview is what applying the two commits really does.
+
+200 directors and 2,000 services, 30 commits. One director of each site, and all that come,
+are really there, each with a kernel (in memory), a store, and passes as the agent makes them.
+The others must have plans like those of their site that are there.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gitvs.adapters.git_commits import GitCommits, commits_at
+from gitvs.adapters.memory_kernel import MemoryKernel
+from gitvs.adapters.store import SqliteStore
+from gitvs.cli import RARE_COLLECTIONS
+from gitvs.compare import Question, compare
+from gitvs.core.gates import LIFTABLE, Gate, allowed_gates
+from gitvs.core.history import Commit, Result
+from gitvs.core.manifests import Loader, Manifests
+from gitvs.core.model import Sysctl, Timeout
+from gitvs.core.ownership import MARK_PREFIX
+from gitvs.core.plan import Change
+from gitvs.core.render import render
+from gitvs.ports import Applied
+from gitvs.reconcile import Options, Pass, reconcile
+from gitvs.report.plan_view import DirectorPlan, PlanOutcome, Presence
+from gitvs.report.preview_view import Preview
+from gitvs.transaction import Ports
+from tests.estate import Step, history
+from tests.repositories import Repository
+from tests.sweep import TestClock
+
+HOSTS_PER_SITE = 1
+CONNTRACK = "net.ipv4.vs.conntrack"
+
+
+@pytest.fixture(autouse=True)
+def _collections_as_in_the_command() -> Iterator[None]:
+    usual = gc.get_threshold()
+    gc.set_threshold(*RARE_COLLECTIONS)
+    yield
+    gc.set_threshold(*usual)
+
+
+@dataclass
+class Sides:
+    """A commit, as agents know it."""
+
+    commit: Commit
+    manifests: Manifests
+    messages: list[str]
+
+
+class Host:
+    """A director that is really there."""
+
+    def __init__(self, name: str, state_dir: Path, closing: ExitStack) -> None:
+        self.name = name
+        self.clock = TestClock()
+        self.store = closing.enter_context(SqliteStore(state_dir))
+        kernel = MemoryKernel(MARK_PREFIX + self.store.id, more_sysctls={CONNTRACK: (0,)})
+        self.ports = Ports(kernel, self.store, self.clock)
+
+    def follow(self, side: Sides, allowed: frozenset[str]) -> Pass:
+        """Make the pass of an agent that has a new commit."""
+        desired = render(side.manifests, self.name)
+        target = Applied(desired, side.commit, self.clock.now())
+        return reconcile(self.ports, target, Options(allowed))
+
+    def settle(self, side: Sides) -> None:
+        """Have a commit in force whatever gates say, with no drain left."""
+        self.follow(side, frozenset(LIFTABLE))
+        self.clock.seconds += 3600
+        assert self.follow(side, frozenset()).result in (Result.APPLIED, Result.CONVERGED)
+
+
+class Company:
+    """The repository, and its directors."""
+
+    def __init__(self, folder: Path, closing: ExitStack) -> None:
+        self.folder = folder
+        self.repository = Repository(folder / "repository")
+        self.hosts: dict[str, Host] = {}
+        self.loader, self.agents_loader = Loader(), Loader()
+        self.commits: GitCommits = None  # type: ignore[assignment]  # after the first commit
+        self.closing = closing
+
+    def push(self, step: Step) -> Sides:
+        """Commit, and return what agents read."""
+        for path in self.repository.folder.glob("sites/*/*.yaml"):
+            path.unlink()
+        commit_id = self.repository.commit(step.files, step.message)
+        if self.commits is None:
+            self.commits = self.closing.enter_context(commits_at(self.repository.folder))
+        manifests = self.agents_loader.load(self.commits.snapshot(commit_id).files)
+        return Sides(self.commits.commit(commit_id), manifests, [step.message])
+
+    def host(self, name: str) -> Host:
+        if name not in self.hosts:
+            self.hosts[name] = Host(name, self.folder / name, self.closing)
+        return self.hosts[name]
+
+    def preview(self, base: Sides, head: Sides) -> Preview:
+        return compare(self.commits, Question(base.commit.id, head.commit.id), self.loader)
+
+
+def is_setting(change: Change) -> bool:
+    """What a setting was, or will be, without gitvs, a preview does not know."""
+    return isinstance(change.resource, Sysctl | Timeout)
+
+
+def told(change: Change) -> tuple[object, ...]:
+    drain = None if change.drain is None else change.drain.timeout_seconds
+    return (change.phase, change.action, change.key, change.before, change.after, drain)
+
+
+def judged(gate: Gate) -> tuple[object, ...]:
+    return (gate.name, gate.measured, gate.limit, gate.message, gate.allowed)
+
+
+def expect_same(plan: DirectorPlan, done: Pass) -> None:
+    """A preview is what the pass planned, and did."""
+    assert done.survey is not None
+    proposal = done.survey.proposal
+    previewed, planned = plan.plan.changes, proposal.plan.changes
+    assert [told(c) for c in previewed if not is_setting(c)] == [
+        told(c) for c in planned if not is_setting(c)
+    ]
+    settings = [
+        sorted((c.phase, c.key) for c in cs if is_setting(c)) for cs in (previewed, planned)
+    ]
+    assert settings[0] == settings[1]
+    assert list(map(judged, plan.gates)) == list(map(judged, proposal.gates))
+    assert plan.desired_digest == proposal.desired_digest
+    result = Result.BLOCKED if plan.outcome is PlanOutcome.BLOCKED else Result.APPLIED
+    assert done.result is result
+
+
+def test_every_preview_is_what_a_real_apply_does(tmp_path: Path) -> None:
+    steps = history()
+    outcomes = []
+    with ExitStack() as closing:
+        company = Company(tmp_path, closing)
+        base = company.push(steps[0])
+        for name in base.manifests.directors:
+            if int(name[2]) < HOSTS_PER_SITE:
+                company.host(name).settle(base)
+        for step in steps[1:]:
+            head = company.push(step)
+            preview = company.preview(base, head)
+            expect_real(company, preview, base, head)
+            outcomes.append(str(preview.verdict))
+            base = head
+    assert len(outcomes) == 30
+    assert {"none", "changes", "blocked"} == set(outcomes)
+
+
+def expect_real(company: Company, preview: Preview, base: Sides, head: Sides) -> None:
+    """A preview is what happens, on every director that is there."""
+    plans = {plan.director: plan for plan in preview.plans}
+    assert set(preview.named(Presence.APPEARS)) == set(head.manifests.directors) - set(
+        base.manifests.directors
+    )
+    total = len({*base.manifests.directors, *head.manifests.directors})
+    assert preview.unchanged == total - len(plans)
+    for name in preview.named(Presence.DISAPPEARS):
+        company.hosts.pop(name, None)
+    for name in preview.named(Presence.APPEARS):
+        company.host(name)
+    there: dict[str, DirectorPlan] = {}
+    for name, host in company.hosts.items():
+        allowed = allowed_gates(head.messages, name)
+        if name in plans:
+            expect_same(plans[name], host.follow(head, allowed))
+            host.settle(head)
+            there[site_of(name)] = plans[name]
+    expect_rest_unchanged(company, head, set(plans))
+    for name, plan in plans.items():
+        if plan.presence is Presence.STAYS:
+            like = there[site_of(name)]
+            assert plan.plan == like.plan
+            assert [g.message for g in plan.gates] == [g.message for g in like.gates]
+
+
+def expect_rest_unchanged(company: Company, head: Sides, changed: set[str]) -> None:
+    """Directors without a plan have nothing to do; a few of them say so."""
+    rest = sorted(set(company.hosts) - changed)
+    for name in rest[:: max(1, len(rest) // 3)]:
+        assert company.hosts[name].follow(head, frozenset()).result is Result.CONVERGED
+
+
+def site_of(name: str) -> str:
+    return name.split(".")[1]
