@@ -402,6 +402,17 @@ def test_gitlab_shows_every_verdict(
     )
 
 
+def test_a_merged_results_pipeline_compares_with_the_target_branch(
+    tmp_path: Path, served: Forge
+) -> None:
+    gitlab = GitLab(tmp_path, BLOCKED, served)
+    head = gitlab.variables["CI_COMMIT_SHA"]
+    gitlab.variables["CI_MERGE_REQUEST_TARGET_BRANCH_SHA"] = head
+    assert gitlab.run("gitvs plan").returncode == 0
+    gitlab.variables["CI_MERGE_REQUEST_TARGET_BRANCH_SHA"] = ""
+    assert gitlab.run("gitvs plan").returncode == 3
+
+
 def test_gitlab_gives_no_token_to_forks() -> None:
     note = load(CI / "gitlab" / "gitvs.yml")["gitvs note"]
     [rule] = note["rules"]
