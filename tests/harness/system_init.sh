@@ -30,13 +30,13 @@ fi
 
 mount -t proc proc proc
 mount -t sysfs sysfs sys
-mount -t tmpfs -o mode=1777 tmpfs tmp
 mount -t tmpfs -o mode=755 tmpfs run
 mkdir -p lib/modules mnt/shared opt/python opt/packages run/systemd/system/basic.target.wants
 mount --bind usr/lib/uml/modules lib/modules
 mount --bind ".$GITVS_PYTHON" opt/python
 mount --bind ".$GITVS_PACKAGES" opt/packages
 mount -t hostfs -o "$GITVS_SHARED" hostfs mnt/shared
+mount -t tmpfs -o mode=1777 tmpfs tmp # last: what was mounted above may lie in it
 
 # What no test looks at, and takes seconds.
 for unit in systemd-{binfmt,logind,user-sessions,update-utmp,update-utmp-runlevel}.service \
