@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+LANGUAGE_SERVER := .venv/language-server
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := check
@@ -24,7 +25,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fast-tests: .venv/ready packages $(BIN)/promtool
+fast-tests: .venv/ready packages $(BIN)/promtool $(LANGUAGE_SERVER)/ready
 	$(BIN)/pytest -q -m 'not kernel and not system' -n auto $(PYTEST_OPTIONS)
 
 kernel-tests: .venv/ready packages
@@ -50,6 +51,11 @@ packages:
 # The judge of metrics and alert rules.
 $(BIN)/promtool: | .venv/ready packages
 	tests/harness/fetch_promtool $(CURDIR)/$@
+
+# What editors read manifests with.
+$(LANGUAGE_SERVER)/ready: tests/harness/fetch_language_server | .venv/ready packages
+	tests/harness/fetch_language_server $(LANGUAGE_SERVER)
+	touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
