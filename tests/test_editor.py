@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,11 +13,12 @@ from threading import Thread
 
 import pytest
 
+from gitvs.core.schema import KINDS, schema_for
+from gitvs.core.yaml_documents import is_manifest
 from tests.harness.editor import Editor, Mark, editor
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "schemas"
-KINDS = ["Director", "Service", "Pool", "Defaults", "Policy"]
 SCHEDULERS = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf"]
 
 HEAD = "apiVersion: gitvs/v1\nkind: Service\nmetadata: {name: web}\nspec:\n"
@@ -42,12 +45,26 @@ def fixture_bare() -> Iterator[Editor]:
         yield one
 
 
+def readme(pattern: str) -> str:
+    """The one line that README shows and that fits a pattern."""
+    [found] = re.findall(rf"^    ({pattern})$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    return str(found)
+
+
+def schema_beside(manifests: Path) -> Path:
+    """The schema where README puts it."""
+    manifests.mkdir(exist_ok=True)
+    schema = manifests / ".manifest.schema.json"
+    schema.write_text(json.dumps(schema_for("Manifest")))
+    return schema
+
+
 def with_schema(text: str, schema: object = SCHEMAS / "manifest.schema.json") -> str:
     return f"# yaml-language-server: $schema={schema}\n{text}"
 
 
 def test_it_completes_kinds_and_the_fields_of_the_kind(at_work: Editor) -> None:
-    assert at_work.offers(ROOT, "apiVersion: gitvs/v1\nkind: ¦") == KINDS
+    assert at_work.offers(ROOT, "apiVersion: gitvs/v1\nkind: ¦") == [*KINDS]
     service = at_work.offers(ROOT, f"{HEAD}  ¦")
     director = at_work.offers(ROOT, f"{DIRECTOR}spec:\n  ¦")
     assert {"vips", "ports", "scheduler", "realServers", "pools"} <= set(service)
@@ -114,7 +131,7 @@ def test_it_underlines_what_is_wrong(at_work: Editor, text: str, line: int, word
 def test_a_line_gives_a_document_its_schema(bare: Editor) -> None:
     [mark] = bare.marks(ROOT, f"{with_schema(DIRECTOR)}---\n{with_schema(WRONG)}")
     assert mark == Mark(15, 3, "Property pool is not allowed.")
-    assert bare.offers(ROOT, with_schema("kind: ¦")) == KINDS
+    assert bare.offers(ROOT, with_schema("kind: ¦")) == [*KINDS]
 
 
 def test_a_line_says_nothing_of_the_next_document(bare: Editor) -> None:
@@ -131,10 +148,9 @@ def test_the_schema_of_one_kind_does_too(bare: Editor) -> None:
 
 
 def test_a_schema_may_be_named_from_the_folder_of_the_file(bare: Editor, tmp_path: Path) -> None:
-    name = ".manifest.schema.json"
-    (tmp_path / name).symlink_to(SCHEMAS / "manifest.schema.json")
+    name = schema_beside(tmp_path).name
     for folder, path in ((tmp_path, name), (tmp_path, f"./{name}"), (tmp_path / "a", f"../{name}")):
-        assert bare.offers(folder, with_schema("kind: ¦", path)) == KINDS, path
+        assert bare.offers(folder, with_schema("kind: ¦", path)) == [*KINDS], path
 
 
 def test_a_schema_may_be_a_url(bare: Editor) -> None:
@@ -142,18 +158,26 @@ def test_a_schema_may_be_a_url(bare: Editor) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/manifest.schema.json"
-        assert bare.offers(ROOT, with_schema("kind: ¦", url)) == KINDS
+        assert bare.offers(ROOT, with_schema("kind: ¦", url)) == [*KINDS]
         server.shutdown()
 
 
 def test_a_setting_of_the_editor_serves_all_documents_of_a_folder(tmp_path: Path) -> None:
     manifests = tmp_path / "manifests"
-    manifests.mkdir()
-    (manifests / ".manifest.schema.json").symlink_to(SCHEMAS / "manifest.schema.json")
-    setting = {"./manifests/.manifest.schema.json": "manifests/**/*.yaml"}
-    with editor(tmp_path, schemas=setting) as one:
-        assert one.offers(manifests / "team", f"{DIRECTOR}---\nkind: ¦") == KINDS
+    schema_beside(manifests)
+    with editor(
+        tmp_path, schemas=json.loads(readme(r"\{.*yaml\.schemas.*\}"))["yaml.schemas"]
+    ) as one:
+        assert one.offers(manifests / "team", f"{DIRECTOR}---\nkind: ¦") == [*KINDS]
         assert one.offers(tmp_path / "other", "kind: ¦") == []
+
+
+def test_readme_shows_a_schema_that_gitvs_leaves_alone(bare: Editor, tmp_path: Path) -> None:
+    schema = schema_beside(tmp_path)
+    assert readme(r"gitvs schema Manifest > .*").endswith(f"/{schema.name}")
+    line = readme(r"# yaml-language-server: .*")
+    assert bare.offers(tmp_path, f"{line}\nkind: ¦") == [*KINDS]
+    assert not is_manifest(schema.name)
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
