@@ -57,10 +57,19 @@ def _moved(part: Any, kind: str) -> Any:
         return [_moved(one, kind) for one in part]
     if not isinstance(part, dict):
         return part
+    if "oneOf" in part:
+        return _one_of_two(part)
     moved = {name: _moved(one, kind) for name, one in part.items()}
     if "$ref" in moved:
         moved["$ref"] = moved["$ref"].replace("#/$defs/", f"#/$defs/{kind}.")
     return moved
+
+
+def _one_of_two(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return a choice between two fields in such a way that editors underline the one too many."""
+    first, second = (one["required"] for one in choice["oneOf"])
+    too_many = {"properties": {second[0]: False}, "errorMessage": choice["errorMessage"]}
+    return {"anyOf": choice["oneOf"], "if": {"required": first}, "then": too_many}
 
 
 if __name__ == "__main__":

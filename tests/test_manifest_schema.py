@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain, combinations
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_it_takes_every_document_of_the_examples() -> None:
     documents = list(example_documents())
     assert {d["kind"] for d in documents} >= {"Director", "Service", "Policy"}
     assert all(is_valid("Manifest", d) for d in documents)
+
+
+def test_it_takes_exactly_one_of_two_fields_where_the_kind_does() -> None:
+    fields = {"ports": [{"port": 80}], "firewallMark": 1, "pools": ["p"], "realServers": []}
+    valid = []
+    for names in chain.from_iterable(combinations(fields, n) for n in range(5)):
+        document = {**service(), "spec": {name: fields[name] for name in names}}
+        assert is_valid("Manifest", document) == is_valid("Service", document), names
+        valid += [names] if is_valid("Manifest", document) else []
+    assert len(valid) == 4
 
 
 @pytest.mark.parametrize("kind", [None, "Servic", 5])
