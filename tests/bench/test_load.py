@@ -1,0 +1,69 @@
+"""The loads that are measured: the same rules, however they are written."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gitvs.core.manifests import load as load_manifests
+from gitvs.core.model import ManifestFile, RealServer, VirtualService
+from gitvs.core.plan import diff
+from gitvs.core.render import render
+from tests.bench.load import (
+    DIRECTOR,
+    SERVERS,
+    changed_path,
+    ipvsadm_text,
+    keepalived_text,
+    make_load,
+    manifests,
+)
+
+SIZE = 40
+LOAD = make_load(SIZE)
+
+
+def test_a_load_follows_from_its_seed() -> None:
+    assert make_load(SIZE) == LOAD
+    assert make_load(SIZE, seed=6) != LOAD
+
+
+def test_it_has_five_real_servers_a_service_in_both_families() -> None:
+    state = LOAD.state()
+    services = state.of(VirtualService)
+    assert (len(services), len(state.of(RealServer))) == (SIZE, SIZE * SERVERS)
+    assert {service.listener.family for service in services} == {"ipv4", "ipv6"}
+
+
+@pytest.mark.parametrize("services_per_file", [1, 7])
+def test_its_manifests_say_what_its_state_says(services_per_file: int) -> None:
+    files = [ManifestFile(p, d) for p, d in manifests(LOAD, services_per_file).items()]
+    rendered = render(load_manifests(files), DIRECTOR)
+    wanted = LOAD.desired()
+    assert rendered.state == wanted.state
+    assert (rendered.interface, rendered.drain_seconds) == (wanted.interface, wanted.drain_seconds)
+
+
+def test_one_real_server_changes_alone() -> None:
+    server = LOAD.changed_server()
+    after = LOAD.reweighed(server.weight + 1)
+    assert [before for before, _ in diff(LOAD.state(), after.state())] == [server]
+
+
+@pytest.mark.parametrize("services_per_file", [1, 7])
+def test_one_file_has_the_real_server_that_changes(services_per_file: int) -> None:
+    before = manifests(LOAD, services_per_file)
+    after = manifests(LOAD.reweighed(101), services_per_file)
+    assert before.keys() == after.keys()
+    assert [path for path in before if before[path] != after[path]] == [
+        changed_path(LOAD, services_per_file)
+    ]
+
+
+def test_ipvsadm_and_keepalived_are_told_of_the_same_rules() -> None:
+    lines = ipvsadm_text(LOAD).splitlines()
+    told = re.findall(r"-r \[?(.+?)\]?:(\d+) -m -w (\d+)", "\n".join(lines))
+    config = keepalived_text(LOAD)
+    assert sum(line.startswith("-A") for line in lines) == config.count("virtual_server ") == SIZE
+    assert sorted(re.findall(r"real_server (\S+) (\d+) \{\s+weight (\d+)", config)) == sorted(told)
