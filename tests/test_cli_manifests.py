@@ -19,9 +19,10 @@ from gitvs.core.schema import KINDS
 from gitvs.report.problems import ProblemFormat
 from tests.command_line import EXAMPLES, Gitvs, in_process
 from tests.repositories import Repository
+from tests.writing import manifest_examples
 
 QUICKSTART = EXAMPLES / "quickstart"
-FOLDERS = sorted(x for x in EXAMPLES.iterdir() if x.is_dir() and list(x.rglob("*.yaml")))
+FOLDERS = manifest_examples(EXAMPLES)
 
 
 def directors() -> list[tuple[Path, str]]:

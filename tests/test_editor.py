@@ -16,6 +16,7 @@ import pytest
 from gitvs.core.schema import KINDS, schema_for
 from gitvs.core.yaml_documents import is_manifest
 from tests.harness.editor import Editor, Mark, editor
+from tests.writing import manifest_examples
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "schemas"
@@ -103,7 +104,9 @@ def test_it_explains_fields(at_work: Editor, text: str, title: str, words: str) 
 
 
 def test_it_underlines_nothing_in_sound_manifests(at_work: Editor) -> None:
-    for file in (*ROOT.glob("examples/quickstart/*.yaml"), *ROOT.glob("examples/kube-*/*.yaml")):
+    files = [f for folder in manifest_examples(ROOT / "examples") for f in folder.rglob("*.yaml")]
+    assert len(files) > 5
+    for file in files:
         assert at_work.marks(ROOT, file.read_text()) == [], file
 
 

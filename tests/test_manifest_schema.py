@@ -13,16 +13,16 @@ from jsonschema import Draft202012Validator
 
 from gitvs.core.schema import KINDS, schema_for
 from tests.manifest_schema import FILE, composed
-from tests.writing import Doc, defaults, director, policy, pool, server, service
+from tests.writing import Doc, defaults, director, manifest_examples, policy, pool, server, service
 
 ROOT = Path(__file__).parents[1]
 SOUND = [director(), service(), pool("p", server()), defaults({"scheduler": "sh"}), policy()]
 
 
 def example_documents() -> Iterator[Doc]:
-    for file in sorted((ROOT / "examples").rglob("*.yaml")):
-        if "apiVersion: gitvs/v1" in (text := file.read_text()):
-            yield from yaml.safe_load_all(text)
+    for folder in manifest_examples(ROOT / "examples"):
+        for file in sorted(folder.rglob("*.yaml")):
+            yield from yaml.safe_load_all(file.read_text())
 
 
 def is_valid(schema: str, document: Doc) -> bool:
