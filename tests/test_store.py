@@ -215,10 +215,10 @@ def test_an_open_transaction_is_found_after_a_restart(store: SqliteStore, tmp_pa
 
 
 def test_sources_and_names_survive_although_they_take_no_part_in_comparisons(
-    store: SqliteStore,
+    store: SqliteStore, tmp_path: Path
 ) -> None:
     store.record_converged(HERE, Ledger(), applied())
-    found = store.applied()
+    found = reopened(store, tmp_path).applied()
     assert found is not None
     assert found.desired.sources == applied().desired.sources
     assert found.desired.server_names == applied().desired.server_names
@@ -412,6 +412,20 @@ def test_a_reader_sees_what_a_writer_wrote_and_cannot_write(
     with pytest.raises(StoreError, match="cannot be written"):
         reader.accept_head("a" * 40)
     assert store.accepted_head() is None
+
+
+def test_what_is_remembered_of_the_applied_state_is_given_up_once_another_is_applied(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.record_converged(HERE, Ledger(), applied(1))
+    first = store.applied()
+    assert first is not None
+    again = store.applied()
+    assert again is not None
+    assert again.desired is first.desired
+    with SqliteStore(tmp_path) as other:
+        other.record_converged(HERE, Ledger(), applied(2))
+    assert store.applied() == applied(2)
 
 
 # Damage

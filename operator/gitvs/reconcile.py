@@ -85,10 +85,11 @@ def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pa
     planned_at = ports.clock.boottime()
     stages = {"plan": planned_at - began_at}
     proposal = survey.proposal
-    if options.expect not in (None, proposal.digest, proposal.desired_digest):
+    expected = options.expect
+    if expected is not None and expected not in (proposal.digest, proposal.desired_digest):
         raise UnexpectedPlan(
             f"the plan is {proposal.digest}, and the desired state {proposal.desired_digest}:"
-            f" neither is the expected {options.expect}. Nothing was changed; look at it with"
+            f" neither is the expected {expected}. Nothing was changed; look at it with"
             " `gitvs plan`"
         )
     if proposal.is_blocked:

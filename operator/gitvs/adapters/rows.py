@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -9,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from gitvs.core.history import Commit, HistoryEntry, Quarantine, Result
-from gitvs.core.model import Drain, Incarnation, Key, Ledger
+from gitvs.core.model import Desired, Drain, Incarnation, Key, Ledger
 from gitvs.core.operations import Operation, OperationKind
 from gitvs.core.records import (
     change_from_record,
@@ -91,28 +92,60 @@ def _replace(
         database.executemany(f"INSERT INTO {table} VALUES ({places})", new)
 
 
-def write_applied(database: sqlite3.Connection, applied: Applied) -> None:
+class DesiredTexts:
+    """Desired states as text. The last one is remembered: it is large, and every pass asks."""
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, Desired] | None = None
+
+    def text_of(self, desired: Desired) -> str:
+        """Return the text of a desired state."""
+        text = json.dumps(desired_record(desired))
+        self._last = _hash(text), desired
+        return text
+
+    def desired_from(self, text: str) -> Desired:
+        """Return the desired state that a text says."""
+        digest = _hash(text)
+        if self._last is None or self._last[0] != digest:
+            self._last = digest, desired_from_record(json.loads(text))
+        return self._last[1]
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def write_applied(database: sqlite3.Connection, applied: Applied, texts: DesiredTexts) -> None:
     """Put a desired state in force."""
     database.execute(
         "INSERT OR REPLACE INTO applied VALUES (1, ?, ?, ?)",
-        (
-            applied.at.isoformat(),
-            revision_text(applied.commit),
-            json.dumps(desired_record(applied.desired)),
-        ),
+        (applied.at.isoformat(), revision_text(applied.commit), texts.text_of(applied.desired)),
     )
 
 
-def applied_from(row: Mapping[str, Any]) -> Applied:
+def write_target_applied(database: sqlite3.Connection, transaction: int) -> None:
+    """Put the target of an open transaction in force, as it was recorded."""
+    database.execute(
+        "INSERT OR REPLACE INTO applied"
+        " SELECT 1, open_transaction.at, history.revision, open_transaction.desired"
+        " FROM open_transaction JOIN history ON history.id = history WHERE history = ?",
+        (transaction,),
+    )
+
+
+def applied_from(row: Mapping[str, Any], texts: DesiredTexts) -> Applied:
     """Return the desired state of a row with `desired`, `revision` and `at`."""
     return Applied(
-        desired_from_record(json.loads(row["desired"])),
+        texts.desired_from(row["desired"]),
         commit_from(row["revision"]),
         datetime.fromisoformat(row["at"]),
     )
 
 
-def transaction_from(row: Mapping[str, Any], incarnation: Incarnation) -> Transaction:
+def transaction_from(
+    row: Mapping[str, Any], incarnation: Incarnation, texts: DesiredTexts
+) -> Transaction:
     """Return an open transaction from its own row joined with its history and plan."""
     return Transaction(
         row["history"],
@@ -121,7 +154,7 @@ def transaction_from(row: Mapping[str, Any], incarnation: Incarnation) -> Transa
         Stage(row["stage"]),
         tuple(change_from_record(record) for record in json.loads(row["changes"])),
         ledger_from_record(json.loads(row["ledger"])),
-        applied_from(row),
+        applied_from(row, texts),
         frozenset(Key(key) for key in json.loads(row["conflicts"])),
     )
 

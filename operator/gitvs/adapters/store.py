@@ -28,7 +28,7 @@ from gitvs.core.history import HistoryEntry, Quarantine, Result
 from gitvs.core.model import Incarnation, Key, Ledger
 from gitvs.core.operations import Operation, Operations
 from gitvs.core.plan import Change
-from gitvs.core.records import change_from_record, change_record, desired_record, ledger_record
+from gitvs.core.records import change_from_record, change_record, ledger_record
 from gitvs.ports import Applied, Stage, Transaction
 
 KEPT_TRANSACTIONS = 500
@@ -57,6 +57,7 @@ class SqliteStore:
         self._path = state_dir / FILE_NAME
         self._now = now
         self._kept = {"plan": kept_plans, "history": kept_transactions}
+        self._texts = rows.DesiredTexts()
         self._database = open_for_writing(state_dir)
 
     @classmethod
@@ -69,6 +70,7 @@ class SqliteStore:
         store._path = state_dir / FILE_NAME
         store._now = _utc_now
         store._kept = {}
+        store._texts = rows.DesiredTexts()
         store._database = open_for_reading(state_dir)
         return store
 
@@ -98,7 +100,7 @@ class SqliteStore:
         """Return the desired state in force, which outlives incarnations."""
         with self._reading() as database:
             row = database.execute("SELECT at, revision, desired FROM applied").fetchone()
-            return None if row is None else rows.applied_from(row)
+            return None if row is None else rows.applied_from(row, self._texts)
 
     def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
         """Return the transaction left open in this incarnation. One of another is void."""
@@ -108,7 +110,7 @@ class SqliteStore:
                 " JOIN plan USING (history) WHERE incarnation = ?",
                 (rows.find_incarnation(database, incarnation),),
             ).fetchone()
-            return None if row is None else rows.transaction_from(row, incarnation)
+            return None if row is None else rows.transaction_from(row, incarnation, self._texts)
 
     def begin(
         self, incarnation: Incarnation, changes: Sequence[Change], ledger: Ledger, target: Applied
@@ -140,7 +142,7 @@ class SqliteStore:
                     number,
                     str(Stage.OPEN),
                     json.dumps(ledger_record(ledger)),
-                    json.dumps(desired_record(target.desired)),
+                    self._texts.text_of(target.desired),
                     target.at.isoformat(),
                 ),
             )
@@ -168,7 +170,7 @@ class SqliteStore:
                 "UPDATE open_transaction SET stage = ? WHERE history = ?",
                 (str(Stage.COMMITTED), transaction.id),
             )
-            rows.write_applied(database, transaction.target)
+            rows.write_target_applied(database, transaction.id)
             rows.write_ledger(database, transaction.incarnation, ledger)
 
     def finish(
@@ -192,7 +194,7 @@ class SqliteStore:
         """Record, without a transaction, that the kernel already is as `target` says."""
         with self._writing() as database:
             void_other_boots(database, incarnation, self._now())
-            rows.write_applied(database, target)
+            rows.write_applied(database, target, self._texts)
             rows.write_ledger(database, incarnation, ledger)
 
     def history(self, limit: int = KEPT_TRANSACTIONS) -> Sequence[HistoryEntry]:

@@ -106,6 +106,8 @@ def evaluate(applied: Desired | None, desired: Desired, allowed: Collection[str]
         return []
     policy = stricter(applied.policy, desired.policy)
     before, after = applied.state, desired.state
+    if before is after:
+        return []
     found = [
         *_empty_state(before, after),
         *_mass_removal(before, after, policy),
@@ -135,7 +137,7 @@ def conflict_gates(conflicts: Iterable[Conflict]) -> list[Gate]:
 
 
 def _gate(name: str, measured: str, limit: str, message: str, key: Key | None = None) -> Gate:
-    remedy = f"`Gitvs-Allow: {name}` in a commit message, or --allow {name}, lifts it once"
+    remedy = f"`Gitvs-Allow: {name}` in a commit message, or `--allow {name}`, lifts it once"
     return Gate(name, measured, limit, f"{message}; {remedy}", allowed=False, key=key)
 
 
@@ -182,17 +184,25 @@ def _addresses(state: State) -> set[str]:
     return {str(v.address) for v in state.of(Vip)}
 
 
-def _weights(state: State) -> dict[Key, dict[Key, int]]:
-    """Weight by real server, by virtual service."""
-    weights: dict[Key, dict[Key, int]] = {s.key: {} for s in state.of(VirtualService)}
+def _weights(state: State, services: Collection[Key]) -> dict[Key, dict[Key, int]]:
+    """Weight by real server, by virtual service, of these services."""
+    weights: dict[Key, dict[Key, int]] = {key: {} for key in services}
     for server in state.of(RealServer):
-        weights[server.service_key][server.key] = server.weight
+        if server.service_key in weights:
+            weights[server.service_key][server.key] = server.weight
     return weights
 
 
+def _remaining_services(before: State, after: State) -> list[Key]:
+    """Return the virtual services of both states in which a real server changes or leaves."""
+    touched = {r.service_key for r in before.of(RealServer) if after.get(r.key) != r}
+    return [s.key for s in before.of(VirtualService) if s.key in touched and s.key in after]
+
+
 def _last_real_server(before: State, after: State) -> Iterator[Gate]:
-    old, new = _weights(before), _weights(after)
-    for service in (key for key in old if key in new):
+    services = _remaining_services(before, after)
+    old, new = _weights(before, services), _weights(after, services)
+    for service in services:
         count = sum(1 for weight in old[service].values() if weight)
         if count and not any(new[service].values()):
             yield _gate(
@@ -205,8 +215,9 @@ def _last_real_server(before: State, after: State) -> Iterator[Gate]:
 
 
 def _capacity_drop(before: State, after: State, policy: Policy) -> Iterator[Gate]:
-    old, new = _weights(before), _weights(after)
-    for service in (key for key in old if key in new):
+    services = _remaining_services(before, after)
+    old, new = _weights(before, services), _weights(after, services)
+    for service in services:
         total = sum(old[service].values())
         lost = sum(w for key, w in old[service].items() if not new[service].get(key, 0))
         if total and 100 * lost / total > policy.max_capacity_drop_percent:

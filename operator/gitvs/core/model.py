@@ -8,16 +8,17 @@ business of the IPVS codec; manifest syntax is the business of `manifests`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, NewType, TypeVar
+from typing import Any, NewType, TypeVar, overload
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 R = TypeVar("R")
+D = TypeVar("D")
 
 Key = NewType("Key", str)
 """What identifies a resource in the kernel, readable and stable: `tcp 203.0.113.10:443`."""
@@ -341,6 +342,27 @@ class State(Mapping[Key, Resource]):
 
     def __len__(self) -> int:
         return len(self._resources)
+
+    # What Mapping makes of the three above, without a call for each key.
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._resources
+
+    def keys(self) -> KeysView[Key]:
+        return self._resources.keys()
+
+    def values(self) -> ValuesView[Resource]:
+        return self._resources.values()
+
+    def items(self) -> ItemsView[Key, Resource]:
+        return self._resources.items()
+
+    @overload
+    def get(self, key: Key, /) -> Resource | None: ...
+    @overload
+    def get(self, key: Key, /, default: D) -> Resource | D: ...
+    def get(self, key: Key, /, default: object = None) -> object:
+        return self._resources.get(key, default)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, State) and self._resources == other._resources

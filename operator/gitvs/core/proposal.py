@@ -56,9 +56,13 @@ class Proposal:
     ledger: Ledger
     """In force from the point of no return: what will be removed is still owned."""
     digest: str
-    desired_digest: str
     operations: Operations = NO_OPERATIONS
     """What operators have said that lies on top of desired state."""
+
+    @property
+    def desired_digest(self) -> str:
+        """What identifies the desired state; worked out when asked for, since it takes long."""
+        return desired_digest(self.desired.director, self.desired.state)
 
     @property
     def is_blocked(self) -> bool:
@@ -118,7 +122,6 @@ def propose(
         gates,
         committed,
         plan_digest(desired.director, plan),
-        desired_digest(desired.director, desired.state),
         operations,
     )
 
