@@ -64,7 +64,7 @@ def test_a_blocked_plan_is_shown_whole_and_can_be_allowed(
     _, text = compared(cli, repository, "off")
     assert "↓  10.0.3.5:443" in text
     assert text.splitlines()[-1] == (
-        "blocked by last-real-server, capacity-drop on lb1, lb2: nothing would be changed there"
+        "blocked by last-real-server, capacity-drop on 2 directors: nothing would be changed there"
     )
     allowed = ("--allow", "last-real-server", "--allow", "capacity-drop")
     code, text = compared(cli, repository, "off", *allowed)

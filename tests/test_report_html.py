@@ -87,7 +87,7 @@ def test_the_verdict_is_the_first_thing_in_words_and_in_colour() -> None:
     [
         (Preview(BASE, HEAD, unchanged=3), "Nothing would change"),
         (replace(REALISTIC, plans=REALISTIC.plans[-1:]), "Changes on 1 director"),
-        (replace(REALISTIC, problems=(PROBLEM,)), "Invalid, 1 problem"),
+        (replace(REALISTIC, problems=(PROBLEM,)), "Invalid: 1 problem"),
     ],
 )
 def test_every_verdict_has_its_words(made: Preview, verdict: str) -> None:
@@ -99,9 +99,9 @@ def test_what_is_compared_and_how_it_came_about_is_told() -> None:
     assert "From commit 4be1c07f93d2 Add the second site to commit 9d20e5aa17c4 Move" in header
     assert "manifests in lb" in header
     assert "Note: the branch parted from main" in header
-    assert "19 directors: 5 to change, 1 new, 1 no longer there, 12 unchanged; in all" in header
+    assert "19 directors: 5 to change, 1 new, 1 left the manifests, 12 unchanged; in all" in header
     assert "New: sea1" in header
-    assert re.search("No longer in the manifests: old1; .* until gitvs teardown is run", header)
+    assert re.search("Left the manifests: old1; .* until gitvs teardown is run", header)
 
 
 def test_directors_to_which_the_same_happens_have_one_row() -> None:
@@ -139,7 +139,7 @@ def test_shares_of_traffic_and_connections_are_told_of_every_real_server() -> No
     assert "~10.0.3.6:8443 app-3-6nat10 → 3020 % → 66.7 %keeps its connections" in rows
     assert "+10.0.3.9:8443 canarynat– → 5– → 11.1 %new; upper threshold 1000" in rows
     assert "-10.0.5.6:53 app-5-6nat1 → –33.3 % → –no drain: its connections break at once" in rows
-    assert any("30 → 060 % → 0 %drains: nothing new, removed once" in row for row in rows)
+    assert any("30 → 060 % → 0 %drain: removed once" in row for row in rows)
 
 
 def test_the_bars_are_as_long_as_the_shares() -> None:
@@ -158,7 +158,7 @@ def test_capacity_and_shares_that_cannot_be_known_say_so() -> None:
 
 
 def test_drift_is_told_apart_from_the_plan() -> None:
-    [drift] = [d for d in page(REALISTIC).parts["details"] if d.startswith("Drift on the host")]
+    [drift] = [d for d in page(REALISTIC).parts["details"] if d.startswith("Drift that the next")]
     assert "net.ipv4.vs.conntrack0 → 1" in drift
 
 

@@ -116,7 +116,7 @@ def test_a_page_is_shown_without_a_word_from_the_browser_and_without_network(sho
 def test_hostile_text_is_shown_and_does_nothing(show: Any) -> None:
     chromium = show(dressed(HOSTILE))
     chromium.click("#unfold")
-    assert chromium.run("document.title") == "gitvs plan: invalid, 1 problem"
+    assert chromium.run("document.title") == "gitvs plan: invalid: 1 problem"
     assert chromium.run("document.querySelectorAll('img').length") == 0
     assert any(HOSTILE in row for row in chromium.run(SHOWN_ROWS))
     assert complaints(chromium) == []

@@ -149,6 +149,28 @@ def test_gates_stand_above_everything_and_the_last_line_names_them() -> None:
     )
 
 
+def test_many_services_that_meet_one_gate_have_a_line_each() -> None:
+    ports = range(1001, 1021)
+    services = [virtual_service(endpoint(port=port)) for port in ports]
+    servers = [real_server(endpoint(port=port), weight=port) for port in ports]
+    lines = plain(view(desired(*services, *servers), desired(*services))).splitlines()
+    assert lines[2] == "Blocked by 40 gates"
+    assert sum("lifts it once" in x for x in lines) == 2
+    assert [x for x in lines if x.startswith("  ! capacity-drop")][:3] == [
+        "  ! capacity-drop: weight 1001 of 1001 (100 %); limit: 50 %",
+        "  ! capacity-drop: weight 1002 of 1002 (100 %)  likewise tcp 203.0.113.10:1002",
+        "  ! capacity-drop: weight 1003 of 1003 (100 %)  likewise tcp 203.0.113.10:1003",
+    ]
+    assert sum("likewise" in x for x in lines) == 38
+
+
+def test_a_gate_that_nobody_can_lift_is_always_told_in_full() -> None:
+    key = virtual_service().key
+    gates = tuple(Gate("conflict", str(n), "", f"{n}'s", allowed=False, key=key) for n in range(9))
+    same = desired(virtual_service())
+    assert "likewise" not in plain(replace(view(same, same), gates=gates))
+
+
 def test_a_lifted_gate_is_shown_and_blocks_nothing() -> None:
     applied = desired(virtual_service(), real_server())
     plan = view(applied, desired(virtual_service()), allowed=("last-real-server", "capacity-drop"))
@@ -200,7 +222,7 @@ def test_a_server_wanted_again_says_that_its_drain_ends() -> None:
 def test_a_delete_without_a_drain_names_the_connections_that_break() -> None:
     applied = desired(virtual_service(), real_server(), real_server(address="10.0.0.2"))
     wanted = desired(virtual_service(), real_server(), drain_seconds=0)
-    assert "no drain: 3 active connections break" in plain(view(applied, wanted))
+    assert "no drain: its connections break at once, 3 active" in plain(view(applied, wanted))
 
 
 def test_drift_is_told_from_change() -> None:
@@ -229,7 +251,7 @@ def test_a_removed_service_drains_whole() -> None:
     other = virtual_service(endpoint(port=443))
     applied = desired(other, virtual_service(), real_server())
     text = plain(view(applied, desired(other)))
-    assert "tcp 203.0.113.10:80  left the manifests: removed once it has drained" in text
+    assert "tcp 203.0.113.10:80  left the manifests, removed once it has drained" in text
 
 
 def test_a_fallback_flag_that_comes_with_a_drain_says_why() -> None:
@@ -249,8 +271,8 @@ def test_a_service_that_changes_and_gives_up_its_fallback_flag_shows_both() -> N
     wanted = desired(replace(service, persistence=Persistence(300, 32)), real_server())
     text = plain(view(applied, replace(wanted, drain_seconds={service.key: 0.0}), found=found))
     assert [x.strip() for x in text.splitlines() if "~" in x] == [
-        "~  persistence none → 5m",
         "~  flags sh-fallback → none",
+        "~  persistence none → 5m",
     ]
 
 

@@ -34,7 +34,7 @@ def test_a_realistic_preview_reads_as_approved() -> None:
 def test_the_last_line_is_the_verdict() -> None:
     assert last_line(Preview(BASE, HEAD, unchanged=3)) == "nothing would change"
     assert last_line(realistic()).startswith("blocked by ")
-    assert "to create" in last_line(Preview(BASE, HEAD, tuple(ungated())))
+    assert last_line(Preview(BASE, HEAD, tuple(ungated()))) == "changes on 7 directors"
     problem = Problem("web.yaml", 3, 5, "", "unknown-field", "no field x")
     invalid = Preview(BASE, HEAD, problems=(problem,))
     assert last_line(invalid) == "invalid: 1 problem"
@@ -53,8 +53,11 @@ def test_directors_are_counted_by_what_becomes_of_them() -> None:
         ),
         unchanged=2,
     )
-    assert "5 directors: 1 change, 1 new, 1 left the manifests, 2 unchanged\n" in text_of(preview)
-    assert "lb9: left the manifests: its agent keeps what is applied" in text_of(preview)
+    assert (
+        "5 directors: 1 to change, 1 new, 1 left the manifests, 2 unchanged; in all 2"
+        in text_of(preview)
+    )
+    assert "lb9: left the manifests; the agent there keeps what is applied" in text_of(preview)
     assert "lb8 (new): " in text_of(preview)
 
 

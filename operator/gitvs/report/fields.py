@@ -57,8 +57,40 @@ def fields_of(resource: Resource) -> Fields:
             assert_never(resource)
 
 
-UNSET = frozenset({"none", "off"})
+_UNSET = frozenset({"none", "off"})
 """Values that a new object need not show."""
+
+ALONE = frozenset({"value", "timeout"})
+"""Fields that need no name: their object has no other."""
+
+
+def set_fields(resource: Resource) -> Fields:
+    """Return what there is to know of an object that comes or goes."""
+    fields = fields_of(resource)
+    return {name: value for name, value in fields.items() if value not in _UNSET or name in ALONE}
+
+
+def changed_fields(before: Resource, after: Resource) -> Fields:
+    """Return what differs, as `old → new`, by field."""
+    old, new = fields_of(before), fields_of(after)
+    return {name: step(old[name], new[name]) for name in new if old[name] != new[name]}
+
+
+def fields_text(fields: Fields) -> str:
+    """Return `scheduler wlc → wrr, persistence 5m`."""
+    return ", ".join(v if k in ALONE else f"{k} {v}" for k, v in fields.items())
+
+
+def thresholds_text(fields: Fields) -> str:
+    """Return the thresholds that a real server has, or had."""
+    names = ("upper threshold", "lower threshold")
+    return ", ".join(f"{name} {fields[name]}" for name in names if fields[name] != "none")
+
+
+def step(before: object, after: object) -> str:
+    """Return `1 → 2`, or one of them where both are the same; `–` is where there is none."""
+    old, new = ("–" if value is None else str(value) for value in (before, after))
+    return old if old == new else f"{old} → {new}"
 
 
 def persistence_text(service: VirtualService) -> str:

@@ -7,14 +7,11 @@ from itertools import groupby
 
 from rich.text import Text
 
-from gitvs.core.durations import duration_text
 from gitvs.core.history import Commit, HistoryEntry, Result
-from gitvs.core.model import Kind
 from gitvs.core.plan import Change
-from gitvs.report.fields import UNSET, fields_of
+from gitvs.report.change_words import SIGNS, change_text
 from gitvs.report.history_document import duration_of, summary_of_entry
 from gitvs.report.lines import Line, aligned, line, text_of
-from gitvs.report.plan_text import SIGNS, changed_fields
 from gitvs.report.plan_view import summary_text
 from gitvs.report.status_verdict import person
 from gitvs.report.tables import add_row, table, text_of_table
@@ -99,18 +96,4 @@ def _phases(changes: Sequence[Change]) -> Iterator[Line]:
 
 def _change_line(change: Change) -> Line:
     sign, style = SIGNS[change.action]
-    return line(sign, change.key, _details(change), style=style, indent=2)
-
-
-def _details(change: Change) -> str:
-    """Return what differs as old → new, or what there is to know of what comes or goes."""
-    if change.before is not None and change.after is not None:
-        fields = changed_fields(change)
-    elif change.kind is Kind.VIP:
-        fields = {}
-    else:
-        fields = {k: v for k, v in fields_of(change.resource).items() if v not in UNSET}
-    notes = [value if name == "value" else f"{name} {value}" for name, value in fields.items()]
-    if change.drain is not None:
-        notes.append(f"drain, {duration_text(change.drain.timeout_seconds)} at most")
-    return ", ".join(notes)
+    return line(sign, change.key, change_text(change), style=style, indent=2)

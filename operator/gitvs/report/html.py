@@ -12,9 +12,10 @@ from hashlib import sha256
 from importlib.resources import files
 
 from gitvs.report.html_details import details
-from gitvs.report.html_sections import opening, sections, verdict
+from gitvs.report.html_sections import opening, sections
 from gitvs.report.html_text import Content, Html, element
 from gitvs.report.preview_view import Preview, grouped
+from gitvs.report.preview_words import verdict_text
 
 _TOOLS = Html("""\
 <form id="tools" role="search" hidden>
@@ -55,7 +56,7 @@ def _head(preview: Preview) -> list[Content]:
         Html('<meta charset="utf-8">\n'),
         Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'),
         Html('<meta name="viewport" content="width=device-width, initial-scale=1">\n'),
-        element("title", f"gitvs plan: {verdict(preview)}"),
+        element("title", f"gitvs plan: {verdict_text(preview)}"),
         element("style", Html(style)),
     ]
 

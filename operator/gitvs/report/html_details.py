@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from gitvs.core.durations import duration_text
-from gitvs.core.model import Kind
-from gitvs.core.plan import Action, Change
-from gitvs.report.fields import UNSET, Fields, fields_of
-from gitvs.report.html_sections import LEAVES, outcome
+from gitvs.core.plan import Change
+from gitvs.report.change_words import BY_HAND, FOREIGN, REPAIRS, SIGNS, told_fields, told_notes
+from gitvs.report.html_sections import outcome
 from gitvs.report.html_services import service
 from gitvs.report.html_text import (
     NOTHING,
-    Content,
     Html,
     element,
     labelled,
@@ -27,12 +24,11 @@ from gitvs.report.html_text import (
     table,
 )
 from gitvs.report.operations import operation_text
-from gitvs.report.plan_text import SIGNS, changed_fields
 from gitvs.report.plan_view import DirectorPlan, Presence, summary_text
 from gitvs.report.preview_view import Group
+from gitvs.report.preview_words import LEAVES
 from gitvs.report.service_view import changed_services
 
-_DRIFT = "drift: the kernel was changed, the manifests were not"
 _COLUMNS = ("", "Change", "Object", "Value, or old → new")
 
 
@@ -60,12 +56,12 @@ def _content(group: Group) -> Iterator[Html]:
         digest = element("code", plan.desired_digest)
         yield element("p", "Digest of the desired state: ", digest, class_="dim")
     if plan.presence is Presence.DISAPPEARS:
-        yield element("p", "No longer in the manifests; ", prose(LEAVES), class_="note")
-    yield _listed("By hand, on top of the manifests", map(operation_text, plan.operations.all))
+        yield element("p", "Left the manifests; ", prose(LEAVES), class_="note")
+    yield _listed(BY_HAND, map(operation_text, plan.operations.all))
     yield _changes(plan)
     yield _repairs(plan)
     yield from map(service, changed_services(plan))
-    yield _listed("Foreign: not gitvs's, left as they are", plan.foreign)
+    yield _listed(FOREIGN, plan.foreign)
 
 
 def _listed(title: str, lines: Iterable[str]) -> Html:
@@ -93,8 +89,7 @@ def _repairs(plan: DirectorPlan) -> Html:
     if not plan.repairs:
         return NOTHING
     body = element("tbody", *(_change(plan, change) for change in plan.repairs))
-    title = "Drift on the host: the next sync repairs it, whatever is merged"
-    return _folded(title, len(plan.repairs), table(_COLUMNS, body))
+    return _folded(REPAIRS, len(plan.repairs), table(_COLUMNS, body))
 
 
 def _phase(plan: DirectorPlan, phase: str, changes: Iterable[Change]) -> Html:
@@ -105,7 +100,7 @@ def _phase(plan: DirectorPlan, phase: str, changes: Iterable[Change]) -> Html:
 
 def _change(plan: DirectorPlan, change: Change) -> Html:
     sign, _ = SIGNS[change.action]
-    text = listed(_told(plan, change))
+    text = listed((*labelled(told_fields(change)), *told_notes(change, plan.drift)))
     return row(
         element("td", element("span", sign, aria_hidden="true"), class_="sign"),
         element("td", str(change.action), class_="action"),
@@ -113,24 +108,3 @@ def _change(plan: DirectorPlan, change: Change) -> Html:
         element("td", text, class_="told"),
         class_=str(change.action),
     )
-
-
-def _told(plan: DirectorPlan, change: Change) -> Iterator[Content]:
-    """Yield what changes of an object, or what it is if it comes or goes."""
-    if change.before is not None and change.after is not None:
-        yield from labelled(changed_fields(change))
-    elif change.after is None and change.kind in (Kind.SYSCTL, Kind.TIMEOUTS):
-        yield "goes back to what it was before gitvs"
-    elif change.kind is not Kind.VIP:
-        yield from labelled(_set(fields_of(change.resource)))
-    if change.action is Action.REPLACE:
-        yield "stopped and started"
-    if change.drain is not None:
-        timeout = duration_text(change.drain.timeout_seconds)
-        yield f"removed once it has no connections, in {timeout} at the latest"
-    if change.key in plan.drift:
-        yield _DRIFT
-
-
-def _set(fields: Fields) -> Fields:
-    return {name: value for name, value in fields.items() if value not in UNSET}

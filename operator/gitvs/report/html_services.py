@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gitvs.core.plan import Action
+from gitvs.report.change_words import SIGNS, place_text
 from gitvs.report.html_text import NOTHING, Content, Html, element, labelled, listed, row, table
-from gitvs.report.plan_text import SIGNS
-from gitvs.report.service_view import ServerRow, ServiceView, Side
-
-_WORDS = {
-    "create": "new",
-    "update": "changes in place",
-    "delete": "removed",
-    "drain": "left the manifests, removed once it has drained",
-}
+from gitvs.report.server_row import ServerRow
+from gitvs.report.service_view import ServiceView
 
 
 def service(view: ServiceView) -> Html:
@@ -24,15 +18,15 @@ def service(view: ServiceView) -> Html:
     title = element(
         "summary",
         element("b", element("code", view.key)),
-        element("span", _WORDS.get(action, ""), class_=f"badge {action}"),
+        element("span", view.fate, class_=f"badge {action}"),
         *_source(view),
         class_="title",
     )
-    fields = listed(labelled(view.fields or view.changed))
+    told = listed((*labelled(view.fields), *([view.note] if view.note else [])))
     return element(
         "details",
         title,
-        element("p", fields) if fields.source else NOTHING,
+        element("p", told) if told.source else NOTHING,
         element("p", *_capacity(view)),
         _servers(view),
         class_="service scope",
@@ -42,26 +36,14 @@ def service(view: ServiceView) -> Html:
 
 def _source(view: ServiceView) -> Iterator[Html]:
     if (source := view.source) is not None:
-        place = element("code", f"{source.file}:{source.line}")
+        place = element("code", place_text(source))
         yield element("span", source.service or "service", " in ", place, class_="counts")
 
 
 def _capacity(view: ServiceView) -> Iterator[Content]:
-    """Yield weights and active real servers in all, and why shares of traffic aren't known."""
-    sides = (view.before, view.after)
-    weights = _step(*(None if side is None else str(side.capacity) for side in sides))
-    active = _step(*(None if s is None else f"{s.active} of {s.count}" for s in sides))
-    yield from (element("i", "capacity"), f" weight {weights}, active real servers {active}")
-    if unknown := _unknown(*sides):
-        yield element("span", f" Shares of traffic cannot be known{unknown}", class_="note")
-
-
-def _unknown(before: Side | None, after: Side | None) -> str:
-    old, new = (side.unknown if side is not None else "" for side in (before, after))
-    if old and (after is None or old == new):
-        return f": {old}"
-    reasons = [f" {word} ({why})" for word, why in (("before", old), ("after", new)) if why]
-    return " and".join(reasons)
+    yield from (element("i", "capacity"), f" {view.capacity}")
+    if view.unknown:
+        yield element("span", f"; {view.unknown}", class_="note")
 
 
 def _servers(view: ServiceView) -> Html:
@@ -74,17 +56,14 @@ def _servers(view: ServiceView) -> Html:
 
 def _server(view: ServiceView, server: ServerRow) -> Html:
     sign = SIGNS[server.action][0] if server.action is not None else ""
-    weights = (server.weight_before, server.weight_after)
-    shares = (_share(view.before, server.share_before), _share(view.after, server.share_after))
-    note = "; ".join(text for text in (server.note or "as before", server.thresholds) if text)
     return row(
         element("td", element("span", sign, aria_hidden="true"), class_="sign"),
         element("td", *_named(server)),
         element("td", server.forwarding),
-        element("td", _step(*(None if w is None else str(w) for w in weights)), class_="number"),
-        element("td", _step(*shares), class_="number"),
+        element("td", server.weight, class_="number"),
+        element("td", view.share(server), class_="number"),
         element("td", _bars(view, server), class_="bars"),
-        element("td", note, class_="told"),
+        element("td", server.connections, class_="told"),
         class_=str(server.action or "same"),
     )
 
@@ -95,18 +74,6 @@ def _named(server: ServerRow) -> Iterator[Content]:
         yield from (" ", element("span", server.name, class_="dim"))
     if server.is_local:
         yield " (local)"
-
-
-def _share(side: Side | None, share: float | None) -> str | None:
-    if share is None:
-        return None
-    return "?" if side is not None and side.unknown else f"{100 * share:.3g} %"
-
-
-def _step(before: str | None, after: str | None) -> str:
-    """Return `1 → 2`, or one of them where both are the same; `–` is where there is none."""
-    old, new = ("–" if text is None else text for text in (before, after))
-    return old if old == new else f"{old} → {new}"
 
 
 def _bars(view: ServiceView, server: ServerRow) -> Html:

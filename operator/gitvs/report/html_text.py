@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from gitvs.core.problems import printable
-from gitvs.report.fields import Fields
+from gitvs.report.fields import ALONE, Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,7 @@ def names(of: Iterable[str]) -> Html:
 def labelled(fields: Fields) -> Iterator[Content]:
     """Yield fields with their names, but where an object has a single one."""
     for name, value in fields.items():
-        is_alone = name in ("value", "timeout")
-        yield value if is_alone else joined((element("i", name), " ", value))
+        yield value if name in ALONE else joined((element("i", name), " ", value))
 
 
 def table(columns: Iterable[str], *bodies: Html) -> Html:

@@ -6,23 +6,18 @@ cut between rows, lines and sections alone, so that the Markdown stays whole.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gitvs.report.markdown_details import Details, details_of, details_text
 from gitvs.report.markdown_sections import Section, sections_of
-from gitvs.report.markdown_text import code, names
-from gitvs.report.plan_view import PlanOutcome, Presence, summary_text
-from gitvs.report.preview_view import Preview, Verdict, grouped
-from gitvs.report.problems import counted
+from gitvs.report.markdown_text import code, names, prose
+from gitvs.report.plan_view import Presence
+from gitvs.report.preview_view import Preview, grouped
+from gitvs.report.preview_words import LEAVES, counts_text, verdict_text
 
 MARKER = "<!-- gitvs plan -->"
 """The first line, by which a comment is found again."""
-
-_LEAVES = (
-    "the agent there keeps what is applied, and reports an error until `gitvs teardown` is run"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,46 +119,11 @@ def _parts(preview: Preview) -> _Parts:
 
 def _opening(preview: Preview) -> Iterator[str]:
     """Yield what is always there: the verdict, of what, and how many directors it is about."""
-    yield f"{MARKER}\n## gitvs plan: {_verdict(preview)}\n"
+    yield f"{MARKER}\n## gitvs plan: {prose(verdict_text(preview))}\n"
     where = f", manifests in {code(preview.folder)}" if preview.folder else ""
     yield f"From {code(str(preview.base))} to {code(str(preview.head))}{where}\n"
-    if counts := _counts(preview):
-        yield f"{counts}\n"
+    yield f"{prose(counts_text(preview))}\n"
     if appear := preview.named(Presence.APPEARS):
         yield f"New: {names(appear)}\n"
     if leave := preview.named(Presence.DISAPPEARS):
-        yield f"No longer in the manifests: {names(leave)}; {_LEAVES}\n"
-
-
-def _verdict(preview: Preview) -> str:
-    match preview.verdict:
-        case Verdict.INVALID:
-            return f"invalid, {counted(len(preview.problems), 'problem')}"
-        case Verdict.BLOCKED:
-            blocked = [p for p in preview.plans if p.outcome is PlanOutcome.BLOCKED]
-            gates = list(dict.fromkeys(g.name for p in blocked for g in p.gates if not g.allowed))
-            return f"blocked by {names(gates)} on {counted(len(blocked), 'director')}"
-        case Verdict.CHANGES:
-            return f"changes on {counted(sum(p.is_news for p in preview.plans), 'director')}"
-        case Verdict.NONE:
-            return "nothing would change"
-
-
-def _counts(preview: Preview) -> str:
-    """Return all changes together, and how many directors change, come, go and stay."""
-    if preview.problems and not preview.plans:
-        return ""
-    presence = Counter(plan.presence for plan in preview.plans if plan.is_news)
-    total = len(preview.plans) + preview.unchanged
-    numbers = {
-        "to change": presence[Presence.STAYS],
-        "new": presence[Presence.APPEARS],
-        "no longer there": presence[Presence.DISAPPEARS],
-        "unchanged": total - presence.total(),
-    }
-    directors = [f"{number} {what}" for what, number in numbers.items() if number]
-    changes: Counter[str] = Counter()
-    for plan in preview.plans:
-        changes.update(plan.summary)
-    summed = f"; in all {summary_text(changes)}" if changes.total() else ""
-    return f"{counted(total, 'director')}: {', '.join(directors) or 'none'}{summed}"
+        yield f"Left the manifests: {names(leave)}; {prose(LEAVES)}\n"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from gitvs.core.gates import Gate
 from gitvs.core.problems import Problem
 from gitvs.core.risks import Risk
 from gitvs.report.markdown_text import code, header, names, prose, row
-from gitvs.report.plan_view import DirectorPlan, Presence
 from gitvs.report.preview_view import Group, Preview
+from gitvs.report.preview_words import (
+    GATE_COLUMNS,
+    gate_messages,
+    gates_told,
+    greatest_risk,
+    risks_told,
+)
 
-_T = TypeVar("_T")
 _MOST_NAMES = 100
-_BLOCKED = "### Blocked\n\nNothing is changed on these directors until every gate is allowed."
-_ALLOWED = "### Allowed\n\nOver a limit, and let through by `Gitvs-Allow` or `--allow`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +47,17 @@ def _problem_item(problem: Problem) -> str:
     return f"- {where} {code(problem.rule)}: {prose(problem.message)}\n"
 
 
-def _with_directors(told: Iterable[tuple[str, Iterable[_T]]]) -> dict[_T, list[str]]:
-    """Return what is told of directors, each once, with all of whom it is told."""
-    found: dict[_T, list[str]] = {}
-    for director, items in told:
-        for item in items:
-            found.setdefault(item, []).append(director)
-    return found
-
-
 def _gate_section(preview: Preview, *, is_allowed: bool) -> Section:
-    gates = _with_directors((plan.director, plan.gates) for plan in preview.plans)
-    columns = ("Gate", "Directors", "Measured", "Limit", "What it means, and how to allow it")
-    rows = [_gate_row(gate, of) for gate, of in gates.items() if gate.allowed is is_allowed]
-    title = _ALLOWED if is_allowed else _BLOCKED
-    return Section(f"{title}{_policy(preview)}\n\n{header(*columns)}", tuple(rows))
+    about, gates = gates_told(preview, is_allowed=is_allowed)
+    directors = dict(gates)
+    rows = [_gate_row(g, directors[g], message) for g, message in gate_messages(directors)]
+    title = "### Allowed" if is_allowed else "### Blocked"
+    return Section(f"{title}\n\n{prose(about)}\n\n{header(*GATE_COLUMNS)}", tuple(rows))
 
 
-def _gate_row(gate: Gate, directors: list[str]) -> str:
-    told = (prose(text) for text in (gate.measured, gate.limit, gate.message))
+def _gate_row(gate: Gate, directors: list[str], message: str) -> str:
+    told = (prose(text) for text in (gate.measured, gate.limit, message))
     return row((code(gate.name), names(directors), *told))
-
-
-def _policy(preview: Preview) -> str:
-    """Return where the limits are set."""
-    sources = {plan.policy_source for plan in preview.plans if plan.gates}
-    where = sorted(f"{source.file}:{source.line}" for source in sources if source is not None)
-    return f" The Policy is in {names(where)}." if where else ""
 
 
 def _director_section(groups: Iterable[Group]) -> Section:
@@ -81,7 +67,7 @@ def _director_section(groups: Iterable[Group]) -> Section:
             (
                 names(group.directors, _MOST_NAMES),
                 *(str(number) for number in group.plan.summary.values()),
-                _greatest_risk(group.plan),
+                prose(greatest_risk(group.plan)),
             )
         )
         for group in groups
@@ -89,22 +75,9 @@ def _director_section(groups: Iterable[Group]) -> Section:
     return Section(f"### Directors\n\n{header(*columns)}", tuple(rows))
 
 
-def _greatest_risk(plan: DirectorPlan) -> str:
-    """Return what stands most against a plan: a gate, that its director leaves, a risk."""
-    for is_allowed, word in ((False, "blocked"), (True, "allowed")):
-        gates = list(dict.fromkeys(g.name for g in plan.gates if g.allowed is is_allowed))
-        if gates:
-            return f"{word}: {names(gates)}"
-    if plan.presence is Presence.DISAPPEARS:
-        return "no longer in the manifests"
-    risks = names(list(dict.fromkeys(risk.name for risk in plan.risks)), 1)
-    return risks or ("drift that the next sync repairs" if plan.repairs else "")
-
-
 def _risk_section(preview: Preview) -> Section:
-    of_plans = _with_directors((plan.director, plan.risks) for plan in preview.plans)
-    told: dict[Risk, list[str]] = {**{risk: [] for risk in preview.risks}, **of_plans}
-    return Section("### Good to know\n\n", tuple(_risk_item(*pair) for pair in told.items()))
+    items = (_risk_item(*told) for told in risks_told(preview).items())
+    return Section("### Good to know\n\n", tuple(items))
 
 
 def _risk_item(risk: Risk, directors: list[str]) -> str:

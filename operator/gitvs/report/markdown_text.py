@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from gitvs.core.problems import printable
+from gitvs.core.risks.risk import some
 
 _LONGEST = 300
 _LONGEST_PROSE = 1000
-_WORDS = re.compile(r"(\(?`[^`]+`[),;:.]*|(?:--allow|[^ ]+ ->) [^ ]+|[^ ]*)(?: |$)")
+_WORDS = re.compile(r"(\(?`[^`]+`[),;:.]*|[^ ]+ -> [^ ]+|[^ ]*)(?: |$)")
 _QUOTED = re.compile(r"(\(?)`([^`]+)`([),;:.]*)")
 _AROUND = re.compile(r"(\(?)(.*?)([),;:.]*)")
 _PLAIN = re.compile(
@@ -71,8 +72,7 @@ def _word(word: str) -> str:
 
 def names(of: Sequence[str], most: int = 10) -> str:
     """Return names as inline code: `lb1`, `lb2` and 3 more."""
-    shown = ", ".join(code(name) for name in of[:most])
-    return f"{shown} and {len(of) - most} more" if len(of) > most else shown
+    return some([code(name) for name in of], most)
 
 
 def header(*columns: str) -> str:
@@ -103,5 +103,4 @@ def folded(title: str, content: str) -> str:
 
 def html_names(of: Sequence[str], most: int = 3) -> str:
     """Return names as code in HTML."""
-    shown = ", ".join(f"<code>{html.escape(shortened(name))}</code>" for name in of[:most])
-    return f"{shown} and {len(of) - most} more" if len(of) > most else shown
+    return some([f"<code>{html.escape(shortened(name))}</code>" for name in of], most)

@@ -8,40 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from itertools import groupby
 
 from rich.text import Text
 
 from gitvs.core.gates import Gate
-from gitvs.core.model import Drain, Key, Kind, RealServer, Resource, VirtualService
+from gitvs.core.model import Kind
 from gitvs.core.plan import Action, Change, natural_order
 from gitvs.core.risks import Risk
-from gitvs.report.fields import UNSET, Fields, fields_of
+from gitvs.report.change_words import BY_HAND, FOREIGN, REPAIRS, SIGNS, change_text, place_text
+from gitvs.report.fields import fields_text, step
 from gitvs.report.lines import Line, aligned, line, text_of
 from gitvs.report.operations import operation_text
 from gitvs.report.plan_view import DirectorPlan, PlanOutcome, Side, summary_text
-from gitvs.report.server_lines import draining_line, server_line
+from gitvs.report.preview_words import gate_messages
+from gitvs.report.problems import counted
+from gitvs.report.server_row import ServerRow
+from gitvs.report.service_view import ServiceView, changed_services
 
-SIGNS = {
-    Action.CREATE: ("+", "green"),
-    Action.UPDATE: ("~", "yellow"),
-    Action.REPLACE: ("±", "yellow"),
-    Action.DELETE: ("-", "red"),
-    Action.DRAIN: ("↓", "magenta"),
-}
-_DRIFT = "drift: the kernel was changed, the manifests were not"
+_ADDRESSES = (Kind.VIP, Kind.LOCAL_ROUTE)
+_IPVS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
 _MOST_FOREIGN = 20
 _ADDRESSES = (Kind.VIP, Kind.LOCAL_ROUTE)
 _IPVS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
-
-
-@dataclass(slots=True)
-class _Section:
-    """What is shown of one virtual service; what stays is counted, lest it be taken for gone."""
-
-    changes: list[Change] = field(default_factory=list)
-    draining: list[Drain] = field(default_factory=list)
-    unchanged: int = 0
 
 
 def plan_text(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Text:
@@ -67,7 +56,7 @@ def director_lines(plan: DirectorPlan) -> Iterator[Line]:
         list(_operation_lines(plan)),
         list(_repair_lines(plan)),
         list(_host_lines(plan)),
-        *_service_sections(plan),
+        *(list(_service_lines(view)) for view in changed_services(plan)),
         list(_address_lines(plan)),
         list(_foreign_lines(plan)),
     ):
@@ -90,24 +79,33 @@ def _summary_line(plan: DirectorPlan) -> Line:
 
 def _waiting(plan: DirectorPlan) -> str:
     count = len(plan.drains)
-    return f", but for {count} real server{'s' * (count > 1)} still draining" if count else ""
+    return f", but for {counted(count, 'real server')} still draining" if count else ""
 
 
 def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
     """Gates above everything, those that block first."""
     for allowed, title, style in (
-        (False, "Blocked", "bold red"),
+        (False, "Blocked by {}", "bold red"),
         (True, "Allowed, though over a limit", "yellow"),
     ):
         met = [g for g in gates if g.allowed is allowed]
         if met:
-            yield line(
-                f"{title} by {len(met)} gate{'s' * (len(met) > 1)}" if not allowed else title
-            )
-        for gate in met:
-            measured = f"{gate.measured}; limit: {gate.limit}"
-            yield line(f"! {gate.name}: {measured}", style=style, indent=2)
-            yield line(gate.message, indent=4)
+            yield line(title.format(counted(len(met), "gate")))
+        for _, alike in groupby(gate_messages(met), key=lambda told: told[0].name):
+            yield from _alike_lines(list(alike), style)
+
+
+def _alike_lines(told: Sequence[tuple[Gate, str]], style: str) -> Iterator[Line]:
+    """Yield gates of one name; those that have no message of their own in a line each."""
+    short = []
+    for gate, message in told:
+        if message != gate.message:
+            short.append(line(f"! {gate.name}: {gate.measured}", message, style=style, indent=2))
+            continue
+        measured = f"{gate.measured}; limit: {gate.limit}"
+        yield line(f"! {gate.name}: {measured}", style=style, indent=2)
+        yield line(message, indent=4)
+    yield from aligned(short)
 
 
 def risk_lines(risks: Sequence[Risk]) -> Iterator[Line]:
@@ -121,14 +119,14 @@ def risk_lines(risks: Sequence[Risk]) -> Iterator[Line]:
 def _repair_lines(plan: DirectorPlan) -> Iterator[Line]:
     """What is wrong on the host already, which its next sync mends."""
     if plan.repairs:
-        yield line("Drift that the next sync repairs, whatever is merged", style="bold yellow")
-    yield from aligned([_change_line(plan, change) for change in plan.repairs])
+        yield line(REPAIRS, style="bold yellow")
+    yield from _change_lines(plan, plan.repairs)
 
 
 def _operation_lines(plan: DirectorPlan) -> Iterator[Line]:
     """What operators have said, since it explains what no manifest does."""
     if plan.operations:
-        yield line("By hand, on top of the manifests", style="bold yellow")
+        yield line(BY_HAND, style="bold yellow")
     for operation in plan.operations.all:
         yield line(operation_text(operation), indent=2)
 
@@ -137,136 +135,65 @@ def _host_lines(plan: DirectorPlan) -> Iterator[Line]:
     host = [c for c in plan.plan.changes if c.kind not in (*_IPVS, *_ADDRESSES)]
     if host:
         yield line("Host", style="bold")
-        yield from aligned([_change_line(plan, c) for c in host])
+        yield from _change_lines(plan, host)
 
 
 def _address_lines(plan: DirectorPlan) -> Iterator[Line]:
     changes = [c for c in plan.plan.changes if c.kind in _ADDRESSES]
     if changes:
         yield line("VIPs and local routes", style="bold")
-        ordered = sorted(changes, key=lambda c: (c.kind, natural_order(c.resource)))
-        yield from aligned([_change_line(plan, c) for c in ordered])
+        yield from _change_lines(
+            plan, sorted(changes, key=lambda c: (c.kind, natural_order(c.resource)))
+        )
 
 
-def _change_line(plan: DirectorPlan, change: Change) -> Line:
-    """One change of anything but IPVS on one line."""
-    sign, style = SIGNS[change.action]
-    notes = [text for text in (_change_text(change), _drift_note(plan, change)) if text]
-    return line(sign, change.key, "; ".join(notes), style=style, indent=2)
+def _change_lines(plan: DirectorPlan, changes: Iterable[Change]) -> Iterable[Line]:
+    """One line a change of anything but IPVS."""
+    return aligned(
+        [_signed(c.action, c.key, change_text(c, plan.drift)) for c in changes],
+    )
 
 
-def _change_text(change: Change) -> str:
-    if change.after is None and change.kind in (Kind.SYSCTL, Kind.TIMEOUTS):
-        return "goes back to what it was before gitvs"
-    if change.before is None or change.after is None:
-        fields = fields_of(change.resource) if change.kind is not Kind.VIP else {}
-        return ", ".join(_labelled(name, value) for name, value in fields.items())
-    text = ", ".join(_labelled(name, value) for name, value in changed_fields(change).items())
-    return f"{text} (stopped and started)" if change.action is Action.REPLACE else text
+def _signed(action: Action, *cells: str) -> Line:
+    sign, style = SIGNS[action]
+    return line(sign, *cells, style=style, indent=2)
 
 
-def _labelled(name: str, value: str) -> str:
-    return value if name in ("value", "timeout") else f"{name} {value}"
+def _service_lines(view: ServiceView) -> Iterator[Line]:
+    yield _heading(view)
+    if view.action is Action.UPDATE:
+        yield from (_signed(view.action, f"{k} {v}") for k, v in view.fields.items())
+    if view.action is not None and view.note:
+        yield _signed(view.action, view.note)
+    shown = [server for server in view.servers if server.action or server.note]
+    yield from aligned([_server_line(server) for server in shown])
+    if count := len(view.servers) - len(shown):
+        yield line(f"{counted(count, 'real server')} unchanged", style="dim", indent=4)
 
 
-def changed_fields(change: Change) -> Fields:
-    """Return what differs between before and after, as `old → new`, by field."""
-    before = {} if change.before is None else fields_of(change.before)
-    after = {} if change.after is None else fields_of(change.after)
-    return {k: f"{before[k]} → {after[k]}" for k in after if k in before and before[k] != after[k]}
+def _heading(view: ServiceView) -> Line:
+    sign, style, details = "", "bold", ""
+    if view.action is not None and view.action is not Action.UPDATE:
+        sign, colour = SIGNS[view.action]
+        sign, style, details = f"{sign} ", f"bold {colour}", fields_text(view.fields)
+    elif view.is_leaving:
+        details = view.fate
+    written = "" if view.source is None else f"{view.source.service} ({place_text(view.source)})"
+    return line(*(c for c in (f"{sign}{view.key}", details, written) if c), style=style)
 
 
-def _drift_note(plan: DirectorPlan, change: Change) -> str:
-    return _DRIFT if change.key in plan.drift else ""
-
-
-def _service_sections(plan: DirectorPlan) -> Iterator[list[Line]]:
-    """One section for each virtual service that changes, or has a server that does or drains."""
-    sections: dict[Key, _Section] = {}
-    for change in plan.plan.changes:
-        if change.kind in _IPVS:
-            sections.setdefault(_service_key(change.resource), _Section()).changes.append(change)
-    begun = {change.key for change in plan.plan.changes}
-    for key, drain in plan.drains.items():
-        section = sections.setdefault(_service_key(plan.target[key]), _Section())
-        if key not in begun:
-            section.draining.append(drain)
-    listed = begun | plan.drains.keys()
-    for server in plan.target.of(RealServer):
-        if server.service_key in sections and server.key not in listed:
-            sections[server.service_key].unchanged += 1
-    services = {key: _service(plan, key, s.changes) for key, s in sections.items()}
-    for key in sorted(services, key=lambda k: natural_order(services[k])):
-        yield list(_service_lines(plan, services[key], sections[key]))
-
-
-def _service_key(resource: Resource) -> Key:
-    return resource.service_key if isinstance(resource, RealServer) else resource.key
-
-
-def _service(plan: DirectorPlan, key: Key, changes: Iterable[Change]) -> VirtualService:
-    """The virtual service as it will be, or as it was if it goes."""
-    found = next((c.resource for c in changes if c.key == key), None) or plan.target[key]
-    assert isinstance(found, VirtualService), "real servers belong to virtual services"
-    return found
-
-
-def _service_lines(
-    plan: DirectorPlan, service: VirtualService, section: _Section
-) -> Iterator[Line]:
-    own = [c for c in section.changes if c.key == service.key]
-    yield _heading(plan, service, own[0] if own else None)
-    for change in own:
-        if change.action is Action.UPDATE:
-            yield from _update_lines(plan, change)
-    servers = [c for c in section.changes if c.key != service.key]
-    servers.sort(key=lambda c: natural_order(c.resource))
-    lines = [_with_sign(c, server_line(plan, c), plan) for c in servers]
-    yield from aligned([*lines, *(draining_line(plan, d) for d in section.draining)])
-    if section.unchanged:
-        count = section.unchanged
-        text = f"{count} real server{'s' * (count > 1)} unchanged"
-        yield line(text, style="dim", indent=4)
-
-
-def _update_lines(plan: DirectorPlan, change: Change) -> Iterator[Line]:
-    sign, style = SIGNS[change.action]
-    notes = [
-        f"{name} {values}{_flags_note(plan, change) if name == 'flags' else ''}"
-        for name, values in changed_fields(change).items()
-    ]
-    notes += [_drift_note(plan, change)] if change.key in plan.drift else []
-    yield from (line(sign, note, style=style, indent=2) for note in notes)
-
-
-def _flags_note(plan: DirectorPlan, change: Change) -> str:
-    """Why a fallback flag comes that no manifest asked for."""
-    wanted = plan.desired.get(change.key, change.before)
-    if change.after == wanted or not isinstance(change.after, VirtualService):
-        return ""
-    return ", while a real server has weight 0"
-
-
-def _heading(plan: DirectorPlan, service: VirtualService, own: Change | None) -> Line:
-    sign, style = ("", "bold")
-    details = []
-    if own is not None and own.action is not Action.UPDATE:
-        sign, style = SIGNS[own.action][0] + " ", f"bold {SIGNS[own.action][1]}"
-        fields = fields_of(service)
-        details = [f"{k} {v}" for k, v in fields.items() if v not in UNSET]
-    elif service.key not in plan.desired:
-        details = ["left the manifests: removed once it has drained"]
-    source = plan.source_of(service)
-    written = "" if source is None else f"{source.service} ({source.file}:{source.line})"
-    cells = (f"{sign}{service.key}", ", ".join(details), written)
-    return line(*(c for c in cells if c), style=style)
-
-
-def _with_sign(change: Change, cells: tuple[str, ...], plan: DirectorPlan) -> Line:
-    sign, style = SIGNS[change.action]
-    *rest, note = cells
-    notes = "; ".join(text for text in (note, _drift_note(plan, change)) if text)
-    return line(sign, *rest, notes, style=style, indent=2)
+def _server_line(server: ServerRow) -> Line:
+    """Return a real server that changes or drains; its sign says whether it comes or goes."""
+    weights = [w for w in (server.weight_before, server.weight_after) if w is not None]
+    return _signed(
+        server.action or Action.DRAIN,
+        server.address,
+        server.name,
+        server.forwarding + " (local)" * server.is_local,
+        f"weight {step(weights[0], weights[-1])}",
+        server.thresholds,
+        server.note,
+    )
 
 
 def _foreign_lines(plan: DirectorPlan) -> Iterator[Line]:
@@ -275,10 +202,10 @@ def _foreign_lines(plan: DirectorPlan) -> Iterator[Line]:
         return
     servers = Counter(name.split(" -> ")[0] for name in plan.foreign if " -> " in name)
     named = [name for name in plan.foreign if " -> " not in name]
-    yield line("Foreign: not gitvs's, left as they are", style="bold")
+    yield line(FOREIGN, style="bold")
     for name in named[:_MOST_FOREIGN]:
         count = servers[name]
-        note = f"{count} real server{'s' * (count > 1)}" if count else ""
+        note = counted(count, "real server") if count else ""
         yield line(name, note, indent=2, style="dim")
     if len(named) > _MOST_FOREIGN:
         yield line(f"and {len(named) - _MOST_FOREIGN} more", indent=2, style="dim")

@@ -11,23 +11,21 @@ from gitvs.core.gates import UNKNOWN_GATE, Gate
 from gitvs.core.model import Key, Source
 from gitvs.core.problems import Problem
 from gitvs.core.risks import Risk
+from gitvs.core.risks.risk import some
 from gitvs.report.findings import Finding, Level, code_quality, sarif, workflow_commands
 from gitvs.report.plan_view import DirectorPlan
-from gitvs.report.preview_text import names_text
 from gitvs.report.preview_view import Preview
+from gitvs.report.preview_words import with_directors
 from gitvs.report.problems import ProblemFormat, finding_of
 
 
 def findings_of(preview: Preview) -> list[Finding]:
     """Return problems, gates and risks; what several directors have alike is one finding."""
     found = [_problem(problem, preview.folder) for problem in preview.problems]
-    met: dict[Finding, list[str]] = {}
-    for plan in preview.plans:
-        for finding in _of_plan(plan, preview.folder):
-            met.setdefault(finding, []).append(plan.director)
+    met = with_directors((p.director, _of_plan(p, preview.folder)) for p in preview.plans)
     levels = list(Level)
     for finding in sorted(met, key=lambda f: levels.index(f.level)):
-        where = names_text(met[finding])
+        where = some(met[finding], 5)
         found.append(replace(finding, message=f"{finding.message} (on {where})"))
     return [*found, *(_risk(risk, None, "") for risk in preview.risks)]
 

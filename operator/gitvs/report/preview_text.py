@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.text import Text
 
+from gitvs.core.risks.risk import some
 from gitvs.report.lines import Line, line, text_of
 from gitvs.report.plan_text import director_lines, risk_lines
-from gitvs.report.plan_view import PlanOutcome, Presence, summary_text
+from gitvs.report.plan_view import Presence, summary_text
 from gitvs.report.preview_view import Group, Preview, Verdict, grouped
+from gitvs.report.preview_words import LEAVES, counts_text, verdict_text
 
-LEAVES = (
-    "left the manifests: its agent keeps what is applied, and reports an error, until"
-    " `gitvs teardown` is run there"
-)
-_MOST_NAMED = 5
 _MOST_IN_HEADING = 12
 
 
@@ -41,18 +37,17 @@ def _lines(preview: Preview) -> Iterator[Line]:
         yield line("")
         yield from risk_lines(preview.risks)
     yield line("")
-    if counts := _counts(preview):
-        yield line(counts)
+    yield line(counts_text(preview))
     yield _verdict_line(preview)
 
 
 def _group_lines(group: Group) -> Iterator[Line]:
     """One section for directors to which the same happens."""
     plan = group.plan
-    names = names_text(group.directors, _MOST_IN_HEADING)
+    names = some(group.directors, _MOST_IN_HEADING)
     match plan.presence:
         case Presence.DISAPPEARS:
-            yield line(f"{names}: {LEAVES}", style="bold red")
+            yield line(f"{names}: left the manifests; {LEAVES}", style="bold red")
             return
         case Presence.APPEARS:
             names = f"{names} (new)"
@@ -64,45 +59,14 @@ def _group_lines(group: Group) -> Iterator[Line]:
         yield line(f"digest of the desired state {plan.desired_digest}", style="dim")
 
 
-def names_text(names: Sequence[str], most: int = _MOST_NAMED) -> str:
-    """Return `lb1, lb2 and 3 more`."""
-    listed = ", ".join(names[:most])
-    return f"{listed} and {len(names) - most} more" if len(names) > most else listed
-
-
-def _counts(preview: Preview) -> str:
-    """Return how many directors change, come, go and stay as they are."""
-    is_invalid = preview.verdict is Verdict.INVALID and not preview.plans
-    if is_invalid:
-        return ""
-    presence = Counter(plan.presence for plan in preview.plans)
-    number = {
-        "change": presence[Presence.STAYS],
-        "new": presence[Presence.APPEARS],
-        "left the manifests": presence[Presence.DISAPPEARS],
-        "unchanged": preview.unchanged,
-    }
-    total = len(preview.plans) + preview.unchanged
-    shown = ", ".join(f"{count} {what}" for what, count in number.items() if count)
-    return f"{total} director{'s' * (total != 1)}: {shown}" if total else "no directors"
-
-
 def _verdict_line(preview: Preview) -> Line:
+    text = verdict_text(preview)
     match preview.verdict:
         case Verdict.INVALID:
-            count = len(preview.problems)
-            return line(f"invalid: {count} problem{'s' * (count > 1)}", style="bold red")
-        case Verdict.BLOCKED:
-            blocked = [p for p in preview.plans if p.outcome is PlanOutcome.BLOCKED]
-            gates = dict.fromkeys(g.name for p in blocked for g in p.gates if not g.allowed)
-            where = names_text([p.director for p in blocked])
-            text = f"blocked by {', '.join(gates)} on {where}: nothing would be changed there"
             return line(text, style="bold red")
+        case Verdict.BLOCKED:
+            return line(f"{text}: nothing would be changed there", style="bold red")
         case Verdict.CHANGES:
-            totals: Counter[str] = Counter()
-            for plan in preview.plans:
-                totals.update(plan.summary)
-            names = ("create", "update", "delete", "drain")
-            return line(summary_text({name: totals[name] for name in names}), style="bold")
+            return line(text, style="bold")
         case Verdict.NONE:
-            return line("nothing would change")
+            return line(text)

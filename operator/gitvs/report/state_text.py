@@ -18,7 +18,7 @@ from gitvs.core.model import (
     host_and_port,
     kind_of,
 )
-from gitvs.report.fields import UNSET, fields_of
+from gitvs.report.fields import fields_of, fields_text, set_fields, thresholds_text
 from gitvs.report.lines import Line, aligned, line, text_of
 from gitvs.report.observation_document import Seen
 from gitvs.report.state_document import ordered
@@ -97,15 +97,13 @@ def _other_line(seen: Seen, resource: Resource) -> Line:
 def _service_lines(
     seen: Seen, service: VirtualService, servers: list[RealServer]
 ) -> Iterator[Line]:
-    options = [f"{name} {v}" for name, v in fields_of(service).items() if v not in UNSET]
-    yield line(f"{service.key}  {', '.join(options)}", indent=2)
+    yield line(f"{service.key}  {fields_text(set_fields(service))}", indent=2)
     yield from aligned([_server_line(seen, server) for server in servers])
 
 
 def _server_line(seen: Seen, server: RealServer) -> Line:
     counted = seen.observation.connections.get(server.key, Connections())
     fields = fields_of(server)
-    limits = [f"{n} {fields[n]}" for n in ("upper threshold", "lower threshold")]
     note = ""
     drain = seen.ledger.drains.get(server.key)
     if drain is not None:
@@ -117,7 +115,7 @@ def _server_line(seen: Seen, server: RealServer) -> Line:
         f"weight {server.weight}",
         f"{counted.active} active",
         f"{counted.inactive} inactive",
-        ", ".join(x for x in limits if not x.endswith("none")),
+        thresholds_text(fields),
         note,
         indent=4,
     )

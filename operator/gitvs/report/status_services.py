@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gitvs.core.documents import resource_from
 from gitvs.core.model import Kind, RealServer
-from gitvs.report.fields import UNSET, fields_of, forwarding_text
+from gitvs.report.fields import forwarding_text, set_fields
 from gitvs.report.problems import counted
 from gitvs.report.tables import Table, add_row, table, text_of_table
 from gitvs.report.times import left
@@ -77,8 +77,7 @@ def _service_cells(service: Document) -> list[str]:
     resource = resource_from(Kind.VIRTUAL_SERVICE, service["object"])
     scheduler, *options = [
         value if name == "scheduler" else f"{name} {value}"
-        for name, value in fields_of(resource).items()
-        if value not in UNSET
+        for name, value in set_fields(resource).items()
     ]
     note = ""
     if not any(s["object"]["weight"] for s in servers):
