@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TypeVar
 
 from gitvs.adapters import ipvs_codec as codec
 from gitvs.adapters.ipvs_codec import Payload, Unnamed
+from gitvs.adapters.ipvs_decoder import IpvsDecoder
 from gitvs.adapters.netlink import NETLINK_GENERIC, Answer, Netlink, Request
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model import (
@@ -30,8 +30,6 @@ from gitvs.core.model import (
 _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY = 0x10, 3
 _CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 1, 2
 
-_T = TypeVar("_T")
-
 
 class Ipvs:
     """A socket to the IPVS of the network namespace in which it was made.
@@ -40,7 +38,9 @@ class Ipvs:
         KernelUnavailable: no IPVS in this kernel, or no right to ask it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, decoder: IpvsDecoder | None = None) -> None:
+        """With a decoder that is used again, what has not changed is decoded once."""
+        self._decoder = decoder or IpvsDecoder()
         self._netlink = Netlink(NETLINK_GENERIC)
         try:
             self._family = self._look_up()
@@ -73,18 +73,18 @@ class Ipvs:
 
     def services(self) -> list[tuple[VirtualService | Unnamed, Counters]]:
         """Read the virtual services, and what they have counted."""
-        return self._dump(codec.get_services(), codec.service_from)
+        return self._decoder.services(self._dump(codec.get_services()))
 
     def real_servers(
         self, listener: Listener
     ) -> list[tuple[RealServer | Unnamed, Connections, Counters]]:
         """Read the real servers of one virtual service; none if that is gone by now."""
-        request = codec.get_real_servers(listener)
-        return self._dump(request, lambda payload: codec.real_server_from(payload, listener))
+        payloads = self._dump(codec.get_real_servers(listener))
+        return self._decoder.real_servers(payloads, listener)
 
     def sync_daemons(self) -> list[SyncDaemon]:
         """Read the sync daemons that run."""
-        return self._dump(codec.get_sync_daemons(), codec.sync_daemon_from)
+        return [codec.sync_daemon_from(p) for p in self._dump(codec.get_sync_daemons())]
 
     def timeouts(self) -> list[Timeout]:
         """Read the connection timeouts."""
@@ -109,15 +109,15 @@ class Ipvs:
         family = codec.unpack_attributes(reply, 4)[_CTRL_ATTR_FAMILY_ID]
         return int.from_bytes(family, sys.byteorder)
 
-    def _dump(self, payload: Payload, decode: Callable[[bytes], _T]) -> list[_T]:
-        """Dump and decode.
+    def _dump(self, payload: Payload) -> list[bytes]:
+        """Return what a dump gives.
 
         Raises:
             KernelUnavailable: no right to ask.
             KernelUnreadable: cut short every time, or no answer.
         """
         try:
-            return [decode(reply) for reply in self._netlink.dump(self._request(payload))]
+            return self._netlink.dump(self._request(payload))
         except OSError as error:
             if error.errno == errno.EPERM:
                 raise _unavailable(error) from error

@@ -338,7 +338,7 @@ _Attributes = dict[int, bytes]
 def service_from(payload: bytes) -> tuple[VirtualService | Unnamed, Counters]:
     """Return the virtual service of one message of a dump, and what it has counted."""
     svc = unpack_attributes(unpack_attributes(payload, _HEADER.size)[_SERVICE])
-    return _service_from(svc), _counters_from(svc.get(_SVC_STATS64, b""))
+    return _service_from(svc), counters_from(svc.get(_SVC_STATS64, b""))
 
 
 def _service_from(svc: _Attributes) -> VirtualService | Unnamed:
@@ -371,7 +371,7 @@ def real_server_from(
         _number(dest[_DEST_INACT_CONNS]),
         _number(dest[_DEST_PERSIST_CONNS]),
     )
-    counters = _counters_from(dest.get(_DEST_STATS64, b""))
+    counters = counters_from(dest.get(_DEST_STATS64, b""))
     return _real_server_from(dest, listener), connections, counters
 
 
@@ -435,7 +435,7 @@ def unpack_attributes(data: bytes, at: int = 0) -> _Attributes:
     return found
 
 
-def _counters_from(stats: bytes) -> Counters:
+def counters_from(stats: bytes) -> Counters:
     """Return what was counted. Before Linux 4.1 there are no numbers of 64 bits, and no answer.
 
     A machine that reads only aligned numbers has padding among them.

@@ -20,6 +20,7 @@ from typing import assert_never
 from gitvs.adapters import ipvs_codec, rtnetlink
 from gitvs.adapters.ipvs import Ipvs
 from gitvs.adapters.ipvs_codec import Payload, Unnamed
+from gitvs.adapters.ipvs_decoder import IpvsDecoder
 from gitvs.adapters.netlink import DONE, Answer, Request, refused
 from gitvs.adapters.rtnetlink import Rtnetlink
 from gitvs.adapters.sockets import wildcard_listeners
@@ -69,6 +70,7 @@ class LinuxKernel:
 
     def __init__(self, mark: str) -> None:
         self._mark = mark
+        self._decoder = IpvsDecoder()
 
     def incarnation(self) -> Incarnation:
         """Return which life of which network namespace this is."""
@@ -86,7 +88,7 @@ class LinuxKernel:
             raise KernelUnreadable(f"the kernel could not be read: {error} ({name})") from error
 
     def _observe(self, scope: Scope) -> Observation:
-        with Ipvs() as ipvs, Rtnetlink() as routing:
+        with Ipvs(self._decoder) as ipvs, Rtnetlink() as routing:
             rules = _rules(ipvs)
             daemons, timeouts = ipvs.sync_daemons(), ipvs.timeouts()
             found = routing.observe()

@@ -1,0 +1,114 @@
+"""Dumps decoded again and again say what each message says by itself, and share what stays."""
+
+from __future__ import annotations
+
+import sys
+from ipaddress import ip_address
+from struct import pack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitvs.adapters import ipvs_codec as codec
+from gitvs.adapters.ipvs_decoder import IpvsDecoder
+from gitvs.core.model import Counters, RealServer, VirtualService
+from tests.test_ipvs_codec import WEB, real_servers, stats64, virtual_services
+
+COUNT = st.integers(0, 2**32 - 1)
+IDLE = (0, 0, 0, 0, 0)
+
+
+def attribute(type_: int, value: int, size: int = 4) -> bytes:
+    return codec.pack_attribute(type_, value.to_bytes(size, sys.byteorder))
+
+
+def counted(numbers: tuple[int, ...]) -> bytes:
+    """STATS, which nobody reads, and STATS64."""
+    return codec.pack_attribute(10, bytes(72)) + codec.pack_attribute(12, stats64(numbers))
+
+
+def service_reply(service: VirtualService, numbers: tuple[int, ...] = IDLE) -> bytes:
+    request = codec.new_service(service)
+    attributes = codec.unpack_attributes(request, 4)[1]
+    return request[:4] + codec.pack_attribute(1, attributes + counted(numbers))
+
+
+def server_reply(
+    server: RealServer, connections: tuple[int, ...] = (0, 0, 0), numbers: tuple[int, ...] = IDLE
+) -> bytes:
+    """A message as the kernel orders it: the address family stands behind the connections."""
+    request = codec.new_real_server(server)
+    found = codec.unpack_attributes(codec.unpack_attributes(request, 4)[2])
+    family = codec.pack_attribute(11, found.pop(11))
+    configured = b"".join(codec.pack_attribute(t, v) for t, v in found.items())
+    counts = b"".join(attribute(t, n) for t, n in zip((7, 8, 9), connections, strict=True))
+    body = configured + counts + family + counted(numbers)
+    return request[:4] + codec.pack_attribute(2, body)
+
+
+@given(st.lists(st.tuples(virtual_services(), st.tuples(*[COUNT] * 5)), max_size=4))
+def test_services_are_as_each_message_says(
+    rows: list[tuple[VirtualService, tuple[int, ...]]],
+) -> None:
+    decoder = IpvsDecoder()
+    for numbers in (IDLE, *(numbers for _, numbers in rows)):
+        payloads = [service_reply(service, numbers) for service, _ in rows]
+        assert decoder.services(payloads) == [codec.service_from(p) for p in payloads]
+
+
+@given(
+    st.lists(
+        st.tuples(real_servers(), st.tuples(*[COUNT] * 3), st.tuples(*[COUNT] * 5)), max_size=4
+    )
+)
+def test_real_servers_are_as_each_message_says(
+    rows: list[tuple[RealServer, tuple[int, ...], tuple[int, ...]]],
+) -> None:
+    decoder = IpvsDecoder()
+    for is_idle in (True, False, True):
+        payloads = [
+            server_reply(server) if is_idle else server_reply(server, connections, numbers)
+            for server, connections, numbers in rows
+        ]
+        assert decoder.real_servers(payloads, WEB) == [
+            codec.real_server_from(p, WEB) for p in payloads
+        ]
+
+
+def test_what_stays_is_the_same_object_and_what_changes_is_not() -> None:
+    decoder = IpvsDecoder()
+    server = RealServer(WEB, ip_address("10.0.0.1"), 80, 5)
+    other = RealServer(WEB, ip_address("10.0.0.1"), 80, 6)
+    decoder.services([service_reply(VirtualService(WEB))])
+    [(first, _, _)] = decoder.real_servers([server_reply(server)], WEB)
+    [(again, connections, counters)] = decoder.real_servers(
+        [server_reply(server, (1, 2, 3), (4, 5, 6, 7, 8))], WEB
+    )
+    assert again is first
+    assert (connections.inactive, counters) == (2, Counters(4, 5, 6, 7, 8))
+    [(changed, _, _)] = decoder.real_servers([server_reply(other)], WEB)
+    assert changed == other
+
+
+def test_nothing_is_kept_of_a_service_that_left() -> None:
+    decoder = IpvsDecoder()
+    reply = server_reply(RealServer(WEB, ip_address("10.0.0.1"), 80))
+    [(first, _, _)] = decoder.real_servers([reply], WEB)
+    decoder.services([])
+    [(again, _, _)] = decoder.real_servers([reply], WEB)
+    assert again is not first
+    assert again == first
+
+
+@pytest.mark.parametrize("end", [b"", pack("=HH", 10, 0), bytes(3), bytes(200)])
+def test_a_message_of_another_shape_is_read_by_the_codec(end: bytes) -> None:
+    """Older and newer kernels, and those that pad: no counters, no family, more attributes."""
+    request = codec.new_real_server(RealServer(WEB, ip_address("10.0.0.1"), 80))
+    counts = b"".join(attribute(t, n) for t, n in ((7, 1), (8, 2), (9, 3)))
+    body = codec.unpack_attributes(request, 4)[2] + counts + end
+    reply = request[:4] + codec.pack_attribute(2, body)
+    decoder = IpvsDecoder()
+    decoder.real_servers([server_reply(RealServer(WEB, ip_address("10.0.0.2"), 80))], WEB)
+    for _ in range(2):
+        assert decoder.real_servers([reply], WEB) == [codec.real_server_from(reply, WEB)]
