@@ -121,6 +121,14 @@ def test_gates_that_block_stand_apart_from_those_that_are_allowed() -> None:
     assert "ams1" not in allowed
 
 
+def test_many_services_that_meet_one_gate_have_one_message() -> None:
+    plan = REALISTIC.plans[0]
+    gates = tuple(replace(plan.gates[0], key=change.key) for change in plan.plan.changes[:4])
+    made = replace(REALISTIC, plans=(replace(plan, gates=gates),))
+    assert len(rows_with(made, "capacity-drop", "lifts it once")) == 1
+    assert len(rows_with(made, "capacity-drop", "likewise ")) == 3
+
+
 def test_risks_are_told_with_their_directors() -> None:
     assert rows_with(REALISTIC, "vip-moves", "several", "moving VIP 203.0.113.20")
     assert rows_with(REALISTIC, "nat-without-forwarding", "sea1")

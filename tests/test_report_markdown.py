@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from gitvs.core.gates import Gate
-from gitvs.core.model import Desired, Persistence, Resource, Scheduler, Source, State
+from gitvs.core.model import Desired, Drain, Persistence, Resource, Scheduler, Source, State
 from gitvs.core.plan import Plan
 from gitvs.core.preview import preview as proposed
 from gitvs.core.problems import Problem, printable
@@ -244,6 +244,27 @@ def test_a_server_that_leaves_says_what_becomes_of_its_connections() -> None:
     assert "! drain tcp 203.0.113.10:80 -> 10.0.0.2:8080  weight 3 → 0, removed once" in text
 
 
+def test_a_change_knows_best_what_was_before() -> None:
+    """A server that another manager made, and that is taken over, is in no state of ours."""
+    text = preview_markdown(preview(replace(reweighted(2), before=State())))
+    assert "| `10.0.0.1:8080` | nat | 1 → 2 |" in text
+
+
+def test_a_drain_that_goes_on_is_shown() -> None:
+    leaving = real_server(endpoint(port=443), weight=0)
+    service = virtual_service(endpoint(port=443))
+    same = plan(desired(*TWO, service, leaving), desired(*TWO[:2], service, leaving))
+    text = preview_markdown(preview(replace(same, drains={leaving.key: Drain(leaving.key, 60, 9)})))
+    assert "#### `tcp 203.0.113.10:443`" in text
+    assert "| nat | 0 | 0 % | draining: 1m at most |" in text
+
+
+def test_a_threshold_that_is_given_up_is_shown() -> None:
+    limited = replace(TWO[1], upper_threshold=1000)
+    text = preview_markdown(preview(plan(desired(TWO[0], limited), desired(*TWO[:2]))))
+    assert "keeps its connections; upper threshold `1000` → none |" in text
+
+
 def test_changes_stand_in_the_order_of_execution() -> None:
     text = preview_markdown(everything())
     diff = re.search(r"```diff\n(.*?)\n```\n", text, re.DOTALL)
@@ -257,6 +278,7 @@ def test_drift_that_is_repaired_anyway_is_told_apart() -> None:
     same = replace(plan(desired(), desired()), repairs=(drifted,))
     text = preview_markdown(preview(same, unchanged=2))
     assert "nothing would change" in text
+    assert "3 directors: 3 unchanged\n" in text
     assert "the next sync repairs, whatever is merged @@\n! update net.ipv4.vs.conntrack" in text
 
 

@@ -15,7 +15,7 @@ from gitvs.report.preview_words import (
     GATE_COLUMNS,
     LEAVES,
     counts_text,
-    gate_messages,
+    gates_about,
     gates_told,
     greatest_risk,
     risks_told,
@@ -80,10 +80,8 @@ def _problem(problem: Problem) -> Html:
 
 
 def _gates(preview: Preview, title: str, *, is_allowed: bool) -> Html:
-    about, gates = gates_told(preview, is_allowed=is_allowed)
-    directors = dict(gates)
-    rows = (_gate(g, directors[g], message) for g, message in gate_messages(directors))
-    return _section(title, about, GATE_COLUMNS, rows)
+    rows = (_gate(*told) for told in gates_told(preview, is_allowed=is_allowed))
+    return _section(title, gates_about(preview, is_allowed=is_allowed), GATE_COLUMNS, rows)
 
 
 def _gate(gate: Gate, directors: list[str], message: str) -> Html:

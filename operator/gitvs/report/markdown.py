@@ -119,10 +119,10 @@ def _parts(preview: Preview) -> _Parts:
 
 def _opening(preview: Preview) -> Iterator[str]:
     """Yield what is always there: the verdict, of what, and how many directors it is about."""
-    yield f"{MARKER}\n## gitvs plan: {prose(verdict_text(preview))}\n"
+    yield f"{MARKER}\n## gitvs plan: {verdict_text(preview)}\n"
     where = f", manifests in {code(preview.folder)}" if preview.folder else ""
     yield f"From {code(str(preview.base))} to {code(str(preview.head))}{where}\n"
-    yield f"{prose(counts_text(preview))}\n"
+    yield f"{counts_text(preview)}\n"
     if appear := preview.named(Presence.APPEARS):
         yield f"New: {names(appear)}\n"
     if leave := preview.named(Presence.DISAPPEARS):

@@ -12,7 +12,7 @@ from gitvs.report.markdown_text import code, header, names, prose, row
 from gitvs.report.preview_view import Group, Preview
 from gitvs.report.preview_words import (
     GATE_COLUMNS,
-    gate_messages,
+    gates_about,
     gates_told,
     greatest_risk,
     risks_told,
@@ -48,11 +48,10 @@ def _problem_item(problem: Problem) -> str:
 
 
 def _gate_section(preview: Preview, *, is_allowed: bool) -> Section:
-    about, gates = gates_told(preview, is_allowed=is_allowed)
-    directors = dict(gates)
-    rows = [_gate_row(g, directors[g], message) for g, message in gate_messages(directors)]
+    about = prose(gates_about(preview, is_allowed=is_allowed))
+    rows = [_gate_row(*told) for told in gates_told(preview, is_allowed=is_allowed)]
     title = "### Allowed" if is_allowed else "### Blocked"
-    return Section(f"{title}\n\n{prose(about)}\n\n{header(*GATE_COLUMNS)}", tuple(rows))
+    return Section(f"{title}\n\n{about}\n\n{header(*GATE_COLUMNS)}", tuple(rows))
 
 
 def _gate_row(gate: Gate, directors: list[str], message: str) -> str:

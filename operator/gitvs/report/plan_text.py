@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 
 from rich.text import Text
 
@@ -29,8 +28,6 @@ from gitvs.report.service_view import ServiceView, changed_services
 _ADDRESSES = (Kind.VIP, Kind.LOCAL_ROUTE)
 _IPVS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
 _MOST_FOREIGN = 20
-_ADDRESSES = (Kind.VIP, Kind.LOCAL_ROUTE)
-_IPVS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
 
 
 def plan_text(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Text:
@@ -91,21 +88,18 @@ def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
         met = [g for g in gates if g.allowed is allowed]
         if met:
             yield line(title.format(counted(len(met), "gate")))
-        for _, alike in groupby(gate_messages(met), key=lambda told: told[0].name):
-            yield from _alike_lines(list(alike), style)
+        told = gate_messages(met)
+        yield from aligned([x for one in told for x in _lines_of_gate(*one, style)])
 
 
-def _alike_lines(told: Sequence[tuple[Gate, str]], style: str) -> Iterator[Line]:
-    """Yield gates of one name; those that have no message of their own in a line each."""
-    short = []
-    for gate, message in told:
-        if message != gate.message:
-            short.append(line(f"! {gate.name}: {gate.measured}", message, style=style, indent=2))
-            continue
-        measured = f"{gate.measured}; limit: {gate.limit}"
-        yield line(f"! {gate.name}: {measured}", style=style, indent=2)
-        yield line(message, indent=4)
-    yield from aligned(short)
+def _lines_of_gate(gate: Gate, message: str, style: str) -> Iterator[Line]:
+    """Yield what was measured; then the message, beside it if it is no more than a reference."""
+    measured = f"! {gate.name}: {gate.measured}"
+    if message != gate.message:
+        yield line(measured, message, style=style, indent=2)
+        return
+    yield line(f"{measured}; limit: {gate.limit}", style=style, indent=2)
+    yield line(message, indent=4)
 
 
 def risk_lines(risks: Sequence[Risk]) -> Iterator[Line]:
@@ -142,16 +136,13 @@ def _address_lines(plan: DirectorPlan) -> Iterator[Line]:
     changes = [c for c in plan.plan.changes if c.kind in _ADDRESSES]
     if changes:
         yield line("VIPs and local routes", style="bold")
-        yield from _change_lines(
-            plan, sorted(changes, key=lambda c: (c.kind, natural_order(c.resource)))
-        )
+        ordered = sorted(changes, key=lambda c: (c.kind, natural_order(c.resource)))
+        yield from _change_lines(plan, ordered)
 
 
 def _change_lines(plan: DirectorPlan, changes: Iterable[Change]) -> Iterable[Line]:
     """One line a change of anything but IPVS."""
-    return aligned(
-        [_signed(c.action, c.key, change_text(c, plan.drift)) for c in changes],
-    )
+    return aligned([_signed(c.action, c.key, change_text(c, plan.drift)) for c in changes])
 
 
 def _signed(action: Action, *cells: str) -> Line:

@@ -18,6 +18,8 @@ _T = TypeVar("_T")
 
 LEAVES = "the agent there keeps what is applied, and reports an error until `gitvs teardown` is run"
 GATE_COLUMNS = ("Gate", "Directors", "Measured", "Limit", "What it means, and how to allow it")
+_BLOCKED = "Nothing is changed on these directors until every gate is allowed."
+_ALLOWED = "Over a limit, and let through by `Gitvs-Allow` or `--allow`."
 _MOST_WHOLE = 3
 
 
@@ -54,18 +56,19 @@ def counts_text(preview: Preview) -> str:
     return f"{counted(total, 'director')}: {directors or 'none'}{summed}"
 
 
-def gates_told(preview: Preview, *, is_allowed: bool) -> tuple[str, list[tuple[Gate, list[str]]]]:
-    """Return what gates that block, or are allowed, mean, and each with its directors."""
-    about = (
-        "Over a limit, and let through by `Gitvs-Allow` or `--allow`."
-        if is_allowed
-        else "Nothing is changed on these directors until every gate is allowed."
-    )
+def gates_about(preview: Preview, *, is_allowed: bool) -> str:
+    """Return what it means that gates block, or are allowed, and where their limits are set."""
+    about = _ALLOWED if is_allowed else _BLOCKED
     sources = {plan.policy_source for plan in preview.plans if plan.gates}
     where = sorted(f"`{place_text(source)}`" for source in sources if source is not None)
-    met = with_directors((p.director, p.gates) for p in preview.plans)
-    gates = [(gate, names) for gate, names in met.items() if gate.allowed is is_allowed]
-    return about + (f" The Policy is in {some(where, 10)}." if where else ""), gates
+    return about + (f" The Policy is in {some(where, 10)}." if where else "")
+
+
+def gates_told(preview: Preview, *, is_allowed: bool) -> Iterator[tuple[Gate, list[str], str]]:
+    """Yield gates that block, or are allowed, each with its directors and what to say of it."""
+    met = with_directors((plan.director, plan.gates) for plan in preview.plans)
+    for gate, message in gate_messages(gate for gate in met if gate.allowed is is_allowed):
+        yield gate, met[gate], message
 
 
 def gate_messages(gates: Iterable[Gate]) -> Iterator[tuple[Gate, str]]:
