@@ -291,6 +291,36 @@ def put(*resources: Resource) -> Any:
     return lambda kernel: kernel.put(*resources)
 
 
+class Watched(Meddling):
+    """A kernel that notes which virtual services were read."""
+
+    def __init__(self, kernel: Kernel):
+        super().__init__(kernel, "", lambda _: None)
+        self.read: list[frozenset[str] | None] = []
+
+    def observe(self, scope: Scope) -> Observation:
+        listeners = scope.listeners
+        self.read.append(None if listeners is None else frozenset(x.key for x in listeners))
+        return super().observe(scope)
+
+
+def test_what_a_plan_does_not_touch_is_read_once(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    web = scenario.before().state.of(RealServer)[0]
+    reweighted = replace(web, weight=web.weight + 1)
+    state = scenario.before().state.with_changes([reweighted])
+    watched = Watched(world.kernel)
+    done = world.bring(replace(scenario.before(), state=state), watched)
+    assert done.result is Result.APPLIED
+    assert watched.read == [None, frozenset({web.service_key})]
+    assert done.finished is not None
+    seen, now = done.finished.observation, world.kernel.observe(SCOPE)
+    assert seen is not None
+    for kind in (VirtualService, RealServer, Vip):
+        assert set(seen.state.of(kind)) == set(now.state.of(kind))
+    assert seen.connections == now.connections
+
+
 FIRST = "net.ipv4.ip_forward"
 """The key of the plan's first change, and of its last but one VIP, and its last."""
 MIDDLE = "203.0.113.12/32 dev gitvs1"

@@ -97,7 +97,7 @@ def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pa
     if not proposal.plan:
         _record_converged(ports, survey, target)
         return Pass(Result.CONVERGED, survey, recovered=recovered, stages=stages)
-    finished = apply(ports, proposal, target)
+    finished = apply(ports, proposal, target, survey.observation)
     stages["apply"] = ports.clock.boottime() - planned_at
     return Pass(finished.result, survey, finished, recovered, stages)
 
@@ -204,7 +204,7 @@ def restore(ports: Ports) -> Pass | None:
         return Pass(Result.BLOCKED, survey)
     if not survey.proposal.plan:
         return Pass(Result.CONVERGED, survey)
-    finished = apply(ports, survey.proposal, applied)
+    finished = apply(ports, survey.proposal, applied, survey.observation)
     return Pass(finished.result, survey, finished)
 
 
@@ -248,7 +248,7 @@ def teardown(ports: Ports) -> Pass:
         if survey.applied is not None:  # nothing of it may come back by itself
             _record_converged(ports, survey, target)
         return Pass(Result.CONVERGED, survey, recovered=recovered)
-    finished = apply(ports, survey.proposal, target)
+    finished = apply(ports, survey.proposal, target, survey.observation)
     return Pass(finished.result, survey, finished, recovered)
 
 

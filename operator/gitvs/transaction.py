@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gitvs.core.documents import document_of
 from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
 from gitvs.core.history import Result
-from gitvs.core.model import Key, Kind, Ledger, Observation, RealServer, Scope, State
+from gitvs.core.model import (
+    Key,
+    Kind,
+    Ledger,
+    Observation,
+    RealServer,
+    Scope,
+    State,
+    VirtualService,
+)
 from gitvs.core.ownership import scope_of
 from gitvs.core.plan import PHASES, Change, Phase, Plan
 from gitvs.core.proposal import Proposal, ledger_after_break
@@ -34,6 +44,8 @@ PAUSE_SECONDS = 0.2
 
 TOLD = 10
 """How many failures the history tells."""
+MOST_READ_ALONE = 1000
+"""Up to so many virtual services are read back one by one; above, a whole dump takes less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +98,10 @@ class Interrupted(KeyboardInterrupt):
         super().__init__()
 
 
-def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
-    """Apply a proposal as one transaction.
+def apply(ports: Ports, proposal: Proposal, target: Applied, observation: Observation) -> Finished:
+    """Apply a proposal as one transaction; `observation` is the full reading that it rests on.
+
+    What the plan does not touch is not read again. An undo reads everything.
 
     Raises:
         Interrupted, and any bug's exception: after the undo, or the end of the break.
@@ -98,8 +112,9 @@ def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
     ledger = ports.store.ledger(incarnation)
     transaction = ports.store.begin(incarnation, proposal.plan.changes, ledger, target)
     scope = _scope(transaction)
+    read = partial(_read_touched, ports, transaction, scope, observation)
     try:
-        _forward(ports, proposal.plan, scope)
+        seen = _forward(ports, proposal.plan, read)
         _commit(ports, transaction, proposal.ledger)
     except Failed as error:
         undone = _undo(ports, _with_conflicts(ports, transaction, error), scope, error.failures)
@@ -112,15 +127,15 @@ def apply(ports: Ports, proposal: Proposal, target: Applied) -> Finished:
         _stop(ports, transaction, scope)
         raise
     try:
-        return _break(ports, transaction, scope, proposal)
+        return _break(ports, transaction, read, proposal, seen)
     except KeyboardInterrupt as error:
-        raise Interrupted(_break(ports, transaction, scope, proposal)) from error
+        raise Interrupted(_break(ports, transaction, read, proposal)) from error
 
 
 def _stop(ports: Ports, transaction: Transaction, scope: Scope) -> Finished:
     """End a transaction that something broke into, on whichever side of the point it was."""
     if _is_committed(ports, transaction):
-        return _break(ports, transaction, scope)
+        return _break(ports, transaction, partial(ports.kernel.observe, scope))
     return _undo(ports, transaction, scope, ("interrupted",))
 
 
@@ -168,7 +183,7 @@ def recover(ports: Ports) -> Finished | None:
     scope = _scope(transaction)
     log.warning("transaction left open id=%d stage=%s", transaction.id, transaction.stage)
     if transaction.stage is Stage.COMMITTED:
-        return _break(ports, transaction, scope)
+        return _break(ports, transaction, partial(ports.kernel.observe, scope))
     return _undo(ports, transaction, scope, ("interrupted: found open at start",))
 
 
@@ -179,17 +194,34 @@ def _scope(transaction: Transaction) -> Scope:
     return scope_of(transaction.ledger, transaction.target.desired, changed=changed)
 
 
-def _forward(ports: Ports, plan: Plan, scope: Scope) -> None:
+def _read_touched(
+    ports: Ports, transaction: Transaction, scope: Scope, full: Observation
+) -> Observation:
+    """Read again what a transaction touches; the rest is as it was read before."""
+    listeners = {
+        c.resource.listener
+        for c in transaction.changes
+        if isinstance(c.resource, VirtualService | RealServer)
+    }
+    if len(listeners) > MOST_READ_ALONE:
+        return ports.kernel.observe(scope)
+    part = ports.kernel.observe(replace(scope, listeners=frozenset(listeners)))
+    return full.with_reading(part, listeners)
+
+
+def _forward(ports: Ports, plan: Plan, read: Callable[[], Observation]) -> Observation:
     """Run all phases up to the point of no return, and read back what they did."""
     for phase in PHASES[:-1]:
         changes = plan.of(phase)
         if changes:
-            _run_phase(ports, changes, scope)
+            _run_phase(ports, changes, read)
     forward = [c for c in plan.changes if c.phase is not Phase.BREAK]
-    _verify(forward, ports.kernel.observe(scope))
+    seen = read()
+    _verify(forward, seen)
+    return seen
 
 
-def _run_phase(ports: Ports, changes: Sequence[Change], scope: Scope) -> None:
+def _run_phase(ports: Ports, changes: Sequence[Change], read: Callable[[], Observation]) -> None:
     """Run one phase; whatever is not surely done stops it before the next.
 
     Raises:
@@ -203,11 +235,11 @@ def _run_phase(ports: Ports, changes: Sequence[Change], scope: Scope) -> None:
     if failures:
         raise Failed(failures, taken)
     if twins:
-        _set_twins(ports, twins, scope)
+        _set_twins(ports, twins, read)
     unknown = [o.change for o in outcomes if o.status is Status.UNKNOWN]
     if unknown:
         log.warning("answers lost count=%d", len(unknown))
-        _verify(unknown, ports.kernel.observe(scope))
+        _verify(unknown, read())
 
 
 def _is_twin(outcome: Outcome) -> bool:
@@ -225,9 +257,9 @@ def _conflicts(outcomes: Sequence[Outcome]) -> frozenset[Key]:
     return frozenset(taken | inside)
 
 
-def _set_twins(ports: Ports, twins: Sequence[Change], scope: Scope) -> None:
+def _set_twins(ports: Ports, twins: Sequence[Change], read: Callable[[], Observation]) -> None:
     """Set real servers that were there already, whatever they look like, as they should be."""
-    now = ports.kernel.observe(scope).state
+    now = read().state
     changes = [Change(now[c.key], c.after, Phase.MODIFY) for c in twins if c.key in now]
     failures = [o.message for o in ports.kernel.execute(changes) if o.status is Status.REFUSED]
     if failures:
@@ -319,22 +351,29 @@ def _step_back(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep
 
 
 def _break(
-    ports: Ports, transaction: Transaction, scope: Scope, proposal: Proposal | None = None
+    ports: Ports,
+    transaction: Transaction,
+    read: Callable[[], Observation],
+    proposal: Proposal | None = None,
+    seen: Observation | None = None,
 ) -> Finished:
     """Finish what is past the point of no return; it is never undone.
+
+    `seen` is the reading before: with nothing to break it holds still.
 
     A delete whose object is missing is done; anything else is tried again. A former value of a
     setting that the kernel does not take back is given up: nothing must wait for it for ever.
     """
-    seen: Observation | None = None
     remaining = [c for c in transaction.changes if c.phase is Phase.BREAK]
+    if seen is not None and not remaining:
+        return _finish(ports, transaction, seen, proposal)
     problems: list[str] = []
     for attempt in range(ATTEMPTS):
         if attempt:
             ports.clock.sleep(PAUSE_SECONDS * 2**attempt)
         outcomes = ports.kernel.execute(remaining)
         try:
-            seen = ports.kernel.observe(scope)
+            seen = read()
         except GitvsError as error:
             problems = [str(error)]
             continue

@@ -75,6 +75,16 @@ class Ipvs:
         """Read the virtual services, and what they have counted."""
         return self._decoder.services(self._dump(codec.get_services()))
 
+    def service(self, listener: Listener) -> tuple[VirtualService | Unnamed, Counters] | None:
+        """Read one virtual service, and what it has counted; None: it is not there."""
+        try:
+            reply = self._netlink.ask(self._request(codec.get_service(listener)))
+        except OSError as error:
+            if error.errno == errno.ESRCH:
+                return None
+            raise KernelUnreadable(f"IPVS could not be read: {_words(error)}") from error
+        return codec.service_from(reply)
+
     def real_servers(
         self, listener: Listener
     ) -> list[tuple[RealServer | Unnamed, Connections, Counters]]:

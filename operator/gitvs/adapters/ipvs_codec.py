@@ -168,6 +168,11 @@ def get_services() -> Payload:
     return Payload(_header(_GET_SERVICE))
 
 
+def get_service(listener: Listener) -> Payload:
+    """Return the request to read one virtual service; one reply, no dump. Answers ESRCH."""
+    return Payload(_header(_GET_SERVICE) + _service_key(listener))
+
+
 def new_real_server(server: RealServer) -> Payload:
     """Return the request to add a real server. Answers EEXIST if it is there."""
     return _dest_request(_NEW_DEST, server)

@@ -33,6 +33,7 @@ from gitvs.core.model import (
     DummyInterface,
     Incarnation,
     Key,
+    Listener,
     LocalRoute,
     Observation,
     RealServer,
@@ -89,7 +90,7 @@ class LinuxKernel:
 
     def _observe(self, scope: Scope) -> Observation:
         with Ipvs(self._decoder) as ipvs, Rtnetlink() as routing:
-            rules = _rules(ipvs)
+            rules = _rules(ipvs) if scope.listeners is None else _rules_of(ipvs, scope.listeners)
             daemons, timeouts = ipvs.sync_daemons(), ipvs.timeouts()
             found = routing.observe()
         links = (found.links[name] for name in sorted(scope.interfaces) if name in found.links)
@@ -219,6 +220,19 @@ def _rules(ipvs: Ipvs) -> _Rules:
             return rules
         services = again
     raise KernelUnreadable(f"IPVS changed while it was read, {_READINGS} times in a row: try again")
+
+
+def _rules_of(ipvs: Ipvs, listeners: Iterable[Listener]) -> _Rules:
+    """Read some virtual services alone, as far as they are there."""
+    rules = _Rules()
+    for listener in listeners:
+        service, counters = ipvs.service(listener) or (None, None)
+        if counters is None or not isinstance(service, VirtualService):
+            continue
+        rules.all.append(service)
+        rules.counters[service.key] = counters
+        _add_real_servers(rules, ipvs, service)
+    return rules
 
 
 def _keys(services: Iterable[tuple[VirtualService | Unnamed, Counters]]) -> set[str]:

@@ -8,8 +8,9 @@ traffic (connections and counters are what a test says they are) and the passing
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_interface
 from typing import assert_never
 
@@ -25,6 +26,7 @@ from gitvs.core.model import (
     IPAddress,
     IPNetwork,
     Link,
+    Listener,
     LocalRoute,
     Observation,
     RealServer,
@@ -78,7 +80,7 @@ class MemoryKernel:
         links = routing.observed_links()
         wanted = [links[name] for name in sorted(scope.interfaces) if name in links]
         sysctls = scope.sysctls | (settings_of(links.values()) if scope.surroundings else set())
-        return Observation(
+        observation = Observation(
             State(
                 [
                     *self._sysctls.read(sysctls),
@@ -98,6 +100,7 @@ class MemoryKernel:
             ipvs.counters(),
             frozenset(self._listening) if scope.surroundings else frozenset(),
         )
+        return observation if scope.listeners is None else _part(observation, scope.listeners)
 
     def execute(self, changes: Sequence[Change]) -> list[Outcome]:
         """Write changes in their order; see `ports.Kernel`."""
@@ -296,3 +299,20 @@ class MemoryKernel:
         engine = resource.persistence.engine if resource.persistence is not None else None
         names = {str(n) for n in (resource.scheduler, engine) if n is not None}
         self._ipvs.names |= names
+
+
+def _part(observation: Observation, listeners: Collection[Listener]) -> Observation:
+    """Return what a reading of these virtual services alone finds."""
+    kept = [
+        r
+        for r in observation.state.values()
+        if not isinstance(r, VirtualService | RealServer) or r.listener in listeners
+    ]
+    state = State(kept)
+    return replace(
+        observation,
+        state=state,
+        connections={k: c for k, c in observation.connections.items() if k in state},
+        counters={k: c for k, c in observation.counters.items() if k in state},
+        unnamed=frozenset(),
+    )

@@ -8,8 +8,8 @@ business of the IPVS codec; manifest syntax is the business of `manifests`.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from dataclasses import dataclass, field
+from collections.abc import Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NewType, TypeVar, overload
@@ -19,6 +19,7 @@ IPNetwork = IPv4Network | IPv6Network
 
 R = TypeVar("R")
 D = TypeVar("D")
+V = TypeVar("V")
 
 Key = NewType("Key", str)
 """What identifies a resource in the kernel, readable and stable: `tcp 203.0.113.10:443`."""
@@ -493,6 +494,8 @@ class Scope:
     sysctls: frozenset[str] = frozenset()
     surroundings: bool = False
     """Whether to read what only risk notes need: wildcard listeners, and settings of links."""
+    listeners: frozenset[Listener] | None = None
+    """Of IPVS's rules, the virtual services to read, with their real servers; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,6 +523,28 @@ class Observation:
     """What was counted for each virtual service and real server, where the kernel tells."""
     listening: frozenset[WildcardListener] = frozenset()
     """The daemons that answer on every address; none: not read."""
+
+    def with_reading(self, part: Observation, listeners: Collection[Listener]) -> Observation:
+        """Return a reading of everything with a newer one of these virtual services put in."""
+        services = {listener.key for listener in listeners}
+        kept = [
+            r
+            for r in self.state.values()
+            if isinstance(r, VirtualService | RealServer)
+            and (r.service_key if isinstance(r, RealServer) else r.key) not in services
+        ]
+        state = State([*part.state.values(), *kept])
+
+        def both(old: Mapping[Key, V], new: Mapping[Key, V]) -> dict[Key, V]:
+            return {**{key: value for key, value in old.items() if key in state}, **new}
+
+        return replace(
+            part,
+            state=state,
+            connections=both(self.connections, part.connections),
+            counters=both(self.counters, part.counters),
+            unnamed=self.unnamed | part.unnamed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
