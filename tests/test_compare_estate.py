@@ -20,18 +20,17 @@ from gitvs.adapters.memory_kernel import MemoryKernel
 from gitvs.adapters.store import SqliteStore
 from gitvs.cli import RARE_COLLECTIONS
 from gitvs.compare import Question, compare
-from gitvs.core.gates import LIFTABLE, Gate, allowed_gates
+from gitvs.core.gates import LIFTABLE, allowed_gates
 from gitvs.core.history import Commit, Result
 from gitvs.core.manifests import Loader, Manifests
-from gitvs.core.model import Sysctl, Timeout
 from gitvs.core.ownership import MARK_PREFIX
-from gitvs.core.plan import Change
 from gitvs.core.render import render
 from gitvs.ports import Applied
 from gitvs.reconcile import Options, Pass, reconcile
-from gitvs.report.plan_view import DirectorPlan, PlanOutcome, Presence
+from gitvs.report.plan_view import DirectorPlan, Presence
 from gitvs.report.preview_view import Preview
 from gitvs.transaction import Ports
+from tests.agreement import expect_same
 from tests.estate import Step, history
 from tests.repositories import Repository
 from tests.sweep import TestClock
@@ -108,38 +107,6 @@ class Company:
 
     def preview(self, base: Sides, head: Sides) -> Preview:
         return compare(self.commits, Question(base.commit.id, head.commit.id), self.loader)
-
-
-def is_setting(change: Change) -> bool:
-    """What a setting was, or will be, without gitvs, a preview does not know."""
-    return isinstance(change.resource, Sysctl | Timeout)
-
-
-def told(change: Change) -> tuple[object, ...]:
-    drain = None if change.drain is None else change.drain.timeout_seconds
-    return (change.phase, change.action, change.key, change.before, change.after, drain)
-
-
-def judged(gate: Gate) -> tuple[object, ...]:
-    return (gate.name, gate.measured, gate.limit, gate.message, gate.allowed)
-
-
-def expect_same(plan: DirectorPlan, done: Pass) -> None:
-    """A preview is what the pass planned, and did."""
-    assert done.survey is not None
-    proposal = done.survey.proposal
-    previewed, planned = plan.plan.changes, proposal.plan.changes
-    assert [told(c) for c in previewed if not is_setting(c)] == [
-        told(c) for c in planned if not is_setting(c)
-    ]
-    settings = [
-        sorted((c.phase, c.key) for c in cs if is_setting(c)) for cs in (previewed, planned)
-    ]
-    assert settings[0] == settings[1]
-    assert list(map(judged, plan.gates)) == list(map(judged, proposal.gates))
-    assert plan.desired_digest == proposal.desired_digest
-    result = Result.BLOCKED if plan.outcome is PlanOutcome.BLOCKED else Result.APPLIED
-    assert done.result is result
 
 
 def test_every_preview_is_what_a_real_apply_does(tmp_path: Path) -> None:
