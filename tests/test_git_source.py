@@ -15,6 +15,7 @@ import pytest
 
 from gitvs.adapters.git_source import GitSource
 from gitvs.core.errors import SourceError
+from gitvs.core.history import Commit
 from gitvs.core.yaml_documents import MAX_FILE_BYTES
 from tests.repositories import Repository
 
@@ -327,19 +328,49 @@ def test_without_a_base_only_the_head_speaks(repository: Repository) -> None:
     assert source.messages("f" * 40) == ["New\n"]
 
 
+def written(
+    repository: Repository,
+    message: bytes,
+    seconds: str = "1767355200",
+    encoding: bytes = b"UTF-8",
+) -> Commit:
+    """A commit as any tool may have written it."""
+    head = f"tree {repository.git('write-tree')}\nauthor Jörg <j@example.org> {seconds} +0000\n"
+    head += f"committer J <j@example.org> {seconds} +0000\n"
+    raw = head.encode("latin-1") + b"encoding " + encoding + b"\n\n" + message
+    options = ("-w", "-t", "commit", "--literally", "--stdin")
+    commit_id = repository.git("hash-object", *options, stdin=raw)
+    found = GitSource.at(repository.folder, commit_id).load().commit
+    assert found is not None
+    return found
+
+
 def test_a_message_in_another_encoding_is_read_as_its_commit_says(
     repository: Repository,
 ) -> None:
-    tree = repository.git("write-tree")
-    head = f"tree {tree}\nauthor Jörg <j@example.org> 99999999999999999 +0000\n"
-    raw = f"{head}committer J <j@example.org> 99999999999999999 +0000\nencoding ISO-8859-1\n\nÄ\n"
-    commit = repository.git(
-        "hash-object", "-w", "-t", "commit", "--literally", "--stdin", stdin=raw.encode("latin-1")
-    )
-    found = GitSource.at(repository.folder, commit).load().commit
-    assert found is not None
+    found = written(repository, "Ä\n".encode("latin-1"), encoding=b"ISO-8859-1")
     assert (found.subject, found.author) == ("Ä", "Jörg <j@example.org>")
-    assert found.committed_at is None
+    assert found.committed_at == datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "encoding", [b"undefined", b"idna", b"punycode", b"unicode_escape", b"utf-7", b"a\0b", b"hex"]
+)
+def test_an_encoding_that_is_no_character_set_is_not_used(
+    repository: Repository, encoding: bytes
+) -> None:
+    message = rb"Text\nGitvs-Allow: empty-state \ud800 +2AA- xn--"
+    assert written(repository, message, encoding=encoding).subject == message.decode()
+
+
+@pytest.mark.parametrize("seconds", ["99999999999999999", "9" * 5000, "-" + "9" * 20])
+def test_a_time_beyond_all_time_is_none(repository: Repository, seconds: str) -> None:
+    assert written(repository, b"Text\n", seconds).committed_at is None
+
+
+def test_a_message_ends_where_git_ends_it(repository: Repository) -> None:
+    head = written(repository, b"Text\n\0\n\nGitvs-Allow: empty-state\n").id
+    assert GitSource.at(repository.folder, head).messages(None) == ["Text\n"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root meets other people's repositories so")

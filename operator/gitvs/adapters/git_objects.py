@@ -8,14 +8,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from gitvs.adapters.git_commit_text import commit_from, message_of
 from gitvs.adapters.git_process import GitFailed, HardenedGit
 from gitvs.core.errors import SourceError
 from gitvs.core.history import Commit
 
-_PERSON = re.compile(r"(?P<who>.*) (?P<seconds>-?[0-9]+) [+-][0-9]+", re.DOTALL)
 _SHA1_CHARACTERS = 40
 _SHOWN_CHARACTERS = 12
 
@@ -172,7 +171,7 @@ class GitObjects:
 
     def commit(self, commit_id: str) -> Commit:
         """Return a commit as people need it."""
-        return _commit_from(commit_id, self.read(commit_id))
+        return commit_from(commit_id, self.read(commit_id))
 
     def since(self, base: str | None, head: str) -> list[str]:
         """Return the commits of `head` that `base` lacks, the newest first.
@@ -190,7 +189,7 @@ class GitObjects:
 
     def message(self, commit_id: str) -> str:
         """Return the message of a commit, whole."""
-        return _message_of(self.read(commit_id))
+        return message_of(self.read(commit_id))
 
     def first_parents(self, commit_id: str, limit: int) -> list[str]:
         """Return the commits before one, along first parents, the newest first."""
@@ -258,46 +257,3 @@ def _entry(line: bytes) -> Entry:
     head, _, name = line.partition(b"\t")
     mode, _, object_id, size = head.decode().split()
     return Entry(mode, object_id, -1 if size == "-" else int(size), os.fsdecode(name))
-
-
-def _commit_from(commit_id: str, data: bytes) -> Commit:
-    headers = _headers(data)
-    author = _PERSON.fullmatch(headers.get("author", ""))
-    committer = _PERSON.fullmatch(headers.get("committer", ""))
-    message = _message_of(data).replace("\r\n", "\n").strip()
-    subject = " ".join(message.partition("\n\n")[0].split("\n"))
-    return Commit(
-        commit_id,
-        author["who"] if author else "",
-        subject,
-        _time(int(committer["seconds"])) if committer else None,
-    )
-
-
-def _headers(data: bytes) -> dict[str, str]:
-    """Return a commit's headers; of a repeated one, the first. Continued lines are left out."""
-    headers: dict[str, str] = {}
-    for line in _text(data, data.partition(b"\n\n")[0]).split("\n"):
-        name, _, value = line.partition(" ")
-        headers.setdefault(name, value)
-    return headers
-
-
-def _message_of(data: bytes) -> str:
-    return _text(data, data.partition(b"\n\n")[2])
-
-
-def _text(data: bytes, part: bytes) -> str:
-    """Decode a part of a commit as the commit says, or as well as possible."""
-    match = re.search(rb"^encoding (\S+)$", data.partition(b"\n\n")[0], re.MULTILINE)
-    try:
-        return part.decode(match[1].decode("ascii", "replace") if match else "utf-8", "replace")
-    except LookupError:
-        return part.decode("utf-8", "replace")
-
-
-def _time(seconds: int) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
