@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gitvs.core.gates import Gate, allowed_gates, evaluate, stricter, unknown_gates
+from gitvs.core.gates import Gate, allowances, allowed_gates, evaluate, stricter, unknown_gates
 from gitvs.core.model import (
     Desired,
     Endpoint,
@@ -175,6 +175,22 @@ def test_any_line_of_any_message_lifts_a_gate() -> None:
 def test_a_line_may_name_the_directors_it_is_for() -> None:
     assert allowed_gates(["Gitvs-Allow: mass-removal lb3, lb4"], "lb1") == frozenset()
     assert allowed_gates(["Gitvs-Allow: mass-removal lb3, lb4"], "lb4") == {"mass-removal"}
+
+
+def test_a_list_of_gates_lifts_nothing_and_is_told() -> None:
+    said = list(allowances("Gitvs-Allow: mass-removal, empty-state"))
+    assert unknown_gates(a.gate for a in said) == ["mass-removal,"]
+    assert list(allowances("Gitvs-Allow:")) == []
+
+
+def test_a_comma_at_the_end_names_no_director() -> None:
+    [said] = allowances("Gitvs-Allow: mass-removal lb3,\r")
+    assert said.directors == ("lb3",)
+
+
+def test_a_line_of_nothing_but_spaces_takes_no_time() -> None:
+    spaces = " " * 1_000_000
+    assert allowed_gates([f"Gitvs-Allow: mass-removal{spaces}lb4"], "lb1") == frozenset()
 
 
 def test_a_mention_in_running_text_lifts_nothing() -> None:

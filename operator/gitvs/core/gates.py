@@ -7,7 +7,6 @@ and the agent agree, and a removal counts once: when people remove it. The live 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -71,7 +70,7 @@ class Allowance:
         return not self.directors or director in self.directors
 
 
-_ALLOW = re.compile(r"^\s*Gitvs-Allow:\s*(\S.*?)\s*$", re.IGNORECASE)
+_SAID = "gitvs-allow"
 
 
 def allowances(message: str) -> Iterator[Allowance]:
@@ -81,9 +80,11 @@ def allowances(message: str) -> Iterator[Allowance]:
     Any line counts: squash and merge commits put them anywhere.
     """
     for number, line in enumerate(message.split("\n"), start=1):
-        if match := _ALLOW.fullmatch(line):
-            gate, *directors = re.split(r"[\s,]+", match[1])
-            yield Allowance(gate, tuple(directors), number)
+        said, _, what = line.partition(":")
+        if said.strip().lower() == _SAID:
+            if words := what.split(maxsplit=1):
+                directors = " ".join(words[1:]).replace(",", " ").split()
+                yield Allowance(words[0], tuple(directors), number)
 
 
 def allowed_gates(messages: Iterable[str], director: str) -> frozenset[str]:
