@@ -81,10 +81,9 @@ def allowances(message: str) -> Iterator[Allowance]:
     """
     for number, line in enumerate(message.split("\n"), start=1):
         said, _, what = line.partition(":")
-        if said.strip().lower() == _SAID:
-            if words := what.split(maxsplit=1):
-                directors = " ".join(words[1:]).replace(",", " ").split()
-                yield Allowance(words[0], tuple(directors), number)
+        if said.strip().lower() == _SAID and (words := what.split(maxsplit=1)):
+            directors = " ".join(words[1:]).replace(",", " ").split()
+            yield Allowance(words[0], tuple(directors), number)
 
 
 def allowed_gates(messages: Iterable[str], director: str) -> frozenset[str]:
