@@ -1,0 +1,134 @@
+"""The programs that gitvs is measured against, and the table that all of them write.
+
+They run as they are packaged: ipvsadm reads its rules from a file, keepalived runs in the
+foreground as its unit has it, without a detailed log. When keepalived is done is seen by
+asking the kernel for one virtual service now and then, which costs it next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gitvs.adapters.ipvs import Ipvs
+from gitvs.core.model import RealServer
+from tests.bench.load import SERVERS, Load, keepalived_text
+
+_TABLE = Path("/proc/net/ip_vs")
+_HEADING_LINES = 3
+_PATIENCE_SECONDS = 240.0
+_POLL_SECONDS = 0.05
+
+Table = dict[str, frozenset[str]]
+
+
+def flush() -> None:
+    """Empty the table, and take away what gitvs makes besides."""
+    subprocess.run(["ipvsadm", "-C"], check=True)
+    subprocess.run(["ip", "link", "delete", "gitvs0"], check=False, capture_output=True)
+
+
+def read_table() -> Table:
+    """Return the kernel's table by virtual service, in the kernel's own words."""
+    table: dict[str, set[str]] = {}
+    service = ""
+    for line in _TABLE.read_text().splitlines()[_HEADING_LINES:]:
+        if line.startswith("  ->"):
+            table[service].add(" ".join(line.split()))
+        else:
+            service = " ".join(line.split())
+            table[service] = set()
+    return {service: frozenset(servers) for service, servers in table.items()}
+
+
+def restore(rules: Path) -> float:
+    """Have ipvsadm read rules, and return how long it took."""
+    with rules.open("rb") as file:
+        began_at = time.perf_counter()
+        subprocess.run(["ipvsadm", "-R"], stdin=file, check=True)
+        return time.perf_counter() - began_at
+
+
+def save() -> float:
+    """Have ipvsadm print the table to nowhere, and return how long it took."""
+    began_at = time.perf_counter()
+    subprocess.run(["ipvsadm", "-Sn"], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began_at
+
+
+def saved_lines() -> list[str]:
+    """Return what ipvsadm prints of the table, sorted."""
+    done = subprocess.run(["ipvsadm", "-Sn"], capture_output=True, check=True, text=True)
+    return sorted(line.rstrip() for line in done.stdout.splitlines())
+
+
+class Keepalived:
+    """keepalived in the foreground; its table outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare; `folder` is made anew: what a killed one leaves there keeps others away."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        self._config = folder / "keepalived.conf"
+        self._checker_file = folder / "checkers.pid"
+        self._folder = folder
+        self._parent: subprocess.Popen[bytes] | None = None
+
+    def start(self, load: Load) -> float:
+        """Start it, and return how long it took until the table was complete."""
+        self._config.write_text(keepalived_text(load))
+        last = load.rules[-1].servers[-1]
+        with (self._folder / "log").open("wb") as log, Ipvs() as ipvs:
+            began_at = time.perf_counter()
+            self._parent = subprocess.Popen(
+                [
+                    *("keepalived", "--dont-fork", "--no-syslog", f"--use-file={self._config}"),
+                    f"--pid={self._folder}/parent.pid",
+                    f"--checkers_pid={self._checker_file}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+            self._wait(lambda: len(ipvs.real_servers(last.listener)) == SERVERS)
+            return time.perf_counter() - began_at
+
+    def reload(self, load: Load) -> float:
+        """Have it read a load with another weight, and return when that was in the kernel."""
+        wanted = load.changed_server()
+        self._config.write_text(keepalived_text(load))
+        assert self._parent is not None, "it was never started"
+        with Ipvs() as ipvs:
+            began_at = time.perf_counter()
+            self._parent.send_signal(signal.SIGHUP)
+            self._wait(lambda: _weight(ipvs, wanted) == wanted.weight)
+            return time.perf_counter() - began_at
+
+    def kill(self) -> None:
+        """End it so that nobody removes the rules: one after the other, which takes long."""
+        assert self._parent is not None, "it was never started"
+        self._parent.send_signal(signal.SIGSTOP)
+        os.kill(int(self._checker_file.read_text()), signal.SIGKILL)
+        self._parent.kill()
+        self._parent.wait()
+
+    def _wait(self, is_so: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not is_so():
+            assert self._parent is not None, "it was never started"
+            if self._parent.poll() is not None or time.monotonic() > deadline:
+                log = (self._folder / "log").read_text(errors="replace")
+                raise TimeoutError(f"keepalived did not get there\n{log[-2000:]}")
+            time.sleep(_POLL_SECONDS)
+
+
+def _weight(ipvs: Ipvs, wanted: RealServer) -> int | None:
+    for server, _, _ in ipvs.real_servers(wanted.listener):
+        if isinstance(server, RealServer) and server.key == wanted.key:
+            return server.weight
+    return None

@@ -1,0 +1,109 @@
+"""Measurements within one process: applying, transactions and observations, beside the peers."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from gitvs.adapters.clock import SystemClock
+from gitvs.adapters.linux_kernel import LinuxKernel
+from gitvs.adapters.store import SqliteStore
+from gitvs.core.history import Result
+from gitvs.core.model import Ledger, State
+from gitvs.core.ownership import MARK_PREFIX, scope_of
+from gitvs.core.plan import Change, diff, order
+from gitvs.ports import Applied, Status
+from gitvs.reconcile import reconcile
+from gitvs.transaction import Ports
+from tests.bench import peers
+from tests.bench.load import Load, ipvsadm_text
+from tests.bench.peers import Keepalived, Table
+from tests.bench.samples import Recorder, Row, Who
+
+
+class Rounds:
+    """Everybody applies one load, in turn; each table must be the same."""
+
+    def __init__(self, load: Load, folder: Path, disk: Path, recorder: Recorder) -> None:
+        """`folder` is in memory, `disk` is where a state folder would be."""
+        self._load = load
+        self._folder = folder
+        self._disk = disk
+        self._recorder = recorder
+        self._rules = folder / "rules"
+        self._rules.write_text(ipvsadm_text(load))
+        self._changes = order(diff(State(), load.state())).changes
+        self._lines = sorted(self._rules.read_text().splitlines())
+        self._wanted: Table = {}
+
+    def take(self) -> None:
+        """Measure everything once."""
+        self._take_ipvsadm()
+        self._take_keepalived()
+        self._take_plan()
+        self._take_observation()
+        self._take_transaction()
+
+    def _take_ipvsadm(self) -> None:
+        peers.flush()
+        self._recorder.add(Row.APPLY, Who.IPVSADM, peers.restore(self._rules))
+        self._wanted = peers.read_table()
+        assert len(self._wanted) == len(self._load.rules), "ipvsadm left out rules"
+
+    def _take_keepalived(self) -> None:
+        peers.flush()
+        keepalived = Keepalived(self._folder / "keepalived")
+        self._recorder.add(Row.APPLY, Who.KEEPALIVED, keepalived.start(self._load))
+        self._check("keepalived")
+        after = self._load.reweighed(self._load.changed_server().weight + 1)
+        self._recorder.add(Row.CHANGE, Who.KEEPALIVED, keepalived.reload(after))
+        keepalived.kill()
+
+    def _take_plan(self) -> None:
+        peers.flush()
+        self._recorder.add(Row.APPLY, Who.GITVS, execute(self._changes))
+        self._check("gitvs")
+
+    def _take_observation(self) -> None:
+        """Read the table that is there."""
+        self._recorder.add(Row.OBSERVE, Who.IPVSADM, peers.save())
+        self._recorder.add(Row.OBSERVE, Who.GITVS, self._observe())
+        if self._recorder.run == 0:
+            assert peers.saved_lines() == self._lines, "ipvsadm prints another table"
+
+    def _observe(self) -> float:
+        scope = scope_of(Ledger(), self._load.desired())
+        kernel = LinuxKernel("")
+        began_at = time.perf_counter()
+        seen = kernel.observe(scope)
+        seconds = time.perf_counter() - began_at
+        assert all(seen.state.get(c.key) == c.after for c in self._changes), "read amiss"
+        return seconds
+
+    def _take_transaction(self) -> None:
+        peers.flush()
+        state_dir = self._disk / "state"
+        shutil.rmtree(state_dir, ignore_errors=True)
+        with SqliteStore(state_dir) as store:
+            clock = SystemClock()
+            ports = Ports(LinuxKernel(MARK_PREFIX + store.id), store, clock)
+            target = Applied(self._load.desired(), None, clock.now())
+            began_at = time.perf_counter()
+            done = reconcile(ports, target)
+            self._recorder.add(Row.TRANSACTION, Who.GITVS, time.perf_counter() - began_at)
+            assert done.result is Result.APPLIED, done
+        self._check("gitvs, in a transaction,")
+
+    def _check(self, who: str) -> None:
+        assert peers.read_table() == self._wanted, f"{who} wrote another table than ipvsadm"
+
+
+def execute(changes: tuple[Change, ...]) -> float:
+    """Write changes, and return how long it took."""
+    kernel = LinuxKernel("")
+    began_at = time.perf_counter()
+    outcomes = kernel.execute(changes)
+    seconds = time.perf_counter() - began_at
+    assert all(o.status is Status.DONE for o in outcomes), "the kernel refused"
+    return seconds
