@@ -87,6 +87,23 @@ def test_a_bare_repository_will_do(repository: Repository, tmp_path: Path) -> No
     assert list(loaded(tmp_path / "bare.git/sites")) == ["b.yaml"]
 
 
+def test_a_folder_of_a_bare_repository_is_never_one_of_gits_own(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit({"a.yaml": "all", "info/b.yaml": "of info"})
+    bare = tmp_path / "bare"
+    repository.git("clone", "--quiet", "--bare", ".", str(bare))
+    assert loaded(bare / "info") == {"b.yaml": b"of info"}
+    with pytest.raises(SourceError, match="has no folder objects"):
+        loaded(bare / "objects")
+
+
+def test_a_folder_may_have_any_name(repository: Repository) -> None:
+    for name in (":x", "[a]*", "two\nlines", "--x", "\udce9"):
+        repository.commit({f"{name}/a.yaml": ascii(name)})
+        assert loaded(repository.folder / name) == {"a.yaml": ascii(name).encode()}
+
+
 def test_a_linked_work_tree_will_do(repository: Repository, tmp_path: Path) -> None:
     repository.commit({"a.yaml": ""})
     repository.git("worktree", "add", "--quiet", str(tmp_path / "linked"), "HEAD")
@@ -190,6 +207,15 @@ def test_replaced_objects_are_read_as_they_were_committed(repository: Repository
     assert loaded(repository.folder) == {"a.yaml": b"honest"}
 
 
+def test_a_graft_does_not_change_history(repository: Repository) -> None:
+    base = repository.commit({"a.yaml": ""})
+    head = repository.commit({"a.yaml": "1"}, "Text")
+    (repository.folder / ".git/info").mkdir(exist_ok=True)
+    (repository.folder / ".git/info/grafts").write_text(f"{head}\n")
+    repository.commit({"a.yaml": "2"}, "More")
+    assert GitSource.at(repository.folder, "HEAD").messages(base) == ["More\n", "Text\n"]
+
+
 def test_symbolic_links_and_submodules_are_not_followed_but_named(
     repository: Repository, tmp_path: Path
 ) -> None:
@@ -228,9 +254,25 @@ def test_a_path_that_is_no_folder_is_an_error(
 
 def test_an_unknown_revision_is_an_error_that_says_where_to_look(repository: Repository) -> None:
     repository.commit({"a.yaml": ""})
-    for revision in ("nope", "f" * 40, "HEAD~1", "--all", "HEAD:a.yaml", ""):
-        with pytest.raises(SourceError, match="has no commit, branch or tag"):
+    for revision in ("nope", "f" * 40, "HEAD~1", "--all", "HEAD:a.yaml", "HEAD^{tree}", "^HEAD"):
+        with pytest.raises(SourceError, match=r"has no commit, branch or tag .*; look at `git"):
             loaded(repository.folder, revision)
+
+
+@pytest.mark.parametrize(
+    ("revision", "words"),
+    [
+        ("", "''; it is empty: is a variable not set"),
+        ("0" * 40, "0000; a CI job has this for a branch that is new"),
+        ("main..topic", "main..topic; a range is no commit"),
+    ],
+)
+def test_a_revision_that_cannot_be_one_says_why(
+    repository: Repository, revision: str, words: str
+) -> None:
+    repository.commit({"a.yaml": ""})
+    with pytest.raises(SourceError, match=words):
+        loaded(repository.folder, revision)
 
 
 def test_a_revision_that_a_shallow_clone_lacks_says_so(
@@ -244,6 +286,19 @@ def test_a_revision_that_a_shallow_clone_lacks_says_so(
     assert loaded(shallow) == {"a.yaml": b"2"}
     with pytest.raises(SourceError, match="git fetch --unshallow"):
         loaded(shallow, first)
+    repository.git("-C", str(shallow), "worktree", "add", "--quiet", str(tmp_path / "linked"))
+    with pytest.raises(SourceError, match="git fetch --unshallow"):
+        loaded(tmp_path / "linked", first)
+
+
+def test_a_partial_clone_says_so(repository: Repository, tmp_path: Path) -> None:
+    repository.commit({"a.yaml": "1"})
+    repository.git("config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial"
+    options = ("--quiet", "--no-checkout", "--filter=blob:none", f"file://{repository.folder}")
+    repository.git("clone", *options, str(partial))
+    with pytest.raises(SourceError, match=r"this clone is partial, .*; clone without `--filter`"):
+        loaded(partial)
 
 
 def test_a_folder_outside_of_any_repository_says_so(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gitvs.adapters.git_objects import DEEPEN, GitObjects, find_repository, opened
+from gitvs.adapters.git_objects import DEEPEN, GitObjects, opened
+from gitvs.adapters.git_repository import find_repository
 from gitvs.adapters.git_source import snapshot_of
 from gitvs.core.history import Commit
 from gitvs.ports import Snapshot
@@ -23,7 +24,7 @@ class GitCommits:
         return self._objects.commit(self._objects.resolve(revision))
 
     def has_folder(self, commit_id: str) -> bool:
-        return self._objects.has_path(commit_id, self.folder)
+        return self._objects.has_folder(commit_id, self.folder)
 
     def snapshot(self, commit_id: str) -> Snapshot:
         return snapshot_of(self._objects, commit_id, self.folder)

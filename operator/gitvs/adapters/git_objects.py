@@ -23,6 +23,11 @@ DEEPEN = (
     " `fetch-depth: 0` or `GIT_DEPTH: 0`)"
 )
 
+_WHOLE = (
+    "this clone is partial, and nothing is fetched here; clone without `--filter` (in a CI job,"
+    " check out without a filter)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -50,29 +55,6 @@ class Entry:
         return self.mode == "160000"
 
 
-def find_repository(path: Path) -> tuple[Path, str]:
-    """Return the repository that a folder belongs to, and the folder's path inside it.
-
-    The folder itself need not be there: it may be in an older commit alone.
-
-    Raises:
-        SourceError: it is in no repository.
-    """
-    wanted = path.absolute()
-    existing = next(p for p in (wanted, *wanted.parents) if p.is_dir())
-    missing = "" if wanted == existing else wanted.relative_to(existing).as_posix()
-    git = HardenedGit(existing, owner=existing.stat())
-    try:
-        answer = git.run("rev-parse", "--absolute-git-dir", "--show-prefix")
-    except GitFailed as error:
-        raise SourceError(
-            f"{path} is in no Git repository ({error.text}); leave the revision out to read the"
-            " files as they are"
-        ) from error
-    git_dir, prefix = os.fsdecode(answer).split("\n")[:2]
-    return Path(git_dir), prefix + missing
-
-
 class GitObjects:
     """The objects of one repository. Every object read is checked against its id."""
 
@@ -87,14 +69,16 @@ class GitObjects:
             SourceError: there is none, and why that may be.
         """
         try:
+            if not revision or revision.startswith("^"):  # this is no commit, but all others
+                raise GitFailed(1, "")
             answer = self._git.run(
                 "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
             )
         except GitFailed as error:
             why = f" ({error.text})" if "ambiguous" in error.text else ""
             raise SourceError(
-                f"{self._git_dir} has no commit, branch or tag {revision}{why}"
-                f"{self._hint(revision)}"
+                f"{self._git_dir} has no commit, branch or tag {revision or repr('')}{why}"
+                f"; {self._hint(revision)}"
             ) from error
         commit_id = answer.decode().strip()
         if len(commit_id) != _SHA1_CHARACTERS:
@@ -106,23 +90,34 @@ class GitObjects:
 
     def _hint(self, revision: str) -> str:
         """Return what to do about a revision that is not here."""
+        if not revision:
+            return "it is empty: is a variable not set?"
+        if not revision.strip("0"):
+            return (
+                "a CI job has this for a branch that is new: compare with the branch that it is to"
+                " be merged into"
+            )
+        if ".." in revision:
+            return "a range is no commit: give one end of it"
         listed = self._git.run(
             "for-each-ref", "--format=%(refname:lstrip=2)", f"refs/remotes/*/{_literal(revision)}"
         )
         if remote := listed.decode(errors="replace").split("\n")[0]:
-            return f"; did you mean {remote}?"
+            return f"did you mean {remote}?"
         if self.is_shallow:
-            return f"; {DEEPEN}"
-        return "; look at `git branch --all` and `git tag`"
+            return DEEPEN
+        return "look at `git branch --all` and `git tag`"
 
     @property
     def is_shallow(self) -> bool:
         """Whether the history ends where a clone was cut off."""
-        return (self._git_dir / "shallow").exists()
+        return self._git.run("rev-parse", "--is-shallow-repository").strip() == b"true"
 
-    def has_path(self, commit_id: str, path: str) -> bool:
-        """Whether a commit has anything at a path."""
-        return path in ("", ".") or bool(self._entries(commit_id, "--", path.rstrip("/")))
+    def has_folder(self, commit_id: str, path: str) -> bool:
+        """Whether a commit has a folder at a path."""
+        if path in ("", "."):
+            return True
+        return any(entry.is_folder for entry in self._entries(commit_id, "--", path.rstrip("/")))
 
     def folder(self, commit_id: str, path: str) -> str:
         """Return the id of the tree at a path; the root's for an empty one.
@@ -146,7 +141,12 @@ class GitObjects:
         return self._entries("-r", tree_id)
 
     def _entries(self, *args: str) -> list[Entry]:
-        answer = self._git.run("ls-tree", "-z", "-l", "--full-tree", *args)
+        try:
+            answer = self._git.run("ls-tree", "-z", "-l", "--full-tree", *args)
+        except GitFailed as error:
+            if "promisor" in error.text:
+                raise SourceError(f"objects of {self._git_dir} are missing: {_WHOLE}") from error
+            raise
         return [_entry(line) for line in answer.split(b"\0") if line]
 
     def read(self, object_id: str) -> bytes:

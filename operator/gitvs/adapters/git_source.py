@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gitvs.adapters.git_objects import Entry, GitObjects, find_repository, opened
+from gitvs.adapters.git_objects import Entry, GitObjects, opened
+from gitvs.adapters.git_repository import find_repository
 from gitvs.adapters.manifest_limits import MAX_READ_BYTES, TotalSize, readable_name
 from gitvs.core.model import ManifestFile
 from gitvs.core.yaml_documents import is_manifest
