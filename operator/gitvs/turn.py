@@ -19,11 +19,11 @@ from gitvs.adapters.git_remote import GitRemote
 from gitvs.core.errors import GitvsError, Quarantined, SourceError, UnknownDirector
 from gitvs.core.gates import allowed_gates, unknown_gates
 from gitvs.core.history import Commit, Result
-from gitvs.core.manifests import load
+from gitvs.core.manifests import Loader
 from gitvs.core.model import Key
 from gitvs.core.operations import Operation, Operations, ended_by, touched
 from gitvs.core.problems import InvalidManifests, printable
-from gitvs.core.render import render
+from gitvs.core.render import Renderer
 from gitvs.ports import Applied, Snapshot
 from gitvs.reconcile import Options, Pass, out_of_date, reconcile
 from gitvs.transaction import Finished, Ports, in_short, recover
@@ -74,6 +74,8 @@ class Pilot:
     choose: ChooseDirector
     _rendered: dict[str, Applied | GitvsError] = field(default_factory=dict)
     """What the newest commit says, or is wrong with it: that never changes, and takes time."""
+    _loader: Loader = field(default_factory=Loader)
+    _renderer: Renderer = field(default_factory=Renderer)
 
     def prepare(self, commit_id: str) -> None:
         """Read, validate and render a commit that was fetched, in any thread, to have it ready.
@@ -195,8 +197,8 @@ class Pilot:
     def _target(self, snapshot: Snapshot) -> Applied:
         for name in snapshot.skipped:
             log.warning("left out path=%s reason=link-or-submodule", printable(name))
-        manifests = load(snapshot.files)
-        desired = render(manifests, self.choose(manifests.directors))
+        manifests = self._loader.load(snapshot.files)
+        desired = self._renderer.render(manifests, self.choose(manifests.directors))
         return Applied(desired, snapshot.commit, self.ports.clock.now())
 
     def _hold(self) -> Pass | None:

@@ -40,6 +40,8 @@ class Node:
 
 
 _NO_KEY = object()
+_NO_CHILDREN: dict[str | int, Place] = {}
+"""Of every scalar, of which there are many; never written to."""
 
 
 def nested_too_deep(line: int, column: int) -> Unreadable:
@@ -94,7 +96,7 @@ class DocumentBuilder:
         if self._awaits_key():
             self._keys[-1] = (self._key(value, line, column), line, column)
         else:
-            self._close(Node(value, Place(line, column), anchor))
+            self._close(Node(value, Place(line, column, children=_NO_CHILDREN), anchor))
 
     def alias(self, anchor: str, line: int, column: int) -> None:
         """The value of an earlier anchor once more."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import is_
 from typing import Any, TypeVar, cast
 
 from gitvs.core.defaults import DefaultsTree
@@ -22,6 +23,7 @@ from gitvs.core.rules import documents as document_rules
 from gitvs.core.rules import owners as owner_rules
 from gitvs.core.rules import placement as placement_rules
 from gitvs.core.rules import references as reference_rules
+from gitvs.core.rules.servers import server_problems
 from gitvs.core.rules.unread import Unread
 from gitvs.core.schema import validate
 from gitvs.core.written import Director, Pool, Service, WrittenPolicy
@@ -59,30 +61,24 @@ def load(files: Iterable[ManifestFile]) -> Manifests:
     return Loader().load(files)
 
 
-_Typed = dict[tuple[Document, ...], tuple[Any, list[Problem]]]
-"""What documents say, with the problems of that; by the document and the Defaults above it."""
-
-
 class Loader:
-    """Loads the manifests of one commit after another: what stays is read once.
+    """Loads the manifests of one commit after another: what stays is read and judged once.
 
-    It keeps what the files of the last commit said.
+    It keeps what the last commit said.
     """
 
     def __init__(self) -> None:
-        self._readings: dict[ManifestFile, _FileReading] = {}
-        self._typed: _Typed = {}
+        self._memory = _Memory()
 
     def load(self, files: Iterable[ManifestFile]) -> Manifests:
         """Do what `load` does."""
-        named = sorted((f for f in files if is_manifest(f.path)), key=lambda f: f.path)
-        self._readings = {f: self._readings.get(f) or _read_file(f) for f in named}
-        loading = _Loading(self._typed)
-        for reading in self._readings.values():
-            loading.add(reading)
+        loading = _Loading(self._memory)
+        for file in sorted(files, key=lambda f: f.path):
+            if is_manifest(file.path):
+                loading.read(file)
         loading.type_documents()
-        self._typed = loading.typed
         manifests = loading.judge()
+        self._memory = loading.memory
         if loading.problems:
             raise InvalidManifests(sorted(set(loading.problems)))
         return manifests
@@ -103,11 +99,29 @@ def _read_file(file: ManifestFile) -> _FileReading:
 
 
 @dataclass(slots=True)
+class _Memory:
+    """What was found of one commit, each with its problems, by what it was found from.
+
+    Objects are told apart by which they are, not by what they say: those of the key are kept
+    in the value, lest another take the place of one in memory.
+    """
+
+    files: dict[ManifestFile, _FileReading] = field(default_factory=dict)
+    typed: dict[tuple[Document, ...], tuple[Any, list[Problem]]] = field(default_factory=dict)
+    """By a document, and the Defaults above it."""
+    directors: Directors = field(default_factory=lambda: Directors(()))
+    placed: dict[tuple[int, ...], tuple[tuple[object, ...], Placed, list[Problem]]] = field(
+        default_factory=dict
+    )
+    """By a service and its pools; only for the same directors."""
+
+
+@dataclass(slots=True)
 class _Loading:
     """Manifests on their way in. A document with problems never costs another its checks."""
 
-    former: _Typed
-    typed: _Typed = field(default_factory=dict)
+    former: _Memory
+    memory: _Memory = field(default_factory=_Memory)
     problems: list[Problem] = field(default_factory=list)
     unread: Unread = field(default_factory=Unread)
     documents: dict[str, list[Document]] = field(default_factory=dict)
@@ -117,11 +131,13 @@ class _Loading:
     directors: list[Director] = field(default_factory=list)
     policies: list[WrittenPolicy] = field(default_factory=list)
 
-    def add(self, file: _FileReading) -> None:
+    def read(self, file: ManifestFile) -> None:
         """Take in what one file says."""
-        self.problems += file.reading.problems
-        self.unread.add_text(file.reading.unread)
-        for document, found in file.documents:
+        known = self.former.files.get(file) or _read_file(file)
+        self.memory.files[file] = known
+        self.problems += known.reading.problems
+        self.unread.add_text(known.reading.unread)
+        for document, found in known.documents:
             self.problems += found
             if document.is_sound and not found:
                 self.documents.setdefault(document.data["kind"], []).append(document)
@@ -135,24 +151,34 @@ class _Loading:
         for document in self.documents.get("Defaults", ()):
             self._type_defaults(document)
         for document in self.documents.get("Pool", ()):
-            self.pools.append(self._type(document, read_pool))
+            self.pools.append(self._type(document, read_pool, document_rules.pool_problems))
         for document in self.documents.get("Policy", ()):
             self.policies.append(self._type(document, read_policy))
         for document in self.documents.get("Director", ()):
             if self._has_defaults(document):
-                self.directors.append(self._type(document, self._director))
+                self.directors.append(
+                    self._type(document, self._director, document_rules.director_problems)
+                )
         for document in self.documents.get("Service", ()):
             if self._has_defaults(document):
-                self.services.append(self._type(document, self._service))
+                self.services.append(
+                    self._type(document, self._service, document_rules.service_problems)
+                )
 
-    def _type(self, document: Document, read: Callable[[Reader, Document], T]) -> T:
+    def _type(
+        self,
+        document: Document,
+        read: Callable[[Reader, Document], T],
+        rules: Callable[[T], Iterable[Problem]] = lambda _: (),
+    ) -> T:
         """Return what a document says, as it was read before if nothing of that has changed."""
         key = (document, *self.defaults.above(document))
-        known = self.former.get(key)
+        known = self.former.typed.get(key)
         if known is None:
             reader = Reader()
-            known = read(reader, document), reader.problems
-        self.typed[key] = known
+            typed = read(reader, document)
+            known = typed, [*reader.problems, *rules(typed)]
+        self.memory.typed[key] = known
         value, problems = known
         self.problems += problems
         return cast(T, value)
@@ -178,19 +204,38 @@ class _Loading:
 
     def judge(self) -> Manifests:
         """Hold everything against the rules; the result is good if that found no problem."""
-        directors = Directors(_first_of_each_name(self.directors))
+        directors = self._directors()
         pools = Pools(self.pools)
-        placed = [place(service, directors, pools) for service in self.services]
+        placed = [self._place(service, directors, pools) for service in self.services]
         policy = self.policies[0] if self.policies else None
         self.problems += reference_rules.problems(
             self.services, self.pools, self.directors, self.policies, directors, self.unread
         )
-        self.problems += document_rules.problems(self.services, self.pools, self.directors)
-        self.problems += placement_rules.problems(placed, directors, pools)
+        self.problems += placement_rules.problems(placed, directors)
         if policy is not None:
             self.problems += owner_rules.problems(policy, placed, directors, self.directors)
         limits = Policy() if policy is None else policy.limits
         return Manifests(tuple(self.services), tuple(self.pools), directors, tuple(placed), limits)
+
+    def _directors(self) -> Directors:
+        """Return the directors: as they were, if not one has changed."""
+        found, former = Directors(_first_of_each_name(self.directors)), self.former.directors
+        is_same = len(found.all) == len(former.all) and all(map(is_, found.all, former.all))
+        self.memory.directors = former if is_same else found
+        return self.memory.directors
+
+    def _place(self, service: Service, directors: Directors, pools: Pools) -> Placed:
+        """Return a service on its directors, as before if neither they nor its pools changed."""
+        parts = (service, *(pools.get(reference.name) for reference in service.pools))
+        key = tuple(map(id, parts))
+        known = self.former.placed.get(key) if directors is self.former.directors else None
+        if known is None:
+            placed = place(service, directors, pools)
+            known = parts, placed, list(server_problems(placed, directors, pools))
+        self.memory.placed[key] = known
+        _, placed, problems = known
+        self.problems += problems
+        return placed
 
 
 def _kind(document: Document) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.explain import did_you_mean
@@ -18,6 +19,7 @@ from gitvs.core.model import (
     Listener,
     LocalRoute,
     Persistence,
+    Policy,
     RealServer,
     Resource,
     Source,
@@ -31,6 +33,7 @@ from gitvs.core.placement import (
     Chosen,
     Mask,
     Placed,
+    Variant,
     forwarding_of,
     host_addresses,
     joins,
@@ -52,14 +55,34 @@ def render(manifests: Manifests, director: str) -> Desired:
     Raises:
         UnknownDirector: no manifest describes it.
     """
-    index = manifests.placement.index.get(director)
-    if index is None:
-        raise UnknownDirector(_unknown(manifests, director))
-    rendering = _Rendering(manifests.placement.all[index], 1 << index)
-    rendering.add_host()
-    for placed in manifests.placed_on(1 << index):
-        rendering.add_service(placed)
-    return rendering.desired(manifests)
+    return Renderer().render(manifests, director)
+
+
+class Renderer:
+    """Renders one director at one commit after another: what stays is made once.
+
+    It keeps what the services of the last commit came to.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Director | None, dict[int, tuple[Placed, _Part]]] = None, {}
+
+    def render(self, manifests: Manifests, name: str) -> Desired:
+        """Do what `render` does."""
+        index = manifests.placement.index.get(name)
+        if index is None:
+            raise UnknownDirector(_unknown(manifests, name))
+        director, bit = manifests.placement.all[index], 1 << index
+        last, former = self._last
+        if last is not director:
+            former = {}
+        known = {
+            id(placed): former.get(id(placed)) or (placed, _service_part(placed, director, bit))
+            for placed in manifests.placed_on(bit)
+        }
+        self._last = director, known
+        parts = [_host_part(director), *(part for _, part in known.values())]
+        return _together(parts, director, manifests.policy)
 
 
 def affected(before: Manifests, after: Manifests) -> frozenset[str]:
@@ -102,122 +125,134 @@ def _unknown(manifests: Manifests, director: str) -> str:
     return f"no Director document is named {director}{hint} (known: {listed})"
 
 
-class _Rendering:
-    """The desired state of one director in the making."""
+@dataclass(slots=True)
+class _Part:
+    """What one document comes to on one director."""
 
-    def __init__(self, director: Director, bit: int) -> None:
-        self._director = director
-        self._bit = bit
-        self._resources: dict[Key, Resource] = {}
-        self._sources: dict[Key, Source] = {}
-        self._drain_seconds: dict[Key, float] = {}
-        self._server_names: dict[Key, str] = {}
+    resources: dict[Key, Resource] = field(default_factory=dict)
+    sources: dict[Key, Source] = field(default_factory=dict)
+    drain_seconds: dict[Key, float] = field(default_factory=dict)
+    server_names: dict[Key, str] = field(default_factory=dict)
 
-    def desired(self, manifests: Manifests) -> Desired:
-        return Desired(
-            director=self._director.name,
-            interface=self._director.interface,
-            state=State(self._resources.values()),
-            drain_seconds=self._drain_seconds,
-            policy=manifests.policy,
-            sources=self._sources,
-            server_names=self._server_names,
-            is_standby=self._director.standby,
-        )
-
-    def _put(self, resource: Resource, spot: Spot, service: str | None = None) -> None:
+    def put(self, resource: Resource, spot: Spot, service: str | None = None) -> None:
+        """Add a resource; one that is there already stays."""
         key = resource.key
-        if key not in self._resources:
-            self._resources[key] = resource
-            self._sources[key] = Source(service, spot.document.file, spot.line)
+        if key not in self.resources:
+            self.resources[key] = resource
+            self.sources[key] = Source(service, spot.document.file, spot.line)
 
-    def add_host(self) -> None:
-        """Everything of the Director document itself."""
-        director = self._director
-        self._put(DummyInterface(director.interface), director.spot_of("interface"))
-        sysctls = director.spot_of("sysctls")
-        for name, value in {**DEFAULT_SYSCTLS, **director.sysctls}.items():
-            self._put(Sysctl(name, value), sysctls / name)
-        for timeout, seconds in director.timeouts.items():
-            self._put(Timeout(timeout, seconds), director.spot_of("timeouts") / timeout)
-        for daemon, spot in director.sync_daemons:
-            self._put(daemon, spot)
-        if not director.standby:
-            for prefix, spot in director.local_routes.items():
-                self._put(LocalRoute(prefix), spot)
 
-    def add_service(self, placed: Placed) -> None:
-        """The virtual services, real servers and VIPs of one service."""
-        service = placed.service
-        variant = next((v for v in placed.variants if v.mask & self._bit), None)
-        if variant is None:
-            return
-        if service.firewall_mark is None:
-            self._add_endpoints(placed, variant.servers)
-        else:
-            for family, mask in placed.mark_families(variant).items():
-                if mask & self._bit:
-                    mark = FirewallMark(service.firewall_mark, family)
-                    spot = service.spot_of("firewallMark")
-                    self._add_virtual_service(service, mark, None, variant.servers, spot)
-        for vip, mask in placed.vips:
-            if mask & self._bit and vip.bind and not self._director.standby:
-                self._put(self._vip(vip.address), vip.spot, service.name)
+def _together(parts: Iterable[_Part], director: Director, policy: Policy) -> Desired:
+    """Put parts together; where several have a resource, such as a VIP, the first counts."""
+    whole = _Part()
+    for part in parts:
+        for key, resource in part.resources.items():
+            if key not in whole.resources:
+                whole.resources[key] = resource
+                whole.sources[key] = part.sources[key]
+        whole.drain_seconds.update(part.drain_seconds)
+        whole.server_names.update(part.server_names)
+    return Desired(
+        director=director.name,
+        interface=director.interface,
+        state=State(whole.resources.values()),
+        drain_seconds=whole.drain_seconds,
+        policy=policy,
+        sources=whole.sources,
+        server_names=whole.server_names,
+        is_standby=director.standby,
+    )
 
-    def _vip(self, address: IPAddress) -> Vip:
-        return Vip(address, self._director.interface, address.max_prefixlen)
 
-    def _add_endpoints(self, placed: Placed, servers: Iterable[Chosen]) -> None:
-        service = placed.service
-        for address in self._addresses(placed):
-            for port in service.ports:
-                endpoint = Endpoint(port.protocol, address, port.port)
-                self._add_virtual_service(service, endpoint, port, servers, port.spot)
+def _host_part(director: Director) -> _Part:
+    """Return everything of the Director document itself."""
+    part = _Part()
+    part.put(DummyInterface(director.interface), director.spot_of("interface"))
+    sysctls = director.spot_of("sysctls")
+    for name, value in {**DEFAULT_SYSCTLS, **director.sysctls}.items():
+        part.put(Sysctl(name, value), sysctls / name)
+    for timeout, seconds in director.timeouts.items():
+        part.put(Timeout(timeout, seconds), director.spot_of("timeouts") / timeout)
+    for daemon, spot in director.sync_daemons:
+        part.put(daemon, spot)
+    if not director.standby:
+        for prefix, spot in director.local_routes.items():
+            part.put(LocalRoute(prefix), spot)
+    return part
 
-    def _addresses(self, placed: Placed) -> Iterator[IPAddress]:
-        for vip, mask in placed.vips:
-            if mask & self._bit:
-                yield vip.address
-        yield from host_addresses(placed.service, self._director)
 
-    def _add_virtual_service(
-        self,
-        service: Service,
-        listener: Listener,
-        port: WrittenPort | None,
-        servers: Iterable[Chosen],
-        spot: Spot,
-    ) -> None:
-        virtual = VirtualService(
-            listener,
-            service.scheduler,
-            service.flags,
-            port is not None and port.one_packet,
-            _persistence(service, listener.family),
-        )
-        self._put(virtual, spot, service.name)
-        self._drain_seconds[virtual.key] = service.drain_seconds
-        for chosen in servers:
-            if joins(service, chosen.server, listener.family):
-                self._add_server(service, listener, port, chosen)
+def _service_part(placed: Placed, director: Director, bit: Mask) -> _Part:
+    """Return the virtual services, real servers and VIPs of one service."""
+    part = _Part()
+    service = placed.service
+    variant = next((v for v in placed.variants if v.mask & bit), None)
+    if variant is None:
+        return part
+    for listener, port, spot in _listeners(placed, variant, director, bit):
+        _add_virtual_service(part, service, listener, port, variant.servers, spot)
+    for vip, mask in placed.vips:
+        if mask & bit and vip.bind and not director.standby:
+            address = vip.address
+            bound = Vip(address, director.interface, address.max_prefixlen)
+            part.put(bound, vip.spot, service.name)
+    return part
 
-    def _add_server(
-        self, service: Service, listener: Listener, port: WrittenPort | None, chosen: Chosen
-    ) -> None:
-        server = chosen.server
-        real = RealServer(
-            listener,
-            server.address,
-            server_port(port, server),
-            chosen.weight,
-            forwarding_of(service, server),
-            tunnel_of(service, server),
-            server.upper_threshold,
-            server.lower_threshold,
-        )
-        self._put(real, server.spot, service.name)
-        if server.name is not None:
-            self._server_names[real.key] = server.name
+
+def _listeners(
+    placed: Placed, variant: Variant, director: Director, bit: Mask
+) -> Iterator[tuple[Listener, WrittenPort | None, Spot]]:
+    service = placed.service
+    if service.firewall_mark is not None:
+        for family, mask in placed.mark_families(variant).items():
+            if mask & bit:
+                mark = FirewallMark(service.firewall_mark, family)
+                yield mark, None, service.spot_of("firewallMark")
+        return
+    addresses = [vip.address for vip, mask in placed.vips if mask & bit]
+    for address in (*addresses, *host_addresses(service, director)):
+        for port in service.ports:
+            yield Endpoint(port.protocol, address, port.port), port, port.spot
+
+
+def _add_virtual_service(
+    part: _Part,
+    service: Service,
+    listener: Listener,
+    port: WrittenPort | None,
+    servers: Iterable[Chosen],
+    spot: Spot,
+) -> None:
+    virtual = VirtualService(
+        listener,
+        service.scheduler,
+        service.flags,
+        port is not None and port.one_packet,
+        _persistence(service, listener.family),
+    )
+    part.put(virtual, spot, service.name)
+    part.drain_seconds[virtual.key] = service.drain_seconds
+    for chosen in servers:
+        if joins(service, chosen.server, listener.family):
+            _add_server(part, service, listener, port, chosen)
+
+
+def _add_server(
+    part: _Part, service: Service, listener: Listener, port: WrittenPort | None, chosen: Chosen
+) -> None:
+    server = chosen.server
+    real = RealServer(
+        listener,
+        server.address,
+        server_port(port, server),
+        chosen.weight,
+        forwarding_of(service, server),
+        tunnel_of(service, server),
+        server.upper_threshold,
+        server.lower_threshold,
+    )
+    part.put(real, server.spot, service.name)
+    if server.name is not None:
+        part.server_names[real.key] = server.name
 
 
 def _persistence(service: Service, family: AddressFamily) -> Persistence | None:

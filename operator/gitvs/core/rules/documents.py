@@ -37,23 +37,26 @@ _NEVER_LOCAL: tuple[tuple[str, IPNetwork], ...] = tuple(
 _BROADCAST = IPv4Address("255.255.255.255")
 
 
-def problems(
-    services: Iterable[Service], pools: Iterable[Pool], directors: Iterable[Director]
-) -> Iterator[Problem]:
-    """Yield what is wrong inside single documents."""
-    for service in services:
-        yield from _service_shape(service)
-        yield from _vips(service)
-        yield from _ports(service)
-        yield from _scheduling(service)
-        yield from _servers(service.real_servers)
-    for pool in pools:
-        yield from _servers(pool.real_servers)
-        yield from _pool_duplicates(pool)
-    for director in directors:
-        yield from _host_addresses(director)
-        yield from _local_routes(director)
-        yield from _sync_daemons(director)
+def service_problems(service: Service) -> Iterator[Problem]:
+    """Yield what is wrong inside a Service document."""
+    yield from _service_shape(service)
+    yield from _vips(service)
+    yield from _ports(service)
+    yield from _scheduling(service)
+    yield from _servers(service.real_servers)
+
+
+def pool_problems(pool: Pool) -> Iterator[Problem]:
+    """Yield what is wrong inside a Pool document."""
+    yield from _servers(pool.real_servers)
+    yield from _pool_duplicates(pool)
+
+
+def director_problems(director: Director) -> Iterator[Problem]:
+    """Yield what is wrong inside a Director document."""
+    yield from _host_addresses(director)
+    yield from _local_routes(director)
+    yield from _sync_daemons(director)
 
 
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")

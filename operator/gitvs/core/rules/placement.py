@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from gitvs.core.model import Endpoint, FirewallMark, IPAddress, IPNetwork
-from gitvs.core.placement import Directors, Mask, Placed, Pools
+from gitvs.core.placement import Directors, Mask, Placed
 from gitvs.core.places import Spot
 from gitvs.core.prefixes import PrefixIndex
 from gitvs.core.problems import Problem
 from gitvs.core.rules.documents import WIDEST_LOCAL_ROUTE
-from gitvs.core.rules.servers import server_problems
 from gitvs.core.written import Service, WrittenPort
 
 
-def problems(placed: Sequence[Placed], directors: Directors, pools: Pools) -> Iterator[Problem]:
-    """Yield what is wrong where documents meet."""
+def problems(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+    """Yield what is wrong where services meet."""
     yield from _same_listener(placed, directors)
     yield from _unknown_host_addresses(placed, directors)
     yield from _vip_and_bind(placed, directors)
     yield from _vip_is_host_address(placed, directors)
     yield from _looping_servers(placed, directors)
-    for each in placed:
-        yield from server_problems(each, directors, pools)
 
 
 class _Holders:
