@@ -180,6 +180,26 @@ def test_a_shallow_clone_that_lacks_the_way_to_the_base_says_how_to_get_it(
         compared(clone, "old")
 
 
+def test_a_shallow_clone_that_lacks_messages_says_so(
+    repository: Repository, tmp_path: Path
+) -> None:
+    base = commit(repository, *BOTH)
+    repository.git("switch", "--quiet", "--create", "topic")
+    commit(repository, *BOTH, service(), message="Gitvs-Allow: empty-state")
+    last = commit(repository, *BOTH, service(scheduler="wrr"))
+    repository.git("switch", "--quiet", "main")
+    repository.git("merge", "--quiet", "--no-ff", "--message=Merge", "topic")
+    clone = Repository(tmp_path / "clone")
+    clone.git("fetch", "--quiet", "--depth=2", f"file://{repository.folder}", "main")
+    clone.git("switch", "--quiet", "--detach", "FETCH_HEAD")
+    [remark] = compared(clone, base).remarks
+    assert remark.startswith(
+        f"what commits before {last[:12]} say of gates is not known here; this"
+    )
+    clone.git("fetch", "--quiet", "--unshallow", f"file://{repository.folder}", "main")
+    assert compared(clone, base).remarks == ()
+
+
 def test_a_remote_branch_is_offered_where_the_local_one_is_missing(
     repository: Repository, tmp_path: Path
 ) -> None:
@@ -197,7 +217,36 @@ def test_without_the_folder_at_the_base_everything_is_new(repository: Repository
     commit(repository, director("lb1"), service())
     preview = compared(repository, base)
     assert preview.named(Presence.APPEARS) == ("lb1",)
-    assert preview.remarks == (f"commit {base[:12]} has no folder manifests: everything is new",)
+    assert preview.remarks == (
+        f"commit {base[:12]} has no folder manifests, and no sound commit is before it:"
+        " everything is new",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("elsewhere", "has no folder manifests"),
+        (FOLDER, "has no folder manifests"),
+        (f"{FOLDER}/\udce9.yaml", r"cannot be read (file name \xe9.yaml is not UTF-8; rename it)"),
+    ],
+)
+def test_agents_stay_with_an_older_commit_where_the_base_has_nothing_to_read(
+    repository: Repository, path: str, words: str
+) -> None:
+    """The folder is gone, a file, or has a file that cannot be read."""
+    sound = commit(repository, *BOTH, service())
+    repository.git("rm", "--quiet", "-r", FOLDER)
+    base = repository.commit({path: "x"})
+    repository.git("rm", "--quiet", "-r", ".")
+    commit(repository, *BOTH, service(scheduler="wrr"))
+    preview = compared(repository, base)
+    assert preview.base.commit == sound
+    assert preview.remarks == (
+        f"commit {base[:12]} {words}, so that agents stay with an older commit",
+        f"compared from commit {sound[:12]}, the newest sound commit",
+    )
+    assert keys(preview, "lb1") == ["update tcp 203.0.113.10:443"]
 
 
 def test_without_the_folder_at_the_head_there_is_nothing_to_look_at(
@@ -253,7 +302,7 @@ def test_with_no_sound_commit_before_it_everything_is_new(repository: Repository
     commit(repository, *BOTH, service())
     preview = compared(repository, base)
     assert preview.named(Presence.APPEARS) == ("lb1", "lb2")
-    assert "everything is taken to be new" in preview.remarks[-1]
+    assert "no sound commit is before it: everything is new" in preview.remarks[-1]
 
 
 # Gates

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gitvs.core.errors import SourceError, UnknownDirector
+from gitvs.core.errors import UnknownDirector
 from gitvs.core.explain import did_you_mean
 from gitvs.core.gates import LIFTABLE, UNKNOWN_GATE, Allowance, Gate, allowances
 from gitvs.core.history import Commit
@@ -21,9 +21,7 @@ from gitvs.ports import Commits
 from gitvs.report.observation_document import Seen
 from gitvs.report.plan_view import DirectorPlan, Presence, Side, SideKind, director_plan
 from gitvs.report.preview_view import Preview
-
-FARTHEST_BACK = 50
-"""How many commits before an invalid one are tried."""
+from gitvs.starting_point import Start, in_force, parting, short
 
 _LIVE_GATES = ("conflict", "unsupported")
 
@@ -39,14 +37,6 @@ class Question:
     seen: Mapping[str, Seen] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What the change goes from; no manifests: nothing."""
-
-    commit: Commit
-    manifests: Manifests | None
-
-
 def compare(commits: Commits, question: Question, loader: Loader | None = None) -> Preview:
     """Return what the step from base to head would change.
 
@@ -59,7 +49,7 @@ def compare(commits: Commits, question: Question, loader: Loader | None = None) 
     loader = loader or Loader()
     remarks: list[str] = []
     head = commits.commit(question.head)
-    base = _base(commits, commits.commit(question.base), head, remarks)
+    base = parting(commits, commits.commit(question.base), head, remarks)
     snapshot = commits.snapshot(head.id)
     remarks += [f"{name}: left out, it is a link or a submodule" for name in snapshot.skipped]
     if not snapshot.files:
@@ -72,67 +62,14 @@ def compare(commits: Commits, question: Question, loader: Loader | None = None) 
         return Preview(
             *sides, problems=error.problems, remarks=tuple(remarks), folder=commits.folder
         )
-    start = _in_force(commits, base, loader, remarks)
+    start = in_force(commits, base, loader, remarks)
     return _compared(commits, question, start, head, after, remarks)
-
-
-def _base(commits: Commits, base: Commit, head: Commit, remarks: list[str]) -> Commit:
-    """Return the commit that the change goes from: where head parted from base."""
-    fork = commits.merge_base(base.id, head.id)
-    if fork in (base.id, head.id):
-        return base
-    if fork is not None:
-        count = len(commits.since(fork, base.id))
-        parted = commits.commit(fork)
-        remarks.append(
-            f"{_short(base)} has {count} commit{'s' * (count > 1)} that {_short(head)} lacks:"
-            f" compared from where they parted, {_short(parted)}"
-        )
-        return parted
-    if commits.cut_off:
-        raise SourceError(
-            f"commits {base.id[:12]} and {head.id[:12]} have nothing in common here;"
-            f" {commits.cut_off}"
-        )
-    remarks.append(f"{_short(base)} and {_short(head)} have no commit in common")
-    return base
-
-
-def _in_force(commits: Commits, base: Commit, loader: Loader, remarks: list[str]) -> _Start:
-    """Return what agents that follow the base have in force: the newest sound commit up to it."""
-    if not commits.has_folder(base.id):
-        remarks.append(f"{_short(base)} has no folder {commits.folder}: everything is new")
-        return _Start(base, None)
-    for commit_id in _back_from(commits, base.id):
-        if not commits.has_folder(commit_id):
-            break
-        snapshot = commits.snapshot(commit_id)
-        try:
-            start = _Start(snapshot.commit or base, loader.load(snapshot.files))
-        except InvalidManifests as error:
-            if commit_id == base.id:
-                count = len(error.problems)
-                remarks.append(
-                    f"{_short(base)} is invalid ({count} problem{'s' * (count > 1)}), so that"
-                    " agents stay with an older commit"
-                )
-            continue
-        if start.commit.id != base.id:
-            remarks.append(f"compared from {_short(start.commit)}, the newest sound commit")
-        return start
-    remarks.append("no sound commit was found before it: everything is taken to be new")
-    return _Start(base, None)
-
-
-def _back_from(commits: Commits, commit_id: str) -> Iterator[str]:
-    yield commit_id
-    yield from commits.first_parents(commit_id, FARTHEST_BACK)
 
 
 def _compared(
     commits: Commits,
     question: Question,
-    start: _Start,
+    start: Start,
     head: Commit,
     after: Manifests,
     remarks: list[str],
@@ -140,6 +77,7 @@ def _compared(
     had = () if start.manifests is None else start.manifests.directors
     names = _chosen(question.directors, sorted({*had, *after.directors}))
     said = _allowances(commits, start.commit, head)
+    remarks += _missing_messages(commits, list(said))
     remarks += _unknown_directors(said, {*had, *after.directors})
     remarks += _other_states(question.seen, names, start.commit)
     old, new = _rendered(start.manifests, after, question.seen)
@@ -246,6 +184,14 @@ def _allowances(commits: Commits, base: Commit, head: Commit) -> dict[str, list[
     return {commit_id: list(allowances(commits.message(commit_id))) for commit_id in since}
 
 
+def _missing_messages(commits: Commits, read: Sequence[str]) -> Iterator[str]:
+    """Yield that a clone was cut off on the way from the head to the base."""
+    if read and commits.cut_off and not commits.first_parents(read[-1], 1):
+        yield (
+            f"what commits before {read[-1][:12]} say of gates is not known here; {commits.cut_off}"
+        )
+
+
 def _unknown_gates(said: Mapping[str, list[Allowance]]) -> Iterator[Problem]:
     for commit_id, of_commit in said.items():
         for allowance in of_commit:
@@ -273,12 +219,8 @@ def _other_states(states: Mapping[str, Seen], names: Iterable[str], base: Commit
             yield f"the saved state of {name} is not used: there is no such director here"
         elif seen.commit != base.id:
             what = "no commit" if seen.commit is None else f"commit {seen.commit[:12]}"
-            yield f"{name} had {what} in force when its state was saved, not {_short(base)}"
+            yield f"{name} had {what} in force when its state was saved, not {short(base)}"
 
 
 def _side(commit: Commit) -> Side:
     return Side(SideKind.COMMIT, commit.id, commit.subject)
-
-
-def _short(commit: Commit) -> str:
-    return f"commit {commit.id[:12]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitvs.core.errors import SourceError
+from gitvs.core.errors import UnusableManifests
 from gitvs.core.yaml_documents import MAX_FILE_BYTES
 
 MAX_READ_BYTES = MAX_FILE_BYTES + 1
@@ -21,11 +21,11 @@ class TotalSize:
         """Count one file.
 
         Raises:
-            SourceError: all together they are too large.
+            UnusableManifests: all together they are too large.
         """
         self._bytes += size
         if self._bytes > MAX_TOTAL_BYTES:
-            raise SourceError(
+            raise UnusableManifests(
                 f"the manifests add up to over {MAX_TOTAL_BYTES // 1024 // 1024} MiB; is this the"
                 " right folder?"
             )
@@ -35,11 +35,11 @@ def readable_name(name: str) -> str:
     """Return a file name that can be shown and recorded.
 
     Raises:
-        SourceError: it is not UTF-8.
+        UnusableManifests: it is not UTF-8.
     """
     try:
         name.encode()
     except UnicodeEncodeError:
         shown = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        raise SourceError(f"file name {shown} is not UTF-8; rename it") from None
+        raise UnusableManifests(f"file name {shown} is not UTF-8; rename it") from None
     return name

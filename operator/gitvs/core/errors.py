@@ -60,6 +60,10 @@ class SourceError(GitvsError):
     """Manifests that could not be read: no repository, no such revision, no such folder."""
 
 
+class UnusableManifests(SourceError):
+    """Manifests that are there and cannot be read: too many bytes, or a name that is no text."""
+
+
 class SourceUnreachable(SourceError):
     """A remote that did not answer in time, or not sensibly."""
 
