@@ -126,6 +126,14 @@ def test_several_formats_come_from_one_comparison(
             "2 --format and 1 --out",
         ),
         (("--base", "before", "--out", "no/such/folder"), "no/such/folder cannot be written"),
+        (
+            ("--base", "before", *("--format", "json", "--out", "-") * 2),
+            "--out - is there 2 times; give each format its own",
+        ),
+        (
+            ("--base", "before", "--format=json", "--out=x", "--format=html", "--out=./x"),
+            "--out x is there 2 times",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -135,6 +143,42 @@ def test_what_cannot_be_meant_is_refused(
     assert ran.code == 64
     assert message in ran.err
     assert ran.out == ""
+
+
+@pytest.mark.parametrize("options", [("--base", ""), ("--base", "before", "--head", "")])
+def test_an_empty_revision_is_never_another_one(
+    cli: Gitvs, repository: Repository, options: tuple[str, ...]
+) -> None:
+    ran = cli("plan", repository.folder / "lb", *options)
+    assert ran.code == 1
+    assert "''; it is empty: is a variable not set?" in ran.err
+
+
+def test_a_name_that_is_no_text_is_escaped_in_every_format(
+    cli: Gitvs, repository: Repository, tmp_path: Path
+) -> None:
+    repository.git("reset", "--quiet", "--hard", "after")
+    (repository.folder / "lb" / "\udce9\x1b[2J\n# x.yaml").symlink_to("all.yaml")
+    repository.commit()
+    forms = ["text", "json", "markdown", "html", "github", "gitlab", "sarif"]
+    places = [arg for form in forms for arg in ("--format", form, "--out", tmp_path / form)]
+    assert cli("plan", repository.folder / "lb", "--base", "before", *places).code == 0
+    told = "\\udce9\\u001b[2J\\u000a# x.yaml: left out, it is a link or a submodule"
+    assert told in (tmp_path / "text").read_text()
+    assert told in json.loads((tmp_path / "json").read_text())["remarks"]
+
+
+def test_text_that_no_file_can_hold_is_escaped(
+    cli: Gitvs, repository: Repository, tmp_path: Path
+) -> None:
+    """A folder of such a name, which is told as it is."""
+    repository.commit({"\udce9/all.yaml": file_of("", *AFTER).data})
+    out = tmp_path / "out.json"
+    ran = cli(
+        "plan", repository.folder / "\udce9", "--base", "HEAD~1", "--format=json", "--out", out
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert "has no folder \udce9" in json.loads(out.read_text())["remarks"][0]
 
 
 # What is live
@@ -205,3 +249,13 @@ def test_an_odd_state_is_remarked(cli: Gitvs, repository: Repository, tmp_path: 
     assert "note: lb1 had commit cccccccccccc in force when its state was saved" in text
     _, text = compared(cli, repository, "after", "--state", file, "--director", "lb2")
     assert "note: the saved state of lb1 is not used" in text
+
+
+def test_two_states_of_one_director_are_refused(
+    cli: Gitvs, repository: Repository, tmp_path: Path
+) -> None:
+    file = saved(tmp_path, None)
+    options = ("--base", "before", "--state", file, "--state", file)
+    ran = cli("plan", repository.folder / "lb", *options)
+    assert (ran.code, ran.out) == (64, "")
+    assert "two --state are of director lb1; give the newer one" in ran.err

@@ -13,7 +13,7 @@ from gitvs.core.manifests import Loader, Manifests
 from gitvs.core.model import Desired, IPAddress, Vip
 from gitvs.core.plan import Change
 from gitvs.core.preview import preview
-from gitvs.core.problems import InvalidManifests, Problem
+from gitvs.core.problems import InvalidManifests, Problem, printable
 from gitvs.core.proposal import Proposal, propose
 from gitvs.core.render import affected, holders, render
 from gitvs.core.risks import risks, vip_risks
@@ -51,7 +51,9 @@ def compare(commits: Commits, question: Question, loader: Loader | None = None) 
     head = commits.commit(question.head)
     base = parting(commits, commits.commit(question.base), head, remarks)
     snapshot = commits.snapshot(head.id)
-    remarks += [f"{name}: left out, it is a link or a submodule" for name in snapshot.skipped]
+    remarks += [
+        f"{printable(name)}: left out, it is a link or a submodule" for name in snapshot.skipped
+    ]
     if not snapshot.files:
         where = commits.folder or "the repository"
         remarks.append(f"no manifests (*.yaml, *.yml, *.json) in {where} at {head.id[:12]}")

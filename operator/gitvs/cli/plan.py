@@ -90,8 +90,8 @@ def plan(
     if base is not None:
         _refuse(rev, "--rev", "--head")
         _refuse(adopt, "--adopt", "`gitvs plan --adopt` on the director")
-        by_director = {s.director: s for s in seen}
-        question = Question(base, head or "HEAD", directors, frozenset(allow), by_director)
+        revision = "HEAD" if head is None else head
+        question = Question(base, revision, directors, frozenset(allow), _by_director(seen))
         with progress("comparing"), commits_at(path) as commits:
             preview = compare(commits, question)
     else:
@@ -107,6 +107,15 @@ def plan(
     reports.write(preview)
     code = preview.exit_code
     return ExitCode.DONE if code is ExitCode.CHANGES and not detailed_exitcode else code
+
+
+def _by_director(states: Sequence[Seen]) -> dict[str, Seen]:
+    """Return saved states by the director that each is of; a second one would hide the first."""
+    by_director: dict[str, Seen] = {}
+    for seen in states:
+        if by_director.setdefault(seen.director, seen) is not seen:
+            raise UsageError(f"two --state are of director {seen.director}; give the newer one")
+    return by_director
 
 
 def _refuse(value: object, option: str, instead: str) -> None:

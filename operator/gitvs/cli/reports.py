@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -96,12 +97,15 @@ def _reports(forms: Sequence[str], outs: Sequence[Path]) -> Reports:
             f"{len(wanted)} --format and {len(outs)} --out: with several formats each has its"
             " --out, in the same order; - is standard output"
         )
+    for place, count in Counter(places).items():
+        if count > 1:
+            raise UsageError(f"--out {place} is there {count} times; give each format its own")
     return Reports(tuple(zip(wanted, places, strict=True)))
 
 
 def _save(text: str, file: Path) -> None:
     try:
-        file.write_text(text, "utf-8")
+        file.write_text(text, "utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from error
 
