@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from gitvs.adapters.git_repository import find_repository
 from gitvs.adapters.git_source import GitSource
 from gitvs.core.errors import SourceError
 from gitvs.core.history import Commit
@@ -94,8 +95,23 @@ def test_a_folder_of_a_bare_repository_is_never_one_of_gits_own(
     bare = tmp_path / "bare"
     repository.git("clone", "--quiet", "--bare", ".", str(bare))
     assert loaded(bare / "info") == {"b.yaml": b"of info"}
+    assert find_repository(bare) == (bare, "")
+    assert find_repository(repository.folder) == (repository.folder / ".git", "")
     with pytest.raises(SourceError, match="has no folder objects"):
         loaded(bare / "objects")
+
+
+def test_a_link_to_a_folder_is_not_followed_inside_of_the_repository(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit({"lb/a.yaml": "1", "in/lb/a.yaml": "2"})
+    (repository.folder / "link").symlink_to("lb")
+    (tmp_path / "outside").symlink_to(repository.folder / "in")
+    repository.commit()
+    assert loaded(tmp_path / "outside" / "lb") == {"a.yaml": b"2"}
+    assert loaded(repository.folder / "link" / ".." / "lb") == {"a.yaml": b"1"}
+    with pytest.raises(SourceError, match="has a symbolic link, which is not followed"):
+        loaded(repository.folder / "link")
 
 
 def test_a_folder_may_have_any_name(repository: Repository) -> None:

@@ -30,7 +30,20 @@ def find_repository(path: Path) -> tuple[Path, str]:
         ) from error
     lines, _, _ = os.fsdecode(answer).rpartition("\n")
     git_dir, _, prefix = lines.partition("\n")
-    inside = existing.resolve()
-    if inside.is_relative_to(git_dir):  # as a bare repository's folders have to be given
-        prefix = (inside / "_").relative_to(git_dir).as_posix()[:-1]
-    return Path(git_dir), prefix + missing
+    folder = _as_written(existing, Path(git_dir), Path(prefix)) / missing
+    return Path(git_dir), "" if folder == Path() else folder.as_posix()
+
+
+def _as_written(path: Path, git_dir: Path, prefix: Path) -> Path:
+    """Return a folder's path in its repository; `prefix` is what it is with all links followed.
+
+    A link in the repository stays one, so that it is not followed here where agents don't.
+    """
+    real = path.resolve()
+    if real.is_relative_to(git_dir):  # the folders of a bare repository are given like this
+        return real.relative_to(git_dir)
+    top = real.parents[len(prefix.parts) - 1] if prefix.parts else real
+    above = next((p for p in (path, *path.parents) if p.resolve() == top), None)
+    if above is None or ".." in path.parts:
+        return prefix
+    return path.relative_to(above)
