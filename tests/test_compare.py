@@ -12,6 +12,7 @@ from gitvs.compare import Question, compare
 from gitvs.core.errors import ExitCode, SourceError, UnknownDirector
 from gitvs.report.plan_view import Presence
 from gitvs.report.preview_view import Preview, Verdict
+from gitvs.starting_point import FARTHEST_BACK
 from tests.repositories import Repository
 from tests.writing import Doc, director, file_of, policy, server, service
 
@@ -47,6 +48,7 @@ def keys(preview: Preview, name: str) -> list[str]:
 
 
 BOTH = (director("lb1"), director("lb2"))
+ANOTHER = service("db", vips=["203.0.113.11"])
 ON_LB1 = {"directors": {"names": ["lb1"]}}
 
 
@@ -130,6 +132,21 @@ def test_a_branch_is_compared_from_where_it_parted(repository: Repository) -> No
             f" compared from where they parted, commit {fork[:12]}",
         )
     )
+
+
+def test_branches_that_were_merged_into_each_other_are_remarked(repository: Repository) -> None:
+    fork = commit(repository, *BOTH)
+    repository.git("switch", "--quiet", "--create", "topic")
+    one = repository.commit({f"{FOLDER}/one.yaml": file_of("", service()).data})
+    repository.git("switch", "--quiet", "main")
+    other = repository.commit({f"{FOLDER}/other.yaml": file_of("", ANOTHER).data})
+    repository.git("merge", "--quiet", "--no-ff", "--message=Merge", one)
+    repository.git("switch", "--quiet", "topic")
+    repository.git("merge", "--quiet", "--no-ff", "--message=Merge", other)
+    preview = compared(repository, "main", "topic")
+    assert preview.base.commit in (one, other)
+    assert "they parted 2 times, being merged into each other" in preview.remarks[1]
+    assert len(compared(repository, fork, "topic").remarks) == 0
 
 
 def test_the_way_back_is_the_reverse(repository: Repository) -> None:
@@ -218,7 +235,7 @@ def test_without_the_folder_at_the_base_everything_is_new(repository: Repository
     preview = compared(repository, base)
     assert preview.named(Presence.APPEARS) == ("lb1",)
     assert preview.remarks == (
-        f"commit {base[:12]} has no folder manifests, and no sound commit is before it:"
+        f"commit {base[:12]} has no folder manifests, and no sound one is before it:"
         " everything is new",
     )
 
@@ -302,7 +319,11 @@ def test_with_no_sound_commit_before_it_everything_is_new(repository: Repository
     commit(repository, *BOTH, service())
     preview = compared(repository, base)
     assert preview.named(Presence.APPEARS) == ("lb1", "lb2")
-    assert "no sound commit is before it: everything is new" in preview.remarks[-1]
+    assert "and no sound one is before it: everything is new" in preview.remarks[-1]
+    for number in range(FARTHEST_BACK + 1):
+        base = commit(repository, *BOTH, service(scheduler=f"x{number}"))
+    commit(repository, *BOTH, service())
+    assert "is among the 50 before it" in compared(repository, base).remarks[-1]
 
 
 # Gates

@@ -54,8 +54,8 @@ class Commits:
     def first_parents(self, commit_id: str, limit: int) -> list[str]:
         return self.since("-1", commit_id)[1:]
 
-    def merge_base(self, one: str, other: str) -> str:
-        return min(one, other)
+    def merge_bases(self, one: str, other: str) -> list[str]:
+        return [min(one, other)]
 
 
 @settings(max_examples=25, deadline=None)

@@ -135,8 +135,8 @@ class Commits(Protocol):
         """Return the commits before one, along first parents, the newest first."""
         ...
 
-    def merge_base(self, one: str, other: str) -> str | None:
-        """Return the newest commit that both descend from, if there is one here."""
+    def merge_bases(self, one: str, other: str) -> Sequence[str]:
+        """Return the newest commits that both descend from: one, as a rule, or none here."""
         ...
 
 

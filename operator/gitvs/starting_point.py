@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gitvs.core.errors import SourceError, UnusableManifests
@@ -25,16 +24,21 @@ class Start:
 
 def parting(commits: Commits, base: Commit, head: Commit, remarks: list[str]) -> Commit:
     """Return the commit that the change goes from: where head parted from base."""
-    fork = commits.merge_base(base.id, head.id)
-    if fork in (base.id, head.id):
+    forks = commits.merge_bases(base.id, head.id)
+    if base.id in forks or head.id in forks:
         return base
-    if fork is not None:
-        count = len(commits.since(fork, base.id))
-        parted = commits.commit(fork)
+    if forks:
+        parted = commits.commit(forks[0])
+        count = len(commits.since(parted.id, base.id))
         remarks.append(
             f"{short(base)} has {count} commit{'s' * (count > 1)} that {short(head)} lacks:"
             f" compared from where they parted, {short(parted)}"
         )
+        if len(forks) > 1:
+            remarks.append(
+                f"they parted {len(forks)} times, being merged into each other: what is new here"
+                f" may be in {short(base)} already; merge that into {short(head)} to see the rest"
+            )
         return parted
     if commits.cut_off:
         raise SourceError(
@@ -48,7 +52,8 @@ def parting(commits: Commits, base: Commit, head: Commit, remarks: list[str]) ->
 def in_force(commits: Commits, base: Commit, loader: Loader, remarks: list[str]) -> Start:
     """Return what agents that follow the base have in force: the newest sound commit up to it."""
     why = ""
-    for commit_id in _back_from(commits, base.id):
+    older = commits.first_parents(base.id, FARTHEST_BACK)
+    for commit_id in (base.id, *older):
         try:
             start = Start(commits.commit(commit_id), _sound(commits, commit_id, loader))
         except _Unsound as error:
@@ -60,7 +65,8 @@ def in_force(commits: Commits, base: Commit, loader: Loader, remarks: list[str])
                 f"compared from {short(start.commit)}, the newest sound commit",
             ]
         return start
-    remarks.append(f"{short(base)} {why}, and no sound commit is before it: everything is new")
+    where = f"among the {len(older)} " if len(older) == FARTHEST_BACK else ""
+    remarks.append(f"{short(base)} {why}, and no sound one is {where}before it: everything is new")
     return Start(base, None)
 
 
@@ -83,11 +89,6 @@ def _sound(commits: Commits, commit_id: str, loader: Loader) -> Manifests:
         raise _Unsound(f"is invalid ({count} problem{'s' * (count > 1)})") from error
     except UnusableManifests as error:
         raise _Unsound(f"cannot be read ({error})") from error
-
-
-def _back_from(commits: Commits, commit_id: str) -> Iterator[str]:
-    yield commit_id
-    yield from commits.first_parents(commit_id, FARTHEST_BACK)
 
 
 def short(commit: Commit) -> str:

@@ -38,8 +38,8 @@ class GitCommits:
     def first_parents(self, commit_id: str, limit: int) -> Sequence[str]:
         return self._objects.first_parents(commit_id, limit)
 
-    def merge_base(self, one: str, other: str) -> str | None:
-        return self._objects.merge_base(one, other)
+    def merge_bases(self, one: str, other: str) -> Sequence[str]:
+        return self._objects.merge_bases(one, other)
 
     @property
     def cut_off(self) -> str:

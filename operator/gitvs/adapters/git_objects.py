@@ -195,13 +195,13 @@ class GitObjects:
         """Return the commits before one, along first parents, the newest first."""
         return self._listed("--first-parent", "--skip=1", f"--max-count={limit}", commit_id)
 
-    def merge_base(self, one: str, other: str) -> str | None:
-        """Return the newest commit that both descend from, if there is one here."""
+    def merge_bases(self, one: str, other: str) -> list[str]:
+        """Return the newest commits that both descend from: one, as a rule, or none here."""
         try:
-            return self._git.run("merge-base", one, other).decode().strip()
+            return self._git.run("merge-base", "--all", one, other).decode().split()
         except GitFailed as error:
             if error.status == 1:
-                return None
+                return []
             raise
 
     def _listed(self, *args: str) -> list[str]:
