@@ -7,7 +7,7 @@ LANGUAGE_SERVER := .venv/language-server
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check test demo soak lint fast-tests kernel-tests system-tests packages clean
+.PHONY: check test demo soak bench lint fast-tests kernel-tests system-tests packages clean
 
 # Format, lint, types, imports, and the tests that need no kernel.
 check: lint fast-tests
@@ -38,6 +38,12 @@ system-tests: .venv/ready packages
 # GITVS_SOAK_SEED and GITVS_SOAK_COMMITS repeat it.
 soak: .venv/ready packages
 	GITVS_SOAK_COMMITS=$${GITVS_SOAK_COMMITS:-200} $(BIN)/pytest -q -rP tests/kernel/test_soak.py $(PYTEST_OPTIONS)
+
+# How fast gitvs is beside ipvsadm and keepalived, in about half an hour. BENCH_SERVICES=2000 or
+# 1000,2000 are shorter, BENCH_RUNS is how often all is measured; .bench keeps the results.
+bench:
+	PYTHON=$(PYTHON) tests/bench/install .bench
+	.bench/venv/bin/python -m tests.bench
 
 packages:
 	tests/harness/install

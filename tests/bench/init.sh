@@ -11,7 +11,7 @@ work() {
     modprobe -a virtio_pci virtio_blk ext4 ip_vs ip_vs_wlc ip_vs_wrr ip_vs_sed dummy ipv6
     tar -x --no-same-owner -f "$shared/files.tar" -C /run
     mkdir -p /run/programs /run/libraries /run/disk
-    for program in python3 ipvsadm keepalived; do
+    for program in python3 ipvsadm keepalived git; do
         path=$(command -v "$program")
         [ "$program" = python3 ] || cp "$path" /run/programs
         ldd "$path" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | xargs cp -u -t /run/libraries

@@ -56,8 +56,6 @@ class Rounds:
         keepalived = Keepalived(self._folder / "keepalived")
         self._recorder.add(Row.APPLY, Who.KEEPALIVED, keepalived.start(self._load))
         self._check("keepalived")
-        after = self._load.reweighed(self._load.changed_server().weight + 1)
-        self._recorder.add(Row.CHANGE, Who.KEEPALIVED, keepalived.reload(after))
         keepalived.kill()
 
     def _take_plan(self) -> None:
