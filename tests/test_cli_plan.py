@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gitvs.core.manifests import load
-from gitvs.core.model import Connections, Ledger, Observation, RealServer, Scope, Sysctl
+from gitvs.core.model import Connections, Ledger, Observation, RealServer, Scope, State, Sysctl
 from gitvs.core.preview import preview
 from gitvs.core.render import render
 from gitvs.core.schema import schema_for
@@ -249,6 +249,17 @@ def test_an_odd_state_is_remarked(cli: Gitvs, repository: Repository, tmp_path: 
     assert "note: lb1 had commit cccccccccccc in force when its state was saved" in text
     _, text = compared(cli, repository, "after", "--state", file, "--director", "lb2")
     assert "note: the saved state of lb1 is not used" in text
+
+
+def test_a_new_host_is_a_director_by_its_short_name(
+    cli: Gitvs, repository: Repository, tmp_path: Path
+) -> None:
+    scope = Scope(frozenset({"gitvs0"}), frozenset())
+    seen = Seen("lb1.example", Observation(State()), scope, Ledger(), "gitvs:x", 0.0)
+    file = tmp_path / "lb1.json"
+    file.write_text(json.dumps(observation_document(seen)))
+    _, text = compared(cli, repository, "after", "--state", file)
+    assert "note: lb1 had no commit in force when its state was saved" in text
 
 
 def test_two_states_of_one_director_are_refused(

@@ -81,13 +81,13 @@ def _compared(
     said = _allowances(commits, start.commit, head)
     remarks += _missing_messages(commits, list(said))
     remarks += _unknown_directors(said, {*had, *after.directors})
-    remarks += _other_states(question.seen, names, start.commit)
-    old, new = _rendered(start.manifests, after, question.seen)
+    live = _by_director(question.seen, names)
+    remarks += _other_states(live, names, start.commit)
+    old, new = _rendered(start.manifests, after, live)
     plans = []
     for name in (n for n in names if n in old or n in new):
         allowed = {a.gate for line in said.values() for a in line if a.holds_on(name)}
-        seen = question.seen.get(name)
-        plan = _plan(old.get(name), new.get(name), question.allowed | allowed, seen)
+        plan = _plan(old.get(name), new.get(name), question.allowed | allowed, live.get(name))
         if plan.is_news or plan.repairs:
             plans.append(plan)
     return Preview(
@@ -122,6 +122,16 @@ def _rendered(
     came = frozenset[IPAddress]().union(*(_vips(new[n]) - _vips(old.get(n)) for n in new))
     add(holders(before, came) | holders(after, came))
     return old, new
+
+
+def _by_director(states: Mapping[str, Seen], names: Collection[str]) -> dict[str, Seen]:
+    """Return saved states by director: of a new host the name may do without its domain."""
+    found = {}
+    for name, seen in states.items():
+        short_name = name.partition(".")[0]
+        is_short = seen.applied is None and name not in names and short_name in names
+        found[short_name if is_short else name] = seen
+    return found
 
 
 def _vips(desired: Desired | None) -> set[IPAddress]:
