@@ -6,6 +6,7 @@ BENCH_SECONDS what each stage may take (300): what is slow is measured less ofte
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -18,10 +19,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.bench.figures import figures_of, growths_of
-from tests.bench.load import SEED
+from gitvs.cli import RARE_COLLECTIONS
+from tests.bench.figures import Figure, figures_of, growths_of
+from tests.bench.load import SEED, make_load
 from tests.bench.machine import Machine, find_machine
-from tests.bench.samples import Sample, read_samples
+from tests.bench.profiles import profile_change, profile_file, spin
+from tests.bench.samples import Row, Sample, read_samples
 from tests.bench.table import table_text
 
 FOLDER = Path(".bench")
@@ -47,11 +50,33 @@ def main() -> int:
     samples = read_samples(kept.read_text().splitlines()) if kept.exists() else []
     (shared / "disk").unlink()
     (shared / "files.tar").unlink()
+    slowdown = _slowdown(shared)
     results = FOLDER / f"results-{began_at:%Y%m%dT%H%M%S}.json"
-    results.write_text(json.dumps(_document(machine, began_at, samples), indent=1))
+    document = _document(machine, began_at, samples) | {"slowdown": slowdown}
+    results.write_text(json.dumps(document, indent=1))
+    _keep_profiles(shared, figures_of(samples))
     print(table_text(figures_of(samples), growths_of(samples)), end="")
+    print(f"Python runs {slowdown:.0f} times slower in the guest: seconds and % are the guest's.")
     print(f"bench: all of it is in {results}", file=sys.stderr)
     return status
+
+
+def _slowdown(shared: Path) -> float:
+    """Return how much slower than here Python runs in the guest; 0 if that is not known."""
+    file = shared / "spin"
+    return float(file.read_text()) / spin() if file.exists() else 0.0
+
+
+def _keep_profiles(shared: Path, figures: Sequence[Figure]) -> None:
+    """Keep the profile of each row that misses a target."""
+    missed = {figure.goal.row for figure in figures if not figure.is_met}
+    for row in missed:
+        if profile_file(shared, row).exists():
+            profile_file(shared, row).replace(profile_file(FOLDER, row))
+    if Row.CHANGE in missed:
+        print("bench: profiling a change", file=sys.stderr)
+        gc.set_threshold(*RARE_COLLECTIONS)
+        profile_change(FOLDER, make_load(max(figure.services for figure in figures)))
 
 
 def _document(machine: Machine, began_at: datetime, samples: Sequence[Sample]) -> dict[str, Any]:

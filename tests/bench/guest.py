@@ -20,6 +20,7 @@ from tests.bench import peers
 from tests.bench.agent import INSIDE, Agent
 from tests.bench.load import SEED, Load, ipvsadm_text, make_load
 from tests.bench.peers import Keepalived
+from tests.bench.profiles import spin
 from tests.bench.rounds import Rounds
 from tests.bench.samples import Recorder, Row, Who
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     gc.set_threshold(*RARE_COLLECTIONS)  # as every gitvs command does
     MEMORY.mkdir(exist_ok=True)
+    (folder / "spin").write_text(str(spin()))
     plan = Schedule(Recorder(folder / "samples"), int(arguments[1]), float(arguments[2]))
     sizes = [int(size) for size in arguments[3:]]
     for work in (_measure_rounds, _measure_agent):
@@ -69,6 +71,9 @@ def _measure_rounds(load: Load, plan: Schedule, is_warm: bool) -> None:
         rounds = Rounds(load, Path(memory), Path(disk), plan.recorder)
         for _ in plan.count(is_warm):
             rounds.take()
+        if not is_warm:
+            plan.recorder.say("profiling")
+            rounds.profile(plan.recorder.file.parent)
     peers.flush()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from gitvs.adapters.clock import SystemClock
@@ -14,11 +15,12 @@ from gitvs.core.model import Ledger, State
 from gitvs.core.ownership import MARK_PREFIX, scope_of
 from gitvs.core.plan import Change, diff, order
 from gitvs.ports import Applied, Status
-from gitvs.reconcile import reconcile
+from gitvs.reconcile import Pass, reconcile
 from gitvs.transaction import Ports
 from tests.bench import peers
 from tests.bench.load import Load, ipvsadm_text
 from tests.bench.peers import Keepalived, Table
+from tests.bench.profiles import profile
 from tests.bench.samples import Recorder, Row, Who
 
 
@@ -81,17 +83,33 @@ class Rounds:
 
     def _take_transaction(self) -> None:
         peers.flush()
+        self._transact(self._recorded)
+        self._check("gitvs, in a transaction,")
+
+    def _recorded(self, work: Callable[[], Pass]) -> None:
+        began_at = time.perf_counter()
+        done = work()
+        self._recorder.add(Row.TRANSACTION, Who.GITVS, time.perf_counter() - began_at)
+        assert done.result is Result.APPLIED, done
+
+    def _transact(self, run: Callable[[Callable[[], Pass]], object]) -> None:
+        """Have a whole pass run, with a state folder that is new."""
         state_dir = self._disk / "state"
         shutil.rmtree(state_dir, ignore_errors=True)
         with SqliteStore(state_dir) as store:
             clock = SystemClock()
             ports = Ports(LinuxKernel(MARK_PREFIX + store.id), store, clock)
             target = Applied(self._load.desired(), None, clock.now())
-            began_at = time.perf_counter()
-            done = reconcile(ports, target)
-            self._recorder.add(Row.TRANSACTION, Who.GITVS, time.perf_counter() - began_at)
-            assert done.result is Result.APPLIED, done
-        self._check("gitvs, in a transaction,")
+            run(lambda: reconcile(ports, target))
+
+    def profile(self, folder: Path) -> None:
+        """Write where the time goes in each of these rows."""
+        what = f"{len(self._load.rules):,} services, in the guest"
+        peers.flush()
+        profile(folder, Row.APPLY, what, lambda: execute(self._changes))
+        profile(folder, Row.OBSERVE, what, self._observe)
+        peers.flush()
+        self._transact(lambda work: profile(folder, Row.TRANSACTION, what, work))
 
     def _check(self, who: str) -> None:
         assert peers.read_table() == self._wanted, f"{who} wrote another table than ipvsadm"

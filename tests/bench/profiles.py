@@ -1,0 +1,85 @@
+"""Where gitvs's time goes, row by row, and how much slower than the host a guest runs Python."""
+
+from __future__ import annotations
+
+import pstats
+import time
+from collections.abc import Callable
+from cProfile import Profile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from gitvs.adapters.clock import SystemClock
+from gitvs.adapters.git_remote import GitRemote
+from gitvs.adapters.memory_kernel import MemoryKernel
+from gitvs.adapters.settings import RemoteSettings
+from gitvs.adapters.store import SqliteStore
+from gitvs.core.history import Result
+from gitvs.core.ownership import MARK_PREFIX
+from gitvs.transaction import Ports
+from gitvs.turn import Pilot
+from tests.bench.load import DIRECTOR, Load, changed_path, manifests
+from tests.bench.samples import Row
+from tests.repositories import Repository
+
+FUNCTIONS = 15
+_SPINS = 3
+_SPIN_ROUNDS = 300_000
+
+
+def profile(folder: Path, row: Row, what: str, work: Callable[[], object]) -> None:
+    """Write which functions take most of the time, by themselves and with all that they call."""
+    profiler = Profile()
+    profiler.runcall(work)
+    with profile_file(folder, row).open("w") as file:
+        file.write(f"{what}\n")
+        stats = pstats.Stats(profiler, stream=file)
+        stats.sort_stats("tottime").print_stats(FUNCTIONS)
+        stats.sort_stats("cumulative").print_stats(2 * FUNCTIONS)
+
+
+def profile_file(folder: Path, row: Row) -> Path:
+    """Return where the profile of a row is."""
+    return folder / f"profile-{row}.txt"
+
+
+def profile_change(folder: Path, load: Load) -> None:
+    """Profile what an agent does for one changed real server, on a kernel in memory."""
+    with TemporaryDirectory() as temporary, SqliteStore(Path(temporary) / "state") as store:
+        repository = Repository(Path(temporary) / "remote")
+        url = str(repository.folder)
+        remote = GitRemote(Path(temporary) / "state", RemoteSettings(url, allow_local=True))
+        kernel = MemoryKernel(MARK_PREFIX + store.id)
+        pilot = Pilot(Ports(kernel, store, SystemClock()), remote, lambda _: DIRECTOR)
+        repository.commit({**manifests(load)})
+        _follow(pilot, remote)
+        after = load.reweighed(101)
+        path = changed_path(load)
+        repository.commit({path: manifests(after)[path]})
+        remote.fetch(None)
+        what = f"one real server of {len(load.rules):,} services changes; on the host, in memory"
+        profile(folder, Row.CHANGE, what, lambda: _follow(pilot, remote))
+
+
+def _follow(pilot: Pilot, remote: GitRemote) -> None:
+    """Do what the agent does once a commit is here."""
+    head = remote.head()
+    fetched = remote.fetch(None) if head is None else remote.commit(head)
+    pilot.prepare(fetched.id)
+    pilot.accept(fetched)
+    turn = pilot.take()
+    assert [done.result for done in turn.passes] == [Result.APPLIED], turn
+
+
+def spin() -> float:
+    """Return how long this machine takes for some plain Python, at its best."""
+    return min(_spin() for _ in range(_SPINS))
+
+
+def _spin() -> float:
+    began_at = time.perf_counter()
+    found: dict[str, int] = {}
+    for number in range(_SPIN_ROUNDS):
+        key = f"{number % 1000}:{number % 7}"
+        found[key] = found.get(key, 0) + number
+    return time.perf_counter() - began_at
