@@ -362,6 +362,19 @@ def test_other_files_may_be_named_as_they_like(repository: Repository) -> None:
     assert loaded(repository.folder) == {"tab\tnew\nline.yaml": b"x", "ü.yaml": b"y"}
 
 
+def test_a_tree_may_have_two_files_of_one_name(repository: Repository) -> None:
+    """Git writes none like that, and takes it from others unless it is told to check."""
+    entries = b"".join(
+        b"100644 a.yaml\0" + bytes.fromhex(repository.git("hash-object", "-w", "--stdin", stdin=x))
+        for x in (b"1", b"2")
+    )
+    options = ("-w", "-t", "tree", "--literally", "--stdin")
+    tree = repository.git("hash-object", *options, stdin=entries)
+    commit_id = repository.git("commit-tree", "-m", "Text", tree)
+    files = GitSource.at(repository.folder, commit_id).load().files
+    assert [(file.path, file.data) for file in files] == [("a.yaml", b"1"), ("a.yaml", b"2")]
+
+
 def test_an_object_whose_content_was_changed_is_refused(repository: Repository) -> None:
     repository.commit({"a.yaml": "weight: 10\n"})
     blob = repository.git("rev-parse", "HEAD:a.yaml")

@@ -69,10 +69,10 @@ def _read(objects: GitObjects, entries: list[Entry]) -> list[ManifestFile]:
     total = TotalSize()
     for entry in entries:
         total.add(min(entry.size, MAX_READ_BYTES))
-    names = sorted((readable_name(entry.name), entry) for entry in entries)
     return [
         ManifestFile(
-            name, bytes(MAX_READ_BYTES) if e.size >= MAX_READ_BYTES else objects.read(e.id)
+            readable_name(e.name),
+            bytes(MAX_READ_BYTES) if e.size >= MAX_READ_BYTES else objects.read(e.id),
         )
-        for name, e in names
+        for e in sorted(entries, key=lambda e: e.name)
     ]
