@@ -54,7 +54,7 @@ class Agent:
         found = _VERIFIED.search(self._said(began_at))
         assert found is not None, self._said(began_at)[-2000:]
         fetched_at = (self._state_dir / FOLDER_NAME / HEAD).stat().st_mtime
-        return _timestamp(found[1]) - fetched_at
+        return timestamp(found[1]) - fetched_at
 
     def look_for_drift_all_the_time(self) -> None:
         """From now on, have a drift pass begin whenever one has ended."""
@@ -73,7 +73,7 @@ class Agent:
     def peak_megabytes(self) -> float:
         """Return the most memory that it ever had."""
         text = Path(f"/proc/{self._process.pid}/status").read_text()
-        return _kilobytes(text, "VmHWM") / 1000
+        return kilobytes(text, "VmHWM") / 1000
 
     def stop(self) -> None:
         """End it, however it is, and its namespace."""
@@ -119,16 +119,16 @@ class Agent:
 
     def _megabytes(self, field: str) -> float:
         text = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text()
-        return _kilobytes(text, field) / 1000
+        return kilobytes(text, field) / 1000
 
 
-def _kilobytes(text: str, field: str) -> float:
+def kilobytes(text: str, field: str) -> float:
     """Return a field that the kernel tells in units of 1,024 bytes, in thousands of bytes."""
     found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
     assert found is not None, f"the kernel tells nothing of {field}"
     return int(found[1]) * 1.024
 
 
-def _timestamp(text: str) -> float:
+def timestamp(text: str) -> float:
     """Return when a line was logged."""
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").timestamp()
