@@ -362,6 +362,35 @@ def test_other_files_may_be_named_as_they_like(repository: Repository) -> None:
     assert loaded(repository.folder) == {"tab\tnew\nline.yaml": b"x", "ü.yaml": b"y"}
 
 
+@pytest.mark.parametrize("content", [None, b"", b"garbage"])
+def test_an_object_that_is_lost_or_no_object_is_an_error(
+    repository: Repository, content: bytes | None
+) -> None:
+    repository.commit({"a.yaml": "1"})
+    blob = repository.git("rev-parse", "HEAD:a.yaml")
+    file = repository.folder / ".git/objects" / blob[:2] / blob[2:]
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SourceError, match=f"object {blob} of"):
+        loaded(repository.folder)
+
+
+def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository.commit({"a.yaml": "1"})
+    programs = repository.folder / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(SourceError) as failure:
+        loaded(repository.folder)
+    assert str(failure.value) == "git cannot be started: no program env is in PATH"
+    env = shutil.which("env", path=os.defpath)
+    assert env is not None
+    (programs / "env").symlink_to(env)
+    with pytest.raises(SourceError, match="no git is installed here, or it is not in PATH"):
+        loaded(repository.folder)
+
+
 def test_a_tree_may_have_two_files_of_one_name(repository: Repository) -> None:
     """Git writes none like that, and takes it from others unless it is told to check."""
     entries = b"".join(

@@ -253,7 +253,10 @@ def _literal(text: str) -> str:
 
 
 def _entry(line: bytes) -> Entry:
-    """Read one line of `ls-tree -l`. Source: git-ls-tree(1), OUTPUT FORMAT."""
+    """Read one line of `ls-tree -l`, whose size is `-` or, of a missing object, `BAD`.
+
+    Source: git-ls-tree(1), OUTPUT FORMAT; show_tree_long() in builtin/ls-tree.c.
+    """
     head, _, name = line.partition(b"\t")
     mode, _, object_id, size = head.decode().split()
-    return Entry(mode, object_id, -1 if size == "-" else int(size), os.fsdecode(name))
+    return Entry(mode, object_id, int(size) if size.isdecimal() else -1, os.fsdecode(name))

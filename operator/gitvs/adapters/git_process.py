@@ -114,7 +114,9 @@ class HardenedGit(git.Git):
             return super().execute(
                 ["env", *unset, *command], *args, **{**kwargs, **self._popen_arguments}
             )
-        except (OSError, git.GitCommandNotFound) as error:
+        except git.GitCommandNotFound as error:  # it would name all that was left out
+            raise SourceError("git cannot be started: no program env is in PATH") from error
+        except OSError as error:
             raise SourceError(f"git cannot be started: {error}") from error
 
     def run(self, command: str, *args: str, timeout: float = LOCAL_TIMEOUT_SECONDS) -> bytes:

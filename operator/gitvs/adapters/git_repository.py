@@ -8,6 +8,9 @@ from pathlib import Path
 from gitvs.adapters.git_process import GitFailed, HardenedGit
 from gitvs.core.errors import SourceError
 
+_NO_PROGRAM = 127
+"""How `env` ends where it finds none. Source: env(1), exit status."""
+
 
 def find_repository(path: Path) -> tuple[Path, str]:
     """Return the repository that a folder belongs to, and the folder's path inside it.
@@ -24,6 +27,8 @@ def find_repository(path: Path) -> tuple[Path, str]:
     try:
         answer = git.run("rev-parse", "--absolute-git-dir", "--show-prefix")
     except GitFailed as error:
+        if error.status == _NO_PROGRAM:
+            raise SourceError("no git is installed here, or it is not in PATH") from error
         raise SourceError(
             f"{path} is in no Git repository ({error.text}); leave the revision out to read the"
             " files as they are"
