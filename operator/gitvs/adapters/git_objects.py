@@ -159,7 +159,10 @@ class GitObjects:
             _, kind, size, stream = self._git.stream_object_data(object_id)
             data: bytes = stream.read(size)
         except (ValueError, OSError) as error:
-            raise SourceError(f"object {object_id} of {self._git_dir}: {error}") from error
+            raise SourceError(
+                f"object {object_id} of {self._git_dir} is missing, or cannot be read; `git fsck`"
+                " tells more"
+            ) from error
         header = f"{os.fsdecode(kind)} {size}\0".encode()  # the kind comes as text or as bytes
         digest = hashlib.sha1(header + data, usedforsecurity=False)
         if digest.hexdigest() != object_id:
