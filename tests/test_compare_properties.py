@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,10 @@ from gitvs.adapters.store import SqliteStore
 from gitvs.compare import Question, compare
 from gitvs.core.history import Commit, Result
 from gitvs.core.manifests import Loader, Manifests, load
-from gitvs.core.model import ManifestFile
+from gitvs.core.model import Desired, ManifestFile
 from gitvs.core.ownership import MARK_PREFIX
 from gitvs.core.problems import InvalidManifests
-from gitvs.core.render import affected, render
+from gitvs.core.render import Renderer, affected, render
 from gitvs.ports import Applied, Snapshot
 from gitvs.reconcile import Pass, reconcile
 from gitvs.report.plan_view import Presence
@@ -89,19 +90,25 @@ def test_directors_that_may_change_are_all_that_do(history: list[Files]) -> None
 
 @settings(max_examples=40, deadline=None)
 @given(edits())
-def test_a_loader_that_is_used_again_says_what_a_fresh_one_says(history: list[Files]) -> None:
-    loader = Loader()
+def test_what_is_used_again_says_what_a_fresh_one_says(history: list[Files]) -> None:
+    """A loader, and a renderer for each director, as agents keep them."""
+    loader, renderers = Loader(), defaultdict[str, Renderer](Renderer)
     for files in history:
-        assert outcome(loader.load, files) == outcome(load, files)
+        again = outcome(loader.load, lambda m, name: renderers[name].render(m, name), files)
+        assert again == outcome(load, render, files)
 
 
-def outcome(loading: Callable[[Iterable[ManifestFile]], Manifests], files: Files) -> object:
-    """What loading comes to: every problem, or the desired state of every director."""
+def outcome(
+    loading: Callable[[Iterable[ManifestFile]], Manifests],
+    rendering: Callable[[Manifests, str], Desired],
+    files: Files,
+) -> object:
+    """What files come to: every problem, or the desired state of every director."""
     try:
         manifests = loading(manifest_files(files))
     except InvalidManifests as error:
         return error.problems
-    return [render(manifests, name) for name in manifests.directors]
+    return [rendering(manifests, name) for name in manifests.directors]
 
 
 def followed(name: str, before: Manifests, after: Manifests) -> Pass:
