@@ -215,6 +215,7 @@ def _wrong_in(files: Files) -> set[str]:
     return set()
 
 
+ABOVE_SERVICES = ["defaults", "defaults-a", "director-lb1", "director-lb2", "director-lb3"]
 BROKEN = [
     "kind: [",
     "apiVersion: gitvs/v1\nkind: Defaults\nspec: {services: {x: 1}}\n",
@@ -223,19 +224,23 @@ BROKEN = [
 
 
 @st.composite
+def redrawn(draw: st.DrawFn, files: Files, slot: str) -> Files:
+    """The same files with one document drawn again."""
+    rest = {p: text for p, text in files.items() if p.rpartition("/")[2] != f"{slot}.yaml"}
+    return {**rest, **draw(files_of(slot))}
+
+
+@st.composite
 def edits(draw: st.DrawFn) -> list[Files]:
     """A history in which files are broken, doubled, moved, and come back as they were."""
     [files] = draw(histories(1))
     history = [files]
     for _ in range(draw(st.integers(1, 5))):
-        match draw(st.sampled_from(["draw", "defaults", "break", "double", "move", "back"])):
+        match draw(st.sampled_from(["draw", "above", "above", "break", "double", "move", "back"])):
             case "draw":
-                files = {**files, **draw(files_of(draw(st.sampled_from(sorted(SLOTS)))))}
-            case "defaults":
-                files = {
-                    **files,
-                    **draw(files_of(draw(st.sampled_from(["defaults", "defaults-a"])))),
-                }
+                files = draw(redrawn(files, draw(st.sampled_from(sorted(SLOTS)))))
+            case "above":
+                files = draw(redrawn(files, draw(st.sampled_from(ABOVE_SERVICES))))
             case "break":
                 path = draw(st.sampled_from(sorted(files)))
                 files = {**files, path: draw(st.sampled_from(BROKEN))}
