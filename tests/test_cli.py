@@ -285,3 +285,19 @@ def test_logging_can_be_called_for_twice() -> None:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("> /dev/full", 1, "gitvs: standard output cannot be written: No space left on device\n"),
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+    ],
+)
+def test_standard_output_may_be_full_or_closed(redirection: str, code: int, said: str) -> None:
+    program = shlex.join([sys.executable, "-c", "from gitvs.cli import main; main()"])
+    done = subprocess.run(
+        ["sh", "-c", f"{program} schema Service {redirection}"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (code, said)

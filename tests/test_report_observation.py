@@ -254,3 +254,13 @@ def test_a_vip_without_its_route_says_so() -> None:
 
 def test_a_local_real_server_is_called_local() -> None:
     assert any("127.0.0.1:25  nat (local)" in x for x in lines())
+
+
+def test_what_json_does_not_know_is_refused() -> None:
+    text = json.dumps(saved()).replace('"boottimeSeconds": 1000.0', '"boottimeSeconds": NaN')
+    assert "NaN is no number" in refused(text)
+
+
+def test_a_document_without_bottom_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"lb1\.json is nested too deep"):
+        observation_from("[" * 100_000, "lb1.json")

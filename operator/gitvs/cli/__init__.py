@@ -6,6 +6,7 @@ command returns its exit code; here errors become messages and exit codes (desig
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -91,8 +92,12 @@ def gitvs() -> None:
 def main() -> None:
     """Run the command line of this process.
 
-    A terminal or pipe that has no `→` gets an escape instead: no reason to fail.
+    A terminal or pipe that has no `→` gets an escape instead: no reason to fail. Nor is it
+    that nobody wants to hear of it (`>&-`).
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as we run
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -112,6 +117,12 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
+        return ExitCode.ERROR
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EBADF, errno.EIO):
+            raise
+        _drop_output()
+        click.echo(f"gitvs: standard output cannot be written: {error.strerror}", err=True)
         return ExitCode.ERROR
     except click.Abort:
         click.echo("gitvs: interrupted", err=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.explain import did_you_mean
@@ -90,20 +91,40 @@ def affected(before: Manifests, after: Manifests) -> frozenset[str]:
 
     Only what Directors, Services and Pools say counts, not where it is written.
     """
-    if before.directors != after.directors:
-        return frozenset((*before.directors, *after.directors))
+    old, new = before.placement, after.placement
+    both = [name for name in new.index if name in old.index]
+    found = old.index.keys() ^ new.index.keys()
+    found |= {n for n in both if old.all[old.index[n]] != new.all[new.index[n]]}
+    former = _by_name(before.placed, [old.index[name] for name in both])
+    latter = _by_name(after.placed, [new.index[name] for name in both])
     mask: Mask = 0
-    both = zip(before.placement.all, after.placement.all, strict=True)
-    for index, (old, new) in enumerate(both):
-        if old != new:
-            mask |= 1 << index
-    former = {placed.service.name: placed for placed in before.placed}
-    latter = {placed.service.name: placed for placed in after.placed}
     for name in former.keys() | latter.keys():
         one, other = former.get(name), latter.get(name)
         if one != other:
             mask |= (one.mask if one else 0) | (other.mask if other else 0)
-    return frozenset(director.name for director in after.placement.of(mask))
+    return frozenset(found | {name for i, name in enumerate(both) if mask >> i & 1})
+
+
+def _by_name(all_placed: Iterable[Placed], indexes: Sequence[int]) -> dict[str, Placed]:
+    """Return services by name, on the directors of these indexes alone, numbered anew."""
+    if list(indexes) == list(range(len(indexes))):
+        ours = (1 << len(indexes)) - 1
+        if all(placed.mask | ours == ours for placed in all_placed):
+            return {placed.service.name: placed for placed in all_placed}
+
+    @cache
+    def renumbered(mask: Mask) -> Mask:
+        return sum(1 << new for new, index in enumerate(indexes) if mask >> index & 1)
+
+    return {
+        placed.service.name: replace(
+            placed,
+            mask=renumbered(placed.mask),
+            vips=tuple((vip, renumbered(mask)) for vip, mask in placed.vips),
+            variants=tuple(Variant(renumbered(v.mask), v.servers) for v in placed.variants),
+        )
+        for placed in all_placed
+    }
 
 
 def holders(manifests: Manifests, addresses: Container[IPAddress]) -> frozenset[str]:

@@ -162,16 +162,22 @@ def observation_from(text: str, name: str) -> Seen:
         UsageError: it is anything else, however near.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_no_number)
         _expect_schema(document)
         seen = _seen(document)
         if observation_document(seen) != document:
             raise ValueError("it was changed by hand, or by another version of gitvs")
+    except RecursionError:
+        raise UsageError(f"{name} is nested too deep for a saved observation") from None
     except ValueError as error:
         raise UsageError(
             f"{name} is not what `gitvs observe --format json` writes: {error}"
         ) from None
     return seen
+
+
+def _no_number(word: str) -> object:
+    raise ValueError(f"{word} is no number")
 
 
 def _expect_schema(document: object) -> None:
