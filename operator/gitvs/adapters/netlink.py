@@ -39,6 +39,8 @@ _REPLY_BYTES = 1024
 """What one error reply takes of the receive buffer: measured 769, a whole `sk_buff`."""
 _DATAGRAM_BYTES = 1 << 16
 _TIMEOUT_SECONDS = 10
+_TIMEOUT = Struct("@ll").pack(_TIMEOUT_SECONDS, 0)
+"""A `struct timeval`. Source: socket(7), SO_RCVTIMEO."""
 _READINGS = 5
 """How often a reading that was cut short is begun."""
 
@@ -72,12 +74,8 @@ def refused(error: OSError) -> Answer:
     return Answer(Status.REFUSED, error.errno or errno.EIO)
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
-    type: int
-    flags: int
-    sequence: int
-    payload: bytes
+_Message = tuple[int, int, int, bytes]
+"""Type, flags, sequence, payload."""
 
 
 class _CutShort(Exception):
@@ -94,7 +92,9 @@ class Netlink:
         self._sequence = 0
         try:
             self._socket.bind((0, 0))
-            self._socket.settimeout(_TIMEOUT_SECONDS)
+            # The kernel's own time-out: Python's would cost one more call for each send and recv.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
             self._batch_messages, self._batch_bytes = self._make_room()
@@ -199,15 +199,14 @@ class Netlink:
         dropped = False
         while last not in errors:
             try:
-                for message in self._receive():
-                    if message.type == _NLMSG_ERROR and first <= message.sequence <= last:
-                        errors[message.sequence] = -_ERROR.unpack_from(message.payload)[0]
+                # What was queued before a drop is there already.
+                for type_, _, number, payload in self._receive(has_to_be_there=dropped):
+                    if type_ == _NLMSG_ERROR and first <= number <= last:
+                        errors[number] = -_ERROR.unpack_from(payload)[0]
             except OSError as error:
                 dropped = True
                 if error.errno != errno.ENOBUFS:  # a time-out: nothing more will come
                     break
-                self._socket.settimeout(0)  # what was queued before the drop is there already
-        self._socket.settimeout(_TIMEOUT_SECONDS)
         silent = UNKNOWN if dropped else DONE
         return [_answer(r, errors.get(n), silent) for n, r in enumerate(batch, first)]
 
@@ -217,7 +216,7 @@ class Netlink:
                 return self._read_once(request, flags)
             except _CutShort:
                 continue
-            except TimeoutError as error:
+            except BlockingIOError as error:
                 message = f"the kernel did not answer within {_TIMEOUT_SECONDS} s"
                 raise KernelUnreadable(message) from error
         raise KernelUnreadable(
@@ -234,36 +233,36 @@ class Netlink:
         replies: list[bytes] = []
         interrupted = False
         while True:
-            for message in self._receive_all():
-                if message.sequence != number:
+            try:
+                messages = self._receive()
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    raise _CutShort from error
+                raise
+            for type_, flags_of, sequence, payload in messages:
+                if sequence != number:
                     continue  # the rest of a reading that was given up
-                interrupted |= bool(message.flags & _DUMP_INTERRUPTED)
-                if message.type not in (_NLMSG_ERROR, _NLMSG_DONE):
-                    replies.append(message.payload)
+                interrupted |= bool(flags_of & _DUMP_INTERRUPTED)
+                if type_ not in (_NLMSG_ERROR, _NLMSG_DONE):
+                    replies.append(payload)
                     continue
-                code = -_ERROR.unpack_from(message.payload)[0]
+                code = -_ERROR.unpack_from(payload)[0]
                 if code:
                     raise OSError(code, os.strerror(code))
                 if interrupted:
                     raise _CutShort
                 return replies
 
-    def _receive_all(self) -> Iterator[_Message]:
-        try:
-            yield from self._receive()
-        except OSError as error:
-            if error.errno == errno.ENOBUFS:
-                raise _CutShort from error
-            raise
-
-    def _receive(self) -> Iterator[_Message]:
+    def _receive(self, *, has_to_be_there: bool = False) -> list[_Message]:
         """Receive one datagram and return its messages."""
-        data = self._socket.recv(_DATAGRAM_BYTES)
-        at = 0
-        while at + _HEADER.size <= len(data):
+        data = self._socket.recv(_DATAGRAM_BYTES, socket.MSG_DONTWAIT if has_to_be_there else 0)
+        messages = []
+        at, end = 0, len(data) - _HEADER.size
+        while at <= end:
             length, type_, flags, sequence, _ = _HEADER.unpack_from(data, at)
-            yield _Message(type_, flags, sequence, data[at + _HEADER.size : at + length])
+            messages.append((type_, flags, sequence, data[at + _HEADER.size : at + length]))
             at += length + 3 & ~3
+        return messages
 
 
 def _answer(request: Request, code: int | None, silent: Answer) -> Answer:
