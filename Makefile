@@ -43,6 +43,7 @@ soak: .venv/ready packages
 # 1000,2000 are shorter, BENCH_RUNS is how often all is measured; .bench keeps the results.
 bench:
 	PYTHON=$(PYTHON) tests/bench/install .bench
+	.bench/venv/bin/python -m tests.bench.host
 	.bench/venv/bin/python -m tests.bench
 
 packages:

@@ -165,14 +165,14 @@ def main() -> None:
     for (what, services), group in figures.items():
         seconds = [one.seconds for one in group]
         megabytes = max(one.megabytes for one in group)
-        target = _verdict(what, services, statistics.median(seconds))
+        target = verdict(what, services, statistics.median(seconds))
         print(
             f"{what:<52} {services:>6}  {statistics.median(seconds):7.2f} s"
             f"  ({min(seconds):.2f} to {max(seconds):.2f})  {megabytes:>4} MB  {target}".rstrip()
         )
 
 
-def _verdict(what: str, services: int, seconds: float) -> str:
+def verdict(what: str, services: int, seconds: float) -> str:
     limit = LIMITS.get(what)
     if limit is None or services != 10_000:
         return ""
