@@ -74,7 +74,7 @@ def _measure_rounds(load: Load, plan: Schedule, is_warm: bool) -> None:
         if not is_warm:
             plan.recorder.say("profiling")
             rounds.profile(plan.recorder.file.parent)
-    peers.flush()
+    peers.renew()
 
 
 def _measure_agent(load: Load, plan: Schedule, is_warm: bool) -> None:
@@ -106,7 +106,7 @@ def _measure_changes(
     assert peers.saved_lines() == lines, "keepalived wrote another table"
     assert peers.saved_lines(*INSIDE) == lines, "the agent wrote another table"
     keepalived.kill()
-    peers.flush()
+    peers.renew()
 
 
 def _measure_idling(agent: Agent, plan: Schedule, is_warm: bool) -> None:

@@ -48,20 +48,20 @@ class Rounds:
         self._take_transaction()
 
     def _take_ipvsadm(self) -> None:
-        peers.flush()
+        peers.renew()
         self._recorder.add(Row.APPLY, Who.IPVSADM, peers.restore(self._rules))
         self._wanted = peers.read_table()
         assert len(self._wanted) == len(self._load.rules), "ipvsadm left out rules"
 
     def _take_keepalived(self) -> None:
-        peers.flush()
+        peers.renew()
         keepalived = Keepalived(self._folder / "keepalived")
         self._recorder.add(Row.APPLY, Who.KEEPALIVED, keepalived.start(self._load))
         self._check("keepalived")
         keepalived.kill()
 
     def _take_plan(self) -> None:
-        peers.flush()
+        peers.renew()
         self._recorder.add(Row.APPLY, Who.GITVS, execute(self._changes))
         self._check("gitvs")
 
@@ -82,7 +82,7 @@ class Rounds:
         return seconds
 
     def _take_transaction(self) -> None:
-        peers.flush()
+        peers.renew()
         self._transact(self._recorded)
         self._check("gitvs, in a transaction,")
 
@@ -105,10 +105,10 @@ class Rounds:
     def profile(self, folder: Path) -> None:
         """Write where the time goes in each of these rows."""
         what = f"{len(self._load.rules):,} services, in the guest"
-        peers.flush()
+        peers.renew()
         profile(folder, Row.APPLY, what, lambda: execute(self._changes))
         profile(folder, Row.OBSERVE, what, self._observe)
-        peers.flush()
+        peers.renew()
         self._transact(lambda work: profile(folder, Row.TRANSACTION, what, work))
 
     def _check(self, who: str) -> None:
