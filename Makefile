@@ -25,8 +25,9 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Twice as many at a time as there are processors: half of them wait for a clock or for Git.
 fast-tests: .venv/ready packages $(BIN)/promtool $(LANGUAGE_SERVER)/ready
-	$(BIN)/pytest -q -m 'not kernel and not system' -n auto $(PYTEST_OPTIONS)
+	$(BIN)/pytest -q -m 'not kernel and not system' -n $$((2 * $$(nproc))) $(PYTEST_OPTIONS)
 
 kernel-tests: .venv/ready packages
 	$(BIN)/pytest -q -m kernel --durations=10 $(PYTEST_OPTIONS)

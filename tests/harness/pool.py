@@ -38,7 +38,9 @@ class GuestPool:
         self._folder = tempfile.TemporaryDirectory(prefix="gitvs-guests-")
         shared = Path(self._folder.name)
         (shared / "claims").mkdir()
-        (shared / "tests.json").write_text(json.dumps([item.nodeid for item in items]))
+        # Those that may take longest come first, lest one guest be left with them at the end.
+        longest_first = sorted(items, key=timeout_of, reverse=True)
+        (shared / "tests.json").write_text(json.dumps([item.nodeid for item in longest_first]))
         self._silence_seconds = max(map(timeout_of, items)) + _SPARE_SECONDS
         command = _pytest_command(config, items)
         self.members = [

@@ -18,10 +18,7 @@ pytestmark = pytest.mark.kernel
 RR: Doc = {"vips": [VIP, VIP6], "ports": [{"port": 80}], "scheduler": "rr"}
 TUNNELS: list[Doc] = [
     {"type": "ipip"},
-    {"type": "gre"},
     {"type": "gre", "checksum": "full"},
-    {"type": "gue", "port": 6080},
-    {"type": "gue", "port": 6080, "checksum": "full"},
     {"type": "gue", "port": 6080, "checksum": "remote"},
 ]
 
