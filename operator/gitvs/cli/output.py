@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from gitvs.core.documents import json_text
 from gitvs.core.problems import printable
 
 PROGRESS_AFTER_SECONDS = 1.0
@@ -25,7 +25,7 @@ def show(text: Text | str) -> None:
 
 def show_json(document: object) -> None:
     """Print a result as JSON."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(document))
 
 
 def tell(text: Text | str) -> None:

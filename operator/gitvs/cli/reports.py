@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from gitvs import __version__
 from gitvs.cli.output import show
+from gitvs.core.documents import json_text
 from gitvs.core.errors import UsageError
 from gitvs.report.html import preview_html
 from gitvs.report.markdown import preview_markdown
@@ -122,7 +122,7 @@ def report(preview: Preview, form: ReportFormat) -> str:
         case ReportFormat.TEXT:
             return _text(preview).plain
         case ReportFormat.JSON:
-            return json.dumps(plan_document(preview), indent=2, ensure_ascii=False) + "\n"
+            return json_text(plan_document(preview))
         case ReportFormat.MARKDOWN:
             return preview_markdown(preview)
         case ReportFormat.HTML:

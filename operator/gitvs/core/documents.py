@@ -7,6 +7,7 @@ whole seconds and say so in their name.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
@@ -44,6 +45,11 @@ from gitvs.core.model import (
 Document = dict[str, Any]
 
 Word = TypeVar("Word", bound=StrEnum)
+
+
+def json_text(document: object) -> str:
+    """Return a document as the JSON that gitvs writes for programs, and people who look at it."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def listener_document(listener: Listener) -> Document:

@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 from urllib.parse import quote
+
+from gitvs.core.documents import json_text
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -18,6 +20,14 @@ class Level(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     NOTICE = "notice"
+
+
+class ForgeFormat(StrEnum):
+    """Whose display findings are for."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    SARIF = "sarif"
 
 
 _SEVERITY = {Level.ERROR: "blocker", Level.WARNING: "major", Level.NOTICE: "info"}
@@ -47,6 +57,25 @@ class Finding:
         """The same where only lines have moved."""
         parts = [self.path or "", self.pointer, self.rule, self.message]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def in_repository(file: str, folder: str) -> str:
+    """Return the path of a file of the chosen folder from the repository's root."""
+    prefix = folder.strip("/")
+    return f"{prefix}/{file}" if prefix else file
+
+
+def forge_report(findings: Sequence[Finding], form: ForgeFormat, version: str = "") -> str:
+    """Return findings in a forge's format; `version` is gitvs's own, which SARIF names."""
+    match form:
+        case ForgeFormat.GITHUB:
+            return workflow_commands(findings)
+        case ForgeFormat.GITLAB:
+            return json_text(code_quality(findings))
+        case ForgeFormat.SARIF:
+            return json_text(sarif(findings, version))
+        case _:
+            assert_never(form)
 
 
 def workflow_commands(findings: Iterable[Finding]) -> str:

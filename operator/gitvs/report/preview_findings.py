@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import assert_never
 
 from gitvs.core.gates import UNKNOWN_GATE, Gate
 from gitvs.core.model import Key, Source
 from gitvs.core.problems import Problem
 from gitvs.core.risks import Risk
 from gitvs.core.risks.risk import some
-from gitvs.report.findings import Finding, Level, code_quality, sarif, workflow_commands
+from gitvs.report.findings import Finding, ForgeFormat, Level, forge_report, in_repository
 from gitvs.report.plan_view import DirectorPlan
 from gitvs.report.preview_view import Preview
 from gitvs.report.preview_words import with_directors
@@ -32,22 +30,7 @@ def findings_of(preview: Preview) -> list[Finding]:
 
 def report_findings(preview: Preview, form: ProblemFormat, version: str = "") -> str:
     """Return a preview's findings in a forge's format."""
-    findings = findings_of(preview)
-    match form:
-        case ProblemFormat.GITHUB:
-            return workflow_commands(findings)
-        case ProblemFormat.GITLAB:
-            return _json(code_quality(findings))
-        case ProblemFormat.SARIF:
-            return _json(sarif(findings, version))
-        case ProblemFormat.TEXT | ProblemFormat.JSON:
-            raise ValueError(f"{form} is no forge's format")
-        case _:
-            assert_never(form)
-
-
-def _json(document: object) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return forge_report(findings_of(preview), ForgeFormat(form.value), version)
 
 
 def _problem(problem: Problem, folder: str) -> Finding:
@@ -81,6 +64,4 @@ def _source(plan: DirectorPlan, key: Key | None) -> Source | None:
 def _at(finding: Finding, source: Source | None, folder: str) -> Finding:
     if source is None:
         return finding
-    prefix = folder.strip("/")
-    path = f"{prefix}/{source.file}" if prefix else source.file
-    return replace(finding, path=path, line=source.line)
+    return replace(finding, path=in_repository(source.file, folder), line=source.line)
