@@ -56,7 +56,7 @@ def record(folder: Path, number: int = 1, result: Result = Result.APPLIED) -> No
     target = Applied(scenario.after(), A, NOW)
     with SqliteStore(folder) as store:
         for _ in range(number):
-            transaction = store.begin(HERE, CHANGES, Ledger(), target)
+            transaction = store.begin(HERE, CHANGES, target)
             store.finish(transaction, result, Ledger(), "why it ended")
 
 

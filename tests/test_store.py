@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -157,7 +158,7 @@ def reopened(store: SqliteStore, folder: Path) -> SqliteStore:
 
 def run_one(store: Store, number: int = 1, incarnation: Incarnation = HERE) -> None:
     """A transaction from its beginning to its end."""
-    transaction = store.begin(incarnation, CHANGES, Ledger(), applied(number))
+    transaction = store.begin(incarnation, CHANGES, applied(number))
     store.commit(transaction, ledger(number))
     store.finish(transaction, Result.APPLIED, ledger(number))
 
@@ -209,7 +210,7 @@ def test_the_folder_and_its_file_are_for_their_owner_alone(tmp_path: Path) -> No
 
 
 def test_an_open_transaction_is_found_after_a_restart(store: SqliteStore, tmp_path: Path) -> None:
-    begun = store.begin(HERE, CHANGES, ledger(), applied())
+    begun = store.begin(HERE, CHANGES, applied())
     assert reopened(store, tmp_path).open_transaction(HERE) == begun
     assert begun.stage is Stage.OPEN
 
@@ -226,7 +227,7 @@ def test_sources_and_names_survive_although_they_take_no_part_in_comparisons(
 
 
 def test_beginning_leaves_the_ledger_and_the_applied_state_alone(store: SqliteStore) -> None:
-    store.begin(HERE, CHANGES, ledger(), applied())
+    store.begin(HERE, CHANGES, applied())
     assert store.ledger(HERE) == Ledger()
     assert store.applied() is None
 
@@ -234,18 +235,18 @@ def test_beginning_leaves_the_ledger_and_the_applied_state_alone(store: SqliteSt
 def test_the_point_of_no_return_puts_target_and_ledger_in_force(
     store: SqliteStore, tmp_path: Path
 ) -> None:
-    transaction = store.begin(HERE, CHANGES, Ledger(), applied())
+    transaction = store.begin(HERE, CHANGES, applied())
     store.commit(transaction, ledger())
     store = reopened(store, tmp_path)
     found = store.open_transaction(HERE)
-    assert found == replace(transaction, stage=Stage.COMMITTED)
+    assert found == replace(transaction, stage=Stage.COMMITTED, ledger=ledger())
     assert store.applied() == applied()
     assert store.ledger(HERE) == ledger()
 
 
 def test_a_rolled_back_transaction_leaves_the_applied_state(store: SqliteStore) -> None:
     run_one(store, 1)
-    transaction = store.begin(HERE, CHANGES, ledger(1), applied(2))
+    transaction = store.begin(HERE, CHANGES, applied(2))
     store.finish(transaction, Result.ROLLED_BACK, ledger(3), "scheduler mh is unknown")
     assert store.applied() == applied(1)
     assert store.ledger(HERE) == ledger(3)
@@ -255,7 +256,7 @@ def test_a_rolled_back_transaction_leaves_the_applied_state(store: SqliteStore) 
 
 
 def test_conflicts_add_up(store: SqliteStore, tmp_path: Path) -> None:
-    transaction = store.begin(HERE, CHANGES, Ledger(), applied())
+    transaction = store.begin(HERE, CHANGES, applied())
     store.record_conflicts(transaction, frozenset({Key("a")}))
     store.record_conflicts(transaction, frozenset({Key("b")}))
     found = reopened(store, tmp_path).open_transaction(HERE)
@@ -273,9 +274,9 @@ def test_a_ledger_is_replaced_not_merged(store: SqliteStore) -> None:
 
 
 def test_a_second_transaction_waits_for_the_first(store: SqliteStore) -> None:
-    store.begin(HERE, CHANGES, Ledger(), applied(1))
+    store.begin(HERE, CHANGES, applied(1))
     with pytest.raises(StoreError, match="transaction 1 is still open"):
-        store.begin(HERE, CHANGES, Ledger(), applied(2))
+        store.begin(HERE, CHANGES, applied(2))
     found = store.open_transaction(HERE)
     assert found is not None
     assert found.target == applied(1)
@@ -285,7 +286,7 @@ def test_a_reboot_voids_ledger_transaction_and_quarantine_but_not_the_applied_st
     store: SqliteStore,
 ) -> None:
     run_one(store)
-    store.begin(HERE, CHANGES, ledger(), applied(2))
+    store.begin(HERE, CHANGES, applied(2))
     store.quarantine(HERE, COMMIT.id, "rolled back")
     assert store.ledger(AFTER_REBOOT) == Ledger()
     assert store.open_transaction(AFTER_REBOOT) is None
@@ -299,7 +300,7 @@ def test_a_reboot_voids_ledger_transaction_and_quarantine_but_not_the_applied_st
 
 def test_another_namespace_of_this_boot_keeps_what_is_its_own(store: SqliteStore) -> None:
     run_one(store)
-    begun = store.begin(HERE, CHANGES, ledger(), applied(2))
+    begun = store.begin(HERE, CHANGES, applied(2))
     run_one(store, 3, OTHER_NAMESPACE)
     assert store.ledger(HERE) == ledger(1)
     assert store.ledger(OTHER_NAMESPACE) == ledger(3)
@@ -309,7 +310,7 @@ def test_another_namespace_of_this_boot_keeps_what_is_its_own(store: SqliteStore
 def test_history_tells_when_what_and_how(tmp_path: Path) -> None:
     now = [NOON]
     store = SqliteStore(tmp_path, now=lambda: now[0])
-    transaction = store.begin(HERE, CHANGES, Ledger(), applied())
+    transaction = store.begin(HERE, CHANGES, applied())
     now[0] += timedelta(seconds=3)
     store.finish(transaction, Result.APPLIED, ledger())
     (entry,) = store.history()
@@ -348,7 +349,7 @@ def test_settings_say_how_much_history_is_kept(tmp_path: Path) -> None:
 
 def test_an_open_transaction_is_never_forgotten(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path, kept_transactions=1, kept_plans=1)
-    begun = store.begin(HERE, CHANGES, ledger(), applied(2))
+    begun = store.begin(HERE, CHANGES, applied(2))
     for number in range(1, 4):
         run_one(store, number, OTHER_NAMESPACE)
     assert store.open_transaction(HERE) == begun
@@ -428,6 +429,89 @@ def test_what_is_remembered_of_the_applied_state_is_given_up_once_another_is_app
     assert store.applied() == applied(2)
 
 
+def with_weight(target: Applied, weight: int) -> Applied:
+    state = target.desired.state.with_changes([replace(SERVER, weight=weight)], [SERVER.key])
+    return replace(target, desired=replace(target.desired, state=state))
+
+
+def without(target: Applied, key: Key) -> Applied:
+    state = target.desired.state.with_changes((), [key])
+    return replace(target, desired=replace(target.desired, state=state))
+
+
+def target_rows(folder: Path) -> dict[str, bool]:
+    """Which rows an open transaction has, and whether they hold anything."""
+    with closing(sqlite3.connect(folder / "gitvs.db")) as hand:
+        return dict(hand.execute("SELECT key, record IS NOT NULL FROM target_part").fetchall())
+
+
+def test_a_transaction_records_only_in_what_its_target_differs(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.record_converged(HERE, ledger(), applied())
+    later = without(with_weight(applied(), 0), RESOURCES[4].key)
+    begun = store.begin(HERE, CHANGES, later)
+    assert target_rows(tmp_path) == {str(WEB): True, RESOURCES[4].key: False}
+    assert SqliteStore.open_readonly(tmp_path).open_transaction(HERE) == begun
+    store.commit(begun, ledger(2))
+    store.finish(begun, Result.APPLIED, ledger(2))
+    assert target_rows(tmp_path) == {}
+    assert reopened(store, tmp_path).applied() == later
+
+
+@given(desired_states(), desired_states(), desired_states())
+@settings(max_examples=40, deadline=None)
+def test_one_state_after_another_comes_back_as_it_was(
+    first: Desired, second: Desired, third: Desired
+) -> None:
+    targets = [Applied(desired, COMMIT, NOON) for desired in (first, second, third)]
+    with TemporaryDirectory() as folder, SqliteStore(Path(folder)) as store:
+        for target in targets:
+            begun = store.begin(HERE, CHANGES, target)
+            assert SqliteStore.open_readonly(Path(folder)).open_transaction(HERE) == begun
+            store.commit(begun, ledger())
+            assert SqliteStore.open_readonly(Path(folder)).applied() == target
+            store.finish(begun, Result.APPLIED, ledger())
+
+
+def test_a_write_that_failed_is_not_remembered(store: SqliteStore) -> None:
+    run_one(store, 1)
+    transaction = store.begin(HERE, CHANGES, applied(2))
+    store._database.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError):
+        store.commit(transaction, ledger(2))
+    with pytest.raises(StoreError):
+        store.record_converged(HERE, ledger(3), applied(3))
+    assert (store.applied(), store.ledger(HERE)) == (applied(1), ledger(1))
+
+
+def test_a_database_of_an_older_gitvs_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Version 2 kept each desired state as one text, and a transaction's ledger beside it."""
+    with SqliteStore(tmp_path) as store:
+        run_one(store)
+        begun = store.begin(HERE, CHANGES, with_weight(applied(2), 7))
+    with closing(sqlite3.connect(tmp_path / "gitvs.db")) as hand:
+        hand.executescript(
+            """
+            DROP TABLE target_part;
+            DROP TABLE applied_part;
+            ALTER TABLE applied RENAME COLUMN head TO desired;
+            ALTER TABLE open_transaction RENAME COLUMN head TO desired;
+            ALTER TABLE open_transaction ADD COLUMN ledger TEXT NOT NULL DEFAULT '{}';
+            PRAGMA user_version = 2;
+            """
+        )
+        texts = [json.dumps(desired_record(a.desired)) for a in (applied(), begun.target)]
+        hand.execute("UPDATE applied SET desired = ?", texts[:1])
+        hand.execute("UPDATE open_transaction SET desired = ?", texts[1:])
+        hand.commit()
+    with pytest.raises(StoreError, match="older gitvs"):
+        SqliteStore.open_readonly(tmp_path)
+    with SqliteStore(tmp_path) as store:
+        assert store.applied() == applied()
+        assert store.open_transaction(HERE) == begun
+
+
 # Damage
 
 
@@ -504,7 +588,7 @@ def test_a_store_that_cannot_be_made_leaves_nothing_behind(
 def test_a_record_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
     path = closed_store(tmp_path)
     with sqlite3.connect(path) as hand:
-        hand.execute('UPDATE applied SET desired = \'{"director": "lb1"}\'')
+        hand.execute('UPDATE applied SET head = \'{"director": "lb1"}\'')
     hand.close()
     with pytest.raises(StoreError, match="unreadable record"):
         SqliteStore(tmp_path).applied()

@@ -187,7 +187,7 @@ class Transaction:
     stage: Stage
     changes: Sequence[Change]
     ledger: Ledger
-    """The ledger at the beginning: what an undo goes back to."""
+    """The ledger in force: until the point of no return, what an undo goes back to."""
     target: Applied
     conflicts: frozenset[Key] = field(default_factory=frozenset)
     """Creates that found somebody else's object: out of reach of an undo."""
@@ -218,7 +218,7 @@ class Store(Protocol):
         ...
 
     def begin(
-        self, incarnation: Incarnation, changes: Sequence[Change], ledger: Ledger, target: Applied
+        self, incarnation: Incarnation, changes: Sequence[Change], target: Applied
     ) -> Transaction:
         """Record a transaction before its first write."""
         ...

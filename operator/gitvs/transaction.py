@@ -109,8 +109,7 @@ def apply(ports: Ports, proposal: Proposal, target: Applied, observation: Observ
             left to the next start.
     """
     incarnation = ports.kernel.incarnation()
-    ledger = ports.store.ledger(incarnation)
-    transaction = ports.store.begin(incarnation, proposal.plan.changes, ledger, target)
+    transaction = ports.store.begin(incarnation, proposal.plan.changes, target)
     scope = _scope(transaction)
     read = partial(_read_touched, ports, transaction, scope, observation)
     try:

@@ -17,7 +17,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from gitvs.adapters.migrations import MIGRATIONS, SCHEMA_VERSION
+from gitvs.adapters.desired_rows import split_whole_states
+from gitvs.adapters.migrations import MIGRATIONS, PARTS_VERSION, SCHEMA_VERSION
 from gitvs.core.errors import StoreDamaged, StoreError
 
 FILE_NAME = "gitvs.db"
@@ -91,6 +92,11 @@ def damaged(path: Path, detail: str) -> StoreDamaged:
     return StoreDamaged(f"database {path}: {_DAMAGED.format(detail=f' ({detail})')}")
 
 
+def unreadable(path: Path, error: Exception) -> StoreDamaged:
+    """Return the error for a record that could not be made sense of."""
+    return damaged(path, f"unreadable record: {error}")
+
+
 def open_for_writing(state_dir: Path) -> sqlite3.Connection:
     """Open the database of a state folder; make both if there is none.
 
@@ -108,6 +114,9 @@ def open_for_writing(state_dir: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             version = _check(connection, path)
             _migrate(connection, version)
+        except (KeyError, TypeError, ValueError) as error:
+            connection.close()
+            raise unreadable(path, error) from error
         except BaseException:
             connection.close()
             raise
@@ -243,8 +252,13 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring the schema up to date, one version at a time, each complete or not at all."""
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        if number == 1:
-            script += f"INSERT INTO store VALUES ('{uuid.uuid4()}');"
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT"
-        )
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] < number:
+            for statement in script.split(";"):
+                connection.execute(statement)
+            if number == 1:
+                connection.execute("INSERT INTO store VALUES (?)", (str(uuid.uuid4()),))
+            if number == PARTS_VERSION:
+                split_whole_states(connection)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")

@@ -90,7 +90,25 @@ MIGRATIONS = (
         at TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE applied_part (
+        key TEXT PRIMARY KEY,
+        record TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE target_part (
+        history INTEGER NOT NULL REFERENCES open_transaction (history) ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        record TEXT,
+        PRIMARY KEY (history, key)
+    ) STRICT;
+    ALTER TABLE applied RENAME COLUMN desired TO head;
+    ALTER TABLE open_transaction RENAME COLUMN desired TO head;
+    ALTER TABLE open_transaction DROP COLUMN ledger;
+    """,
 )
 """One script for each schema version, in order."""
+
+PARTS_VERSION = 3
+"""From this version on desired states are kept in parts, not each as one text."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

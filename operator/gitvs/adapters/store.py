@@ -11,24 +11,26 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gitvs import __version__
-from gitvs.adapters import rows
+from gitvs.adapters import desired_rows, rows
 from gitvs.adapters.database import (
     FILE_NAME,
-    damaged,
     open_for_reading,
     open_for_writing,
     plain_words,
+    unreadable,
 )
+from gitvs.adapters.ledger_rows import read_ledger, write_ledger
 from gitvs.adapters.retention import VOID, forget_old, refuse_second, void_other_boots
 from gitvs.core.history import HistoryEntry, Quarantine, Result
 from gitvs.core.model import Incarnation, Key, Ledger
 from gitvs.core.operations import Operation, Operations
 from gitvs.core.plan import Change
-from gitvs.core.records import change_from_record, change_record, ledger_record
+from gitvs.core.records import change_from_record, change_record
 from gitvs.ports import Applied, Stage, Transaction
 
 KEPT_TRANSACTIONS = 500
@@ -37,6 +39,20 @@ KEPT_PLANS = 50
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is known of large records, as long as no other connection writes.
+
+    `version` is SQLite's `data_version`, which tells that one did.
+    """
+
+    version: int = -1
+    applied: Applied | None = None
+    begun: tuple[int, Applied] | None = None
+    """The transaction that was begun last, and its target."""
+    ledgers: dict[Incarnation, Ledger] = field(default_factory=dict)
 
 
 class SqliteStore:
@@ -57,7 +73,7 @@ class SqliteStore:
         self._path = state_dir / FILE_NAME
         self._now = now
         self._kept = {"plan": kept_plans, "history": kept_transactions}
-        self._texts = rows.DesiredTexts()
+        self._memory = _Memory()
         self._database = open_for_writing(state_dir)
 
     @classmethod
@@ -70,7 +86,7 @@ class SqliteStore:
         store._path = state_dir / FILE_NAME
         store._now = _utc_now
         store._kept = {}
-        store._texts = rows.DesiredTexts()
+        store._memory = _Memory()
         store._database = open_for_reading(state_dir)
         return store
 
@@ -93,14 +109,12 @@ class SqliteStore:
     def ledger(self, incarnation: Incarnation) -> Ledger:
         """Return what is owned in this incarnation; empty in another."""
         with self._reading() as database:
-            number = rows.find_incarnation(database, incarnation)
-            return Ledger() if number is None else rows.read_ledger(database, number)
+            return self._ledger(database, incarnation)
 
     def applied(self) -> Applied | None:
         """Return the desired state in force, which outlives incarnations."""
         with self._reading() as database:
-            row = database.execute("SELECT at, revision, desired FROM applied").fetchone()
-            return None if row is None else rows.applied_from(row, self._texts)
+            return self._applied(database)
 
     def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
         """Return the transaction left open in this incarnation. One of another is void."""
@@ -110,10 +124,14 @@ class SqliteStore:
                 " JOIN plan USING (history) WHERE incarnation = ?",
                 (rows.find_incarnation(database, incarnation),),
             ).fetchone()
-            return None if row is None else rows.transaction_from(row, incarnation, self._texts)
+            if row is None:
+                return None
+            desired = desired_rows.read_desired(database, row["head"], row["history"])
+            ledger = self._ledger(database, incarnation)
+            return rows.transaction_from(row, incarnation, ledger, desired)
 
     def begin(
-        self, incarnation: Incarnation, changes: Sequence[Change], ledger: Ledger, target: Applied
+        self, incarnation: Incarnation, changes: Sequence[Change], target: Applied
     ) -> Transaction:
         """Record a transaction before its first write.
 
@@ -123,7 +141,7 @@ class SqliteStore:
         started_at = self._now()
         summary = Counter(str(change.action) for change in changes)
         with self._writing() as database:
-            void_other_boots(database, incarnation, self._now())
+            self._void_other_boots(database, incarnation)
             refuse_second(database, incarnation)
             cursor = database.execute(
                 "INSERT INTO history (started_at, revision, summary) VALUES (?, ?, ?)",
@@ -135,18 +153,20 @@ class SqliteStore:
                 (number, json.dumps([change_record(change) for change in changes])),
             )
             database.execute(
-                "INSERT INTO open_transaction (incarnation, history, stage, ledger, desired, at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO open_transaction (incarnation, history, stage, head, at)"
+                " VALUES (?, ?, ?, ?, ?)",
                 (
                     rows.incarnation_number(database, incarnation),
                     number,
                     str(Stage.OPEN),
-                    json.dumps(ledger_record(ledger)),
-                    self._texts.text_of(target.desired),
+                    desired_rows.head_text(target.desired),
                     target.at.isoformat(),
                 ),
             )
+            desired_rows.write_target(database, number, self._differing(database, target))
             forget_old(database, self._kept)
+            self._memory.begun = number, target
+            ledger = self._ledger(database, incarnation)
         return Transaction(
             number, incarnation, started_at, Stage.OPEN, tuple(changes), ledger, target
         )
@@ -170,8 +190,16 @@ class SqliteStore:
                 "UPDATE open_transaction SET stage = ? WHERE history = ?",
                 (str(Stage.COMMITTED), transaction.id),
             )
-            rows.write_target_applied(database, transaction.id)
-            rows.write_ledger(database, transaction.incarnation, ledger)
+            desired_rows.put_target_in_force(database, transaction.id)
+            database.execute(
+                "INSERT OR REPLACE INTO applied"
+                " SELECT 1, open_transaction.at, revision, head FROM open_transaction"
+                " JOIN history ON history.id = history WHERE history = ?",
+                (transaction.id,),
+            )
+            begun = self._memory.begun
+            self._memory.applied = begun[1] if begun and begun[0] == transaction.id else None
+            self._write_ledger(database, transaction.incarnation, ledger)
 
     def finish(
         self, transaction: Transaction, result: Result, ledger: Ledger, message: str = ""
@@ -188,14 +216,23 @@ class SqliteStore:
                     "DELETE FROM suspect WHERE revision = ? AND quarantined_at IS NULL",
                     (transaction.target.commit_id,),
                 )
-            rows.write_ledger(database, transaction.incarnation, ledger)
+            self._write_ledger(database, transaction.incarnation, ledger)
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
         """Record, without a transaction, that the kernel already is as `target` says."""
         with self._writing() as database:
-            void_other_boots(database, incarnation, self._now())
-            rows.write_applied(database, target, self._texts)
-            rows.write_ledger(database, incarnation, ledger)
+            self._void_other_boots(database, incarnation)
+            desired_rows.write_applied(database, self._differing(database, target))
+            head, revision = (
+                desired_rows.head_text(target.desired),
+                rows.revision_text(target.commit),
+            )
+            database.execute(
+                "INSERT OR REPLACE INTO applied VALUES (1, ?, ?, ?)",
+                (target.at.isoformat(), revision, head),
+            )
+            self._memory.applied = target
+            self._write_ledger(database, incarnation, ledger)
 
     def history(self, limit: int = KEPT_TRANSACTIONS) -> Sequence[HistoryEntry]:
         """Return finished transactions, the newest first."""
@@ -325,6 +362,45 @@ class SqliteStore:
                 "INSERT OR REPLACE INTO alive VALUES (1, ?)", (self._now().isoformat(),)
             )
 
+    def _applied(self, database: sqlite3.Connection) -> Applied | None:
+        if self._memory.applied is None:
+            row = database.execute("SELECT at, revision, head FROM applied").fetchone()
+            if row is not None:
+                desired = desired_rows.read_desired(database, row["head"])
+                at = datetime.fromisoformat(row["at"])
+                self._memory.applied = Applied(desired, rows.commit_from(row["revision"]), at)
+        return self._memory.applied
+
+    def _differing(
+        self, database: sqlite3.Connection, target: Applied
+    ) -> Sequence[desired_rows.Part]:
+        """Return the rows in which a target differs from what is in force."""
+        applied = self._applied(database)
+        former = None if applied is None else applied.desired
+        return desired_rows.differing_parts(former, target.desired)
+
+    def _ledger(self, database: sqlite3.Connection, incarnation: Incarnation) -> Ledger:
+        known = self._memory.ledgers.get(incarnation)
+        if known is None:
+            number = rows.find_incarnation(database, incarnation)
+            known = Ledger() if number is None else read_ledger(database, number)
+            self._memory.ledgers[incarnation] = known
+        return known
+
+    def _write_ledger(
+        self, database: sqlite3.Connection, incarnation: Incarnation, ledger: Ledger
+    ) -> None:
+        former = self._ledger(database, incarnation)
+        number = rows.incarnation_number(database, incarnation)
+        write_ledger(database, number, former, ledger)
+        self._memory.ledgers[incarnation] = ledger
+
+    def _void_other_boots(self, database: sqlite3.Connection, incarnation: Incarnation) -> None:
+        void_other_boots(database, incarnation, self._now())
+        ledgers = self._memory.ledgers
+        for other in [i for i in ledgers if i.boot_id != incarnation.boot_id]:
+            del ledgers[other]
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent view, with every error in plain words."""
@@ -332,7 +408,7 @@ class SqliteStore:
             try:
                 yield database
             except (KeyError, TypeError, ValueError) as error:
-                raise damaged(self._path, f"unreadable record: {error}") from error
+                raise unreadable(self._path, error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -345,8 +421,14 @@ class SqliteStore:
         with plain_words(self._path):
             self._database.execute(begin)
             try:
+                version = self._database.execute("PRAGMA data_version").fetchone()[0]
+                if version != self._memory.version:
+                    self._memory = _Memory(version)
                 yield self._database
                 self._database.execute("COMMIT")
+            except BaseException:
+                self._memory = _Memory()
+                raise
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")

@@ -7,7 +7,7 @@ ValueError.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -96,29 +96,45 @@ def ledger_from_record(record: Mapping[str, Any]) -> Ledger:
 
 def desired_record(desired: Desired) -> Document:
     """Return a rendered state with its policy, its drain times, where it was written, and names."""
-    return {
-        "director": desired.director,
-        "interface": desired.interface,
-        "state": [record_of(resource) for resource in desired.state.values()],
-        "drainSeconds": dict(desired.drain_seconds),
-        "policy": policy_record(desired.policy),
-        "sources": {key: _source_record(s) for key, s in desired.sources.items()},
-        "serverNames": dict(desired.server_names),
-        "isStandby": desired.is_standby,
-    }
+    return {**head_record(desired), **contents_record(desired)}
 
 
 def desired_from_record(record: Mapping[str, Any]) -> Desired:
     """The inverse of `desired_record`."""
+    return desired_from_records(record, [record])
+
+
+def head_record(desired: Desired) -> Document:
+    """Return what a rendered state says beside its objects."""
+    return {
+        "director": desired.director,
+        "interface": desired.interface,
+        "policy": policy_record(desired.policy),
+        "isStandby": desired.is_standby,
+    }
+
+
+def contents_record(desired: Desired) -> Document:
+    """Return the objects of a rendered state with what is said of them."""
+    return {
+        "state": [record_of(resource) for resource in desired.state.values()],
+        "drainSeconds": dict(desired.drain_seconds),
+        "sources": {key: _source_record(s) for key, s in desired.sources.items()},
+        "serverNames": dict(desired.server_names),
+    }
+
+
+def desired_from_records(head: Mapping[str, Any], contents: Sequence[Mapping[str, Any]]) -> Desired:
+    """Return a rendered state from its head and its objects, which may come in several parts."""
     return Desired(
-        record["director"],
-        record["interface"],
-        State(resource_from_record(r) for r in record["state"]),
-        {Key(key): seconds for key, seconds in record["drainSeconds"].items()},
-        policy_from_record(record["policy"]),
-        {Key(key): _source_from(s) for key, s in record["sources"].items()},
-        {Key(key): name for key, name in record["serverNames"].items()},
-        record["isStandby"],
+        head["director"],
+        head["interface"],
+        State(resource_from_record(r) for part in contents for r in part["state"]),
+        {Key(key): s for part in contents for key, s in part["drainSeconds"].items()},
+        policy_from_record(head["policy"]),
+        {Key(key): _source_from(s) for part in contents for key, s in part["sources"].items()},
+        {Key(key): name for part in contents for key, name in part["serverNames"].items()},
+        head["isStandby"],
     )
 
 
