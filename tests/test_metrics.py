@@ -142,7 +142,7 @@ def gitvs_names(samples: Samples) -> set[str]:
 
 def fill(metrics: Metrics) -> None:
     """Let everything happen that is counted."""
-    metrics.publish(FULL)
+    metrics.publish(lambda: FULL)
     metrics.count_pass(Result.APPLIED, {"load": 0.02, "apply": 0.3})
     metrics.count_operations({("real-server", "update"): 2})
     metrics.count_drift(2, 1)
@@ -151,8 +151,8 @@ def fill(metrics: Metrics) -> None:
 
 
 def test_the_last_status_is_what_is_shown(metrics: Metrics) -> None:
-    metrics.publish(BARE)
-    metrics.publish(FULL)
+    metrics.publish(lambda: BARE)
+    metrics.publish(lambda: FULL)
     found = scrape(metrics)
     expected = {
         f"gitvs_build_info version={__version__}": 1,
@@ -209,7 +209,7 @@ def test_the_last_status_is_what_is_shown(metrics: Metrics) -> None:
 def test_each_virtual_service_shows_what_it_counted_and_its_servers_together(
     metrics: Metrics,
 ) -> None:
-    metrics.publish(FULL)
+    metrics.publish(lambda: FULL)
     labels = " service=web virtual_service=tcp 203.0.113.10:80"
     assert of(scrape(metrics), "gitvs_virtual_service_", labels) == {
         "connections_total": 101,
@@ -228,7 +228,7 @@ def test_each_virtual_service_shows_what_it_counted_and_its_servers_together(
 
 
 def test_each_real_server_shows_what_it_counted_and_has(metrics: Metrics) -> None:
-    metrics.publish(FULL)
+    metrics.publish(lambda: FULL)
     labels = " name=web1 real_server=10.0.0.1:8080 service=web virtual_service=tcp 203.0.113.10:80"
     assert of(scrape(metrics), "gitvs_real_server_", labels) == {
         "connections_total": 100,
@@ -253,7 +253,7 @@ def of(samples: Samples, prefix: str, labels: str) -> Samples:
 
 def test_real_servers_beyond_the_limit_are_only_counted() -> None:
     with served("127.0.0.1:0", 2) as metrics:
-        metrics.publish(FULL)
+        metrics.publish(lambda: FULL)
         found = scrape(metrics)
         weights = [name for name in found if name.startswith("gitvs_real_server_weight")]
         assert len(weights) == 2
@@ -268,7 +268,7 @@ def test_real_servers_beyond_the_limit_are_only_counted() -> None:
 def test_what_is_not_known_is_left_out(metrics: Metrics) -> None:
     assert f"gitvs_build_info version={__version__}" in scrape(metrics)
     assert "gitvs_paused" not in scrape(metrics)
-    metrics.publish(BARE)
+    metrics.publish(lambda: BARE)
     found = gitvs_names(scrape(metrics))
     assert "gitvs_paused" in found
     unknown = {
@@ -302,7 +302,7 @@ def test_what_is_not_known_is_left_out(metrics: Metrics) -> None:
 def test_a_director_is_up_to_date_if_the_desired_commit_is_applied(
     metrics: Metrics, status: Status, value: float | None
 ) -> None:
-    metrics.publish(status)
+    metrics.publish(lambda: status)
     assert scrape(metrics).get("gitvs_up_to_date") == value
 
 
@@ -318,12 +318,12 @@ def test_a_director_is_up_to_date_if_the_desired_commit_is_applied(
 def test_a_source_is_up_if_it_answered_when_last_asked(
     metrics: Metrics, source: SourceStatus, value: float | None
 ) -> None:
-    metrics.publish(replace(BARE, source=source))
+    metrics.publish(lambda: replace(BARE, source=source))
     assert scrape(metrics).get("gitvs_source_up") == value
 
 
 def test_a_pass_that_could_do_nothing_failed(metrics: Metrics) -> None:
-    metrics.publish(replace(BARE, last=LastPass(None, NOW, 0.1, None, "start")))
+    metrics.publish(lambda: replace(BARE, last=LastPass(None, NOW, 0.1, None, "start")))
     assert scrape(metrics)["gitvs_last_pass_result result=failed"] == 1
 
 
@@ -442,7 +442,7 @@ def test_a_client_that_says_nothing_keeps_nobody_from_scraping(metrics: Metrics)
 def test_a_client_that_goes_away_leaves_no_trace(
     metrics: Metrics, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    metrics.publish(replace(FULL, services=many_services(5000)))
+    metrics.publish(lambda: replace(FULL, services=many_services(5000)))
     host, _, port = metrics.address.rpartition(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -455,7 +455,7 @@ def test_a_client_that_goes_away_leaves_no_trace(
 
 def test_ten_thousand_services_are_scraped_in_time(metrics: Metrics) -> None:
     """Prometheus gives up after ten seconds."""
-    metrics.publish(replace(FULL, services=many_services(10_000)))
+    metrics.publish(lambda: replace(FULL, services=many_services(10_000)))
     started = time.monotonic()
     text = fetch(metrics)
     assert time.monotonic() - started < 5

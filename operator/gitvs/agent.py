@@ -100,6 +100,11 @@ class Agent:
         """The newest status; any thread may read it."""
         return self._reporter.status
 
+    @property
+    def summary(self) -> Status:
+        """The newest status without what it says of single objects; any thread may read it."""
+        return self._reporter.summary
+
     # Its life
 
     def run(self) -> None:
@@ -176,7 +181,7 @@ class Agent:
         if self._drains_at is not None and self.ports.clock.boottime() >= self._drains_at:
             due.add("drain due")
         now = self.ports.clock.now()
-        if any(o.is_expired(now) for o in self.status.operations.all):
+        if any(o.is_expired(now) for o in self.summary.operations.all):
             due.add("operation expired")
         return due
 
@@ -314,7 +319,7 @@ class Agent:
         """
         trigger = ", ".join(sorted(triggers))
         outcome: list[Turn] = []
-        with log_fields(run=f"{time.time_ns() // 1_000_000:x}", director=self.status.director):
+        with log_fields(run=f"{time.time_ns() // 1_000_000:x}", director=self.summary.director):
             self._attempt(trigger, lambda: outcome.append(self.take_turn(trigger)))
         if answers or (self._triggers.fetcher is None and "sync" in triggers):
             self.intake.answer(outcome[0] if outcome else None, answers)

@@ -151,6 +151,6 @@ class Intake:
             if turn is not None:
                 future.set_result(turn)
             else:
-                last = self._reporter.status.last
+                last = self._reporter.summary.last
                 reasons = last.problems if last is not None else ()
                 future.set_exception(SourceError("; ".join(reasons) or "nothing could be done"))

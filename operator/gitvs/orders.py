@@ -77,7 +77,7 @@ class Desk:
         return status_document(self._agent.status)
 
     def _is_stale(self) -> bool:
-        at, now = self._agent.status.observed_at, self._agent.ports.clock.now()
+        at, now = self._agent.summary.observed_at, self._agent.ports.clock.now()
         return at is None or abs((now - at).total_seconds()) > FRESH_SECONDS
 
     def _look_again(self) -> None:

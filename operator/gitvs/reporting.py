@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
 from gitvs import __version__
 from gitvs.adapters.metrics import Metrics
@@ -21,7 +22,16 @@ from gitvs.core.errors import (
     UnknownDirector,
 )
 from gitvs.core.history import Commit, Result
-from gitvs.core.model import Key, LocalRoute, Observation, SyncDaemon, Vip, VirtualService
+from gitvs.core.model import (
+    Desired,
+    Key,
+    Ledger,
+    LocalRoute,
+    Observation,
+    SyncDaemon,
+    Vip,
+    VirtualService,
+)
 from gitvs.core.operations import OperationKind
 from gitvs.core.plan import desired_digest
 from gitvs.core.problems import InvalidManifests
@@ -29,7 +39,7 @@ from gitvs.core.situation import services_of
 from gitvs.core.status import LastPass, SourceStatus, Status
 from gitvs.logs import log_fields
 from gitvs.reconcile import Pass
-from gitvs.report.plan_view import director_plan
+from gitvs.report.plan_view import drift_of
 from gitvs.transaction import Ports
 from gitvs.turn import Turn
 
@@ -64,8 +74,18 @@ class Reporter:
         self._wanted: Commit | None = None
         self._drift: tuple[Key, ...] = ()
         self._told_problems: set[str] = set()
-        self.status = Status("", __version__, ports.clock.now())
-        """The newest status; any thread may read it."""
+        self._digest: tuple[Desired, str] | None = None
+        self._detailed: Callable[[], Status]
+        self._keep(Status("", __version__, ports.clock.now()), None)
+
+    @property
+    def status(self) -> Status:
+        """The newest status; any thread may read it.
+
+        What it says of single services is worked out when it is asked for: of thousands that
+        takes longer than a pass.
+        """
+        return self._detailed()
 
     def tell_turn(self, turn: Turn, trigger: str, at: datetime, seconds: float) -> None:
         """Note, count and log how a turn ended."""
@@ -116,23 +136,45 @@ class Reporter:
     def publish(self) -> None:
         """Make a new status for everybody to read."""
         try:
-            self.status = self._status()
+            reading = _reading_of(self._ports, self._observation)
+            self._keep(_summary_of(self._ports, reading), reading)
         except StoreDamaged:
             raise
         except GitvsError as error:
             log.warning("no new status reason=%s", error)
-            self.status = replace(self.status, last=self._last, source=self.source)
-        self.metrics.publish(self.status)
+            self._keep(self.summary, self._reading)
+        self.metrics.publish(self._detailed)
+
+    def _keep(self, summary: Status, reading: _Reading | None) -> None:
+        """Have this told from now on, with what is known here."""
+        summary = replace(
+            summary,
+            started_at=self._started_at,
+            source=self.source,
+            desired=self._wanted,
+            last=self._last,
+            observed_at=self._observed_at,
+            drift=self._drift,
+        )
+        self.summary, self._reading = summary, reading
+        """The newest status without what it says of single objects."""
+        self._detailed = cache(lambda: _detailed(summary, reading, self._digest_of))
+
+    def _digest_of(self, desired: Desired) -> str:
+        """Return the digest of a desired state, which takes long."""
+        if self._digest is None or self._digest[0] is not desired:
+            self._digest = desired, desired_digest(desired.director, desired.state)
+        return self._digest[1]
 
     def in_short(self) -> str:
         """The agent in one line, for `systemctl status`."""
-        applied, last = self.status.applied, self._last
+        applied, last = self.summary.applied, self._last
         commit = "nothing applied yet"
-        if self.status.is_applied:
+        if self.summary.is_applied:
             what = "a folder" if applied is None else f"commit {applied.id[:12]}"
             commit = f"{what} in force"
         result = "" if last is None else f", last pass {last.result or 'failed'}"
-        kinds = [o.kind for o in self.status.operations.all if o.kind is not OperationKind.DRAIN]
+        kinds = [o.kind for o in self.summary.operations.all if o.kind is not OperationKind.DRAIN]
         return f"{commit}{result}{''.join(f', {kind}' for kind in kinds)}"
 
     def _tell_pass(
@@ -167,18 +209,6 @@ class Reporter:
                 seconds,
             )
 
-    def _status(self) -> Status:
-        status = status_of(self._ports, self._observation)
-        return replace(
-            status,
-            started_at=self._started_at,
-            source=self.source,
-            desired=self._wanted,
-            last=self._last,
-            observed_at=self._observed_at,
-            drift=self._drift,
-        )
-
 
 _LEVELS = {
     Result.CONVERGED: logging.DEBUG,
@@ -189,43 +219,70 @@ _LEVELS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What was read of a director, for what a status says of single objects."""
+
+    observation: Observation | None
+    ledger: Ledger
+    desired: Desired | None
+    boottime: float
+
+
 def status_of(ports: Ports, observation: Observation | None) -> Status:
     """Return what store and kernel tell of a director, whether or not an agent runs."""
-    incarnation = ports.kernel.incarnation()
-    ledger = ports.store.ledger(incarnation)
+    reading = _reading_of(ports, observation)
+    summary = _summary_of(ports, reading)
+    return _detailed(summary, reading, lambda d: desired_digest(d.director, d.state))
+
+
+def _reading_of(ports: Ports, observation: Observation | None) -> _Reading:
+    ledger = ports.store.ledger(ports.kernel.incarnation())
     applied = ports.store.applied()
+    desired = None if applied is None else applied.desired
+    return _Reading(observation, ledger, desired, ports.clock.boottime())
+
+
+def _summary_of(ports: Ports, reading: _Reading) -> Status:
+    """Return a status without what it says of single objects."""
+    incarnation = ports.kernel.incarnation()
+    applied, desired = ports.store.applied(), reading.desired
     operations = ports.store.operations()
+    is_standby = desired is not None and desired.is_standby
     now = ports.clock.now()
-    status = Status(
-        "" if applied is None else applied.desired.director,
+    return Status(
+        "" if desired is None else desired.director,
         __version__,
         now,
+        applied=None if applied is None else applied.commit,
+        applied_at=None if applied is None else applied.at,
+        is_applied=applied is not None,
+        observed_at=None if reading.observation is None else now,
         operations=operations,
         quarantined=tuple(ports.store.quarantined(incarnation)),
         is_transaction_open=ports.store.open_transaction(incarnation) is not None,
-        is_standby=operations.standby is not None
-        or (applied is not None and applied.desired.is_standby),
+        is_standby=operations.standby is not None or is_standby,
     )
-    if applied is not None:
-        status = replace(
-            status,
-            applied=applied.commit,
-            applied_at=applied.at,
-            is_applied=True,
-            desired_digest=desired_digest(applied.desired.director, applied.desired.state),
-        )
+
+
+def _detailed(
+    summary: Status, reading: _Reading | None, digest_of: Callable[[Desired], str]
+) -> Status:
+    """Return a status with what it says of single objects."""
+    if reading is None:
+        return summary
+    desired, ledger, observation = reading.desired, reading.ledger, reading.observation
+    if desired is not None:
+        summary = replace(summary, desired_digest=digest_of(desired))
     if observation is None:
-        return status
-    desired = None if applied is None else applied.desired
-    boottime = ports.clock.boottime()
+        return summary
     state = observation.state
     listed = [r for r in state.values() if isinstance(r, VirtualService | SyncDaemon | Vip)]
     routes = state.of(LocalRoute)
     owned = [r for r in listed if r.key in ledger.owned]
     return replace(
-        status,
-        observed_at=now,
-        services=services_of(observation, ledger, desired, operations, boottime),
+        summary,
+        services=services_of(observation, ledger, desired, summary.operations, reading.boottime),
         vips=tuple(str(r.key) for r in (*owned, *routes) if isinstance(r, Vip | LocalRoute)),
         foreign=(
             *(str(r.key) for r in listed if r.key not in ledger.owned),
@@ -239,13 +296,7 @@ def _drift_of(done: Pass) -> tuple[Key, ...]:
     survey = done.survey
     if survey is None or survey.applied is None:
         return ()
-    view = director_plan(
-        survey.proposal,
-        observation=survey.observation,
-        applied=survey.applied.desired,
-        ledger=survey.ledger,
-    )
-    return tuple(sorted(view.drift))
+    return tuple(sorted(drift_of(survey.proposal, survey.applied.desired, survey.ledger)))
 
 
 def _observation_of(done: Pass) -> Observation | None:

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import ThreadingHTTPServer
 from socketserver import BaseServer, TCPServer
 from threading import BoundedSemaphore, Thread
@@ -87,8 +87,8 @@ class Metrics:
             server.server_close()
             thread.join()
 
-    def publish(self, status: Status) -> None:
-        """Show a newer status from now on."""
+    def publish(self, status: Callable[[], Status]) -> None:
+        """Show a newer status from now on; it is asked for at each scrape."""
         self._status.status = status
 
     def count_pass(self, result: str, stages: Mapping[str, float]) -> None:

@@ -167,15 +167,15 @@ class StatusCollector(Collector):
     """
 
     def __init__(self, real_servers: int) -> None:
-        self.status: Status | None = None
+        self.status: Callable[[], Status] | None = None
         self._real_servers = real_servers
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         yield _info("build", "The version of gitvs that runs.", {"version": __version__})
-        status = self.status
-        if status is None:
+        if self.status is None:
             return
+        status = self.status()
         yield from _simple(status)
         yield from _named(status)
         yield from _by_word(status)

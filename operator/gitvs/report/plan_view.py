@@ -185,7 +185,7 @@ def director_plan(
         foreign=(*proposal.foreign, *sorted(seen.unnamed)),
         sources={**(applied.sources if applied else {}), **proposal.desired.sources},
         names={**(applied.server_names if applied else {}), **proposal.desired.server_names},
-        drift=frozenset(_drifted(proposal, applied)) - before.drains.keys(),
+        drift=drift_of(proposal, applied, before),
         drains=drains,
         ended=frozenset(before.drains.keys() - drains.keys()),
         connections=seen.connections,
@@ -195,6 +195,11 @@ def director_plan(
         before=proposal.owned,
         policy_source=proposal.desired.policy.source,
     )
+
+
+def drift_of(proposal: Proposal, applied: Desired | None, ledger: Ledger) -> frozenset[Key]:
+    """Return the changes that no manifest asked for: somebody changed the kernel."""
+    return frozenset(_drifted(proposal, applied)) - ledger.drains.keys()
 
 
 def _drifted(proposal: Proposal, applied: Desired | None) -> Iterator[Key]:
