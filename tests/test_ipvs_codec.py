@@ -10,6 +10,7 @@ import json
 import sys
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ from gitvs.core.model import (
     FirewallMark,
     ForeignName,
     Forwarding,
+    IPAddress,
     Listener,
     Persistence,
     PersistenceEngine,
@@ -118,6 +120,103 @@ def test_a_real_server_is_read_as_it_was_written(server: RealServer) -> None:
         Counters(),
     )
     assert codec.new_real_server(server)[1:] == codec.set_real_server(server)[1:]
+
+
+def native(number: int, size: int) -> bytes:
+    return number.to_bytes(size, sys.byteorder)
+
+
+def port_of(number: int) -> bytes:
+    return number.to_bytes(2, "big")
+
+
+def family_number(address: IPAddress) -> bytes:
+    return native(AF_INET if address.version == 4 else AF_INET6, 2)
+
+
+def attributes_of(*attributes: tuple[int, bytes]) -> bytes:
+    return b"".join(codec.pack_attribute(type_, value) for type_, value in attributes)
+
+
+def listener_attributes(listener: Listener) -> bytes:
+    """AF and FWMARK, or AF, PROTOCOL, ADDR and PORT."""
+    if isinstance(listener, FirewallMark):
+        family = AF_INET if listener.family is AddressFamily.IPV4 else AF_INET6
+        return attributes_of((1, native(family, 2)), (5, native(listener.mark, 4)))
+    protocol = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}[listener.protocol]
+    return attributes_of(
+        (1, family_number(listener.address)),
+        (2, native(protocol, 2)),
+        (3, listener.address.packed.ljust(16, b"\0")),
+        (4, port_of(listener.port)),
+    )
+
+
+def key_attributes(server: RealServer) -> bytes:
+    """ADDR, PORT and ADDR_FAMILY."""
+    return attributes_of(
+        (1, server.address.packed.ljust(16, b"\0")),
+        (2, port_of(server.port)),
+        (11, family_number(server.address)),
+    )
+
+
+def server_attributes(server: RealServer) -> bytes:
+    """All that a real server is set to, one attribute at a time."""
+    tunnel = server.tunnel or Tunnel()
+    return key_attributes(server) + attributes_of(
+        (3, native({Forwarding.NAT: 0, Forwarding.TUN: 2, Forwarding.DR: 3}[server.forwarding], 4)),
+        (4, native(server.weight, 4)),
+        (5, native(server.upper_threshold, 4)),
+        (6, native(server.lower_threshold, 4)),
+        (13, native(list(TunnelType).index(tunnel.type), 1)),
+        (14, port_of(tunnel.port)),
+        (15, native(list(TunnelChecksum).index(tunnel.checksum), 2)),
+    )
+
+
+def request(command: int, listener: Listener, *more: bytes) -> bytes:
+    """The command in version 1, what names the virtual service, and attributes that follow."""
+    service = codec.pack_attribute(1, listener_attributes(listener))
+    return bytes((command, 1, 0, 0)) + service + b"".join(more)
+
+
+@given(real_servers())
+def test_templates_write_what_attributes_one_by_one_are(server: RealServer) -> None:
+    everything = codec.pack_attribute(2, server_attributes(server))
+    key = codec.pack_attribute(2, key_attributes(server))
+    shared = codec.service_part(server.listener)
+    for part in ((), (shared,)):
+        assert codec.new_real_server(server, *part) == request(5, server.listener, everything)
+        assert codec.set_real_server(server, *part) == request(6, server.listener, everything)
+        assert codec.delete_real_server(server, *part) == request(7, server.listener, key)
+    assert codec.get_real_servers(server.listener) == request(8, server.listener)
+    assert codec.delete_service(server.listener) == request(3, server.listener)
+    assert codec.get_service(server.listener) == request(4, server.listener)
+
+
+@given(virtual_services())
+def test_a_virtual_service_is_written_as_its_attributes_one_by_one_are(
+    service: VirtualService,
+) -> None:
+    persistence = service.persistence
+    bits = {"fallback": 8, "port": 16}
+    flags = sum(bits[flag.partition("-")[2]] for flag in service.flags)
+    flags += (1 if persistence else 0) + (4 if service.one_packet else 0)
+    full = 32 if service.listener.family is AddressFamily.IPV4 else 128
+    length = persistence.prefix_length if persistence else full
+    mask = (0xFFFFFFFF << (32 - length) & 0xFFFFFFFF).to_bytes(4, "big") if full == 32 else None
+    attributes = listener_attributes(service.listener) + attributes_of(
+        (6, service.scheduler.encode() + b"\0"),
+        (7, native(flags, 4) + native(0xFFFFFFFF, 4)),
+        (8, native(persistence.timeout_seconds if persistence else 0, 4)),
+        (9, mask or native(length, 4)),
+    )
+    if persistence and persistence.engine:
+        attributes += attributes_of((11, persistence.engine.encode() + b"\0"))
+    nested = codec.pack_attribute(1, attributes)
+    assert codec.new_service(service) == bytes((1, 1, 0, 0)) + nested
+    assert codec.set_service(service) == bytes((2, 1, 0, 0)) + nested
 
 
 @given(st.binary(max_size=200))

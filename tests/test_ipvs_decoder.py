@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gitvs.adapters import ipvs_codec as codec
 from gitvs.adapters.ipvs_decoder import IpvsDecoder
-from gitvs.core.model import Counters, RealServer, VirtualService
+from gitvs.core.model import Connections, Counters, RealServer, VirtualService
 from tests.test_ipvs_codec import WEB, real_servers, stats64, virtual_services
 
 COUNT = st.integers(0, 2**32 - 1)
@@ -45,6 +45,34 @@ def server_reply(
     counts = b"".join(attribute(t, n) for t, n in zip((7, 8, 9), connections, strict=True))
     body = configured + counts + family + counted(numbers)
     return request[:4] + codec.pack_attribute(2, body)
+
+
+def message_of(type_: int, *parts: bytes) -> bytes:
+    """The command's header, and the one attribute that holds an object."""
+    return bytes(4) + codec.pack_attribute(type_, b"".join(parts))
+
+
+@given(real_servers(), st.tuples(*[COUNT] * 3), st.tuples(*[COUNT] * 5), st.booleans())
+def test_a_real_server_in_the_order_of_the_kernel_is_as_the_codec_says(
+    server: RealServer,
+    connections: tuple[int, ...],
+    numbers: tuple[int, ...],
+    is_padded: bool,
+) -> None:
+    """Recorded on Linux 6.1; it pads where only aligned numbers can be read."""
+    request = codec.new_real_server(server)
+    found = codec.unpack_attributes(codec.unpack_attributes(request, 4)[2])
+    ordered = [codec.pack_attribute(t, found[t]) for t in (1, 2, 3, 4, 13, 14, 15, 5, 6, 11)]
+    counts = [attribute(t, n) for t, n in zip((7, 8, 9), connections, strict=True)]
+    stats = codec.pack_attribute(10, bytes(92 if is_padded else 88))
+    stats += codec.pack_attribute(12, stats64(numbers, is_padded=is_padded))
+    payload = message_of(2, *ordered[:-1], *counts, ordered[-1], stats)
+    expected = (server, Connections(*connections), Counters(*numbers))
+    assert codec.real_server_from(payload, server.listener) == expected
+    assert codec.configured_real_server(b"".join(ordered), server.listener) == server
+    decoder = IpvsDecoder()
+    for _ in range(2):
+        assert decoder.real_servers([payload], server.listener) == [expected]
 
 
 @given(st.lists(st.tuples(virtual_services(), st.tuples(*[COUNT] * 5)), max_size=4))

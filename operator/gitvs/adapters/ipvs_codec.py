@@ -11,13 +11,21 @@ ip_vs_dest_policy, ip_vs_genl_fill_service, ip_vs_genl_fill_dest).
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from struct import Struct
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_SCTP,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    htonl,
+    htons,
+    ntohs,
+)
+from struct import Struct, calcsize
 from typing import NewType, assert_never
 
 from gitvs.core.model import (
@@ -53,11 +61,18 @@ FAMILY_VERSION = 1  # IPVS_GENL_VERSION
 Payload = NewType("Payload", bytes)
 """A generic-netlink payload for the family `IPVS`."""
 
-# IPVS_CMD_*
-_NEW_SERVICE, _SET_SERVICE, _DEL_SERVICE, _GET_SERVICE = 1, 2, 3, 4
-_NEW_DEST, _SET_DEST, _DEL_DEST, _GET_DEST = 5, 6, 7, 8
-_NEW_DAEMON, _DEL_DAEMON, _GET_DAEMON = 9, 10, 11
-_SET_CONFIG, _GET_CONFIG, _GET_INFO = 12, 13, 15
+_HEADER = Struct("=BBH")  # command, family version, reserved
+
+
+def _header(command: int) -> bytes:
+    return _HEADER.pack(command, FAMILY_VERSION, 0)
+
+
+# IPVS_CMD_*, as what a message of each begins with
+_NEW_SERVICE, _SET_SERVICE, _DEL_SERVICE, _GET_SERVICE = map(_header, (1, 2, 3, 4))
+_NEW_DEST, _SET_DEST, _DEL_DEST, _GET_DEST = map(_header, (5, 6, 7, 8))
+_NEW_DAEMON, _DEL_DAEMON, _GET_DAEMON = map(_header, (9, 10, 11))
+_SET_CONFIG, _GET_CONFIG, _GET_INFO = map(_header, (12, 13, 15))
 
 # IPVS_CMD_ATTR_*
 _SERVICE, _DEST, _DAEMON = 1, 2, 3
@@ -99,11 +114,11 @@ _CHECKSUMS = {TunnelChecksum.NONE: 0, TunnelChecksum.FULL: 1, TunnelChecksum.REM
 _ROLES = {SyncRole.PRIMARY: 1, SyncRole.BACKUP: 2}
 
 _PROTOCOLS = {
-    Protocol.TCP: socket.IPPROTO_TCP,
-    Protocol.UDP: socket.IPPROTO_UDP,
-    Protocol.SCTP: socket.IPPROTO_SCTP,
+    Protocol.TCP: IPPROTO_TCP,
+    Protocol.UDP: IPPROTO_UDP,
+    Protocol.SCTP: IPPROTO_SCTP,
 }
-_FAMILIES = {AddressFamily.IPV4: socket.AF_INET, AddressFamily.IPV6: socket.AF_INET6}
+_FAMILIES = {AddressFamily.IPV4: AF_INET, AddressFamily.IPV6: AF_INET6}
 
 # The two scheduler bits mean what the scheduler says they mean.
 # Source: Linux ip_vs_sh.c and ip_vs_mh.c, IP_VS_SVC_F_SCHED_{SH,MH}_{FALLBACK,PORT}.
@@ -120,22 +135,55 @@ _PROTOCOL_OF = {number: word for word, number in _PROTOCOLS.items()}
 _SCHEDULER_OF: Mapping[str, Scheduler] = {str(word): word for word in Scheduler}
 _ENGINE_OF: Mapping[str, PersistenceEngine] = {str(word): word for word in PersistenceEngine}
 
-_HEADER = Struct("=BBH")  # command, family version, reserved
 _ATTRIBUTE = Struct("=HH")  # length without padding, type
 _U16 = Struct("=H")
 _U32 = Struct("=I")
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
-_ENDPOINT = Struct("=HHHxx HHHxx HH16s HHHxx")
-_MARK = Struct("=HHHxx HHI")
-_SVC_VALUES = Struct("=HHII HHI HHI")
-_DEST_KEY = Struct("=HH16s HHHxx HHHxx")
-_DEST_VALUES = Struct("=HHI HHI HHI HHI HHBxxx HHHxx HHHxx")
-_SIZE16, _SIZE32, _SIZE64, _SIZE_ADDRESS = 6, 8, 12, 20
+
+def _head(type_: int, size: int) -> bytes:
+    """Return what an attribute with a value of `size` bytes begins with."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + size, type_)
+
+
+def _template(*attributes: tuple[int, str]) -> tuple[Struct, tuple[bytes, ...]]:
+    """Return how attributes of fixed sizes lie in a row, and what each of them begins with.
+
+    They are given as types and formats of their values. The `Struct` packs and unpacks them
+    in one step, as a head and a value in turn: that is what makes thousands of rules cheap.
+    """
+    sizes = [calcsize(f"={format_}") for _, format_ in attributes]
+    rows = [
+        f"4s{format_}{-size % 4}x" for (_, format_), size in zip(attributes, sizes, strict=True)
+    ]
+    heads = [_head(type_, size) for (type_, _), size in zip(attributes, sizes, strict=True)]
+    return Struct(f"={''.join(rows)}"), tuple(heads)
+
+
+_ENDPOINT, _ENDPOINT_HEADS = _template(
+    (_SVC_AF, "H"), (_SVC_PROTOCOL, "H"), (_SVC_ADDR, "16s"), (_SVC_PORT, "H")
+)
+_MARK, _MARK_HEADS = _template((_SVC_AF, "H"), (_SVC_FWMARK, "I"))
+_SVC_VALUES, _SVC_VALUES_HEADS = _template(
+    (_SVC_FLAGS, "II"), (_SVC_TIMEOUT, "I"), (_SVC_NETMASK, "I")
+)
+
+_KEY = ((_DEST_ADDR, "16s"), (_DEST_PORT, "H"), (_DEST_ADDR_FAMILY, "H"))
+_METHOD_AND_WEIGHT = ((_DEST_FWD_METHOD, "I"), (_DEST_WEIGHT, "I"))
+_THRESHOLDS = ((_DEST_U_THRESH, "I"), (_DEST_L_THRESH, "I"))
+_TUNNELLING = ((_DEST_TUN_TYPE, "B"), (_DEST_TUN_PORT, "H"), (_DEST_TUN_FLAGS, "H"))
+_DEST_KEY, _DEST_KEY_HEADS = _template(*_KEY)
+_DEST_VALUES, _DEST_VALUES_HEADS = _template(*_KEY, *_METHOD_AND_WEIGHT, *_THRESHOLDS)
+_TUNNEL, _TUNNEL_HEADS = _template(*_TUNNELLING)
+_DEST_HEAD = _head(_DEST, _DEST_VALUES.size + _TUNNEL.size)
+_DEST_NUMBERS = (*_KEY[1:2], *_METHOD_AND_WEIGHT, *_TUNNELLING, *_THRESHOLDS, *_KEY[2:])
+_DEST_REPLY, _DEST_REPLY_HEADS = _template(*_KEY[:1], *_DEST_NUMBERS)
+"""In the kernel's order since Linux 5.3, without what it counts."""
 
 _STATS64 = Struct("=4xQ4xQ4xQ4xQ4xQ60x")
 """Ten numbers without padding, as most machines have them; the last five are rates."""
-_NOT_COUNTED = Counters()
+NOT_COUNTED = Counters()
+"""The one object for all that has counted nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,39 +208,49 @@ def set_service(service: VirtualService) -> Payload:
 
 def delete_service(listener: Listener) -> Payload:
     """Return the request to delete a virtual service, with its real servers."""
-    return Payload(_header(_DEL_SERVICE) + _service_key(listener))
+    return Payload(_DEL_SERVICE + service_part(listener))
 
 
 def get_services() -> Payload:
     """Return the request to dump the virtual services."""
-    return Payload(_header(_GET_SERVICE))
+    return Payload(_GET_SERVICE)
 
 
 def get_service(listener: Listener) -> Payload:
     """Return the request to read one virtual service; one reply, no dump. Answers ESRCH."""
-    return Payload(_header(_GET_SERVICE) + _service_key(listener))
+    return Payload(_GET_SERVICE + service_part(listener))
 
 
-def new_real_server(server: RealServer) -> Payload:
-    """Return the request to add a real server. Answers EEXIST if it is there."""
-    return _dest_request(_NEW_DEST, server)
+def service_part(listener: Listener) -> bytes:
+    """Return the part of a request that names the virtual service.
+
+    Real servers of one virtual service share it: it takes as long to make as all the rest.
+    """
+    return _nested(_SERVICE, _listener(listener))
 
 
-def set_real_server(server: RealServer) -> Payload:
+def new_real_server(server: RealServer, service: bytes = b"") -> Payload:
+    """Return the request to add a real server. Answers EEXIST if it is there.
+
+    `service` is the `service_part` of its listener, where that is made already.
+    """
+    return Payload(_NEW_DEST + (service or service_part(server.listener)) + _dest(server))
+
+
+def set_real_server(server: RealServer, service: bytes = b"") -> Payload:
     """Return the request to set every attribute of a real server, in place."""
-    return _dest_request(_SET_DEST, server)
+    return Payload(_SET_DEST + (service or service_part(server.listener)) + _dest(server))
 
 
-def delete_real_server(server: RealServer) -> Payload:
+def delete_real_server(server: RealServer, service: bytes = b"") -> Payload:
     """Return the request to delete a real server."""
-    key = _dest_key(server)
-    nested = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(key), _DEST) + key
-    return Payload(_header(_DEL_DEST) + _service_key(server.listener) + nested)
+    key = _nested(_DEST, _dest_key(server))
+    return Payload(_DEL_DEST + (service or service_part(server.listener)) + key)
 
 
 def get_real_servers(listener: Listener) -> Payload:
     """Return the request to dump the real servers of one virtual service."""
-    return Payload(_header(_GET_DEST) + _service_key(listener))
+    return Payload(_GET_DEST + service_part(listener))
 
 
 def start_sync_daemon(daemon: SyncDaemon) -> Payload:
@@ -202,38 +260,34 @@ def start_sync_daemon(daemon: SyncDaemon) -> Payload:
         + pack_attribute(_DAEMON_MCAST_IFN, daemon.interface.encode() + b"\0")
         + pack_attribute(_DAEMON_SYNC_ID, _U32.pack(daemon.id))
     )
-    return Payload(_header(_NEW_DAEMON) + pack_attribute(_DAEMON, attributes))
+    return Payload(_NEW_DAEMON + pack_attribute(_DAEMON, attributes))
 
 
 def stop_sync_daemon(role: SyncRole) -> Payload:
     """Return the request to stop the sync daemon of one role. Answers ESRCH if none runs."""
     state = pack_attribute(_DAEMON_STATE, _U32.pack(_ROLES[role]))
-    return Payload(_header(_DEL_DAEMON) + pack_attribute(_DAEMON, state))
+    return Payload(_DEL_DAEMON + pack_attribute(_DAEMON, state))
 
 
 def get_sync_daemons() -> Payload:
     """Return the request to dump the sync daemons."""
-    return Payload(_header(_GET_DAEMON))
+    return Payload(_GET_DAEMON)
 
 
 def set_timeout(timeout: Timeout) -> Payload:
     """Return the request to set one connection timeout; the kernel keeps the others."""
     value = pack_attribute(_TIMEOUTS[timeout.name], _U32.pack(timeout.seconds))
-    return Payload(_header(_SET_CONFIG) + value)
+    return Payload(_SET_CONFIG + value)
 
 
 def get_timeouts() -> Payload:
     """Return the request to read the connection timeouts; one reply, no dump."""
-    return Payload(_header(_GET_CONFIG))
+    return Payload(_GET_CONFIG)
 
 
 def get_info() -> Payload:
     """Return the request to read the version of IPVS; one reply, no dump."""
-    return Payload(_header(_GET_INFO))
-
-
-def _header(command: int) -> bytes:
-    return _HEADER.pack(command, FAMILY_VERSION, 0)
+    return Payload(_GET_INFO)
 
 
 def pack_attribute(type_: int, value: bytes) -> bytes:
@@ -242,54 +296,55 @@ def pack_attribute(type_: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(length, type_) + value + bytes(-length % 4)
 
 
-def _address(address: IPAddress) -> bytes:
-    """Return an address as IPVS takes it: 16 bytes, IPv4 first."""
-    return address.packed.ljust(16, b"\0")
+def _nested(type_: int, attributes: bytes) -> bytes:
+    """Return one attribute that holds others, which are padded already."""
+    return _head(type_, len(attributes)) + attributes
 
 
-def _service_key(listener: Listener) -> bytes:
-    key = _listener(listener)
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(key), _SERVICE) + key
-
-
-@lru_cache(maxsize=256)
 def _listener(listener: Listener) -> bytes:
-    """Return the attributes that identify a virtual service.
-
-    Cached for the real servers of one virtual service, which come one after another.
-    """
+    """Return the attributes that identify a virtual service."""
     match listener:
-        case Endpoint(protocol, address, port):
+        case Endpoint():
+            family, protocol, address, port = _ENDPOINT_HEADS
+            packed = listener.address.packed
             return _ENDPOINT.pack(
-                *(_SIZE16, _SVC_AF, _FAMILIES[listener.family]),
-                *(_SIZE16, _SVC_PROTOCOL, _PROTOCOLS[protocol]),
-                *(_SIZE_ADDRESS, _SVC_ADDR, _address(address)),
-                *(_SIZE16, _SVC_PORT, socket.htons(port)),
+                *(family, _family(packed)),
+                *(protocol, _PROTOCOLS[listener.protocol]),
+                *(address, packed),
+                *(port, htons(listener.port)),
             )
-        case FirewallMark(mark, family):
-            return _MARK.pack(_SIZE16, _SVC_AF, _FAMILIES[family], _SIZE32, _SVC_FWMARK, mark)
+        case FirewallMark():
+            family, mark = _MARK_HEADS
+            return _MARK.pack(family, _FAMILIES[listener.family], mark, listener.mark)
         case _:
             assert_never(listener)
 
 
-def _service_request(command: int, service: VirtualService) -> Payload:
+def _family(packed: bytes) -> int:
+    return AF_INET if len(packed) == 4 else AF_INET6
+
+
+def _service_request(command: bytes, service: VirtualService) -> Payload:
     persistence = service.persistence
-    flags = _ONE_PACKET if service.one_packet else 0
     bits = _SCHEDULER_FLAGS.get(service.scheduler, {})
-    for flag in service.flags:
-        flags |= bits.get(flag, 0)
+    flags = sum(bits.get(flag, 0) for flag in service.flags)
+    flags |= _ONE_PACKET if service.one_packet else 0
+    flags |= _PERSISTENT if persistence else 0
+    timeout = persistence.timeout_seconds if persistence else 0
+    netmask = _netmask(service.listener.family, persistence)
+    flags_head, timeout_head, netmask_head = _SVC_VALUES_HEADS
     attributes = (
         _listener(service.listener)
         + pack_attribute(_SVC_SCHED_NAME, service.scheduler.encode() + b"\0")
         + _SVC_VALUES.pack(
-            *(_SIZE64, _SVC_FLAGS, flags | (_PERSISTENT if persistence else 0), _ALL_FLAGS),
-            *(_SIZE32, _SVC_TIMEOUT, persistence.timeout_seconds if persistence else 0),
-            *(_SIZE32, _SVC_NETMASK, _netmask(service.listener.family, persistence)),
+            *(flags_head, flags, _ALL_FLAGS),
+            *(timeout_head, timeout),
+            *(netmask_head, netmask),
         )
     )
     if persistence and persistence.engine is not None:
         attributes += pack_attribute(_SVC_PE_NAME, persistence.engine.encode() + b"\0")
-    return Payload(_header(command) + pack_attribute(_SERVICE, attributes))
+    return Payload(command + _nested(_SERVICE, attributes))
 
 
 def _netmask(family: AddressFamily, persistence: Persistence | None) -> int:
@@ -300,39 +355,45 @@ def _netmask(family: AddressFamily, persistence: Persistence | None) -> int:
     if family is AddressFamily.IPV6:
         return persistence.prefix_length if persistence else 128
     length = persistence.prefix_length if persistence else 32
-    return socket.htonl(0xFFFFFFFF << (32 - length) & 0xFFFFFFFF)
+    return htonl(0xFFFFFFFF << (32 - length) & 0xFFFFFFFF)
 
 
 def _dest_key(server: RealServer) -> bytes:
-    family = socket.AF_INET if server.address.version == 4 else socket.AF_INET6
+    address, port, family = _DEST_KEY_HEADS
+    packed = server.address.packed
     return _DEST_KEY.pack(
-        *(_SIZE_ADDRESS, _DEST_ADDR, _address(server.address)),
-        *(_SIZE16, _DEST_PORT, socket.htons(server.port)),
-        *(_SIZE16, _DEST_ADDR_FAMILY, family),
+        *(address, packed),
+        *(port, htons(server.port)),
+        *(family, _family(packed)),
     )
 
 
-_DEST_LENGTH = _ATTRIBUTE.size + _DEST_KEY.size + _DEST_VALUES.size
-_NO_TUNNEL = Tunnel()
+def _dest(server: RealServer) -> bytes:
+    tunnel = _NO_TUNNEL if server.tunnel is None else _tunnel(server.tunnel)
+    address, port, family, method, weight, upper, lower = _DEST_VALUES_HEADS
+    packed = server.address.packed
+    return _DEST_HEAD + _DEST_VALUES.pack(
+        address, packed,
+        port, htons(server.port),
+        family, _family(packed),
+        method, _FORWARDING[server.forwarding],
+        weight, server.weight,
+        upper, server.upper_threshold,
+        lower, server.lower_threshold,
+    ) + tunnel  # fmt: skip
 
 
-def _dest_request(command: int, server: RealServer) -> Payload:
-    tunnel = server.tunnel or _NO_TUNNEL
-    return Payload(
-        _header(command)
-        + _service_key(server.listener)
-        + _ATTRIBUTE.pack(_DEST_LENGTH, _DEST)
-        + _dest_key(server)
-        + _DEST_VALUES.pack(
-            *(_SIZE32, _DEST_FWD_METHOD, _FORWARDING[server.forwarding]),
-            *(_SIZE32, _DEST_WEIGHT, server.weight),
-            *(_SIZE32, _DEST_U_THRESH, server.upper_threshold),
-            *(_SIZE32, _DEST_L_THRESH, server.lower_threshold),
-            *(5, _DEST_TUN_TYPE, _TUNNEL_TYPES[tunnel.type]),
-            *(_SIZE16, _DEST_TUN_PORT, socket.htons(tunnel.port)),
-            *(_SIZE16, _DEST_TUN_FLAGS, _CHECKSUMS[tunnel.checksum]),
-        )
+def _tunnel(tunnel: Tunnel) -> bytes:
+    type_, port, flags = _TUNNEL_HEADS
+    return _TUNNEL.pack(
+        *(type_, _TUNNEL_TYPES[tunnel.type]),
+        *(port, htons(tunnel.port)),
+        *(flags, _CHECKSUMS[tunnel.checksum]),
     )
+
+
+_NO_TUNNEL = _tunnel(Tunnel())
+"""What a real server without a tunnel says; the kernel's own default."""
 
 
 # Replies
@@ -344,6 +405,11 @@ def service_from(payload: bytes) -> tuple[VirtualService | Unnamed, Counters]:
     """Return the virtual service of one message of a dump, and what it has counted."""
     svc = unpack_attributes(unpack_attributes(payload, _HEADER.size)[_SERVICE])
     return _service_from(svc), counters_from(svc.get(_SVC_STATS64, b""))
+
+
+def configured_service(attributes: bytes) -> VirtualService | Unnamed:
+    """Return the virtual service that attributes of a dump say."""
+    return _service_from(unpack_attributes(attributes))
 
 
 def _service_from(svc: _Attributes) -> VirtualService | Unnamed:
@@ -380,24 +446,53 @@ def real_server_from(
     return _real_server_from(dest, listener), connections, counters
 
 
+def configured_real_server(attributes: bytes, listener: Listener) -> RealServer | Unnamed:
+    """Return the real server that attributes of a dump say, whatever it counts."""
+    if len(attributes) == _DEST_REPLY.size:
+        parts = _DEST_REPLY.unpack(attributes)
+        if parts[::2] == _DEST_REPLY_HEADS:
+            return _real_server(listener, *parts[1::2])
+    return _real_server_from(unpack_attributes(attributes), listener)
+
+
 def _real_server_from(dest: _Attributes, listener: Listener) -> RealServer | Unnamed:
-    family = _number(dest.get(_DEST_ADDR_FAMILY, b"")) or _FAMILIES[listener.family]
-    address, port = _address_from(dest[_DEST_ADDR], family), _port_from(dest[_DEST_PORT])
-    method = _number(dest[_DEST_FWD_METHOD])
+    """Return a real server of any kernel: tunnels came with Linux 5.2, the family with 3.18."""
+    address = dest[_DEST_ADDR]
+    numbers = (_number(dest.get(type_, b"")) for type_, _ in _DEST_NUMBERS)
+    return _real_server(listener, address, *numbers)
+
+
+def _real_server(
+    listener: Listener,
+    packed: bytes,
+    port: int,
+    method: int,
+    weight: int,
+    tunnel_type: int,
+    tunnel_port: int,
+    tunnel_flags: int,
+    upper_threshold: int,
+    lower_threshold: int,
+    family: int,
+) -> RealServer | Unnamed:
+    """Return a real server from what `_DEST_REPLY` has, ports in the order of the network."""
+    address = _address_from(packed, family or _FAMILIES[listener.family])
     forwarding = _FORWARDING_OF.get(method)
-    tunnel = _tunnel_from(dest) if forwarding is Forwarding.TUN else None
+    tunnel = None
+    if forwarding is Forwarding.TUN:
+        tunnel = _tunnel_from(tunnel_type, ntohs(tunnel_port), tunnel_flags)
     if forwarding is None or isinstance(tunnel, Unnamed):
         what = tunnel.text if isinstance(tunnel, Unnamed) else f"forwarding method {method}"
-        return Unnamed(f"{listener} -> {host_and_port(address, port)} ({what})")
+        return Unnamed(f"{listener} -> {host_and_port(address, ntohs(port))} ({what})")
     return RealServer(
         listener,
         address,
-        port,
-        _number(dest[_DEST_WEIGHT]),
+        ntohs(port),
+        weight,
         forwarding,
         tunnel,
-        _number(dest[_DEST_U_THRESH]),
-        _number(dest[_DEST_L_THRESH]),
+        upper_threshold,
+        lower_threshold,
     )
 
 
@@ -448,9 +543,10 @@ def counters_from(stats: bytes) -> Counters:
     """
     if len(stats) == _STATS64.size:
         counts = _STATS64.unpack(stats)
-        return Counters(*counts) if any(counts) else _NOT_COUNTED
-    numbers = unpack_attributes(stats)
-    return Counters(*(_number(numbers.get(type_, b"")) for type_ in _STATS))
+    else:
+        numbers = unpack_attributes(stats)
+        counts = tuple(_number(numbers.get(type_, b"")) for type_ in _STATS)
+    return Counters(*counts) if any(counts) else NOT_COUNTED
 
 
 def _number(value: bytes) -> int:
@@ -467,13 +563,13 @@ def _string(value: bytes) -> str:
 
 
 def _address_from(value: bytes, family: int) -> IPAddress:
-    return IPv4Address(value[:4]) if family == socket.AF_INET else IPv6Address(value)
+    return IPv4Address(value[:4]) if family == AF_INET else IPv6Address(value)
 
 
 def _listener_from(svc: _Attributes) -> Listener | Unnamed:
     family = _number(svc[_SVC_AF])
     if _SVC_FWMARK in svc:
-        is_ipv4 = family == socket.AF_INET
+        is_ipv4 = family == AF_INET
         name = AddressFamily.IPV4 if is_ipv4 else AddressFamily.IPV6
         return FirewallMark(_number(svc[_SVC_FWMARK]), name)
     number = _number(svc[_SVC_PROTOCOL])
@@ -500,11 +596,9 @@ def _prefix_length_from(value: bytes, family: AddressFamily) -> int:
     return 32 - (int.from_bytes(value, "big") ^ 0xFFFFFFFF).bit_length()
 
 
-def _tunnel_from(dest: _Attributes) -> Tunnel | Unnamed:
-    """Return how packets are wrapped; the attributes came with Linux 5.2 and 5.3."""
-    number = _number(dest.get(_DEST_TUN_TYPE, b""))
-    bits = _number(dest.get(_DEST_TUN_FLAGS, b""))
+def _tunnel_from(number: int, port: int, bits: int) -> Tunnel | Unnamed:
+    """Return how packets are wrapped."""
     type_, checksum = _TUNNEL_TYPE_OF.get(number), _CHECKSUM_OF.get(bits)
     if type_ is None or checksum is None:
         return Unnamed(f"tunnel type {number} with flags {bits}")
-    return Tunnel(type_, _port_from(dest.get(_DEST_TUN_PORT, b"")), checksum)
+    return Tunnel(type_, port, checksum)

@@ -11,17 +11,20 @@ from __future__ import annotations
 from struct import Struct
 
 from gitvs.adapters import ipvs_codec as codec
-from gitvs.adapters.ipvs_codec import Unnamed
+from gitvs.adapters.ipvs_codec import NOT_COUNTED, Unnamed
 from gitvs.core.model import Connections, Counters, Key, Listener, RealServer, VirtualService
 
 _ATTRIBUTE = Struct("=HH")
-_CONNECTIONS = Struct("=HHI HHI HHI HHHxx")  # active, inactive, persistent, address family
-_CONNECTION_HEADERS = (8, 7, 8, 8, 8, 9, 6, 11)
+_CONNECTIONS = Struct("=HHI HHI HHI")  # active, inactive, persistent
+_CONNECTION_HEADERS = (8, 7, 8, 8, 8, 9)
+_NO_CONNECTIONS = _CONNECTIONS.pack(8, 7, 0, 8, 8, 0, 8, 9, 0)
+_FAMILY_BYTES = 8
+"""The address family stands between connections and counters."""
 _STATS, _STATS64 = 10, 12
 _TYPE_MASK = 0x3FFF
 _OBJECT_AT = 8
 """After the command's header, and that of the one attribute that holds the object."""
-_IDLE, _NOT_COUNTED = Connections(), Counters()
+_IDLE = Connections()
 
 
 class IpvsDecoder:
@@ -31,20 +34,20 @@ class IpvsDecoder:
         self._services: dict[bytes, VirtualService | Unnamed] = {}
         self._servers: dict[Key, dict[bytes, RealServer | Unnamed]] = {}
         self._stats_bytes, self._stats_header = 0, b""
-        self._idle_stats = b""
+        self._idle_stats: bytes | None = None
 
     def services(self, payloads: list[bytes]) -> list[tuple[VirtualService | Unnamed, Counters]]:
         """Decode a dump of the virtual services."""
         former, self._services = self._services, {}
         found = []
         for payload in payloads:
-            stats_at = self._stats_at(payload)
+            stats_at, counters = self._counters(payload)
             configured = payload[_OBJECT_AT:stats_at]
             service = former.get(configured)
             if service is None:
-                service, _ = codec.service_from(payload)
+                service = codec.configured_service(configured)
             self._services[configured] = service
-            found.append((service, self._counters(payload, stats_at)))
+            found.append((service, counters))
         kept = {s.key for s in self._services.values() if isinstance(s, VirtualService)}
         self._servers = {key: known for key, known in self._servers.items() if key in kept}
         return found
@@ -57,41 +60,49 @@ class IpvsDecoder:
         known: dict[bytes, RealServer | Unnamed] = {}
         found = []
         for payload in payloads:
-            stats_at = self._stats_at(payload)
-            at = stats_at - _CONNECTIONS.size
-            numbers = _CONNECTIONS.unpack_from(payload, at) if at >= _OBJECT_AT else ()
-            if numbers[0:2] + numbers[3:5] + numbers[6:8] + numbers[9:11] != _CONNECTION_HEADERS:
+            stats_at, counters = self._counters(payload)
+            family_at = stats_at - _FAMILY_BYTES
+            at = family_at - _CONNECTIONS.size
+            connections = _connections(payload, at)
+            if connections is None:
                 found.append(codec.real_server_from(payload, listener))
                 continue
-            configured = payload[_OBJECT_AT:at] + payload[at + 24 : stats_at]
+            configured = payload[_OBJECT_AT:at] + payload[family_at:stats_at]
             server = former.get(configured)
             if server is None:
-                server, _, _ = codec.real_server_from(payload, listener)
+                server = codec.configured_real_server(configured, listener)
             known[configured] = server
-            counts = numbers[2:9:3]
-            connections = Connections(*counts) if any(counts) else _IDLE
-            found.append((server, connections, self._counters(payload, stats_at)))
+            found.append((server, connections, counters))
         self._servers[listener.key] = known
         return found
 
-    def _stats_at(self, payload: bytes) -> int:
-        """Return where the counters begin: as far from the end as in the message before."""
-        at = len(payload) - self._stats_bytes
-        if not self._stats_bytes or payload[at : at + 4] != self._stats_header:
-            at = _attribute_at(payload, _STATS)
-            self._stats_bytes = len(payload) - at
-            self._stats_header = payload[at : at + 4]
-        return at
+    def _counters(self, payload: bytes) -> tuple[int, Counters]:
+        """Return where the counters begin, and what they say.
 
-    def _counters(self, payload: bytes, stats_at: int) -> Counters:
-        stats = payload[stats_at:]
+        As a rule they begin as far from the end as in the message before, and most are idle.
+        """
+        at = len(payload) - self._stats_bytes
+        stats = payload[at:]
         if stats == self._idle_stats:
-            return _NOT_COUNTED
+            return at, NOT_COUNTED
+        if not stats or stats[: _ATTRIBUTE.size] != self._stats_header:
+            at = _attribute_at(payload, _STATS)
+            stats = payload[at:]
+            self._stats_bytes, self._stats_header = len(stats), stats[: _ATTRIBUTE.size]
         counters = codec.counters_from(codec.unpack_attributes(stats).get(_STATS64, b""))
-        if counters == _NOT_COUNTED:
+        if counters is NOT_COUNTED and stats:
             self._idle_stats = stats
-            return _NOT_COUNTED
-        return counters
+        return at, counters
+
+
+def _connections(payload: bytes, at: int) -> Connections | None:
+    """Return the connections that stand at a place; None: something else does."""
+    if payload[at : at + _CONNECTIONS.size] == _NO_CONNECTIONS:
+        return _IDLE
+    numbers = _CONNECTIONS.unpack_from(payload, at) if at >= _OBJECT_AT else ()
+    if numbers[0:2] + numbers[3:5] + numbers[6:8] != _CONNECTION_HEADERS:
+        return None
+    return Connections(*numbers[2::3])
 
 
 def _attribute_at(payload: bytes, wanted: int) -> int:
