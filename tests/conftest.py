@@ -7,3 +7,6 @@ pytest_plugins = ["tests.harness.plugin"]
 # Whoever runs the tests has a width and a taste for colours; what is tested has the terminal's.
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(name, None)
+
+# No test finds what others left in a cache, or leaves something there, unless it says where.
+os.environ["XDG_CACHE_HOME"] = os.devnull

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -270,3 +272,59 @@ def test_two_states_of_one_director_are_refused(
     ran = cli("plan", repository.folder / "lb", *options)
     assert (ran.code, ran.out) == (64, "")
     assert "two --state are of director lb1; give the newer one" in ran.err
+
+
+# The cache of files
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the cache is, which there is not yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "gitvs"
+
+
+@pytest.mark.parametrize("head", ["after", "off", "wrong"])
+def test_a_warm_cache_says_what_a_cold_one_and_none_say(
+    cli: Gitvs, repository: Repository, cache: Path, head: str
+) -> None:
+    """The lines of manifests are in JSON too."""
+    none = compared(cli, repository, head, "--format", "json", "--no-cache")
+    assert not cache.exists()
+    cold = compared(cli, repository, head, "--format", "json")
+    assert cache.exists() == (head != "wrong")
+    assert none == cold == compared(cli, repository, head, "--format", "json")
+
+
+def test_with_a_warm_cache_no_file_is_read(cli: Gitvs, repository: Repository, cache: Path) -> None:
+    before = compared(cli, repository, "after")
+    for tag in ("before", "after"):
+        blob = repository.git("rev-parse", f"{tag}:lb/all.yaml")
+        (repository.folder / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    assert compared(cli, repository, "after") == before
+    ran = cli("plan", repository.folder / "lb", "--base", "before", "--head", "after", "--no-cache")
+    assert ran.code == 1
+    assert "is missing" in ran.err
+
+
+def test_a_cache_that_others_may_write_is_refused_and_changes_nothing(
+    cli: Gitvs, repository: Repository, cache: Path
+) -> None:
+    before = compared(cli, repository, "after")
+    cache.chmod(0o777)
+    ran = cli("plan", repository.folder / "lb", "--base", "before", "--head", "after")
+    assert (ran.code, ran.out) == before
+    assert ran.err.startswith(f"gitvs: no cache is used: {cache} may be written by others")
+    assert ran.err.count("\n") == 1
+
+
+def test_a_full_disk_is_no_failure(cli: Gitvs, repository: Repository, cache: Path) -> None:
+    """A process that may not write a byte, but into pipes."""
+    before = compared(cli, repository, "after", "--no-cache")
+    main = [sys.executable, "-c", "from gitvs.cli import main; main()"]
+    command = [*main, "plan", repository.folder / "lb", "--base", "before", "--head", "after"]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (*before, "")
+    assert list(cache.iterdir()) == []

@@ -11,10 +11,10 @@ from typing import Protocol
 from gitvs.core.history import Commit, HistoryEntry, Quarantine, Result
 from gitvs.core.model import (
     Desired,
+    File,
     Incarnation,
     Key,
     Ledger,
-    ManifestFile,
     Observation,
     Scope,
 )
@@ -73,7 +73,7 @@ class Kernel(Protocol):
 class Snapshot:
     """The manifests of one moment: a commit, or a folder (`commit` is None then)."""
 
-    files: Sequence[ManifestFile]
+    files: Sequence[File]
     commit: Commit | None = None
     skipped: Sequence[str] = ()
     """What looks like manifests but is not followed: symbolic links and submodules."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gitvs.adapters.git_objects import Entry, GitObjects, opened
 from gitvs.adapters.git_repository import find_repository
 from gitvs.adapters.manifest_limits import MAX_READ_BYTES, TotalSize, readable_name
-from gitvs.core.model import ManifestFile
+from gitvs.core.model import ManifestFile, StoredFile
 from gitvs.core.yaml_documents import is_manifest
 from gitvs.ports import Snapshot
 
@@ -37,7 +39,8 @@ class GitSource:
             SourceError: no such revision or folder, or the repository cannot be read.
         """
         with opened(self._git_dir) as objects:
-            return snapshot_of(objects, objects.resolve(self._revision), self._folder)
+            found = snapshot_of(objects, objects.resolve(self._revision), self._folder)
+            return replace(found, files=[ManifestFile(f.path, f.data) for f in found.files])
 
     def messages(self, base: str | None) -> list[str]:
         """Return the messages of the commits since `base`, the newest first.
@@ -51,28 +54,29 @@ class GitSource:
 
 
 def snapshot_of(objects: GitObjects, commit_id: str, folder: str) -> Snapshot:
-    """Read all manifest files of a commit's folder, sorted by path.
+    """Find all manifest files of a commit's folder, sorted by path; each is read when asked for.
 
     Raises:
         SourceError: no such folder, or the repository cannot be read.
     """
     entries = objects.files(objects.folder(commit_id, folder))
     manifests = [entry for entry in entries if is_manifest(entry.name)]
-    files = _read(objects, [entry for entry in manifests if entry.is_file])
+    files = _files(objects, [entry for entry in manifests if entry.is_file])
     skipped = [e.name for e in manifests if e.is_symlink]
     skipped += [e.name for e in entries if e.is_submodule]
     return Snapshot(files, objects.commit(commit_id), tuple(sorted(skipped)))
 
 
-def _read(objects: GitObjects, entries: list[Entry]) -> list[ManifestFile]:
-    """Read files; of one that is too large, only as much is made up as the loader refuses."""
+def _files(objects: GitObjects, entries: list[Entry]) -> list[StoredFile]:
     total = TotalSize()
     for entry in entries:
         total.add(min(entry.size, MAX_READ_BYTES))
     return [
-        ManifestFile(
-            readable_name(e.name),
-            bytes(MAX_READ_BYTES) if e.size >= MAX_READ_BYTES else objects.read(e.id),
-        )
+        StoredFile(readable_name(e.name), e.id, partial(_read, objects, e))
         for e in sorted(entries, key=lambda e: e.name)
     ]
+
+
+def _read(objects: GitObjects, entry: Entry) -> bytes:
+    """Read a file; of one that is too large, only as much is made up as the loader refuses."""
+    return bytes(MAX_READ_BYTES) if entry.size >= MAX_READ_BYTES else objects.read(entry.id)

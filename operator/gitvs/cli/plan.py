@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 
 from gitvs.adapters.git_commits import commits_at
+from gitvs.adapters.text_cache import TextCache, cache_folder
 from gitvs.cli.director import choose_director
 from gitvs.cli.gates import allow_option
 from gitvs.cli.live import reader
@@ -20,6 +22,8 @@ from gitvs.cli.reports import Reports, report_options
 from gitvs.compare import Question, compare
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.history import Commit
+from gitvs.core.known_files import KnownFiles, edition
+from gitvs.core.manifests import Loader
 from gitvs.core.model import Desired
 from gitvs.core.render import render
 from gitvs.core.risks import risks
@@ -55,6 +59,12 @@ from gitvs.report.preview_view import Preview
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
 @click.option("--adopt", is_flag=True, help="Plan as `gitvs apply --adopt` would.")
 @allow_option
+@click.option(
+    "--no-cache",
+    is_flag=True,
+    help="With --base: read every file anew. What was found of files before is kept in"
+    " $XDG_CACHE_HOME/gitvs, or ~/.cache/gitvs.",
+)
 @state_options
 def plan(
     path: Path,
@@ -67,6 +77,7 @@ def plan(
     detailed_exitcode: bool,
     adopt: bool,
     allow: tuple[str, ...],
+    no_cache: bool,
     state_dir: Path,
 ) -> int:
     """Show what `gitvs apply` would change on this host, and in which order.
@@ -92,8 +103,8 @@ def plan(
         _refuse(adopt, "--adopt", "`gitvs plan --adopt` on the director")
         revision = "HEAD" if head is None else head
         question = Question(base, revision, directors, frozenset(allow), _by_director(seen))
-        with progress("comparing"), commits_at(path) as commits:
-            preview = compare(commits, question)
+        with progress("comparing"), commits_at(path) as commits, _loader(no_cache) as loader:
+            preview = compare(commits, question, loader)
     else:
         _expect_one_host(head, directors, states)
         director = directors[0] if directors else None
@@ -107,6 +118,20 @@ def plan(
     reports.write(preview)
     code = preview.exit_code
     return ExitCode.DONE if code is ExitCode.CHANGES and not detailed_exitcode else code
+
+
+@contextmanager
+def _loader(no_cache: bool) -> Iterator[Loader]:
+    """Load manifests with what was found of files before, and keep it for the next time."""
+    folder = None if no_cache else cache_folder()
+    if folder is None:
+        yield Loader()
+        return
+    texts = TextCache(folder, edition())
+    if texts.refusal:
+        tell(f"gitvs: no cache is used: {texts.refusal}")
+    yield Loader(KnownFiles(texts).read)
+    texts.save()
 
 
 def _by_director(states: Sequence[Seen]) -> dict[str, Seen]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gitvs.core.places import Place, pointer_of, shown
+from gitvs.core.places import NO_CHILDREN, Place, pointer_of, shown
 from gitvs.core.problems import Problem
 
 MAX_DEPTH = 64
@@ -40,8 +40,6 @@ class Node:
 
 
 _NO_KEY = object()
-_NO_CHILDREN: dict[str | int, Place] = {}
-"""Of every scalar, of which there are many; never written to."""
 
 
 def nested_too_deep(line: int, column: int) -> Unreadable:
@@ -96,7 +94,7 @@ class DocumentBuilder:
         if self._awaits_key():
             self._keys[-1] = (self._key(value, line, column), line, column)
         else:
-            self._close(Node(value, Place(line, column, children=_NO_CHILDREN), anchor))
+            self._close(Node(value, Place(line, column, children=NO_CHILDREN), anchor))
 
     def alias(self, anchor: str, line: int, column: int) -> None:
         """The value of an earlier anchor once more."""

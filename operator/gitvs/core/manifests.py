@@ -12,7 +12,7 @@ from operator import is_
 from typing import Any, TypeVar, cast
 
 from gitvs.core.defaults import DefaultsTree
-from gitvs.core.model import ManifestFile, Policy
+from gitvs.core.model import File, Policy
 from gitvs.core.placement import Directors, Mask, Placed, Pools, place
 from gitvs.core.places import Document
 from gitvs.core.problems import InvalidManifests, Problem
@@ -52,7 +52,7 @@ class Manifests:
         return (placed for placed in self.placed if placed.mask & mask)
 
 
-def load(files: Iterable[ManifestFile]) -> Manifests:
+def load(files: Iterable[File]) -> Manifests:
     """Return the manifests of these files; those that aren't manifests by name are left out.
 
     Raises:
@@ -61,18 +61,38 @@ def load(files: Iterable[ManifestFile]) -> Manifests:
     return Loader().load(files)
 
 
+@dataclass(frozen=True, slots=True)
+class FileReading:
+    """What one file says by itself: its documents, each with its problems."""
+
+    reading: Reading
+    documents: tuple[tuple[Document, tuple[Problem, ...]], ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there is no problem in the file by itself."""
+        return not self.reading.problems and not any(found for _, found in self.documents)
+
+
+def read_file(file: File) -> FileReading:
+    """Read one file, and hold every document against its schema."""
+    reading = read_documents(file)
+    return FileReading(reading, tuple((d, tuple(validate(d))) for d in reading.documents))
+
+
 class Loader:
     """Loads the manifests of one commit after another: what stays is read and judged once.
 
-    It keeps what the last commit said.
+    It keeps what the last commit said. `read` may do what `read_file` does in another way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[File], FileReading] = read_file) -> None:
         self._memory = _Memory()
+        self._read = read
 
-    def load(self, files: Iterable[ManifestFile]) -> Manifests:
+    def load(self, files: Iterable[File]) -> Manifests:
         """Do what `load` does."""
-        loading = _Loading(self._memory)
+        loading = _Loading(self._memory, self._read)
         for file in sorted(files, key=lambda f: f.path):
             if is_manifest(file.path):
                 loading.read(file)
@@ -84,20 +104,6 @@ class Loader:
         return manifests
 
 
-@dataclass(frozen=True, slots=True)
-class _FileReading:
-    """What one file says by itself: its documents, each with its problems."""
-
-    reading: Reading
-    documents: tuple[tuple[Document, tuple[Problem, ...]], ...]
-
-
-def _read_file(file: ManifestFile) -> _FileReading:
-    """Read one file, and hold every document against its schema."""
-    reading = read_documents(file)
-    return _FileReading(reading, tuple((d, tuple(validate(d))) for d in reading.documents))
-
-
 @dataclass(slots=True)
 class _Memory:
     """What was found of one commit, each with its problems, by what it was found from.
@@ -106,7 +112,7 @@ class _Memory:
     in the value, lest another take the place of one in memory.
     """
 
-    files: dict[ManifestFile, _FileReading] = field(default_factory=dict)
+    files: dict[File, FileReading] = field(default_factory=dict)
     typed: dict[tuple[Document, ...], tuple[Any, list[Problem]]] = field(default_factory=dict)
     """By a document, and the Defaults above it."""
     directors: Directors = field(default_factory=lambda: Directors(()))
@@ -121,6 +127,7 @@ class _Loading:
     """Manifests on their way in. A document with problems never costs another its checks."""
 
     former: _Memory
+    read_file: Callable[[File], FileReading]
     memory: _Memory = field(default_factory=_Memory)
     problems: list[Problem] = field(default_factory=list)
     unread: Unread = field(default_factory=Unread)
@@ -131,9 +138,9 @@ class _Loading:
     directors: list[Director] = field(default_factory=list)
     policies: list[WrittenPolicy] = field(default_factory=list)
 
-    def read(self, file: ManifestFile) -> None:
+    def read(self, file: File) -> None:
         """Take in what one file says."""
-        known = self.former.files.get(file) or _read_file(file)
+        known = self.former.files.get(file) or self.read_file(file)
         self.memory.files[file] = known
         self.problems += known.reading.problems
         self.unread.add_text(known.reading.unread)

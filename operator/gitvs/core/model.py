@@ -8,7 +8,16 @@ business of the IPVS codec; manifest syntax is the business of `manifests`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import (
+    Callable,
+    Collection,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -394,6 +403,22 @@ class ManifestFile:
 
     path: str
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a repository: `id` says what it holds, which is read when it is asked for."""
+
+    path: str
+    id: str
+    read: Callable[[], bytes] = field(compare=False)
+
+    @property
+    def data(self) -> bytes:
+        return self.read()
+
+
+File = ManifestFile | StoredFile
 
 
 @dataclass(frozen=True, slots=True)

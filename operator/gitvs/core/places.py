@@ -7,7 +7,7 @@ say is the business of `schema`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,17 +30,27 @@ class Place:
     children: dict[str | int, Place] = field(default_factory=dict)
 
 
+NO_CHILDREN: dict[str | int, Place] = {}
+"""Of every scalar, of which there are many; never written to."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """One document of a manifest file. `order` sorts documents as files and lines do.
+    """One document of a manifest file.
 
-    `is_sound` is False where reading it already found problems.
+    Its places may be found when they are first asked for. `is_sound` is False where reading it
+    already found problems.
     """
 
     file: str
     data: Any
-    place: Place
+    _place: Place | Callable[[], Place]
     is_sound: bool = True
+
+    @property
+    def place(self) -> Place:
+        """The place of the root, and below it all others."""
+        return self._place if isinstance(self._place, Place) else self._place()
 
     def place_of(self, path: Path) -> Place:
         """Return the place of a value, or of its nearest parent that was written."""

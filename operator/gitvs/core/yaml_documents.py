@@ -18,7 +18,7 @@ from yaml._yaml import CParser
 
 from gitvs.core.document_builder import DocumentBuilder, Unreadable, nested_too_deep
 from gitvs.core.json_documents import read_json
-from gitvs.core.model import ManifestFile
+from gitvs.core.model import File
 from gitvs.core.places import Document
 from gitvs.core.problems import Problem
 
@@ -49,27 +49,28 @@ class Reading:
     unread: str = ""
 
 
-def read_documents(file: ManifestFile) -> Reading:
+def read_documents(file: File) -> Reading:
     """Read the documents of a file.
 
     A document that cannot be read costs itself alone: reading goes on at the next `---`.
     """
+    data = file.data
     try:
-        text = _decoded(file)
+        text = _decoded(data)
     except Unreadable as unreadable:
-        unread = file.data[:MAX_FILE_BYTES].decode(errors="replace")
+        unread = data[:MAX_FILE_BYTES].decode(errors="replace")
         return Reading([], [unreadable.problem(file.path)], unread)
     if file.path.endswith(".json"):
         return _read_json(file.path, text)
     return _read_yaml(file.path, text)
 
 
-def _decoded(file: ManifestFile) -> str:
-    if len(file.data) > MAX_FILE_BYTES:
-        size = len(file.data) / 1024 / 1024
+def _decoded(data: bytes) -> str:
+    if len(data) > MAX_FILE_BYTES:
+        size = len(data) / 1024 / 1024
         message = f"{size:.1f} MiB is over the limit of 4 MiB for one file; split it"
         raise Unreadable(1, 1, "file-too-large", message)
-    data = file.data.removeprefix(codecs.BOM_UTF8)
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -1,0 +1,107 @@
+"""Reads files, and recalls what it found of the same ones before, from texts that last.
+
+Only sound files are recalled: a problem is found anew each time. A text is bound to what the
+file holds by its Git id; where texts are kept, and who may write them, is the business of
+`adapters.text_cache`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any, Protocol
+
+import yaml
+
+from gitvs import __version__
+from gitvs.core.manifests import FileReading, read_file
+from gitvs.core.model import File, StoredFile
+from gitvs.core.places import NO_CHILDREN, Document, Place
+from gitvs.core.schema import KINDS
+from gitvs.core.yaml_documents import Reading
+
+_MADE_BY = ("document_builder", "json_documents", "known_files", "schema", "yaml_documents")
+
+
+class Texts(Protocol):
+    """Texts by key that outlive the process."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return a text as it was put."""
+        ...
+
+    def put(self, key: str, text: bytes) -> None:
+        """Keep a text of one line."""
+        ...
+
+
+def edition() -> str:
+    """Return what a text follows from, beside the file: gitvs, its schemas, the YAML parser."""
+    digest = hashlib.sha256(f"{__version__} {yaml.__version__}\n".encode())
+    for name in [f"core/{module}.py" for module in _MADE_BY]:
+        digest.update(files("gitvs").joinpath(name).read_bytes())
+    for name in [f"schemas/{kind.lower()}.schema.json" for kind in KINDS]:
+        digest.update(files("gitvs").joinpath(name).read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFiles:
+    """Files that were read before, maybe by another process."""
+
+    texts: Texts
+
+    def read(self, file: File) -> FileReading:
+        """Do what `read_file` does."""
+        if not isinstance(file, StoredFile):
+            return read_file(file)
+        key = f"{file.id}.json" if file.path.endswith(".json") else file.id
+        text = self.texts.get(key)
+        if text is not None:
+            return _recalled(file.path, text)
+        found = read_file(file)
+        if found.is_sound:
+            self.texts.put(key, _text_of(found))
+        return found
+
+
+def _text_of(found: FileReading) -> bytes:
+    """Return documents as JSON, each with its places."""
+    documents = found.reading.documents
+    return json.dumps([[d.data, _places_text(d.place)] for d in documents]).encode()
+
+
+def _recalled(path: str, text: bytes) -> FileReading:
+    documents = [
+        Document(path, data, cache(partial(_places_from, data, places)))
+        for data, places in json.loads(text)
+    ]
+    return FileReading(Reading(documents), tuple((document, ()) for document in documents))
+
+
+def _places_text(place: Place) -> str:
+    """Return a place and those below it as numbers, four each, in the order of their values."""
+    return " ".join(map(str, _numbers(place)))
+
+
+def _numbers(place: Place) -> Iterator[int]:
+    yield from (place.line, place.column, place.key_line, place.key_column)
+    for child in place.children.values():
+        yield from _numbers(child)
+
+
+def _places_from(data: Any, text: str) -> Place:
+    return _place(data, map(int, text.split()))
+
+
+def _place(data: Any, numbers: Iterator[int]) -> Place:
+    found = (next(numbers), next(numbers), next(numbers), next(numbers))
+    if isinstance(data, dict):
+        return Place(*found, {key: _place(value, numbers) for key, value in data.items()})
+    if isinstance(data, list):
+        return Place(*found, {index: _place(value, numbers) for index, value in enumerate(data)})
+    return Place(*found, NO_CHILDREN)
