@@ -1,194 +1,146 @@
-"""What `make bench` measures without a kernel: loading, rendering, previews; time and memory.
+"""What is measured without IPVS: loading, previews, and the agent with its kernel in memory.
 
-Every measurement is a process of its own, so that its memory is its own; the best of several
-runs would hide what the first one costs, so the median is told, with the least and the most.
+Whatever is first has a process of its own each time, so that nothing is warm there. A preview
+is the whole command; loading is `python -m tests.bench.host FOLDER SERVICES RUN`, and with the
+word `profile` in the place of RUN it is profiled.
 """
 
 from __future__ import annotations
 
 import gc
-import json
-import resource
-import statistics
+import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from gitvs.adapters.git_commits import commits_at
 from gitvs.cli import RARE_COLLECTIONS
-from gitvs.compare import Question, compare
 from gitvs.core.manifests import Loader
 from gitvs.core.model import ManifestFile
 from gitvs.core.render import Renderer
-from tests.estate import Estate, Step, estate, history
+from tests.bench.agent import IN_MEMORY, Agent
+from tests.bench.load import DIRECTOR, Load, make_load, manifests, shared_manifests
+from tests.bench.profiles import profile, write_profile
+from tests.bench.samples import Recorder, Row, Schedule, Who
 from tests.repositories import Repository
-from tests.writing import file_of
 
-RUNS = 5
-SEED = 1
 SITES, DIRECTORS_PER_SITE = 20, 10
-SERVICES_PER_FILE = 20
-RESULTS = Path(".bench/host.json")
+NEW_WEIGHTS = (101, 102)
+LOADS = (Row.LOAD, Row.RELOAD)
+PREVIEWS = {Row.PREVIEW: ("main~2", "main~1"), Row.NEXT_PREVIEW: ("main~1", "main")}
+"""Each of one commit; the second one finds what the first one left in the cache."""
 
-LIMITS = {
-    "first load and render": 10.0,
-    "load and render after a one-file commit": 0.3,
-    "preview of a one-file commit, nothing read yet": 15.0,
-    "preview of a one-file commit, the base read before": 2.0,
-}
-"""Targets in seconds, for 10,000 services."""
+_GITVS = str(Path(sys.executable).with_name("gitvs"))
+_PATIENCE_SECONDS = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One thing that was measured in one process. Megabytes are the most that it ever held."""
-
-    what: str
-    services: int
-    seconds: float
-    megabytes: int
-
-
-def figure(what: str, services: int, work: Callable[[], object]) -> Figure:
-    """Measure some work."""
-    began = time.perf_counter()
-    work()
-    seconds = time.perf_counter() - began
-    return Figure(
-        what, services, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    )
+def measure_host(plan: Schedule, sizes: Sequence[int]) -> None:
+    """Measure everything that needs no guest."""
+    recorder = plan.recorder
+    for size in sizes:
+        recorder.services, load = size, make_load(size)
+        with recorder.part("loading"):
+            for _ in plan.count():
+                loading_in_child(recorder.folder, size, str(recorder.run))
+        with recorder.part("previews"):
+            measure_previews(plan, load)
+        with recorder.part("an agent here"):
+            measure_agent(plan, load)
 
 
-def files_of(made: Estate) -> list[ManifestFile]:
-    """Return manifests in files of 20 services."""
-    services = list(made.services.values())
-    starts = range(0, len(services), SERVICES_PER_FILE)
-    return [
-        file_of("base.yaml", made.policy, *made.directors.values(), *made.pools.values()),
-        *(file_of(f"{n:05}.yaml", *services[n : n + SERVICES_PER_FILE]) for n in starts),
-    ]
+def loading_in_child(folder: Path, services: int, what: str) -> None:
+    """Measure loading once, or profile it, in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.host", str(folder), str(services), what]
+    subprocess.run(command, check=True, timeout=_PATIENCE_SECONDS)
 
 
-def reweigh(made: Estate) -> None:
-    """Change one real server, in one file."""
-    made.pools["s3-pool1"]["spec"]["realServers"][0]["weight"] = 17
-
-
-def measure_loading(services: int) -> list[Figure]:
-    """Load and render at one commit, and at the next."""
-    made = estate(SEED, 1, 1, services)
-    before = files_of(made)
-    made.services["s0-app7"]["spec"]["scheduler"] = "sed"
-    after = files_of(made)
+def loading(load: Load) -> Iterator[tuple[Row, Callable[[], object]]]:
+    """Yield what loads and renders at one commit, and what does at the next."""
     loader, renderer = Loader(), Renderer()
-
-    def turn(files: list[ManifestFile]) -> Callable[[], object]:
-        return lambda: renderer.render(loader.load(files), "lb0.s0")
-
-    return [
-        figure("first load and render", services, turn(before)),
-        figure("load and render after a one-file commit", services, turn(after)),
-    ]
+    for row, each in zip(LOADS, (load, load.reweighed(NEW_WEIGHTS[0])), strict=True):
+        files = [ManifestFile(path, data) for path, data in manifests(each).items()]
+        yield row, partial(_load_and_render, loader, renderer, files)
 
 
-def measure_preview(services: int) -> list[Figure]:
-    """Preview a commit that changes one real server, over 200 directors."""
-    made = estate(SEED, SITES, DIRECTORS_PER_SITE, services // SITES)
-    steps = [Step("Begin", made.files())]
-    reweigh(made)
-    steps.append(Step("Weigh a server anew", made.files()))
-    with tempfile.TemporaryDirectory() as folder:
-        repository = _committed(Path(folder), steps)
-        loader = Loader()
-        question = Question("HEAD~1", "HEAD")
-        with commits_at(repository.folder) as commits:
-            work = lambda: compare(commits, question, loader)  # noqa: E731
-            return [
-                figure("preview of a one-file commit, nothing read yet", services, work),
-                figure("preview of a one-file commit, the base read before", services, work),
-            ]
+def _load_and_render(loader: Loader, renderer: Renderer, files: list[ManifestFile]) -> None:
+    renderer.render(loader.load(files), DIRECTOR)
 
 
-def measure_history(services: int) -> list[Figure]:
-    """Preview each of 30 commits by itself; the largest is told."""
-    with tempfile.TemporaryDirectory() as folder:
-        steps = history(SEED, SITES, DIRECTORS_PER_SITE, services // SITES)
-        repository = _committed(Path(folder), steps)
-        figures = []
-        with commits_at(repository.folder) as commits:
-            for number in range(len(steps) - 1, 0, -1):
-                question = Question(f"HEAD~{number}", f"HEAD~{number - 1}")
-                what = f"the largest of {len(steps) - 1} previews"
-                figures.append(figure(what, services, lambda q=question: compare(commits, q)))  # type: ignore[misc]
-        return [max(figures, key=lambda f: f.seconds)]
+def measure_previews(plan: Schedule, load: Load) -> None:
+    """Preview commits that change one real server, over 200 directors."""
+    with _history(load) as repository:
+        for _ in plan.count():
+            with TemporaryDirectory() as cache:
+                for row in PREVIEWS:
+                    plan.recorder.add(row, Who.GITVS, _preview(row, repository, cache))
 
 
-def _committed(folder: Path, steps: list[Step]) -> Repository:
-    repository = Repository(folder)
-    for step in steps:
-        for path in repository.folder.glob("sites/*/*.yaml"):
-            path.unlink()
-        repository.commit(step.files, step.message)
-    return repository
+def profile_previews(folder: Path, load: Load) -> None:
+    """Write where the time of previews goes."""
+    what = f"{len(load.rules):,} services, 200 directors, on the host"
+    with _history(load) as repository, TemporaryDirectory() as temporary:
+        for row in PREVIEWS:
+            stats = f"{temporary}/{row}"
+            _preview(row, repository, temporary, "-m", "cProfile", "-o", stats)
+            write_profile(folder, row, what, stats)
 
 
-MEASUREMENTS: dict[str, Callable[[int], list[Figure]]] = {
-    "loading": measure_loading,
-    "preview": measure_preview,
-    "history": measure_history,
-}
-PLAN = [
-    ("loading", 1_000),
-    ("loading", 10_000),
-    ("preview", 1_000),
-    ("preview", 10_000),
-    ("history", 2_000),
-]
+@contextmanager
+def _history(load: Load) -> Iterator[Repository]:
+    """Make a repository of three commits."""
+    with TemporaryDirectory() as folder:
+        repository = Repository(Path(folder))
+        for each in (load, *map(load.reweighed, NEW_WEIGHTS)):
+            repository.commit({**shared_manifests(each, SITES, DIRECTORS_PER_SITE)})
+        yield repository
 
 
-def main() -> None:
-    """Measure everything, and print a table."""
-    figures: dict[tuple[str, int], list[Figure]] = {}
-    for name, services in PLAN:
-        for run in range(1 if name == "history" else RUNS):
-            print(f"bench: {name} {services}, run {run + 1}", file=sys.stderr, flush=True)
-            for one in _in_child(name, services):
-                figures.setdefault((one.what, one.services), []).append(one)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(
-        json.dumps([asdict(one) for group in figures.values() for one in group], indent=2) + "\n"
+def _preview(row: Row, repository: Repository, cache: str, *profiler: str) -> float:
+    """Run the command as a pull request does, and return how long it took."""
+    base, head = PREVIEWS[row]
+    command = [sys.executable, *profiler, _GITVS, "plan", "--base", base, "--head", head]
+    began_at = time.perf_counter()
+    subprocess.run(
+        command,
+        cwd=repository.folder,
+        env=os.environ | {"XDG_CACHE_HOME": cache},
+        stdout=subprocess.DEVNULL,
+        check=True,
+        timeout=_PATIENCE_SECONDS,
     )
-    for (what, services), group in figures.items():
-        seconds = [one.seconds for one in group]
-        megabytes = max(one.megabytes for one in group)
-        target = verdict(what, services, statistics.median(seconds))
-        print(
-            f"{what:<52} {services:>6}  {statistics.median(seconds):7.2f} s"
-            f"  ({min(seconds):.2f} to {max(seconds):.2f})  {megabytes:>4} MB  {target}".rstrip()
-        )
+    return time.perf_counter() - began_at
 
 
-def verdict(what: str, services: int, seconds: float) -> str:
-    limit = LIMITS.get(what)
-    if limit is None or services != 10_000:
-        return ""
-    return f"target {limit:g} s: {'met' if seconds < limit else 'MISSED'}"
+def measure_agent(plan: Schedule, load: Load) -> None:
+    """Have an agent apply a load to a kernel in memory, and look for drift."""
+    recorder = plan.recorder
+    with TemporaryDirectory() as folder:
+        agent = Agent(Path(folder), Path(folder) / "state", load, IN_MEMORY)
+        try:
+            for _ in plan.count():
+                recorder.add(Row.DRIFT_HERE, Who.GITVS, agent.drift_pass())
+                recorder.add(Row.MEMORY_HERE, Who.GITVS, agent.megabytes())
+                recorder.add(Row.PEAK_HERE, Who.GITVS, agent.peak_megabytes())
+        finally:
+            agent.stop()
 
 
-def _in_child(name: str, services: int) -> list[Figure]:
-    command = [sys.executable, "-m", "tests.bench.host", name, str(services)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return [Figure(**one) for one in json.loads(done.stdout)]
+def main(folder: Path, services: int, what: str) -> None:
+    """Measure loading once, or profile it."""
+    gc.set_threshold(*RARE_COLLECTIONS)  # as every gitvs command does
+    for row, work in loading(make_load(services)):
+        if what == "profile":
+            profile(folder, row, f"{services:,} services, on the host", work)
+        else:
+            began_at = time.perf_counter()
+            work()
+            seconds = time.perf_counter() - began_at
+            Recorder(folder, services, int(what)).add(row, Who.GITVS, seconds)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        gc.set_threshold(*RARE_COLLECTIONS)
-        found = MEASUREMENTS[sys.argv[1]](int(sys.argv[2]))
-        print(json.dumps([asdict(one) for one in found]))
-    else:
-        main()
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

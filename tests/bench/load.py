@@ -114,22 +114,34 @@ def _address(first: dict[int, int], version: int, number: int) -> IPAddress:
     return IPv4Address(value) if version == 4 else IPv6Address(value)
 
 
-def manifests(load: Load, services_per_file: int = 1) -> dict[str, bytes]:
+def manifests(load: Load) -> dict[str, bytes]:
     """Return manifests by path: a director, and services in folders of a hundred files.
 
     VIPs are not bound: the peers bind none here.
     """
-    files = {"director.yaml": file_of("", director(DIRECTOR)).data}
-    documents = [_document(number, rules) for number, rules in enumerate(load.rules)]
-    for first in range(0, len(documents), services_per_file):
-        path = _path(first // services_per_file)
-        files[path] = file_of("", *documents[first : first + services_per_file]).data
+    return {
+        "director.yaml": file_of("", director(DIRECTOR)).data,
+        **{_path(n): file_of("", _document(n, r)).data for n, r in enumerate(load.rules)},
+    }
+
+
+def shared_manifests(load: Load, sites: int, directors_per_site: int) -> dict[str, bytes]:
+    """Return manifests that share the load out: each service is on the directors of one site."""
+    labels = [{"site": f"s{site}"} for site in range(sites)]
+    names = (
+        (label, f"lb{n}.{label['site']}") for label in labels for n in range(directors_per_site)
+    )
+    files = {"directors.yaml": file_of("", *(director(name, label) for label, name in names)).data}
+    for number, rules in enumerate(load.rules):
+        document = _document(number, rules)
+        document["spec"]["directors"] = {"matchLabels": labels[number % sites]}
+        files[_path(number)] = file_of("", document).data
     return files
 
 
-def changed_path(load: Load, services_per_file: int = 1) -> str:
+def changed_path(load: Load) -> str:
     """Return which of the manifests has the real server that `reweighed` changes."""
-    return _path(len(load.rules) // 2 // services_per_file)
+    return _path(len(load.rules) // 2)
 
 
 def _path(number: int) -> str:

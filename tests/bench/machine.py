@@ -38,11 +38,11 @@ class Machine:
     def release(self) -> str:
         return (self.folder / "kernel/release").read_text().strip()
 
-    def run(self, arguments: Sequence[str], shared: Path, timeout_seconds: float) -> int:
-        """Run a Python module in the guest, show what it logs, and return its exit status.
+    def run(self, arguments: Sequence[str], shared: Path, timeout_seconds: float) -> None:
+        """Run a Python module in the guest, and show what it logs.
 
         Raises:
-            TimeoutError: it took too long, RuntimeError: the guest died; with what it logged.
+            TimeoutError: it took too long, RuntimeError: the module failed, or the guest died.
         """
         _prepare(self.folder, shared, arguments)
         log, status = shared / "log", shared / "status"
@@ -61,9 +61,12 @@ class Machine:
             if process.poll() is None:
                 os.killpg(process.pid, 9)
                 process.wait()
+            for name in ("disk", "files.tar"):
+                (shared / name).unlink()
         if not status.exists():
-            raise RuntimeError(f"the guest died\n{_tail(shared / 'console')}\n{_tail(log)}")
-        return int(status.read_text())
+            raise RuntimeError(f"the guest died\n{_tail(shared / 'console')}")
+        if status.read_text().strip() != "0":
+            raise RuntimeError(f"what ran in the guest failed\n{_tail(log)}")
 
     def _command(self, shared: Path) -> list[str]:
         disk = f"-drive file={shared}/disk,format=raw,if=virtio,cache=writeback"
@@ -82,10 +85,11 @@ def find_machine(folder: Path) -> Machine:
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
         machine = Machine(folder, accelerated=True)
         try:
-            if machine.run([], folder / "trial", _BOOT_SECONDS) == 0:
-                return machine
+            machine.run([], folder / "trial", _BOOT_SECONDS)
         except (TimeoutError, RuntimeError):
             print("bench: KVM boots no guest here: emulating one", file=sys.stderr)
+        else:
+            return machine
     return Machine(folder, accelerated=False)
 
 

@@ -13,12 +13,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, Self
 
 from gitvs.adapters.ipvs import Ipvs
 from gitvs.core.model import RealServer
 from tests.bench.load import SERVERS, Load, keepalived_text
+from tests.bench.samples import GivenUp
 
 _TABLE = Path("/proc/net/ip_vs")
 _HEADING_LINES = 3
@@ -76,17 +79,32 @@ def read_table() -> Table:
 
 
 def restore(rules: Path) -> float:
-    """Have ipvsadm read rules, and return how long it took."""
+    """Have ipvsadm read rules, and return how long it took.
+
+    Raises:
+        GivenUp: it was not done in time.
+    """
     with rules.open("rb") as file:
-        began_at = time.perf_counter()
-        subprocess.run(["ipvsadm", "-R"], stdin=file, check=True)
-        return time.perf_counter() - began_at
+        return _timed(["ipvsadm", "-R"], file)
 
 
 def save() -> float:
-    """Have ipvsadm print the table to nowhere, and return how long it took."""
+    """Have ipvsadm print the table to nowhere, and return how long it took.
+
+    Raises:
+        GivenUp: it was not done in time.
+    """
+    return _timed(["ipvsadm", "-Sn"], subprocess.DEVNULL)
+
+
+def _timed(command: Sequence[str], stdin: IO[bytes] | int) -> float:
     began_at = time.perf_counter()
-    subprocess.run(["ipvsadm", "-Sn"], stdout=subprocess.DEVNULL, check=True)
+    try:
+        subprocess.run(
+            command, stdin=stdin, stdout=subprocess.DEVNULL, check=True, timeout=_PATIENCE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise GivenUp(_PATIENCE_SECONDS) from None
     return time.perf_counter() - began_at
 
 
@@ -98,7 +116,7 @@ def saved_lines(*inside: str) -> list[str]:
 
 
 class Keepalived:
-    """keepalived in the foreground; its table outlives it."""
+    """keepalived in the foreground, for as long as a block lasts; its table outlives it."""
 
     def __init__(self, folder: Path) -> None:
         """Prepare; `folder` is made anew: what a killed one leaves there keeps others away."""
@@ -109,8 +127,26 @@ class Keepalived:
         self._folder = folder
         self._parent: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it so that nobody removes the rules: one after the other, which takes long."""
+        if self._parent is None:
+            return
+        self._parent.send_signal(signal.SIGSTOP)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it may have died of itself
+            os.kill(int(self._checker_file.read_text()), signal.SIGKILL)
+        self._parent.kill()
+        self._parent.wait()
+
     def start(self, load: Load) -> float:
-        """Start it, and return how long it took until the table was complete."""
+        """Start it, and return how long it took until the table was complete.
+
+        Raises:
+            GivenUp: it was not done in time.
+        """
         self._config.write_text(keepalived_text(load))
         last = load.rules[-1].servers[-1]
         with (self._folder / "log").open("wb") as log, Ipvs() as ipvs:
@@ -129,7 +165,11 @@ class Keepalived:
             return time.perf_counter() - began_at
 
     def reload(self, load: Load) -> float:
-        """Have it read a load with another weight, and return when that was in the kernel."""
+        """Have it read a load with another weight, and return when that was in the kernel.
+
+        Raises:
+            GivenUp: it was not done in time.
+        """
         wanted = load.changed_server()
         self._config.write_text(keepalived_text(load))
         assert self._parent is not None, "it was never started"
@@ -139,21 +179,15 @@ class Keepalived:
             self._wait(lambda: _weight(ipvs, wanted) == wanted.weight)
             return time.perf_counter() - began_at
 
-    def kill(self) -> None:
-        """End it so that nobody removes the rules: one after the other, which takes long."""
-        assert self._parent is not None, "it was never started"
-        self._parent.send_signal(signal.SIGSTOP)
-        os.kill(int(self._checker_file.read_text()), signal.SIGKILL)
-        self._parent.kill()
-        self._parent.wait()
-
     def _wait(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not is_so():
             assert self._parent is not None, "it was never started"
-            if self._parent.poll() is not None or time.monotonic() > deadline:
+            if self._parent.poll() is not None:
                 log = (self._folder / "log").read_text(errors="replace")
-                raise TimeoutError(f"keepalived did not get there\n{log[-2000:]}")
+                raise RuntimeError(f"keepalived died\n{log[-2000:]}")
+            if time.monotonic() > deadline:
+                raise GivenUp(_PATIENCE_SECONDS)
             time.sleep(_POLL_SECONDS)
 
 

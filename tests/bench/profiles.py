@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pstats
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from cProfile import Profile
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,9 +31,14 @@ _SPIN_ROUNDS = 300_000
 
 
 def profile(folder: Path, row: Row, what: str, work: Callable[[], object]) -> None:
-    """Write which functions take most of the time, by themselves and with all that they call."""
+    """Do some work, and write where its time goes."""
     profiler = Profile()
     profiler.runcall(work)
+    write_profile(folder, row, what, profiler)
+
+
+def write_profile(folder: Path, row: Row, what: str, profiler: Profile | str) -> None:
+    """Write which functions take most of the time, by themselves and with all that they call."""
     with profile_file(folder, row).open("w") as file:
         file.write(f"{what}\n")
         stats = pstats.Stats(profiler, stream=file)
@@ -43,8 +51,26 @@ def profile_file(folder: Path, row: Row) -> Path:
     return folder / f"profile-{row}.txt"
 
 
-def profile_change(folder: Path, load: Load) -> None:
-    """Profile what an agent does for one changed real server, on a kernel in memory."""
+def profile_agent(folder: Path, load: Load, rows: Collection[Row]) -> None:
+    """Profile what an agent does for one changed real server, and for a look at drift.
+
+    Its kernel is in memory. Of memory it is told which files' objects take most of it.
+    """
+    what = f"an agent with {len(load.rules):,} services, on the host, its kernel in memory"
+    if Row.MEMORY_HERE in rows:
+        tracemalloc.start()
+    with _followed(load) as (pilot, follow):
+        if Row.MEMORY_HERE in rows:
+            _write_memory(folder, what)
+        if Row.CHANGE in rows:
+            profile(folder, Row.CHANGE, what, follow)
+        if Row.DRIFT_HERE in rows:
+            profile(folder, Row.DRIFT_HERE, what, pilot.take)
+
+
+@contextmanager
+def _followed(load: Load) -> Iterator[tuple[Pilot, Callable[[], None]]]:
+    """Have a load applied; yield who did it, and what follows a changed real server."""
     with TemporaryDirectory() as temporary, SqliteStore(Path(temporary) / "state") as store:
         repository = Repository(Path(temporary) / "remote")
         url = str(repository.folder)
@@ -53,12 +79,17 @@ def profile_change(folder: Path, load: Load) -> None:
         pilot = Pilot(Ports(kernel, store, SystemClock()), remote, lambda _: DIRECTOR)
         repository.commit({**manifests(load)})
         _follow(pilot, remote)
-        after = load.reweighed(101)
-        path = changed_path(load)
-        repository.commit({path: manifests(after)[path]})
+        after = manifests(load.reweighed(101))
+        repository.commit({changed_path(load): after[changed_path(load)]})
         remote.fetch(None)
-        what = f"one real server of {len(load.rules):,} services changes; on the host, in memory"
-        profile(folder, Row.CHANGE, what, lambda: _follow(pilot, remote))
+        yield pilot, partial(_follow, pilot, remote)
+
+
+def _write_memory(folder: Path, what: str) -> None:
+    snapshot = tracemalloc.take_snapshot()
+    tracemalloc.stop()
+    lines = [str(entry) for entry in snapshot.statistics("lineno")[: 2 * FUNCTIONS]]
+    profile_file(folder, Row.MEMORY_HERE).write_text("\n".join([what, *lines, ""]))
 
 
 def _follow(pilot: Pilot, remote: GitRemote) -> None:

@@ -40,34 +40,29 @@ class Rounds:
         self._wanted: Table = {}
 
     def take(self) -> None:
-        """Measure everything once."""
-        self._take_ipvsadm()
-        self._take_keepalived()
-        self._take_plan()
-        self._take_observation()
-        self._take_transaction()
+        """Measure everything once; what fails keeps nobody else from his turn."""
+        part = self._recorder.part
+        with part("ipvsadm's apply"):
+            self._take_apply(Who.IPVSADM, lambda: peers.restore(self._rules))
+        with part("keepalived's start"), Keepalived(self._folder / "keepalived") as keepalived:
+            self._take_apply(Who.KEEPALIVED, lambda: keepalived.start(self._load))
+        with part("gitvs's apply"):
+            self._take_apply(Who.GITVS, lambda: execute(self._changes))
+        with part("observations"):
+            self._take_observations()
+        with part("transaction"):
+            peers.renew()
+            self._transact(self._recorded)
+            self._check(Who.GITVS)
 
-    def _take_ipvsadm(self) -> None:
+    def _take_apply(self, who: Who, work: Callable[[], float]) -> None:
         peers.renew()
-        self._recorder.add(Row.APPLY, Who.IPVSADM, peers.restore(self._rules))
-        self._wanted = peers.read_table()
-        assert len(self._wanted) == len(self._load.rules), "ipvsadm left out rules"
+        self._recorder.take(Row.APPLY, who, work)
+        self._check(who)
 
-    def _take_keepalived(self) -> None:
-        peers.renew()
-        keepalived = Keepalived(self._folder / "keepalived")
-        self._recorder.add(Row.APPLY, Who.KEEPALIVED, keepalived.start(self._load))
-        self._check("keepalived")
-        keepalived.kill()
-
-    def _take_plan(self) -> None:
-        peers.renew()
-        self._recorder.add(Row.APPLY, Who.GITVS, execute(self._changes))
-        self._check("gitvs")
-
-    def _take_observation(self) -> None:
+    def _take_observations(self) -> None:
         """Read the table that is there."""
-        self._recorder.add(Row.OBSERVE, Who.IPVSADM, peers.save())
+        self._recorder.take(Row.OBSERVE, Who.IPVSADM, peers.save)
         self._recorder.add(Row.OBSERVE, Who.GITVS, self._observe())
         if self._recorder.run == 0:
             assert peers.saved_lines() == self._lines, "ipvsadm prints another table"
@@ -80,11 +75,6 @@ class Rounds:
         seconds = time.perf_counter() - began_at
         assert all(seen.state.get(c.key) == c.after for c in self._changes), "read amiss"
         return seconds
-
-    def _take_transaction(self) -> None:
-        peers.renew()
-        self._transact(self._recorded)
-        self._check("gitvs, in a transaction,")
 
     def _recorded(self, work: Callable[[], Pass]) -> None:
         began_at = time.perf_counter()
@@ -111,8 +101,12 @@ class Rounds:
         peers.renew()
         self._transact(lambda work: profile(folder, Row.TRANSACTION, what, work))
 
-    def _check(self, who: str) -> None:
-        assert peers.read_table() == self._wanted, f"{who} wrote another table than ipvsadm"
+    def _check(self, who: Who) -> None:
+        """Compare the table with the first one that was complete."""
+        table = peers.read_table()
+        assert len(table) == len(self._load.rules), f"{who} left out rules"
+        self._wanted = self._wanted or table
+        assert table == self._wanted, f"{who} wrote another table than the others"
 
 
 def execute(changes: tuple[Change, ...]) -> float:

@@ -27,43 +27,40 @@ def _lines(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str
 def _figure_row(figure: Figure) -> tuple[str, ...]:
     goal = figure.goal
     unit = f" {goal.unit}" if goal.unit else "x"
-    own_unit = "MB" if goal.unit == "MB" else "s"
-    peer = "" if figure.theirs is None else f"{goal.peer} {_number(figure.theirs.median)} s"
+    own_unit = " MB" if goal.unit == "MB" else " s"
     return (
         goal.what,
         f"{figure.services:,}",
         str(figure.runs),
-        f"{_number(figure.ours.median)} {own_unit}",
-        peer,
-        f"{_number(figure.value.median)}{unit}",
+        _median(figure.ours, own_unit),
+        _peer(figure),
+        f"{'' if figure.is_done else 'more than '}{_median(figure.value, unit)}",
         _range(figure.value),
         f"{'at most' if goal.peer is None else 'at least'} {goal.limit:g}{unit}",
-        _verdict(figure.is_met),
+        figure.verdict,
     )
+
+
+def _peer(figure: Figure) -> str:
+    if figure.theirs is None:
+        return str(figure.goal.peer or "")
+    how = "" if figure.is_done else "not done within "
+    return f"{figure.goal.peer} {how}{_median(figure.theirs, ' s')}"
 
 
 def _growth_row(growth: Growth) -> tuple[str, ...]:
     sizes = f"{growth.sizes[0]:,} to {growth.sizes[-1]:,}"
     exponent = f"n^{growth.exponent:.2f}"
-    return (
-        f"growth: {growth.row}",
-        sizes,
-        "",
-        "",
-        "",
-        exponent,
-        "",
-        "linear",
-        _verdict(growth.is_met),
-    )
+    what = f"growth: {growth.row}"
+    return what, sizes, "", "", "", exponent, "", "linear", growth.verdict
 
 
-def _verdict(is_met: bool) -> str:
-    return "met" if is_met else "MISSED"
+def _median(spread: Spread | None, unit: str) -> str:
+    return "" if spread is None else f"{_number(spread.median)}{unit}"
 
 
-def _range(spread: Spread) -> str:
-    return f"{_number(spread.low)} to {_number(spread.high)}"
+def _range(spread: Spread | None) -> str:
+    return "" if spread is None else f"{_number(spread.low)} to {_number(spread.high)}"
 
 
 def _number(value: float) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from gitvs.core.manifests import load as load_manifests
 from gitvs.core.model import ManifestFile, RealServer, VirtualService
 from gitvs.core.plan import diff
@@ -18,6 +16,7 @@ from tests.bench.load import (
     keepalived_text,
     make_load,
     manifests,
+    shared_manifests,
 )
 
 SIZE = 40
@@ -36,9 +35,8 @@ def test_it_has_five_real_servers_a_service_in_both_families() -> None:
     assert {service.listener.family for service in services} == {"ipv4", "ipv6"}
 
 
-@pytest.mark.parametrize("services_per_file", [1, 7])
-def test_its_manifests_say_what_its_state_says(services_per_file: int) -> None:
-    files = [ManifestFile(p, d) for p, d in manifests(LOAD, services_per_file).items()]
+def test_its_manifests_say_what_its_state_says() -> None:
+    files = [ManifestFile(path, data) for path, data in manifests(LOAD).items()]
     rendered = render(load_manifests(files), DIRECTOR)
     wanted = LOAD.desired()
     assert rendered.state == wanted.state
@@ -51,14 +49,22 @@ def test_one_real_server_changes_alone() -> None:
     assert [before for before, _ in diff(LOAD.state(), after.state())] == [server]
 
 
-@pytest.mark.parametrize("services_per_file", [1, 7])
-def test_one_file_has_the_real_server_that_changes(services_per_file: int) -> None:
-    before = manifests(LOAD, services_per_file)
-    after = manifests(LOAD.reweighed(101), services_per_file)
+def test_one_file_has_the_real_server_that_changes() -> None:
+    before, after = manifests(LOAD), manifests(LOAD.reweighed(101))
     assert before.keys() == after.keys()
-    assert [path for path in before if before[path] != after[path]] == [
-        changed_path(LOAD, services_per_file)
-    ]
+    assert [path for path in before if before[path] != after[path]] == [changed_path(LOAD)]
+
+
+def test_directors_share_it_out_by_site() -> None:
+    files = shared_manifests(LOAD, sites=4, directors_per_site=2)
+    loaded = load_manifests([ManifestFile(path, data) for path, data in files.items()])
+    states = {name: render(loaded, name).state for name in loaded.directors}
+    assert len(states) == 8
+    assert states["lb0.s1"] == states["lb1.s1"] != states["lb0.s2"]
+    shares = [state.of(VirtualService) for name, state in states.items() if name.startswith("lb0")]
+    assert sorted(s.key for share in shares for s in share) == sorted(
+        s.key for s in LOAD.state().of(VirtualService)
+    )
 
 
 def test_ipvsadm_and_keepalived_are_told_of_the_same_rules() -> None:
