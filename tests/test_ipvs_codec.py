@@ -17,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitvs.adapters import ipvs_codec as codec
+from gitvs.adapters.linux_kernel import ipvs_requests
 from gitvs.core.model import (
     AddressFamily,
     Connections,
     Counters,
+    Desired,
     Endpoint,
     FirewallMark,
     ForeignName,
@@ -42,7 +44,9 @@ from gitvs.core.model import (
     TunnelType,
     VirtualService,
 )
+from gitvs.core.plan import Change, diff, order
 from tests.ipvsadm_lines import EVERYTHING, WEB, WEB6
+from tests.strategies import transitions
 
 RECORDED = Path(__file__).parent / "data" / "ipvsadm_messages.json"
 U32 = st.integers(0, 2**32 - 1)
@@ -195,10 +199,8 @@ def test_templates_write_what_attributes_one_by_one_are(server: RealServer) -> N
     assert codec.get_service(server.listener) == request(4, server.listener)
 
 
-@given(virtual_services())
-def test_a_virtual_service_is_written_as_its_attributes_one_by_one_are(
-    service: VirtualService,
-) -> None:
+def service_attributes(service: VirtualService) -> bytes:
+    """All that a virtual service is set to, one attribute at a time."""
     persistence = service.persistence
     bits = {"fallback": 8, "port": 16}
     flags = sum(bits[flag.partition("-")[2]] for flag in service.flags)
@@ -214,9 +216,41 @@ def test_a_virtual_service_is_written_as_its_attributes_one_by_one_are(
     )
     if persistence and persistence.engine:
         attributes += attributes_of((11, persistence.engine.encode() + b"\0"))
-    nested = codec.pack_attribute(1, attributes)
+    return attributes
+
+
+@given(virtual_services())
+def test_a_virtual_service_is_written_as_its_attributes_one_by_one_are(
+    service: VirtualService,
+) -> None:
+    nested = codec.pack_attribute(1, service_attributes(service))
     assert codec.new_service(service) == bytes((1, 1, 0, 0)) + nested
     assert codec.set_service(service) == bytes((2, 1, 0, 0)) + nested
+
+
+def request_of(change: Change) -> bytes:
+    """The request of one change, by itself."""
+    command = 3 if change.after is None else 1 if change.before is None else 2
+    match change.resource:
+        case VirtualService(listener) as service:
+            if change.after is None:
+                return request(command, listener)
+            attributes = codec.pack_attribute(1, service_attributes(service))
+            return bytes((command, 1, 0, 0)) + attributes
+        case RealServer(listener) as server:
+            is_gone = change.after is None
+            attributes = key_attributes(server) if is_gone else server_attributes(server)
+            return request(command + 4, listener, codec.pack_attribute(2, attributes))
+        case _:
+            raise AssertionError(change)
+
+
+@given(transitions())
+def test_a_plan_is_written_as_its_changes_one_by_one_are(states: tuple[Desired, Desired]) -> None:
+    before, after = (desired.state for desired in states)
+    plan = order(diff(before, after)).changes
+    changes = [c for c in plan if isinstance(c.resource, VirtualService | RealServer)]
+    assert list(ipvs_requests(changes)) == [request_of(change) for change in changes]
 
 
 @given(st.binary(max_size=200))

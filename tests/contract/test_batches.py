@@ -126,6 +126,20 @@ def test_a_thousand_real_servers_come_change_and_go(host: Host) -> None:
     assert host.rules() == State([service, heavier[0]])
 
 
+def test_refusals_at_the_ends_of_batches_go_to_their_changes(host: Host) -> None:
+    """A thousand go out at a time."""
+    host.do(create(virtual_service()))
+    refused = {0, 999, 1000, 1999, 2000, 2099}
+    servers = [
+        real_server(address=f"10.0.{n // 250}.{n % 250 + 1}", weight=2**31 if n in refused else 1)
+        for n in range(2100)
+    ]
+    answers = codes(host, *creates(*servers))
+    assert answers == [errno.ERANGE if n in refused else None for n in range(2100)]
+    made = [server for n, server in enumerate(servers) if n not in refused]
+    assert host.rules() == State([virtual_service(), *made])
+
+
 def test_hundreds_of_services_and_addresses_come_and_go(host: Host) -> None:
     vips = [vip(f"203.0.113.{n}") for n in range(1, 201)]
     services = [virtual_service(endpoint(str(v.address), 443)) for v in vips]

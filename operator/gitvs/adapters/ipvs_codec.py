@@ -327,9 +327,9 @@ def _family(packed: bytes) -> int:
 def _service_request(command: bytes, service: VirtualService) -> Payload:
     persistence = service.persistence
     bits = _SCHEDULER_FLAGS.get(service.scheduler, {})
-    flags = sum(bits.get(flag, 0) for flag in service.flags)
-    flags |= _ONE_PACKET if service.one_packet else 0
-    flags |= _PERSISTENT if persistence else 0
+    flags = (_ONE_PACKET if service.one_packet else 0) | (_PERSISTENT if persistence else 0)
+    for flag in service.flags:
+        flags |= bits.get(flag, 0)
     timeout = persistence.timeout_seconds if persistence else 0
     netmask = _netmask(service.listener.family, persistence)
     flags_head, timeout_head, netmask_head = _SVC_VALUES_HEADS

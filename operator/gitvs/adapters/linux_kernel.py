@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -120,7 +120,7 @@ class LinuxKernel:
         for write, run in groupby(changes, key=self._writer_of):
             group = list(run)
             try:
-                outcomes += map(_outcome, group, write(group))
+                outcomes += _outcomes(group, write(group))
             except (KernelUnavailable, KernelUnreadable) as error:  # before anything was sent
                 outcomes += [Outcome(c, Status.REFUSED, errno.EPERM, str(error)) for c in group]
             except OSError as error:  # no socket to be had
@@ -129,11 +129,14 @@ class LinuxKernel:
 
     def _writer_of(self, change: Change) -> Callable[[Sequence[Change]], list[Answer]]:
         """Return what writes a change; consecutive ones of one writer go out together."""
-        if change.before == change.after:
+        before, after = change.before, change.after
+        if before is not None and before == after:
             return _write_nothing
-        if change.after is None and isinstance(change.before, Sysctl | Timeout):
+        if after is None and isinstance(before, Sysctl | Timeout):
             return _write_nothing  # a setting is there or not; nobody can take it away
         match change.resource:
+            case SyncDaemon() if before is not None and after is not None:
+                return _replace_sync_daemons
             case VirtualService() | RealServer() | Timeout() | SyncDaemon():
                 return _write_ipvs
             case Vip() | LocalRoute():
@@ -153,6 +156,26 @@ class LinuxKernel:
                 else routing.add_dummy(_interface(change), self._mark)
                 for change in changes
             ]
+
+
+def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
+    """Yield the request of each change; real servers in a row share the part of their service."""
+    listener: Listener | None = None
+    service = b""
+    for change in changes:
+        resource = change.resource
+        if not isinstance(resource, RealServer):
+            yield _ipvs_request(change)
+            continue
+        if resource.listener is not listener:
+            listener = resource.listener
+            service = ipvs_codec.service_part(listener)
+        if change.after is None:
+            yield ipvs_codec.delete_real_server(resource, service)
+        elif change.before is None:
+            yield ipvs_codec.new_real_server(resource, service)
+        else:
+            yield ipvs_codec.set_real_server(resource, service)
 
 
 def missing_schedulers(modules: Path, loaded: Path) -> frozenset[Scheduler]:
@@ -256,33 +279,37 @@ def _write_nothing(changes: Sequence[Change]) -> list[Answer]:
 
 def _write_ipvs(changes: Sequence[Change]) -> list[Answer]:
     with Ipvs() as ipvs:
-        return ipvs.execute([_ipvs_requests(change) for change in changes])
+        return ipvs.execute_single(list(ipvs_requests(changes)))
 
 
-def _ipvs_requests(change: Change) -> list[tuple[Payload, frozenset[int]]]:
-    """Return the requests of one change, each with the errors that are as good as done."""
+def _ipvs_request(change: Change) -> Payload:
+    """Return the request of a change of anything but a real server."""
     before, after = change.before, change.after
     match change.resource:
         case VirtualService(listener) as service:
             if after is None:
-                return [(ipvs_codec.delete_service(listener), _NONE)]
+                return ipvs_codec.delete_service(listener)
             make = ipvs_codec.new_service if before is None else ipvs_codec.set_service
-            return [(make(service), _NONE)]
-        case RealServer() as server:
-            if after is None:
-                return [(ipvs_codec.delete_real_server(server), _NONE)]
-            put = ipvs_codec.new_real_server if before is None else ipvs_codec.set_real_server
-            return [(put(server), _NONE)]
+            return make(service)
         case SyncDaemon(role) as daemon:
-            stop = ipvs_codec.stop_sync_daemon(role)
             if after is None:
-                return [(stop, _NONE)]
-            start = [(ipvs_codec.start_sync_daemon(daemon), _NONE)]
-            return start if before is None else [(stop, _NOT_RUNNING), *start]
+                return ipvs_codec.stop_sync_daemon(role)
+            return ipvs_codec.start_sync_daemon(daemon)
         case Timeout() as timeout:
-            return [(ipvs_codec.set_timeout(timeout), _NONE)]
+            return ipvs_codec.set_timeout(timeout)
         case _:
             raise AssertionError(f"{change.key} is not an object of IPVS")
+
+
+def _replace_sync_daemons(changes: Sequence[Change]) -> list[Answer]:
+    with Ipvs() as ipvs:
+        return ipvs.execute([_replacement(_sync_daemon(change)) for change in changes])
+
+
+def _replacement(daemon: SyncDaemon) -> list[tuple[Payload, frozenset[int]]]:
+    """Return the requests that stop a sync daemon, if one runs, and start another in its role."""
+    stop = ipvs_codec.stop_sync_daemon(daemon.role)
+    return [(stop, _NOT_RUNNING), (ipvs_codec.start_sync_daemon(daemon), _NONE)]
 
 
 def _write_addresses(changes: Sequence[Change]) -> list[Answer]:
@@ -335,6 +362,19 @@ def _write_sysctl(change: Change) -> Answer:
 def _interface(change: Change) -> str:
     assert isinstance(change.resource, DummyInterface)
     return change.resource.name
+
+
+def _sync_daemon(change: Change) -> SyncDaemon:
+    assert isinstance(change.resource, SyncDaemon)
+    return change.resource
+
+
+def _outcomes(changes: Sequence[Change], answers: Sequence[Answer]) -> list[Outcome]:
+    done = Status.DONE
+    return [
+        Outcome(change, done) if answer is DONE else _outcome(change, answer)
+        for change, answer in zip(changes, answers, strict=True)
+    ]
 
 
 def _outcome(change: Change, answer: Answer) -> Outcome:

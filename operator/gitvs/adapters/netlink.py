@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
@@ -30,7 +30,9 @@ _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 12
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 
 _HEADER = Struct("=IHHII")  # length, type, flags, sequence, port
+_START = Struct("=IHHI")  # the same without the port
 _ERROR = Struct("=i")
+_ENDS = (_NLMSG_ERROR, _NLMSG_DONE)
 
 BATCH_MESSAGES = 1000
 """Requests in one call of the kernel: more do not make it faster."""
@@ -74,10 +76,6 @@ def refused(error: OSError) -> Answer:
     return Answer(Status.REFUSED, error.errno or errno.EIO)
 
 
-_Message = tuple[int, int, int, bytes]
-"""Type, flags, sequence, payload."""
-
-
 class _CutShort(Exception):
     """A reading that has to be begun again."""
 
@@ -94,7 +92,6 @@ class Netlink:
             self._socket.bind((0, 0))
             # The kernel's own time-out: Python's would cost one more call for each send and recv.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
             self._batch_messages, self._batch_bytes = self._make_room()
@@ -119,32 +116,48 @@ class Netlink:
 
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
         """Send requests in their order, many at a time, and return one answer each."""
-        answers: list[Answer] = []
-        for batch in self._batches(requests):
-            answers += self._execute_batch(batch)
-        return answers
+        first = self._number_for(len(requests))
+        messages = [
+            _message(request.type, request.payload, request.flags | _REQUEST, number)
+            for number, request in enumerate(requests, first)
+        ]
+        answers = self._execute(messages, first)
+        return [
+            DONE if answer.errno in request.tolerated else answer
+            for request, answer in zip(requests, answers, strict=True)
+        ]
+
+    def execute_alike(self, type_: int, payloads: Sequence[bytes]) -> list[Answer]:
+        """Send requests of one type as `execute` does, without an object for each."""
+        first = self._number_for(len(payloads))
+        pack, header_bytes = _HEADER.pack, _HEADER.size
+        messages = [
+            pack(header_bytes + len(payload), type_, _REQUEST, number, 0) + payload
+            for number, payload in enumerate(payloads, first)
+        ]
+        return self._execute(messages, first)
 
     def execute_groups(self, groups: Sequence[Sequence[Request]]) -> list[Answer]:
         """Send groups of requests as `execute` does, and return one answer for each group."""
         answers = iter(self.execute([request for group in groups for request in group]))
         return [_combined([next(answers) for _ in group]) for group in groups]
 
-    def dump(self, request: Request) -> list[bytes]:
+    def dump(self, type_: int, payload: bytes) -> list[bytes]:
         """Return the payloads that a dump gives, begun again where it was cut short.
 
         Raises:
             OSError: the kernel refused.
             KernelUnreadable: cut short every time, or no answer.
         """
-        return self._read(request, _REQUEST | _DUMP)
+        return self._read(type_, payload, _REQUEST | _DUMP)
 
-    def ask(self, request: Request) -> bytes:
+    def ask(self, type_: int, payload: bytes) -> bytes:
         """Return the payload of the one reply to a question.
 
         Raises:
             OSError, KernelUnreadable: as `dump`.
         """
-        return self._read(request, _REQUEST | _ACK)[0]
+        return self._read(type_, payload, _REQUEST | _ACK)[0]
 
     def _make_room(self) -> tuple[int, int]:
         """Size the buffers to a batch, and the batch to the buffers where that is refused.
@@ -159,61 +172,57 @@ class Netlink:
         sent = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         return min(BATCH_MESSAGES, received // _REPLY_BYTES - 1), sent // 2
 
-    def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
-        batch: list[Request] = []
-        size = 0
-        for request in requests:
-            length = _HEADER.size + len(request.payload)
-            if batch and (len(batch) == self._batch_messages or size + length > self._batch_bytes):
-                yield batch
-                batch, size = [], 0
-            batch.append(request)
-            size += length
-        if batch:
-            yield batch
-
-    def _execute_batch(self, batch: Sequence[Request]) -> list[Answer]:
+    def _number_for(self, messages: int) -> int:
+        """Return the sequence number of the first of some messages."""
         first = self._sequence + 1
-        self._sequence += len(batch)
-        last = self._sequence
-        data = bytearray()
-        for number, request in enumerate(batch, first):
-            flags = request.flags | (_REQUEST | _ACK if number == last else _REQUEST)
-            length = _HEADER.size + len(request.payload)
-            data += _HEADER.pack(length, request.type, flags, number, 0)
-            data += request.payload
-        try:
-            self._socket.send(data)
-        except OSError as error:  # as a whole: the kernel has seen none of it
-            return [refused(error)] * len(batch)
-        return self._answers(batch, first)
+        self._sequence += messages
+        return first
 
-    def _answers(self, batch: Sequence[Request], first: int) -> list[Answer]:
+    def _execute(self, messages: Sequence[bytes], first: int) -> list[Answer]:
+        longest = max(map(len, messages), default=1)
+        count = max(1, min(self._batch_messages, self._batch_bytes // longest))
+        answers: list[Answer] = []
+        for at in range(0, len(messages), count):
+            answers += self._execute_batch(messages[at : at + count], first + at)
+        return answers
+
+    def _execute_batch(self, messages: Sequence[bytes], first: int) -> list[Answer]:
+        try:
+            self._socket.send(b"".join(messages[:-1]) + _acknowledged(messages[-1]))
+        except OSError as error:  # as a whole: the kernel has seen none of it
+            return [refused(error)] * len(messages)
+        return self._answers(first, len(messages))
+
+    def _answers(self, first: int, count: int) -> list[Answer]:
         """Collect the errors and the last one's acknowledgement.
 
         The kernel runs a batch within `send`, in order, so the last answer says that no other
         comes; unless one was dropped. Then whatever has no answer is unknown.
         """
-        last = first + len(batch) - 1
+        last = first + count - 1
         errors: dict[int, int] = {}
         dropped = False
         while last not in errors:
             try:
                 # What was queued before a drop is there already.
-                for type_, _, number, payload in self._receive(has_to_be_there=dropped):
-                    if type_ == _NLMSG_ERROR and first <= number <= last:
-                        errors[number] = -_ERROR.unpack_from(payload)[0]
+                data = self._socket.recv(_DATAGRAM_BYTES, socket.MSG_DONTWAIT if dropped else 0)
             except OSError as error:
                 dropped = True
                 if error.errno != errno.ENOBUFS:  # a time-out: nothing more will come
                     break
-        silent = UNKNOWN if dropped else DONE
-        return [_answer(r, errors.get(n), silent) for n, r in enumerate(batch, first)]
+                continue
+            _, type_, _, number = _START.unpack_from(data)
+            if type_ == _NLMSG_ERROR and first <= number <= last:
+                errors[number] = -_ERROR.unpack_from(data, _HEADER.size)[0]
+        answers = [UNKNOWN if dropped else DONE] * count
+        for number, code in errors.items():
+            answers[number - first] = Answer(Status.REFUSED, code) if code else DONE
+        return answers
 
-    def _read(self, request: Request, flags: int) -> list[bytes]:
+    def _read(self, type_: int, payload: bytes, flags: int) -> list[bytes]:
         for _ in range(_READINGS):
             try:
-                return self._read_once(request, flags)
+                return self._read_once(type_, payload, flags)
             except _CutShort:
                 continue
             except BlockingIOError as error:
@@ -223,52 +232,48 @@ class Netlink:
             f"the kernel changed while it was read, {_READINGS} times in a row: try again"
         )
 
-    def _read_once(self, request: Request, flags: int) -> list[bytes]:
+    def _read_once(self, type_: int, payload: bytes, flags: int) -> list[bytes]:
         """Send one request and return the payloads of its replies."""
-        self._sequence += 1
-        number = self._sequence
-        length = _HEADER.size + len(request.payload)
-        header = _HEADER.pack(length, request.type, flags, number, 0)
-        self._socket.send(header + request.payload)
+        wanted = self._number_for(1)
+        self._socket.send(_message(type_, payload, flags, wanted))
         replies: list[bytes] = []
-        interrupted = False
+        all_flags = 0
         while True:
             try:
-                messages = self._receive()
+                data = self._socket.recv(_DATAGRAM_BYTES)
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     raise _CutShort from error
                 raise
-            for type_, flags_of, sequence, payload in messages:
-                if sequence != number:
-                    continue  # the rest of a reading that was given up
-                interrupted |= bool(flags_of & _DUMP_INTERRUPTED)
-                if type_ not in (_NLMSG_ERROR, _NLMSG_DONE):
-                    replies.append(payload)
-                    continue
-                code = -_ERROR.unpack_from(payload)[0]
-                if code:
-                    raise OSError(code, os.strerror(code))
-                if interrupted:
-                    raise _CutShort
-                return replies
-
-    def _receive(self, *, has_to_be_there: bool = False) -> list[_Message]:
-        """Receive one datagram and return its messages."""
-        data = self._socket.recv(_DATAGRAM_BYTES, socket.MSG_DONTWAIT if has_to_be_there else 0)
-        messages = []
-        at, end = 0, len(data) - _HEADER.size
-        while at <= end:
-            length, type_, flags, sequence, _ = _HEADER.unpack_from(data, at)
-            messages.append((type_, flags, sequence, data[at + _HEADER.size : at + length]))
-            at += length + 3 & ~3
-        return messages
+            at, end = 0, len(data)
+            while at < end:
+                length, kind, flags_of, number = _START.unpack_from(data, at)
+                if number == wanted:  # and not the rest of a reading that was given up
+                    all_flags |= flags_of
+                    if kind in _ENDS:
+                        _check_end(_ERROR.unpack_from(data, at + _HEADER.size)[0], all_flags)
+                        return replies
+                    replies.append(data[at + _HEADER.size : at + length])
+                at += length + 3 & ~3
 
 
-def _answer(request: Request, code: int | None, silent: Answer) -> Answer:
-    if code is None:
-        return silent
-    return DONE if code == 0 or code in request.tolerated else Answer(Status.REFUSED, code)
+def _message(type_: int, payload: bytes, flags: int, number: int) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(payload), type_, flags, number, 0) + payload
+
+
+def _acknowledged(message: bytes) -> bytes:
+    """Return a message that is answered even if nothing is wrong."""
+    length, type_, flags, number, port = _HEADER.unpack_from(message)
+    header = _HEADER.pack(length, type_, flags | _ACK, number, port)
+    return header + message[_HEADER.size :]
+
+
+def _check_end(code: int, flags: int) -> None:
+    """Raise what kept a reading from being whole."""
+    if code:
+        raise OSError(-code, os.strerror(-code))
+    if flags & _DUMP_INTERRUPTED:
+        raise _CutShort
 
 
 def _combined(answers: Sequence[Answer]) -> Answer:

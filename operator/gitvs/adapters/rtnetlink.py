@@ -208,9 +208,9 @@ class Rtnetlink:
     def _dump(
         self, type_: int, message: type[nlmsg], fields: dict[str, int] | None = None
     ) -> Iterator[Any]:
-        request = Request(type_, _encoded(message, fields or {}, []))
+        request = _encoded(message, fields or {}, [])
         try:
-            payloads = self._netlink.dump(request)
+            payloads = self._netlink.dump(type_, request)
         except OSError as error:
             raise _unreadable(error) from error
         for payload in payloads:
