@@ -1,7 +1,7 @@
 """`make bench`: measure gitvs beside its peers, print a table, and keep everything as JSON.
 
 BENCH_SERVICES are the sizes (1000,2000,10000), BENCH_RUNS the runs that count (5), BENCH_SECONDS
-what each stage may take (240): what is slow is measured less often then. After BENCH_MINUTES (40)
+what each stage may take (200): what is slow is measured less often then. After BENCH_MINUTES (40)
 the guest is ended. Whatever fails, the rest is measured, told and kept.
 """
 
@@ -38,7 +38,7 @@ def main() -> int:
     """Measure; the exit status says whether that was possible, not how fast anything was."""
     sizes = sorted(map(int, os.environ.get("BENCH_SERVICES", SIZES).split(",")))
     runs = int(os.environ.get("BENCH_RUNS", "5"))
-    seconds = float(os.environ.get("BENCH_SECONDS", "240"))
+    seconds = float(os.environ.get("BENCH_SECONDS", "200"))
     ends_at = time.monotonic() + 60 * float(os.environ.get("BENCH_MINUTES", "40"))
     began_at = datetime.now(UTC)
     machine = find_machine(FOLDER.resolve())

@@ -33,7 +33,7 @@ gitvs.cli.agent.LinuxKernel = MemoryKernel
 
 _VERIFIED = re.compile(r"^(\S+ \S+) INFO \S+ applied id=", re.MULTILINE)
 _APPLIED = re.compile(r" pass result=applied ")
-_CONVERGED = re.compile(r" pass result=converged ")
+_LOOKED = re.compile(r" pass result=converged trigger='sync'")
 _PATIENCE_SECONDS = 1200.0
 _POLL_SECONDS = 0.1
 
@@ -79,12 +79,12 @@ class Agent:
         return timestamp(found[1]) - fetched_at
 
     def drift_pass(self) -> float:
-        """Have it compare the kernel with what was applied; return the processor time it took.
+        """Have it compare all of the kernel with what was applied; return the processor time.
 
         It is asked to, lest anybody wait for its timer; that it fetches, too, is next to nothing.
         """
         before = self._processor_seconds()
-        self._sync(_CONVERGED)
+        self._sync(_LOOKED)
         return self._processor_seconds() - before
 
     def megabytes(self) -> float:
