@@ -274,6 +274,16 @@ def test_two_states_of_one_director_are_refused(
     assert "two --state are of director lb1; give the newer one" in ran.err
 
 
+def test_a_preview_imports_nothing_of_a_kernel(repository: Repository) -> None:
+    script = (
+        "import sys\n"
+        "from gitvs.cli import run\n"
+        f"run(['plan', {str(repository.folder / 'lb')!r}, '--base', 'before'])\n"
+        "sys.exit(bool({'pyroute2', 'sqlite3'} & sys.modules.keys()))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode == 0
+
+
 # The cache of files
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.manifests import Loader
-from gitvs.core.model import Desired, RealServer
+from gitvs.core.model import Desired, RealServer, Vip
 from gitvs.core.problems import InvalidManifests
 from gitvs.core.render import Renderer, render
 from tests.manifest_strategies import Files, edits, manifest_files
@@ -68,3 +68,24 @@ def test_a_pool_that_changed_changes_its_services_and_no_others() -> None:
             first = desired
     [a, b] = desired.state.of(RealServer)
     assert (a.weight, b is first.state[b.key]) == (2, True)
+
+
+def test_directors_share_what_is_the_same_to_both() -> None:
+    """On lb3 the VIP is on another interface; lb4 has another address of the host."""
+    address = {"addresses": {"node": ["10.9.0.1"]}}
+    directors = [
+        director("lb1", **address),
+        director("lb2", **address),
+        director("lb3", interface="other0", **address),
+        director("lb4", addresses={"node": ["10.9.0.4"]}),
+    ]
+    manifests = Loader().load([file_of("all.yaml", *directors, service(hostAddresses=["node"]))])
+    renderer = Renderer()
+    states = {name: renderer.render(manifests, name).state for name in manifests.directors}
+    first, second = states["lb1"].of(RealServer), states["lb2"].of(RealServer)
+    assert all(one is other for one, other in zip(first, second, strict=True))
+    for name, state in states.items():
+        interface = "other0" if name == "lb3" else "gitvs0"
+        assert [vip.key for vip in state.of(Vip)] == [f"203.0.113.10/32 dev {interface}"]
+    assert "tcp 10.9.0.4:443" in states["lb4"]
+    assert "tcp 10.9.0.1:443" not in states["lb4"]

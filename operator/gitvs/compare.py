@@ -15,7 +15,7 @@ from gitvs.core.plan import Change
 from gitvs.core.preview import preview
 from gitvs.core.problems import InvalidManifests, Problem, printable
 from gitvs.core.proposal import Proposal, propose
-from gitvs.core.render import affected, holders, render
+from gitvs.core.render import Renderer, affected, holders
 from gitvs.core.risks import risks, vip_risks
 from gitvs.ports import Commits
 from gitvs.report.observation_document import Seen
@@ -109,14 +109,16 @@ def _rendered(
 
     Where a VIP is new, it may be on other directors already: these are needed too.
     """
+    renderer = Renderer()
     if before is None:
-        return {}, {name: render(after, name) for name in after.directors}
+        return {}, {name: renderer.render(after, name) for name in after.directors}
     old: dict[str, Desired] = {}
     new: dict[str, Desired] = {}
 
     def add(names: Collection[str]) -> None:
-        old.update({n: render(before, n) for n in before.directors if n in names and n not in old})
-        new.update({n: render(after, n) for n in after.directors if n in names and n not in new})
+        for manifests, states in ((before, old), (after, new)):
+            for name in (n for n in manifests.directors if n in names and n not in states):
+                states[name] = renderer.render(manifests, name)
 
     add(affected(before, after).union(seen))
     came = frozenset[IPAddress]().union(*(_vips(new[n]) - _vips(old.get(n)) for n in new))

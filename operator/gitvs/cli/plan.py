@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -14,7 +15,6 @@ from gitvs.adapters.git_commits import commits_at
 from gitvs.adapters.text_cache import TextCache, cache_folder
 from gitvs.cli.director import choose_director
 from gitvs.cli.gates import allow_option
-from gitvs.cli.live import reader
 from gitvs.cli.loading import load_manifests, path_argument, rev_option
 from gitvs.cli.options import state_options
 from gitvs.cli.output import progress, tell
@@ -161,7 +161,8 @@ def _look(desired: Desired, options: Options, seen: Sequence[Seen], state_dir: P
     """Plan against this host, or against a saved state."""
     if seen:
         return look_at_saved(seen[0], desired, options)
-    with reader(state_dir) as ports, progress("reading the kernel"):
+    live = import_module("gitvs.cli.live")  # the kernel's libraries: of no use to all others
+    with live.reader(state_dir) as ports, progress("reading the kernel"):
         return look(ports, desired, options)
 
 

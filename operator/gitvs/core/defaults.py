@@ -48,7 +48,7 @@ class DefaultsTree:
 
     def is_broken_for(self, file: str) -> bool:
         """Return whether what is filled in for a file cannot be told."""
-        return any(folder in self._broken for folder in _folders(file))
+        return bool(self._broken) and any(folder in self._broken for folder in _folders(file))
 
     def above(self, document: Document) -> tuple[Document, ...]:
         """Return the Defaults documents that hold for a document, the nearest first."""

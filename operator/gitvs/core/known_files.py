@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -76,10 +75,7 @@ def _text_of(found: FileReading) -> bytes:
 
 
 def _recalled(path: str, text: bytes) -> FileReading:
-    documents = [
-        Document(path, data, cache(partial(_places_from, data, places)))
-        for data, places in json.loads(text)
-    ]
+    documents = [Document(path, data, _Places(data, places)) for data, places in json.loads(text)]
     return FileReading(Reading(documents), tuple((document, ()) for document in documents))
 
 
@@ -94,8 +90,18 @@ def _numbers(place: Place) -> Iterator[int]:
         yield from _numbers(child)
 
 
-def _places_from(data: Any, text: str) -> Place:
-    return _place(data, map(int, text.split()))
+@dataclass(slots=True)
+class _Places:
+    """The places of a document, as a text until they are asked for, which is rarely."""
+
+    data: Any
+    text: str
+    root: Place | None = None
+
+    def __call__(self) -> Place:
+        if self.root is None:
+            self.root = _place(self.data, map(int, self.text.split()))
+        return self.root
 
 
 def _place(data: Any, numbers: Iterator[int]) -> Place:

@@ -60,30 +60,46 @@ def render(manifests: Manifests, director: str) -> Desired:
 
 
 class Renderer:
-    """Renders one director at one commit after another: what stays is made once.
+    """Renders directors at one commit after another: what stays, and what they share, is made once.
 
-    It keeps what the services of the last commit came to.
+    It keeps what the services of the last two manifests came to.
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Director | None, dict[int, tuple[Placed, _Part]]] = None, {}
+        self._manifests: Manifests | None = None
+        self._former: _Parts = {}
+        self._parts: _Parts = {}
 
     def render(self, manifests: Manifests, name: str) -> Desired:
         """Do what `render` does."""
         index = manifests.placement.index.get(name)
         if index is None:
             raise UnknownDirector(_unknown(manifests, name))
+        if manifests is not self._manifests:
+            self._manifests, self._former, self._parts = manifests, self._parts, {}
         director, bit = manifests.placement.all[index], 1 << index
-        last, former = self._last
-        if last is not director:
-            former = {}
-        known = {
-            id(placed): former.get(id(placed)) or (placed, _service_part(placed, director, bit))
-            for placed in manifests.placed_on(bit)
-        }
-        self._last = director, known
-        parts = [_host_part(director), *(part for _, part in known.values())]
-        return _together(parts, director, manifests.policy)
+        parts = [self._part(placed, director, bit) for placed in manifests.placed_on(bit)]
+        return _together([_host_part(director), *parts], director, manifests.policy)
+
+    def _part(self, placed: Placed, director: Director, bit: Mask) -> _Part:
+        key = _view(placed, director, bit)
+        known = self._parts.get(key) or self._former.get(key)
+        if known is None:
+            known = placed, _service_part(placed, director, bit)
+        self._parts[key] = known
+        return known[1]
+
+
+def _view(placed: Placed, director: Director, bit: Mask) -> tuple[object, ...]:
+    """Return all that the part of a service on a director follows from."""
+    return (
+        id(placed),
+        *(bool(variant.mask & bit) for variant in placed.variants),
+        *(bool(mask & bit) for _, mask in placed.vips),
+        director.interface,
+        director.standby,
+        *host_addresses(placed.service, director),
+    )
 
 
 def affected(before: Manifests, after: Manifests) -> frozenset[str]:
@@ -161,6 +177,10 @@ class _Part:
         if key not in self.resources:
             self.resources[key] = resource
             self.sources[key] = Source(service, spot.document.file, spot.line)
+
+
+_Parts = dict[tuple[object, ...], tuple[Placed, _Part]]
+"""What services came to, by `_view`; each keeps the service, lest another take its place."""
 
 
 def _together(parts: Iterable[_Part], director: Director, policy: Policy) -> Desired:

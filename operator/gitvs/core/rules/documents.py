@@ -15,6 +15,7 @@ from gitvs.core.model import (
     SyncRole,
     family_of,
 )
+from gitvs.core.places import Spot
 from gitvs.core.problems import Problem
 from gitvs.core.written import Director, Pool, Service, WrittenServer
 
@@ -111,12 +112,12 @@ def _vips(service: Service) -> Iterator[Problem]:
 
 
 def _ports(service: Service) -> Iterator[Problem]:
-    seen: dict[tuple[Protocol, int], str] = {}
+    seen: dict[tuple[Protocol, int], Spot] = {}
     for port in service.ports:
         if (port.protocol, port.port) in seen:
             message = f"{port} is given twice, first in {seen[port.protocol, port.port]}"
             yield port.spot.problem("duplicate-port", f"{message}; remove one of the two")
-        seen.setdefault((port.protocol, port.port), str(port.spot))
+        seen.setdefault((port.protocol, port.port), port.spot)
         if port.port == 0 and service.persistence is None:
             message = "port 0 is every port, and works with persistence only; give persistence"
             yield (port.spot / "port").problem("port-zero-without-persistence", message)

@@ -23,6 +23,8 @@ def problems(
     written_directors: Sequence[Director],
 ) -> Iterator[Problem]:
     """Yield who uses what isn't theirs."""
+    if not policy.owners:
+        return
     owners = _Owners(policy.owners)
     yield from owners.overlaps()
     for director in written_directors:

@@ -36,25 +36,33 @@ class _Holders:
         self, key: object, mask: Mask, service: Service, spot: Spot
     ) -> tuple[Mask, Service, Spot] | None:
         """Add a holder; return the first earlier one on one of its directors."""
-        earlier = self.find(key, mask)
+        holders = self._holders.setdefault(key, [])
+        earlier = _first_on(mask, holders)
         if earlier is None:
-            self._holders.setdefault(key, []).append((mask, service, spot))
+            holders.append((mask, service, spot))
         return earlier
 
     def find(self, key: object, mask: Mask) -> tuple[Mask, Service, Spot] | None:
         """Return the first holder on one of these directors, with those that it is on."""
-        for held, service, spot in self._holders.get(key, ()):
-            if held & mask:
-                return held & mask, service, spot
-        return None
+        return _first_on(mask, self._holders.get(key, ()))
+
+
+def _first_on(
+    mask: Mask, holders: Iterable[tuple[Mask, Service, Spot]]
+) -> tuple[Mask, Service, Spot] | None:
+    for held, service, spot in holders:
+        if held & mask:
+            return held & mask, service, spot
+    return None
 
 
 def _same_listener(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
     holders = _Holders()
     for each in placed:
-        for listener, mask, spot in _listeners(each, directors):
-            earlier = holders.add(listener, mask, each.service, spot)
+        for key, mask, spot in _listeners(each, directors):
+            earlier = holders.add(key, mask, each.service, spot)
             if earlier is not None:
+                listener = Endpoint(*key) if isinstance(key, tuple) else key
                 yield _taken(str(listener), each.service, spot, earlier, directors)
 
 
@@ -78,7 +86,10 @@ def _taken(
 
 
 def _listeners(placed: Placed, directors: Directors) -> Iterator[tuple[object, Mask, Spot]]:
-    """Yield what a service listens on: keys that are equal where the listeners are."""
+    """Yield what a service listens on: keys that are equal where the listeners are.
+
+    The key of an endpoint is what it is made from: that is rarely needed.
+    """
     service = placed.service
     if service.firewall_mark is not None:
         for variant in placed.variants:
@@ -89,13 +100,13 @@ def _listeners(placed: Placed, directors: Directors) -> Iterator[tuple[object, M
     ports = _distinct(service.ports)
     for vip, mask in placed.vips:
         for port in ports:
-            yield Endpoint(port.protocol, vip.address, port.port), mask, vip.spot
+            yield (port.protocol, vip.address, port.port), mask, vip.spot
     if not directors.has_address_by_two_names:
         yield from _named_listeners(placed, ports)
         return
     for address, mask, spot in _host_addresses(placed, directors):
         for port in ports:
-            yield Endpoint(port.protocol, address, port.port), mask, spot
+            yield (port.protocol, address, port.port), mask, spot
 
 
 def _named_listeners(
@@ -179,19 +190,21 @@ def _looping_servers(placed: Sequence[Placed], directors: Directors) -> Iterator
             if prefix.prefixlen < WIDEST_LOCAL_ROUTE[prefix.version]:
                 continue  # a problem of its own, which would be repeated for each real server
             routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
-    covering: dict[IPAddress, list[tuple[IPNetwork, Mask]]] = {}
+    known: dict[int, tuple[Mask, list[tuple[IPNetwork, Mask]]]] = {}  # services share pools
     for each in placed:
         for variant in each.variants:
             for chosen in variant.servers:
                 address = chosen.server.address
-                if address not in covering:
-                    covering[address] = list(routes.covering(address))
-                on = vips.get(address, 0) & variant.mask
-                if on:
+                found = known.get(id(chosen.server))
+                if found is None:
+                    found = vips.get(address, 0), list(routes.covering(address))
+                    known[id(chosen.server)] = found
+                held, covering = found
+                if on := held & variant.mask:
                     message = f"{_server(each, address)} is a VIP of {directors.names(on)}: its "
                     message += "packets would come back; give its own address"
                     yield chosen.server.spot.problem("real-server-is-vip", message)
-                for prefix, mask in covering[address]:
+                for prefix, mask in covering:
                     if mask & variant.mask:
                         where = directors.names(mask & variant.mask)
                         message = f"{_server(each, address)} is inside local route {prefix} of "

@@ -215,11 +215,11 @@ def _families(placed: Placed, variant: Variant, directors: Directors) -> Iterato
             message = f"service {service.name} has no VIP and no real server; give addressFamily"
             yield service.spot_of("firewallMark").problem("mark-without-family", message)
         return
-    families = {
-        family
-        for family in AddressFamily
-        if any(joins(service, c.server, family) for c in variant.servers)
-    }
+    families = {family_of(chosen.server.address) for chosen in variant.servers}
+    if service.cross_family:
+        families = {
+            f for f in AddressFamily if any(joins(service, c.server, f) for c in variant.servers)
+        }
     for family, mask in _served(placed, variant, directors).items():
         if family not in families and mask:
             message = (
