@@ -15,7 +15,7 @@ from typing import Any
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.history import Result
-from gitvs.core.model import Desired, RealServer, Scope, State, Sysctl, Timeout
+from gitvs.core.model import Desired, Observation, RealServer, Scope, State, Sysctl, Timeout
 from gitvs.core.overlay import with_fallback
 from gitvs.ports import Applied, Kernel, Store
 from gitvs.reconcile import Options, Pass, reconcile
@@ -58,6 +58,9 @@ class World:
     """A `Kernel`; tests also use what only theirs can do."""
     state_dir: Path
     clock: TestClock = field(default_factory=TestClock)
+    is_quick: bool = False
+    """Whether passes build upon the reading of the pass before, as an agent's do."""
+    last: Observation | None = None
 
     def store(self) -> SqliteStore:
         return SqliteStore(self.state_dir)
@@ -69,7 +72,11 @@ class World:
         """One pass with a store of its own, as one run of gitvs is."""
         with self.store() as store:
             target = Applied(desired, None, self.clock.now())
-            return reconcile(self.ports(store, kernel), target, ALLOW)
+            last, self.last = self.last, None
+            done = reconcile(self.ports(store, kernel), target, ALLOW, last)
+            if self.is_quick and done.result in (Result.APPLIED, Result.CONVERGED):
+                self.last = done.observation
+            return done
 
     def recover(self) -> Result | None:
         """What the next start does first."""

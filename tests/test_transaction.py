@@ -66,10 +66,14 @@ def applied_world(folder: Path) -> World:
     return world
 
 
+@pytest.mark.parametrize("is_quick", [False, True], ids=["all read", "part read"])
 @pytest.mark.parametrize("how", list(How))
-def test_a_fault_at_any_change_leaves_the_snapshot_or_the_target(tmp_path: Path, how: How) -> None:
+def test_a_fault_at_any_change_leaves_the_snapshot_or_the_target(
+    tmp_path: Path, how: How, is_quick: bool
+) -> None:
     for at in count():
-        if not check_fault(world_in(tmp_path / str(at)), at, how):
+        world = replace(world_in(tmp_path / str(at)), is_quick=is_quick)
+        if not check_fault(world, at, how):
             break
     assert at > (2 if how is How.UNREADABLE else 20), "a sweep over so few places is no sweep"
 

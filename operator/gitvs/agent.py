@@ -50,6 +50,9 @@ PATIENCE_SECONDS = 5.0
 DRAIN_POLL_SECONDS = 5.0
 """How often draining real servers are looked at, for those that are idle before their deadline."""
 
+QUICK = frozenset({"new commit", "folder changed", "drain due"})
+"""Triggers that are about some services: the drift timer reads all of the kernel anyway."""
+
 SHARE_OF_TIME = 20
 """Looking at drains takes a twentieth of the time at most, however long a reading takes."""
 
@@ -285,7 +288,7 @@ class Agent:
         if self.intake.out_of_date:
             turn = Turn(None, None, problems=tuple(self.intake.problems))
         else:
-            turn = self._taken(allowed, despite_pause)
+            turn = self._taken(allowed, despite_pause, not QUICK.issuperset(trigger.split(", ")))
         self._ended = []
         seconds = time.monotonic() - started
         self._failures = 0
@@ -298,7 +301,7 @@ class Agent:
         self._reporter.publish()
         return turn
 
-    def _taken(self, allowed: frozenset[str], despite_pause: bool) -> Turn:
+    def _taken(self, allowed: frozenset[str], despite_pause: bool, is_all_read: bool) -> Turn:
         try:
             with self._writing():
                 return self.pilot.take(
@@ -307,6 +310,7 @@ class Agent:
                     problems=self.intake.problems,
                     is_source_ready=self.intake.is_ready or despite_pause,
                     despite_pause=despite_pause,
+                    is_all_read=is_all_read,
                 )
         except GitvsError:
             self.inbox.put("retry", _retry_seconds(self._failures + 1))

@@ -16,6 +16,7 @@ from gitvs.core.model import (
     Desired,
     Key,
     Ledger,
+    Listener,
     Observation,
     Resource,
     State,
@@ -24,8 +25,9 @@ from gitvs.core.model import (
 )
 from gitvs.core.operations import NO_OPERATIONS, Operations
 from gitvs.core.ownership import MARK_PREFIX, scope_of, strange_interfaces
-from gitvs.core.plan import is_of_one_interface
+from gitvs.core.plan import diff, is_of_one_interface
 from gitvs.core.proposal import Proposal, propose
+from gitvs.partial_reading import MOST_READ_ALONE, listeners_of, read_again, rules_of
 from gitvs.ports import Applied
 from gitvs.transaction import Finished, Ports, apply, recover
 
@@ -54,6 +56,8 @@ class Survey:
     boottime: float
     is_left_open: bool = False
     """Whether a transaction was left open: the next pass undoes or finishes it first."""
+    is_whole: bool = True
+    """Whether everything was read for it, not only what could have to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,25 @@ class Pass:
     recovered: Finished | None = None
     stages: Mapping[str, float] = field(default_factory=dict, compare=False)
 
+    @property
+    def observation(self) -> Observation | None:
+        """The newest reading."""
+        if self.finished is not None and self.finished.observation is not None:
+            return self.finished.observation
+        return None if self.survey is None else self.survey.observation
 
-def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pass:
+
+def reconcile(
+    ports: Ports,
+    target: Applied,
+    options: Options = Options(),
+    last: Observation | None = None,
+) -> Pass:
     """Bring the kernel to the target, or leave it as it was.
+
+    `last` is what the pass before left behind. With it, of the virtual services only those are
+    read that the step from the applied state to the target is about; drift of others is for a
+    pass without it.
 
     Raises:
         UnexpectedPlan: the plan is not the expected one; nothing was written.
@@ -81,7 +101,8 @@ def reconcile(ports: Ports, target: Applied, options: Options = Options()) -> Pa
     recovered = recover(ports)
     if recovered is not None and recovered.result is Result.STUCK:
         return Pass(Result.STUCK, recovered=recovered)
-    survey = _look(ports, target.desired, options)
+    survey = None if last is None else _look_at_part(ports, target.desired, options, last)
+    survey = survey or _look(ports, target.desired, options)
     planned_at = ports.clock.boottime()
     stages = {"plan": planned_at - began_at}
     proposal = survey.proposal
@@ -111,17 +132,46 @@ def _look(
     ports: Ports, desired: Desired, options: Options = Options(), surroundings: bool = False
 ) -> Survey:
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    return _survey(ports, desired, ledger, options, surroundings)
+    scope = replace(scope_of(ledger, desired), surroundings=surroundings)
+    return _survey(ports, desired, ledger, options, ports.kernel.observe(scope))
+
+
+def _look_at_part(
+    ports: Ports, desired: Desired, options: Options, last: Observation
+) -> Survey | None:
+    """Plan against the last reading, with those services read again that may have to change.
+
+    None: that is not enough. Something else has written, or the plan is about more.
+    """
+    ledger = ports.store.ledger(ports.kernel.incarnation())
+    listeners = _concerned(ports.store.applied(), desired, ledger, last)
+    if len(listeners) > MOST_READ_ALONE:
+        return None
+    now = read_again(ports.kernel, scope_of(ledger, desired), listeners, last)
+    if rules_of(now, listeners) != rules_of(last, listeners):
+        return None
+    survey = _survey(ports, desired, ledger, options, now)
+    planned = listeners_of(c.resource for c in survey.proposal.plan.changes)
+    return replace(survey, is_whole=False) if planned <= listeners else None
+
+
+def _concerned(
+    applied: Applied | None, desired: Desired, ledger: Ledger, last: Observation
+) -> frozenset[Listener]:
+    """Return the virtual services that a new desired state, or a drain in progress, is about."""
+    before = State() if applied is None else applied.desired.state
+    changed = (r for pair in diff(before, desired.state) for r in pair)
+    draining = (last.state.get(key) for key in ledger.drains)
+    return listeners_of((*changed, *draining))
 
 
 def _survey(
-    ports: Ports, desired: Desired, ledger: Ledger, options: Options, surroundings: bool = False
+    ports: Ports, desired: Desired, ledger: Ledger, options: Options, observation: Observation
 ) -> Survey:
-    scope = replace(scope_of(ledger, desired), surroundings=surroundings)
     survey = survey_of(
         desired,
         ports.store.applied(),
-        ports.kernel.observe(scope),
+        observation,
         ledger,
         ports.clock.boottime(),
         MARK_PREFIX + ports.store.id,
@@ -264,7 +314,8 @@ def look_at_teardown(ports: Ports) -> Survey:
     at_once = dict.fromkeys(ledger.owned, 0.0)
     ended = {key: replace(d, deadline_seconds=0.0) for key, d in ledger.drains.items()}
     empty = Desired(director, interface, State(), at_once)
-    survey = _survey(ports, empty, replace(ledger, drains=ended), Options())
+    observation = ports.kernel.observe(scope_of(ledger, empty))
+    survey = _survey(ports, empty, replace(ledger, drains=ended), Options(), observation)
     strange = strange_interfaces(survey.observation, ledger, MARK_PREFIX + ports.store.id)
     if strange and not survey.proposal.plan:
         raise StoreError(

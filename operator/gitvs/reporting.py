@@ -180,9 +180,9 @@ class Reporter:
     def _tell_pass(
         self, done: Pass, trigger: str, seconds: float, stages: Mapping[str, float]
     ) -> None:
-        observation = _observation_of(done)
-        if observation is not None:
-            self.tell_observation(observation)
+        if done.survey is not None and done.survey.is_whole:
+            self._observed_at = self._ports.clock.now()
+        self._observation = done.observation or self._observation
         self._drift = _drift_of(done)
         repaired = len(self._drift) if done.result is Result.APPLIED else 0
         self.metrics.count_pass(str(done.result), stages)
@@ -297,13 +297,6 @@ def _drift_of(done: Pass) -> tuple[Key, ...]:
     if survey is None or survey.applied is None:
         return ()
     return tuple(sorted(drift_of(survey.proposal, survey.applied.desired, survey.ledger)))
-
-
-def _observation_of(done: Pass) -> Observation | None:
-    """Return the newest reading of a pass."""
-    if done.finished is not None and done.finished.observation is not None:
-        return done.finished.observation
-    return None if done.survey is None else done.survey.observation
 
 
 def in_brief(problem: GitvsError) -> str:

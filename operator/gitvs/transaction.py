@@ -25,12 +25,12 @@ from gitvs.core.model import (
     RealServer,
     Scope,
     State,
-    VirtualService,
 )
 from gitvs.core.ownership import scope_of
 from gitvs.core.plan import PHASES, Change, Phase, Plan
 from gitvs.core.proposal import Proposal, ledger_after_break
 from gitvs.core.undo import UndoStep, undo_step
+from gitvs.partial_reading import listeners_of, read_again
 from gitvs.ports import Applied, Clock, Kernel, Outcome, Stage, Status, Store, Transaction
 
 log = logging.getLogger(__name__)
@@ -41,11 +41,8 @@ ATTEMPTS = 5
 PAUSE_SECONDS = 0.2
 """The first pause between attempts; it doubles."""
 
-
 TOLD = 10
 """How many failures the history tells."""
-MOST_READ_ALONE = 1000
-"""Up to so many virtual services are read back one by one; above, a whole dump takes less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def apply(ports: Ports, proposal: Proposal, target: Applied, observation: Observation) -> Finished:
-    """Apply a proposal as one transaction; `observation` is the full reading that it rests on.
+    """Apply a proposal as one transaction; `observation` is the reading that it rests on.
 
     What the plan does not touch is not read again. An undo reads everything.
 
@@ -111,7 +108,8 @@ def apply(ports: Ports, proposal: Proposal, target: Applied, observation: Observ
     incarnation = ports.kernel.incarnation()
     transaction = ports.store.begin(incarnation, proposal.plan.changes, target)
     scope = _scope(transaction)
-    read = partial(_read_touched, ports, transaction, scope, observation)
+    touched = listeners_of(c.resource for c in transaction.changes)
+    read = partial(read_again, ports.kernel, scope, touched, observation)
     try:
         seen = _forward(ports, proposal.plan, read)
         _commit(ports, transaction, proposal.ledger)
@@ -191,21 +189,6 @@ def _scope(transaction: Transaction) -> Scope:
     pairs = ((c.before, c.after) for c in transaction.changes)
     changed = State(r for pair in pairs for r in pair if r is not None)
     return scope_of(transaction.ledger, transaction.target.desired, changed=changed)
-
-
-def _read_touched(
-    ports: Ports, transaction: Transaction, scope: Scope, full: Observation
-) -> Observation:
-    """Read again what a transaction touches; the rest is as it was read before."""
-    listeners = {
-        c.resource.listener
-        for c in transaction.changes
-        if isinstance(c.resource, VirtualService | RealServer)
-    }
-    if len(listeners) > MOST_READ_ALONE:
-        return ports.kernel.observe(scope)
-    part = ports.kernel.observe(replace(scope, listeners=frozenset(listeners)))
-    return full.with_reading(part, listeners)
 
 
 def _forward(ports: Ports, plan: Plan, read: Callable[[], Observation]) -> Observation:

@@ -20,7 +20,7 @@ from gitvs.core.errors import GitvsError, Quarantined, SourceError, UnknownDirec
 from gitvs.core.gates import allowed_gates, unknown_gates
 from gitvs.core.history import Commit, Result
 from gitvs.core.manifests import Loader
-from gitvs.core.model import Key
+from gitvs.core.model import Key, Observation
 from gitvs.core.operations import Operation, Operations, ended_by, touched
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.core.render import Renderer
@@ -74,6 +74,8 @@ class Pilot:
     choose: ChooseDirector
     _rendered: dict[str, Applied | GitvsError] = field(default_factory=dict)
     """What the newest commit says, or is wrong with it: that never changes, and takes time."""
+    _last: Observation | None = None
+    """What the last pass left behind, if that is known; others may have written since."""
     _loader: Loader = field(default_factory=Loader)
     _renderer: Renderer = field(default_factory=Renderer)
 
@@ -111,17 +113,20 @@ class Pilot:
         problems: Iterable[GitvsError] = (),
         is_source_ready: bool = True,
         despite_pause: bool = False,
+        is_all_read: bool = True,
     ) -> Turn:
         """Bring this host to what it may have now.
 
         `allowed` are gates that a person lifts, `ended` the operations that were just taken
         back, `problems` what is known already to keep the newest commit away. A source that is
         not ready is being written: it has nothing to say yet. `despite_pause` is for what a
-        person asks for while it is paused.
+        person asks for while it is paused. Unless all of the kernel is to be read, the last
+        pass is built upon where it can be.
 
         Raises:
             KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
         """
+        last, self._last = None if is_all_read else self._last, None
         operations = self.ports.store.operations()
         if operations.pause is not None and not despite_pause:
             return self._pause(operations, ended)
@@ -136,8 +141,10 @@ class Pilot:
                 met.append(error)
             return Turn(self._hold(), self.ports.store.applied(), problems=tuple(met))
         load_seconds = self.ports.clock.boottime() - began_at
-        done = reconcile(self.ports, target, Options(allowed | said))
+        done = reconcile(self.ports, target, Options(allowed | said), last)
         held = None
+        if done.result in (Result.APPLIED, Result.CONVERGED):
+            self._last = done.observation
         if done.result is Result.ROLLED_BACK:
             self._quarantine(target, done)
         elif done.result is Result.BLOCKED:

@@ -117,7 +117,8 @@ class Plan:
 def diff(before: State, after: State) -> list[tuple[Resource | None, Resource | None]]:
     """Return what differs, as pairs of before and after, in no particular order."""
     gone = [(r, None) for key, r in before.items() if key not in after]
-    return gone + [(before.get(k), r) for k, r in after.items() if before.get(k) != r]
+    both = ((before.get(key), r) for key, r in after.items())
+    return gone + [(old, new) for old, new in both if old is not new and old != new]
 
 
 def order(
