@@ -15,6 +15,7 @@ from gitvs.adapters.memory_kernel import MemoryKernel
 from gitvs.adapters.store import SqliteStore
 from gitvs.compare import Question, compare
 from gitvs.core.history import Commit, Result
+from gitvs.core.known_files import KnownFiles
 from gitvs.core.manifests import Loader, Manifests, load
 from gitvs.core.model import Desired, ManifestFile
 from gitvs.core.ownership import MARK_PREFIX
@@ -22,10 +23,12 @@ from gitvs.core.problems import InvalidManifests
 from gitvs.core.render import Renderer, affected, render
 from gitvs.ports import Applied, Snapshot
 from gitvs.reconcile import Pass, reconcile
+from gitvs.report.plan_document import plan_document
 from gitvs.report.plan_view import Presence
 from gitvs.transaction import Ports
 from tests.agreement import expect_same
 from tests.manifest_strategies import CONNTRACK, Files, edits, histories, manifest_files
+from tests.stored_files import Texts, stored
 from tests.sweep import TestClock
 
 
@@ -44,7 +47,8 @@ class Commits:
         return True
 
     def snapshot(self, commit_id: str) -> Snapshot:
-        return Snapshot(manifest_files(self._history[int(commit_id)]), Commit(commit_id))
+        files = manifest_files(self._history[int(commit_id)])
+        return Snapshot([stored(file.path, file.data) for file in files], Commit(commit_id))
 
     def since(self, base: str, head: str) -> list[str]:
         return [str(n) for n in range(int(head), int(base), -1)]
@@ -76,6 +80,22 @@ def test_a_preview_is_what_agents_do(history: list[Files]) -> None:
             expect_same(plans[name], done)
         else:
             assert done.result is Result.CONVERGED
+
+
+@settings(max_examples=25, deadline=None)
+@given(edits())
+def test_a_preview_with_what_is_known_of_files_says_what_one_without_says(
+    history: list[Files],
+) -> None:
+    """Each commit after the one before: first with what earlier ones left, then with all of it."""
+    commits, texts = Commits(history), Texts()
+    questions = [Question(str(n - 1), str(n)) for n in range(1, len(history))]
+    fresh = [plan_document(compare(commits, question)) for question in questions]
+    for _ in range(2):
+        loaders = [Loader(KnownFiles(texts).read) for _ in questions]
+        again = [compare(commits, q, known) for q, known in zip(questions, loaders, strict=True)]
+        assert [plan_document(preview) for preview in again] == fresh
+    assert texts.found or not texts.kept
 
 
 @settings(max_examples=25, deadline=None)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
@@ -17,29 +15,8 @@ from gitvs.core.problems import InvalidManifests
 from gitvs.core.render import render
 from tests.command_line import EXAMPLES
 from tests.manifest_strategies import Files, edits, manifest_files
+from tests.stored_files import Texts, stored
 from tests.writing import folder
-
-
-@dataclass
-class Texts:
-    """Texts in memory, and the keys that were found."""
-
-    kept: dict[str, bytes] = field(default_factory=dict)
-    found: list[str] = field(default_factory=list)
-
-    def get(self, key: str) -> bytes | None:
-        if key in self.kept:
-            self.found.append(key)
-        return self.kept.get(key)
-
-    def put(self, key: str, text: bytes) -> None:
-        assert b"\n" not in text
-        self.kept[key] = text
-
-
-def stored(path: str, data: bytes) -> StoredFile:
-    blob = b"blob %d\0" % len(data) + data
-    return StoredFile(path, hashlib.sha1(blob, usedforsecurity=False).hexdigest(), lambda: data)
 
 
 def unreadable() -> bytes:

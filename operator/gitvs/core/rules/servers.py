@@ -64,11 +64,11 @@ def _forwarding(service: Service, server: WrittenServer) -> Iterator[Problem]:
 
 
 def _own_port(service: Service, server: WrittenServer) -> Iterator[Problem]:
-    spot = server.spot / "port"
     if server.port is None:
         if server.forwarding not in (None, Forwarding.NAT, service.forwarding):
             yield from _own_forwarding(service, server)
         return
+    spot = server.spot / "port"
     if len({port.port for port in service.ports}) > 1:
         message = (
             f"real server {server.address} has port {server.port} of its own, and service "
