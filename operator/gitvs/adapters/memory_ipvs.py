@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -73,25 +73,33 @@ class MemoryIpvs:
         self._daemons: dict[SyncRole, SyncDaemon] = {}
         self._timeouts = dict(_TIMEOUTS)
 
-    def resources(self) -> Iterator[Timeout | SyncDaemon | VirtualService | RealServer]:
-        """Yield everything, as it is read back."""
+    def settings(self) -> Iterator[Timeout | SyncDaemon]:
+        """Yield timeouts and sync daemons, as they are read back."""
         yield from (Timeout(name, seconds) for name, seconds in self._timeouts.items())
         yield from self._daemons.values()
-        yield from self._services.values()
-        yield from self._all_servers()
 
-    def connections(self) -> dict[Key, Connections]:
-        """Return what is counted for each real server."""
-        return {s.key: self._connections.get(s.key, Connections()) for s in self._all_servers()}
+    def rules(self, listeners: Collection[Listener] | None) -> list[VirtualService | RealServer]:
+        """Return these virtual services with their real servers, or all, as they are read back."""
+        if listeners is None:
+            return [*self._services.values(), *self._all_servers()]
+        keys = [listener.key for listener in listeners if listener.key in self._services]
+        servers = (s for key in keys for s in self._servers.get(key, {}).values())
+        return [*(self._services[key] for key in keys), *servers]
 
-    def counters(self) -> dict[Key, Counters]:
-        """Return what each virtual service and real server has counted."""
-        keys = [*self._services, *(server.key for server in self._all_servers())]
-        return {key: self._counters.get(key, Counters()) for key in keys}
+    def connections(self, rules: Iterable[VirtualService | RealServer]) -> dict[Key, Connections]:
+        """Return what is counted for each real server of these."""
+        none = Connections()
+        servers = (r.key for r in rules if isinstance(r, RealServer))
+        return {key: self._connections.get(key, none) for key in servers}
+
+    def counters(self, rules: Iterable[VirtualService | RealServer]) -> dict[Key, Counters]:
+        """Return what each of these has counted."""
+        none = Counters()
+        return {r.key: self._counters.get(r.key, none) for r in rules}
 
     def set_counters(self, key: Key, counters: Counters) -> None:
         """Let something be counted."""
-        assert key in self.counters(), f"no virtual service or real server {key}"
+        assert key in self.counters(self.rules(None)), f"no virtual service or real server {key}"
         self._counters[key] = counters
 
     def set_connections(self, key: Key, connections: Connections) -> None:

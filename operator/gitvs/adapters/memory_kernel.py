@@ -8,9 +8,8 @@ traffic (connections and counters are what a test says they are) and the passing
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from ipaddress import ip_interface
 from typing import assert_never
 
@@ -26,7 +25,6 @@ from gitvs.core.model import (
     IPAddress,
     IPNetwork,
     Link,
-    Listener,
     LocalRoute,
     Observation,
     RealServer,
@@ -80,27 +78,28 @@ class MemoryKernel:
         links = routing.observed_links()
         wanted = [links[name] for name in sorted(scope.interfaces) if name in links]
         sysctls = scope.sysctls | (settings_of(links.values()) if scope.surroundings else set())
-        observation = Observation(
+        rules = ipvs.rules(scope.listeners)
+        return Observation(
             State(
                 [
                     *self._sysctls.read(sysctls),
                     *(DummyInterface(link.name) for link in wanted if link.kind == "dummy"),
                     *(vip for vip in routing.vips() if vip.interface in scope.interfaces),
                     *routing.local_routes(),
-                    *ipvs.resources(),
+                    *ipvs.settings(),
+                    *rules,
                 ]
             ),
-            ipvs.connections(),
+            ipvs.connections(rules),
             links,
             frozenset(routing.gateways),
             frozenset(routing.foreign_routes),
             self._missing_schedulers,
-            frozenset(ipvs.unnamed),
+            frozenset(ipvs.unnamed if scope.listeners is None else ()),
             self._release,
-            ipvs.counters(),
+            ipvs.counters(rules),
             frozenset(self._listening) if scope.surroundings else frozenset(),
         )
-        return observation if scope.listeners is None else _part(observation, scope.listeners)
 
     def execute(self, changes: Sequence[Change]) -> list[Outcome]:
         """Write changes in their order; see `ports.Kernel`."""
@@ -299,20 +298,3 @@ class MemoryKernel:
         engine = resource.persistence.engine if resource.persistence is not None else None
         names = {str(n) for n in (resource.scheduler, engine) if n is not None}
         self._ipvs.names |= names
-
-
-def _part(observation: Observation, listeners: Collection[Listener]) -> Observation:
-    """Return what a reading of these virtual services alone finds."""
-    kept = [
-        r
-        for r in observation.state.values()
-        if not isinstance(r, VirtualService | RealServer) or r.listener in listeners
-    ]
-    state = State(kept)
-    return replace(
-        observation,
-        state=state,
-        connections={k: c for k, c in observation.connections.items() if k in state},
-        counters={k: c for k, c in observation.counters.items() if k in state},
-        unnamed=frozenset(),
-    )

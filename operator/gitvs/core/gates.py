@@ -8,7 +8,8 @@ and the agent agree, and a removal counts once: when people remove it. The live 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from gitvs.core.model import (
     Desired,
@@ -108,14 +109,15 @@ def evaluate(applied: Desired | None, desired: Desired, allowed: Collection[str]
     before, after = applied.state, desired.state
     if before is after:
         return []
+    services = _changed_weights(before, after)
     found = [
-        *_empty_state(before, after),
-        *_mass_removal(before, after, policy),
-        *_last_real_server(before, after),
-        *_capacity_drop(before, after, policy),
+        *_last_real_server(services),
+        *_capacity_drop(services, policy),
         *_protected_vip(before, after, policy),
-        *_other_director(applied, desired),
     ]
+    if not before.keys() <= after.keys():
+        removals = _empty_state(before, after), _mass_removal(before, after, policy)
+        found = [*chain(*removals), *found, *_other_director(applied, desired)]
     return [replace(gate, allowed=gate.name in allowed) for gate in found]
 
 
@@ -184,52 +186,57 @@ def _addresses(state: State) -> set[str]:
     return {str(v.address) for v in state.of(Vip)}
 
 
-def _weights(state: State, services: Collection[Key]) -> dict[Key, dict[Key, int]]:
-    """Weight by real server, by virtual service, of these services."""
-    weights: dict[Key, dict[Key, int]] = {key: {} for key in services}
-    for server in state.of(RealServer):
-        if server.service_key in weights:
-            weights[server.service_key][server.key] = server.weight
-    return weights
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """A virtual service's weights by real server, before and after."""
+
+    service: Key
+    old: dict[Key, int] = field(default_factory=dict)
+    new: dict[Key, int] = field(default_factory=dict)
 
 
-def _remaining_services(before: State, after: State) -> list[Key]:
+def _changed_weights(before: State, after: State) -> Collection[_Weights]:
     """Return the virtual services of both states in which a real server changes or leaves."""
-    touched = {r.service_key for r in before.of(RealServer) if after.get(r.key) != r}
-    return [s.key for s in before.of(VirtualService) if s.key in touched and s.key in after]
+    pairs = ((r, after.get(r.key)) for r in before.of(RealServer))
+    touched = {old.service_key for old, new in pairs if old is not new and old != new}
+    found = {key: _Weights(key) for key in before if key in touched and key in after}
+    for server in before.of(RealServer) if found else ():
+        if server.service_key in found:
+            found[server.service_key].old[server.key] = server.weight
+    for server in after.of(RealServer) if found else ():
+        if server.service_key in found:
+            found[server.service_key].new[server.key] = server.weight
+    return found.values()
 
 
-def _last_real_server(before: State, after: State) -> Iterator[Gate]:
-    services = _remaining_services(before, after)
-    old, new = _weights(before, services), _weights(after, services)
-    for service in services:
-        count = sum(1 for weight in old[service].values() if weight)
-        if count and not any(new[service].values()):
+def _last_real_server(services: Iterable[_Weights]) -> Iterator[Gate]:
+    for weights in services:
+        count = sum(1 for weight in weights.old.values() if weight)
+        if count and not any(weights.new.values()):
             yield _gate(
                 "last-real-server",
                 f"{count} → 0",
                 "at least 1 active real server",
-                f"{service} would stay without an active real server, and refuse its clients",
-                service,
+                f"{weights.service} would stay without an active real server, and refuse its"
+                " clients",
+                weights.service,
             )
 
 
-def _capacity_drop(before: State, after: State, policy: Policy) -> Iterator[Gate]:
-    services = _remaining_services(before, after)
-    old, new = _weights(before, services), _weights(after, services)
-    for service in services:
-        total = sum(old[service].values())
-        lost = sum(w for key, w in old[service].items() if not new[service].get(key, 0))
+def _capacity_drop(services: Iterable[_Weights], policy: Policy) -> Iterator[Gate]:
+    for weights in services:
+        total = sum(weights.old.values())
+        lost = sum(w for key, w in weights.old.items() if not weights.new.get(key, 0))
         if total and 100 * lost / total > policy.max_capacity_drop_percent:
             percent = 100 * lost / total
             yield _gate(
                 "capacity-drop",
                 f"weight {lost} of {total} ({percent:.3g} %)",
                 f"{policy.max_capacity_drop_percent:g} %",
-                f"{service}: real servers with {lost} of its weight of {total} would leave or go to"
-                f" 0, which is {percent:.3g} % and over maxCapacityDropPercent,"
+                f"{weights.service}: real servers with {lost} of its weight of {total} would leave"
+                f" or go to 0, which is {percent:.3g} % and over maxCapacityDropPercent,"
                 f" {policy.max_capacity_drop_percent:g} % (Policy)",
-                service,
+                weights.service,
             )
 
 
