@@ -94,7 +94,7 @@ class TextCache:
 
     def save(self) -> None:
         """Write what is new, with what was used before what was not, as far as there is room."""
-        if self.refusal or not self._has_news:
+        if not self._has_news:
             return
         try:
             if _make_folder(self._folder):
