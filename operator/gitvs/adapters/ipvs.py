@@ -8,13 +8,19 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 from gitvs.adapters import ipvs_codec as codec
 from gitvs.adapters.ipvs_codec import Payload, Unnamed
 from gitvs.adapters.ipvs_decoder import IpvsDecoder
-from gitvs.adapters.netlink import NETLINK_GENERIC, Answer, Netlink, Request
+from gitvs.adapters.netlink import (
+    NETLINK_GENERIC,
+    SHORT_DATAGRAM_BYTES,
+    Answer,
+    Netlink,
+    Request,
+)
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model import (
     Connections,
@@ -41,7 +47,7 @@ class Ipvs:
     def __init__(self, decoder: IpvsDecoder | None = None) -> None:
         """With a decoder that is used again, what has not changed is decoded once."""
         self._decoder = decoder or IpvsDecoder()
-        self._netlink = Netlink(NETLINK_GENERIC)
+        self._netlink = Netlink(NETLINK_GENERIC, SHORT_DATAGRAM_BYTES)
         try:
             self._family = self._look_up()
         except BaseException:
@@ -71,7 +77,7 @@ class Ipvs:
             ]
         )
 
-    def execute_single(self, payloads: Sequence[Payload]) -> list[Answer]:
+    def execute_single(self, payloads: Iterable[Payload]) -> list[Answer]:
         """Send one request for each change; thousands of them are cheaper so."""
         return self._netlink.execute_alike(self._family, payloads)
 

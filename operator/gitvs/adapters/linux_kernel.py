@@ -279,7 +279,7 @@ def _write_nothing(changes: Sequence[Change]) -> list[Answer]:
 
 def _write_ipvs(changes: Sequence[Change]) -> list[Answer]:
     with Ipvs() as ipvs:
-        return ipvs.execute_single(list(ipvs_requests(changes)))
+        return ipvs.execute_single(ipvs_requests(changes))
 
 
 def _ipvs_request(change: Change) -> Payload:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from struct import Struct
 from types import TracebackType
 
@@ -39,7 +40,15 @@ BATCH_MESSAGES = 1000
 _BUFFER_BYTES = 8 << 20
 _REPLY_BYTES = 1024
 """What one error reply takes of the receive buffer: measured 769, a whole `sk_buff`."""
-_DATAGRAM_BYTES = 1 << 16
+DATAGRAM_BYTES = 1 << 16
+"""What is received at once, unless less will do."""
+SHORT_DATAGRAM_BYTES = min(os.sysconf("SC_PAGE_SIZE"), 8192)
+"""The least that holds a datagram of every dump, but for those of links.
+
+For each datagram of a dump the kernel takes as much memory as it was offered, up to 32 KiB,
+and clears it: that is half of what thousands of short dumps cost it.
+Source: libmnl, MNL_SOCKET_BUFFER_SIZE; Linux net/netlink/af_netlink.c, netlink_dump.
+"""
 _TIMEOUT_SECONDS = 10
 _TIMEOUT = Struct("@ll").pack(_TIMEOUT_SECONDS, 0)
 """A `struct timeval`. Source: socket(7), SO_RCVTIMEO."""
@@ -83,7 +92,8 @@ class _CutShort(Exception):
 class Netlink:
     """A netlink socket of the network namespace in which it was made."""
 
-    def __init__(self, protocol: int) -> None:
+    def __init__(self, protocol: int, datagram_bytes: int = DATAGRAM_BYTES) -> None:
+        self._datagram_bytes = datagram_bytes
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
         )
@@ -127,15 +137,22 @@ class Netlink:
             for request, answer in zip(requests, answers, strict=True)
         ]
 
-    def execute_alike(self, type_: int, payloads: Sequence[bytes]) -> list[Answer]:
-        """Send requests of one type as `execute` does, without an object for each."""
-        first = self._number_for(len(payloads))
+    def execute_alike(self, type_: int, payloads: Iterable[bytes]) -> list[Answer]:
+        """Send requests of one type as `execute` does, without an object for each.
+
+        They are made as they are sent, so that each batch has the memory of the one before.
+        """
         pack, header_bytes = _HEADER.pack, _HEADER.size
-        messages = [
-            pack(header_bytes + len(payload), type_, _REQUEST, number, 0) + payload
-            for number, payload in enumerate(payloads, first)
-        ]
-        return self._execute(messages, first)
+        left = iter(payloads)
+        answers: list[Answer] = []
+        while batch := list(islice(left, self._batch_messages)):
+            first = self._number_for(len(batch))
+            messages = [
+                pack(header_bytes + len(payload), type_, _REQUEST, number, 0) + payload
+                for number, payload in enumerate(batch, first)
+            ]
+            answers += self._execute(messages, first)
+        return answers
 
     def execute_groups(self, groups: Sequence[Sequence[Request]]) -> list[Answer]:
         """Send groups of requests as `execute` does, and return one answer for each group."""
@@ -205,7 +222,9 @@ class Netlink:
         while last not in errors:
             try:
                 # What was queued before a drop is there already.
-                data = self._socket.recv(_DATAGRAM_BYTES, socket.MSG_DONTWAIT if dropped else 0)
+                data = self._socket.recv(
+                    self._datagram_bytes, socket.MSG_DONTWAIT if dropped else 0
+                )
             except OSError as error:
                 dropped = True
                 if error.errno != errno.ENOBUFS:  # a time-out: nothing more will come
@@ -240,7 +259,7 @@ class Netlink:
         all_flags = 0
         while True:
             try:
-                data = self._socket.recv(_DATAGRAM_BYTES)
+                data = self._socket.recv(self._datagram_bytes)
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     raise _CutShort from error
