@@ -87,13 +87,10 @@ class Agent:
         self._sync(_LOOKED)
         return self._processor_seconds() - before
 
-    def megabytes(self) -> float:
-        """Return how much memory it has."""
-        return kilobytes(self._status(), "VmRSS") / 1000
-
-    def peak_megabytes(self) -> float:
-        """Return the most memory that it ever had."""
-        return kilobytes(self._status(), "VmHWM") / 1000
+    def megabytes(self) -> tuple[float, float]:
+        """Return how much memory it has, and the most that it ever had."""
+        text = Path(f"/proc/{self._process.pid}/status").read_text()
+        return kilobytes(text, "VmRSS") / 1000, kilobytes(text, "VmHWM") / 1000
 
     def stop(self) -> None:
         """End it, however it is."""
@@ -132,9 +129,6 @@ class Agent:
     def _processor_seconds(self) -> float:
         """Source: clock_getcpuclockid(3), as glibc makes it: MAKE_PROCESS_CPUCLOCK."""
         return time.clock_gettime(~self._process.pid << 3 | 2)
-
-    def _status(self) -> str:
-        return Path(f"/proc/{self._process.pid}/status").read_text()
 
 
 def _free_port() -> int:

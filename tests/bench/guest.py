@@ -105,8 +105,8 @@ def _measure_changes(agent: Agent, folder: Path, load: Load, plan: Schedule, is_
             with recorder.part("keepalived's reload"):
                 recorder.take(Row.CHANGE, Who.KEEPALIVED, partial(keepalived.reload, after))
             recorder.add(Row.CHANGE, Who.GITVS, agent.change(after))
-            recorder.add(Row.MEMORY, Who.GITVS, agent.megabytes())
-            recorder.add(Row.PEAK, Who.GITVS, agent.peak_megabytes())
+            for row, value in zip((Row.MEMORY, Row.PEAK), agent.megabytes(), strict=True):
+                recorder.add(row, Who.GITVS, value)
         recorder.say("comparing the tables")
         lines = sorted(ipvsadm_text(after).splitlines())
         assert peers.saved_lines(*INSIDE) == lines, "the agent wrote another table"

@@ -123,8 +123,10 @@ def measure_agent(plan: Schedule, load: Load) -> None:
         try:
             for _ in plan.count():
                 recorder.add(Row.DRIFT_HERE, Who.GITVS, agent.drift_pass())
-                recorder.add(Row.MEMORY_HERE, Who.GITVS, agent.megabytes())
-                recorder.add(Row.PEAK_HERE, Who.GITVS, agent.peak_megabytes())
+                for row, value in zip(
+                    (Row.MEMORY_HERE, Row.PEAK_HERE), agent.megabytes(), strict=True
+                ):
+                    recorder.add(row, Who.GITVS, value)
         finally:
             agent.stop()
 

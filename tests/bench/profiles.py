@@ -98,7 +98,7 @@ def _follow(pilot: Pilot, remote: GitRemote) -> None:
     fetched = remote.fetch(None) if head is None else remote.commit(head)
     pilot.prepare(fetched.id)
     pilot.accept(fetched)
-    turn = pilot.take()
+    turn = pilot.take(is_all_read=False)
     assert [done.result for done in turn.passes] == [Result.APPLIED], turn
 
 
