@@ -8,5 +8,5 @@ pytest_plugins = ["tests.harness.plugin"]
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(name, None)
 
-# No test finds what others left in a cache, or leaves something there, unless it says where.
-os.environ["XDG_CACHE_HOME"] = os.devnull
+# No test finds what others left in the cache, or leaves something there, unless it means to.
+os.environ["GITVS_NO_CACHE"] = "1"

@@ -290,6 +290,7 @@ def test_a_preview_imports_nothing_of_a_kernel(repository: Repository) -> None:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the cache is, which there is not yet."""
+    monkeypatch.delenv("GITVS_NO_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "gitvs"
 

@@ -62,6 +62,8 @@ from gitvs.report.preview_view import Preview
 @click.option(
     "--no-cache",
     is_flag=True,
+    envvar="GITVS_NO_CACHE",
+    show_envvar=True,
     help="With --base: read every file anew. What was found of files before is kept in"
     " $XDG_CACHE_HOME/gitvs, or ~/.cache/gitvs.",
 )
