@@ -40,6 +40,7 @@ from gitvs.core.model import (
     TunnelType,
     Vip,
     VirtualService,
+    address_text,
 )
 
 Document = dict[str, Any]
@@ -58,7 +59,7 @@ def listener_document(listener: Listener) -> Document:
         return {"firewallMark": listener.mark, "addressFamily": str(listener.family)}
     return {
         "protocol": str(listener.protocol),
-        "address": str(listener.address),
+        "address": address_text(listener.address),
         "port": listener.port,
     }
 
@@ -85,7 +86,7 @@ def document_of(resource: Resource) -> Document:
             return {"name": name}
         case Vip():
             return {
-                "address": str(resource.address),
+                "address": address_text(resource.address),
                 "interface": resource.interface,
                 "prefixLength": resource.prefix_length,
                 "hasRoute": resource.has_route,
@@ -103,7 +104,7 @@ def document_of(resource: Resource) -> Document:
         case RealServer():
             return {
                 "virtualService": listener_document(resource.listener),
-                "address": str(resource.address),
+                "address": address_text(resource.address),
                 "port": resource.port,
                 "weight": resource.weight,
                 "forwarding": str(resource.forwarding),

@@ -20,6 +20,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NewType, TypeVar, overload
 
@@ -130,9 +131,14 @@ def family_of(address: IPAddress | IPNetwork) -> AddressFamily:
     return AddressFamily.IPV4 if address.version == 4 else AddressFamily.IPV6
 
 
+address_text = lru_cache(maxsize=4096)(str)
+"""An address as text. An IPv6 one takes long to write, and neighbours often share it."""
+
+
 def host_and_port(address: IPAddress, port: int) -> str:
     """Return `203.0.113.10:443` or `[2001:db8::10]:443`."""
-    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
+    text = address_text(address)
+    return f"{text}:{port}" if address.version == 4 else f"[{text}]:{port}"
 
 
 def _keep_key(resource: object, key: str) -> None:

@@ -25,7 +25,7 @@ from gitvs.core.model import (
     VirtualService,
 )
 from gitvs.core.overlay import with_fallback
-from gitvs.core.plan import Plan, is_forwarding_switch, order, plan_digest
+from gitvs.core.plan import Plan, is_forwarding_switch, order
 from gitvs.core.proposal import Proposal, propose
 
 _NO_MARK = "gitvs:preview"
@@ -55,7 +55,7 @@ def preview(applied: Desired | None, desired: Desired, allowed: Collection[str] 
         return proposal
     pairs = [(r, None) for r in going]
     plan = Plan((*changes, *order(pairs, restored={r.key for r in going}).changes))
-    return replace(proposal, plan=plan, digest=plan_digest(desired.director, plan))
+    return replace(proposal, plan=plan)
 
 
 def _owned(state: State) -> frozenset[Key]:

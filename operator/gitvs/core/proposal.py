@@ -55,13 +55,17 @@ class Proposal:
     gates: tuple[Gate, ...]
     ledger: Ledger
     """In force from the point of no return: what will be removed is still owned."""
-    digest: str
     operations: Operations = NO_OPERATIONS
     """What operators have said that lies on top of desired state."""
 
     @property
+    def digest(self) -> str:
+        """What identifies the plan; worked out when asked for, since it takes long."""
+        return plan_digest(self.desired.director, self.plan)
+
+    @property
     def desired_digest(self) -> str:
-        """What identifies the desired state; worked out when asked for, since it takes long."""
+        """What identifies the desired state; worked out when asked for, like the plan's."""
         return desired_digest(self.desired.director, self.desired.state)
 
     @property
@@ -121,7 +125,6 @@ def propose(
         ownership.foreign,
         gates,
         committed,
-        plan_digest(desired.director, plan),
         operations,
     )
 
