@@ -70,9 +70,12 @@ def test_a_real_server_in_the_order_of_the_kernel_is_as_the_codec_says(
     expected = (server, Connections(*connections), Counters(*numbers))
     assert codec.real_server_from(payload, server.listener) == expected
     assert codec.configured_real_server(b"".join(ordered), server.listener) == server
+    assert codec.configuration(server) == b"".join(ordered)
     decoder = IpvsDecoder()
     for _ in range(2):
         assert decoder.real_servers([payload], server.listener) == [expected]
+    decoder.expect([server])
+    assert decoder.real_servers([payload], server.listener)[0][0] is server
 
 
 @given(st.lists(st.tuples(virtual_services(), st.tuples(*[COUNT] * 5)), max_size=4))

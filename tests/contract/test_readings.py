@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 from gitvs.core.model import RealServer, State, VirtualService
@@ -70,3 +71,16 @@ def test_put_into_the_reading_before_it_is_what_reading_everything_finds(host: H
     after = host.observe()
     assert merged == after
     assert merged.connections == after.connections
+
+
+def test_what_is_read_is_what_was_done_and_not_what_was_tried(host: Host) -> None:
+    """Several writes lie between two readings, and one of them is refused."""
+    service, server = virtual_service(), real_server()
+    light, heavy = replace(server, weight=5), replace(server, weight=7)
+    crossed = replace(heavy, upper_threshold=1, lower_threshold=2)
+    host.do(*creates(service, server), update(server, light))
+    host.do(update(light, heavy))
+    host.refuse(errno.ERANGE, update(heavy, crossed))
+    assert host.rules() == State([service, heavy])
+    host.do(update(heavy, light), delete(light), create(server))
+    assert host.rules() == State([service, server])

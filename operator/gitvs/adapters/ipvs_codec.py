@@ -392,7 +392,8 @@ def _tunnel(tunnel: Tunnel) -> bytes:
     )
 
 
-_NO_TUNNEL = _tunnel(Tunnel())
+_DEFAULT_TUNNEL = Tunnel()
+_NO_TUNNEL = _tunnel(_DEFAULT_TUNNEL)
 """What a real server without a tunnel says; the kernel's own default."""
 
 
@@ -444,6 +445,30 @@ def real_server_from(
     )
     counters = counters_from(dest.get(_DEST_STATS64, b""))
     return _real_server_from(dest, listener), connections, counters
+
+
+def configuration(server: RealServer) -> bytes:
+    """Return the attributes by which the kernel says in a dump how a real server is configured.
+
+    `configured_real_server` takes them back, in several times as long.
+    """
+    tunnel = server.tunnel or _DEFAULT_TUNNEL
+    address, port, method, weight, type_, tunnel_port, flags, upper, lower, family = (
+        _DEST_REPLY_HEADS
+    )
+    packed = server.address.packed
+    return _DEST_REPLY.pack(
+        address, packed,
+        port, htons(server.port),
+        method, _FORWARDING[server.forwarding],
+        weight, server.weight,
+        type_, _TUNNEL_TYPES[tunnel.type],
+        tunnel_port, htons(tunnel.port),
+        flags, _CHECKSUMS[tunnel.checksum],
+        upper, server.upper_threshold,
+        lower, server.lower_threshold,
+        family, _family(packed),
+    )  # fmt: skip
 
 
 def configured_real_server(attributes: bytes, listener: Listener) -> RealServer | Unnamed:

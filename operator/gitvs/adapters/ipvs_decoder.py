@@ -1,18 +1,28 @@
 """Dumps of IPVS, decoded again and again: what has not changed is the object that it was.
 
 The kernel writes first what is configured, then what is counted, which is as long in every
-message. So the former, as bytes, tells whether an object is known; only the latter is
-decoded each time. A message of another shape is left to `ipvs_codec`.
+message. So the former, as bytes, tells whether an object is known, from the last dump or
+because it was written; only the latter is decoded each time. A message of another shape is
+left to `ipvs_codec`.
 Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_fill_service, ip_vs_genl_fill_dest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct
 
 from gitvs.adapters import ipvs_codec as codec
 from gitvs.adapters.ipvs_codec import NOT_COUNTED, Unnamed
-from gitvs.core.model import Connections, Counters, Key, Listener, RealServer, VirtualService
+from gitvs.core.model import (
+    Connections,
+    Counters,
+    Forwarding,
+    Key,
+    Listener,
+    RealServer,
+    VirtualService,
+)
 
 _ATTRIBUTE = Struct("=HH")
 _CONNECTIONS = Struct("=HHI HHI HHI")  # active, inactive, persistent
@@ -35,6 +45,13 @@ class IpvsDecoder:
         self._servers: dict[Key, dict[bytes, RealServer | Unnamed]] = {}
         self._stats_bytes, self._stats_header = 0, b""
         self._idle_stats: bytes | None = None
+
+    def expect(self, servers: Iterable[RealServer]) -> None:
+        """Know real servers that were written, as soon as they are read as they were written."""
+        for server in servers:
+            if (server.tunnel is None) != (server.forwarding is Forwarding.TUN):
+                known = self._servers.setdefault(server.service_key, {})
+                known[codec.configuration(server)] = server
 
     def services(self, payloads: list[bytes]) -> list[tuple[VirtualService | Unnamed, Counters]]:
         """Decode a dump of the virtual services."""

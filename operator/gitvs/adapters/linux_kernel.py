@@ -72,6 +72,7 @@ class LinuxKernel:
     def __init__(self, mark: str) -> None:
         self._mark = mark
         self._decoder = IpvsDecoder()
+        self._written: list[RealServer] = []
 
     def incarnation(self) -> Incarnation:
         """Return which life of which network namespace this is."""
@@ -89,6 +90,8 @@ class LinuxKernel:
             raise KernelUnreadable(f"the kernel could not be read: {error} ({name})") from error
 
     def _observe(self, scope: Scope) -> Observation:
+        self._decoder.expect(self._written)
+        self._written.clear()
         with Ipvs(self._decoder) as ipvs, Rtnetlink() as routing:
             rules = _rules(ipvs) if scope.listeners is None else _rules_of(ipvs, scope.listeners)
             daemons, timeouts = ipvs.sync_daemons(), ipvs.timeouts()
@@ -125,6 +128,7 @@ class LinuxKernel:
                 outcomes += [Outcome(c, Status.REFUSED, errno.EPERM, str(error)) for c in group]
             except OSError as error:  # no socket to be had
                 outcomes += [_outcome(change, refused(error)) for change in group]
+        self._written += (c.after for c in changes if isinstance(c.after, RealServer))
         return outcomes
 
     def _writer_of(self, change: Change) -> Callable[[Sequence[Change]], list[Answer]]:
