@@ -61,6 +61,7 @@ class Phase(StrEnum):
 
 
 PHASES = tuple(Phase)
+_PHASE_RANK = {phase: rank for rank, phase in enumerate(Phase)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ _PREPARE_RANK: Mapping[Kind, int] = {
 
 def _position(change: Change) -> tuple[int, int, tuple[int, ...], str]:
     """Where a change stands: phase, rank in it, then by address and port as people sort them."""
-    phase = PHASES.index(change.phase)
+    phase = _PHASE_RANK[change.phase]
     return phase, _rank(change), natural_order(change.resource), change.key
 
 
@@ -261,11 +262,15 @@ def natural_order(resource: Resource) -> tuple[int, ...]:
             return ()
 
 
+_PROTOCOL_RANK = {protocol: rank for rank, protocol in enumerate(Protocol)}
+_FAMILY_RANK = {family: rank for rank, family in enumerate(AddressFamily)}
+
+
 def _listener_order(listener: Listener) -> tuple[int, ...]:
     if isinstance(listener, Endpoint):
-        rank = tuple(Protocol).index(listener.protocol)
+        rank = _PROTOCOL_RANK[listener.protocol]
         return (listener.address.version, int(listener.address), listener.port, rank)
-    return (9, listener.mark, tuple(AddressFamily).index(listener.family), 0)
+    return (9, listener.mark, _FAMILY_RANK[listener.family], 0)
 
 
 def _reach(name: str) -> int:
