@@ -136,7 +136,6 @@ _SCHEDULER_OF: Mapping[str, Scheduler] = {str(word): word for word in Scheduler}
 _ENGINE_OF: Mapping[str, PersistenceEngine] = {str(word): word for word in PersistenceEngine}
 
 _ATTRIBUTE = Struct("=HH")  # length without padding, type
-_U16 = Struct("=H")
 _U32 = Struct("=I")
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
