@@ -22,7 +22,7 @@ from gitvs.adapters.ipvs import Ipvs
 from gitvs.adapters.ipvs_codec import Payload, Unnamed
 from gitvs.adapters.ipvs_decoder import IpvsDecoder
 from gitvs.adapters.netlink import DONE, Answer, Request, refused
-from gitvs.adapters.rtnetlink import Rtnetlink
+from gitvs.adapters.rtnetlink import RoutingMemory, Rtnetlink
 from gitvs.adapters.sockets import wildcard_listeners
 from gitvs.adapters.sysctl import read_sysctls, write_sysctl
 from gitvs.core.answers import explain
@@ -72,6 +72,7 @@ class LinuxKernel:
     def __init__(self, mark: str) -> None:
         self._mark = mark
         self._decoder = IpvsDecoder()
+        self._routing = RoutingMemory()
         self._written: list[RealServer] = []
 
     def incarnation(self) -> Incarnation:
@@ -92,7 +93,7 @@ class LinuxKernel:
     def _observe(self, scope: Scope) -> Observation:
         self._decoder.expect(self._written)
         self._written.clear()
-        with Ipvs(self._decoder) as ipvs, Rtnetlink() as routing:
+        with Ipvs(self._decoder) as ipvs, Rtnetlink(self._routing) as routing:
             rules = _rules(ipvs) if scope.listeners is None else _rules_of(ipvs, scope.listeners)
             daemons, timeouts = ipvs.sync_daemons(), ipvs.timeouts()
             found = routing.observe()

@@ -12,11 +12,11 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl import (
@@ -47,6 +47,8 @@ from gitvs.adapters.netlink import (
 )
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model import IPAddress, IPNetwork, Link, LocalRoute, Vip
+
+D = TypeVar("D")
 
 OWN_PROTOCOL = 71
 """Marks the routes and addresses that gitvs makes; it survives restarts."""
@@ -79,29 +81,48 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    interface: str
     address: IPAddress
     prefix_length: int
     network: IPNetwork
     """The prefix that its neighbours are in: the peer's, where there is one."""
+    interface: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
+    family: int
     prefix: IPNetwork
     is_local: bool
     """Of type local, in table local."""
     protocol: int
     scope: int
-    interface: str
     source: IPAddress | None
     gateways: tuple[IPAddress, ...]
+    interface: str = ""
+
+
+class RoutingMemory:
+    """What the messages of the last reading said: decoding takes long, and most stay the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[bytes, Any]] = {}
+
+    def decoded(
+        self, kind: int, payloads: Sequence[bytes], decode: Callable[[bytes], D]
+    ) -> Sequence[D]:
+        """Return what the messages of a dump say, each decoded once; `kind` tells dumps apart."""
+        former = self._known.get(kind, {})
+        known = {p: former[p] if p in former else decode(p) for p in payloads}
+        self._known[kind] = known
+        return [known[payload] for payload in payloads]
 
 
 class Rtnetlink:
     """A socket to the links, addresses and routes of the network namespace it was made in."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: RoutingMemory | None = None) -> None:
+        """With a memory that is used again, what has not changed is decoded once."""
+        self._memory = memory or RoutingMemory()
         self._netlink = Netlink(NETLINK_ROUTE)
 
     def __enter__(self) -> Rtnetlink:
@@ -123,13 +144,10 @@ class Rtnetlink:
         """
         links, names = self._links()
         addresses = list(self._addresses(names))
+        of_link: dict[str, list[_Address]] = {}
         for found in addresses:
-            link = links[found.interface]
-            links[link.name] = replace(
-                link,
-                addresses=(*link.addresses, found.address),
-                networks=(*link.networks, *_new_network(link, found)),
-            )
+            of_link.setdefault(found.interface, []).append(found)
+        links |= {name: _with_addresses(links[name], of_link[name]) for name in of_link}
         routes = list(self._routes(names))
         local = [route for route in routes if route.is_local]
         return Routing(
@@ -177,7 +195,8 @@ class Rtnetlink:
 
     def _links(self) -> tuple[dict[str, Link], dict[int, str]]:
         links, names = {}, {}
-        for message in self._dump(RTM_GETLINK, ifinfmsg):
+        for payload in self._payloads(RTM_GETLINK, ifinfmsg):
+            message = _decoded(ifinfmsg, payload)
             name = message.get_attr("IFLA_IFNAME")
             info = message.get_attr("IFLA_LINKINFO")
             kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None
@@ -187,34 +206,27 @@ class Rtnetlink:
         return links, names
 
     def _addresses(self, names: dict[int, str]) -> Iterator[_Address]:
-        for message in self._dump(RTM_GETADDR, ifaddrmsg):
-            if message["family"] not in (socket.AF_INET, socket.AF_INET6):
-                continue
-            if message["index"] not in names:
-                continue  # the link came after its reading
-            peer = message.get_attr("IFA_ADDRESS")
-            address = ip_address(message.get_attr("IFA_LOCAL") or peer)
-            length = message["prefixlen"]
-            network = ip_network((peer or address, length), strict=False)
-            yield _Address(names[message["index"]], address, length, network)
+        payloads = self._payloads(RTM_GETADDR, ifaddrmsg)
+        for index, found in self._memory.decoded(RTM_GETADDR, payloads, _address_from):
+            if found is not None and index in names:  # else the link came after its reading
+                yield replace(found, interface=names[index])
 
     def _routes(self, names: dict[int, str]) -> Iterator[_Route]:
         for family in (socket.AF_INET, socket.AF_INET6):
-            for message in self._dump(RTM_GETROUTE, rtmsg, {"family": family}):
+            payloads = self._payloads(RTM_GETROUTE, rtmsg, {"family": family})
+            for index, found in self._memory.decoded(family, payloads, _route_from):
                 # A kernel without IPv6 answers for the families that it has.
-                if message["family"] == family and not message["flags"] & _RTM_F_CLONED:
-                    yield _route_from(message, names)
+                if found is not None and found.family == family:
+                    yield replace(found, interface=names.get(index, ""))
 
-    def _dump(
+    def _payloads(
         self, type_: int, message: type[nlmsg], fields: dict[str, int] | None = None
-    ) -> Iterator[Any]:
+    ) -> Sequence[bytes]:
         request = _encoded(message, fields or {}, [])
         try:
-            payloads = self._netlink.dump(type_, request)
+            return self._netlink.dump(type_, request)
         except OSError as error:
             raise _unreadable(error) from error
-        for payload in payloads:
-            yield _decoded(message, payload)
 
 
 def add_vip(vip: Vip) -> list[Request]:
@@ -318,44 +330,68 @@ def _local_route_payload(
 
 def _vips(addresses: Sequence[_Address], local: Sequence[_Route]) -> list[Vip]:
     own = {
-        (route.prefix, route.interface)
+        (route.prefix.network_address, route.interface)
         for route in local
         if route.protocol == _RTPROT_KERNEL and _is_as_the_kernel_makes_it(route)
     }
     return [
-        Vip(a.address, a.interface, a.prefix_length, (ip_network(a.address), a.interface) in own)
+        Vip(a.address, a.interface, a.prefix_length, (a.address, a.interface) in own)
         for a in addresses
         if not (a.address.version == 6 and a.address.is_link_local)
     ]
 
 
-def _new_network(link: Link, address: _Address) -> list[IPNetwork]:
-    """Return the prefix that an address adds to its link's; every link has the link-local one."""
-    network = address.network
-    if network.prefixlen == network.max_prefixlen or network in link.networks:
-        return []
-    return [] if network.version == 6 and network.is_link_local else [network]
+def _with_addresses(link: Link, addresses: Sequence[_Address]) -> Link:
+    """Return a link with its addresses, and the prefixes that its neighbours are in."""
+    networks = dict.fromkeys(a.network for a in addresses if _has_neighbours(a.network))
+    return replace(link, addresses=tuple(a.address for a in addresses), networks=tuple(networks))
+
+
+def _has_neighbours(network: IPNetwork) -> bool:
+    """Whether a prefix has room for them; every link has the link-local one."""
+    if network.prefixlen == network.max_prefixlen:
+        return False
+    return network.version == 4 or not network.is_link_local
 
 
 def _is_as_the_kernel_makes_it(route: _Route) -> bool:
-    """Whether a kernel-made local route has scope host and its address as source (IPv4 only)."""
+    """Whether a kernel-made local route is of one address, from it and for the host (IPv4 only)."""
+    if route.prefix.prefixlen != route.prefix.max_prefixlen:
+        return False
     if route.prefix.version == 6:
         return True
     return route.scope == _RT_SCOPE_HOST and route.source == route.prefix.network_address
 
 
-def _route_from(message: Any, names: dict[int, str]) -> _Route:
+def _address_from(payload: bytes) -> tuple[int, _Address | None]:
+    """Return the number of an address's link, and the address, if it is of IP."""
+    message = _decoded(ifaddrmsg, payload)
+    if message["family"] not in (socket.AF_INET, socket.AF_INET6):
+        return message["index"], None
+    peer = message.get_attr("IFA_ADDRESS")
+    address = ip_address(message.get_attr("IFA_LOCAL") or peer)
+    length = message["prefixlen"]
+    network = ip_network((peer or address, length), strict=False)
+    return message["index"], _Address(address, length, network)
+
+
+def _route_from(payload: bytes) -> tuple[int, _Route | None]:
+    """Return the number of a route's link, and the route, unless it is of the cache."""
+    message = _decoded(rtmsg, payload)
+    index = message.get_attr("RTA_OIF") or 0
+    if message["flags"] & _RTM_F_CLONED:
+        return index, None
     family = message["family"]
     any_address = "0.0.0.0" if family == socket.AF_INET else "::"
     destination = message.get_attr("RTA_DST") or any_address
     source = message.get_attr("RTA_PREFSRC")
     table = message.get_attr("RTA_TABLE") or message["table"]
-    return _Route(
+    return index, _Route(
+        family,
         ip_network(f"{destination}/{message['dst_len']}"),
         message["type"] == _RTN_LOCAL and table == _RT_TABLE_LOCAL,
         message["proto"],
         message["scope"],
-        names.get(message.get_attr("RTA_OIF"), ""),
         ip_address(source) if source else None,
         tuple(_gateways(message)),
     )
