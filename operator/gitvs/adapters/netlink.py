@@ -101,6 +101,8 @@ class Netlink:
         try:
             self._socket.bind((0, 0))
             # The kernel's own time-out: Python's would cost one more call for each send and recv.
+            # Sending needs none: the kernel runs what it is sent within the call.
+            # Source: Linux net/netlink/af_netlink.c, netlink_unicast_kernel.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
