@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitvs.core.manifests import load
 from gitvs.core.model import ManifestFile, Scheduler
+from gitvs.core.reading import address_of
 from gitvs.core.written import Service
 from tests.writing import (
     Doc,
@@ -259,3 +262,26 @@ FIELDS = ["vips", "ports", "realServers", "pools", "directors", "drain", "persis
 @given(spec=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
 def test_whatever_the_values_loading_succeeds_or_names_problems(spec: Doc) -> None:
     problems_in(file_of("a.yaml", director(), service(**spec)))
+
+
+ADDRESSES = st.one_of(
+    st.ip_addresses().map(str),
+    st.ip_addresses(v=6).map(lambda address: address.exploded.upper()),
+    st.from_regex(r"[0-9a-fA-F]{0,5}(::?[0-9a-fA-F]{0,5}){0,9}", fullmatch=True),
+    st.from_regex(r"([0-9a-f]{1,4}:){0,7}:?(:[0-9a-f]{1,4}){0,7}", fullmatch=True),
+    st.from_regex(r"(::|::ffff:|1:2:3:4:5:6:)?([0-9]{1,4}\.){2,4}[0-9]{0,4}", fullmatch=True),
+    st.from_regex(r"(fe80::1|10\.0\.0\.1)[%/ \n\x00][0-9a-z]*", fullmatch=True),
+    st.text("0123456789abcdefx.:%/ \n\x00\u0661é", max_size=12),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ADDRESSES)
+def test_addresses_are_read_as_python_reads_them(text: str) -> None:
+    try:
+        expected = ip_address(text)
+    except ValueError:
+        with pytest.raises(ValueError, match="does not appear to be"):
+            address_of(text)
+    else:
+        assert address_of(text) == expected

@@ -10,7 +10,8 @@ import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
 from gitvs.core.defaults import Fields
@@ -43,7 +44,7 @@ class Reader:
     def address(self, spot: Spot, text: str) -> IPAddress:
         """Read an address. Raises: Refused."""
         try:
-            address = ip_address(text)
+            address = address_of(text)
         except ValueError:
             raise self.refuse(spot, "bad-address", _not_an_address(text)) from None
         if isinstance(address, IPv6Address) and address.scope_id is not None:
@@ -124,6 +125,20 @@ _CHECKSUMS = {
     TunnelType.GRE: (TunnelChecksum.NONE, TunnelChecksum.FULL),
     TunnelType.GUE: tuple(TunnelChecksum),
 }
+
+
+def address_of(text: str) -> IPAddress:
+    """Do what `ip_address` does, whose way through a text takes five times as long.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    try:
+        if ":" in text:
+            return IPv6Address(inet_pton(AF_INET6, text))
+        return IPv4Address(inet_pton(AF_INET, text))
+    except (OSError, ValueError):  # it may have a scope
+        return ip_address(text)
 
 
 def _not_an_address(text: str) -> str:

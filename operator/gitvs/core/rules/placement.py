@@ -180,26 +180,14 @@ def _vip_is_host_address(placed: Sequence[Placed], directors: Directors) -> Iter
 
 def _looping_servers(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
     """Real servers that the director itself would answer for."""
-    vips: dict[IPAddress, Mask] = {}
-    for each in placed:
-        for vip, mask in each.vips:
-            vips[vip.address] = vips.get(vip.address, 0) | mask
-    routes: PrefixIndex[Mask] = PrefixIndex()
-    for number, director in enumerate(directors.all):
-        for prefix in director.local_routes:
-            if prefix.prefixlen < WIDEST_LOCAL_ROUTE[prefix.version]:
-                continue  # a problem of its own, which would be repeated for each real server
-            routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
-    known: dict[int, tuple[Mask, list[tuple[IPNetwork, Mask]]]] = {}  # services share pools
+    local = _local_servers(placed, directors)
+    if not local:
+        return
     for each in placed:
         for variant in each.variants:
             for chosen in variant.servers:
                 address = chosen.server.address
-                found = known.get(id(chosen.server))
-                if found is None:
-                    found = vips.get(address, 0), list(routes.covering(address))
-                    known[id(chosen.server)] = found
-                held, covering = found
+                held, covering = local.get(id(chosen.server), (0, ()))
                 if on := held & variant.mask:
                     message = f"{_server(each, address)} is a VIP of {directors.names(on)}: its "
                     message += "packets would come back; give its own address"
@@ -210,6 +198,37 @@ def _looping_servers(placed: Sequence[Placed], directors: Directors) -> Iterator
                         message = f"{_server(each, address)} is inside local route {prefix} of "
                         message += f"{where}: its packets would never leave; keep it out"
                         yield chosen.server.spot.problem("real-server-in-local-route", message)
+
+
+def _local_servers(
+    placed: Sequence[Placed], directors: Directors
+) -> dict[int, tuple[Mask, Sequence[tuple[IPNetwork, Mask]]]]:
+    """Return the real servers, by their `id`, that are a VIP or in local routes, and where.
+
+    It is hardly ever any; and services share those of pools.
+    """
+    vips: dict[IPAddress, Mask] = {}
+    for each in placed:
+        for vip, mask in each.vips:
+            vips[vip.address] = vips.get(vip.address, 0) | mask
+    routes = _local_routes(directors)
+    local: dict[int, tuple[Mask, Sequence[tuple[IPNetwork, Mask]]]] = {}
+    servers = {id(c.server): c.server for p in placed for v in p.variants for c in v.servers}
+    for key, server in servers.items():
+        found = vips.get(server.address, 0), tuple(routes.covering(server.address))
+        if any(found):
+            local[key] = found
+    return local
+
+
+def _local_routes(directors: Directors) -> PrefixIndex[Mask]:
+    routes: PrefixIndex[Mask] = PrefixIndex()
+    for number, director in enumerate(directors.all):
+        for prefix in director.local_routes:
+            if prefix.prefixlen < WIDEST_LOCAL_ROUTE[prefix.version]:
+                continue  # a problem of its own, which would be repeated for each real server
+            routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
+    return routes
 
 
 def _server(placed: Placed, address: IPAddress) -> str:

@@ -68,13 +68,12 @@ def _own_port(service: Service, server: WrittenServer) -> Iterator[Problem]:
         if server.forwarding not in (None, Forwarding.NAT, service.forwarding):
             yield from _own_forwarding(service, server)
         return
-    spot = server.spot / "port"
     if len({port.port for port in service.ports}) > 1:
         message = (
             f"real server {server.address} has port {server.port} of its own, and service "
             f"{service.name} has ports of different numbers; use targetPort, or a service for each"
         )
-        yield spot.problem("own-port-with-several-ports", message)
+        yield (server.spot / "port").problem("own-port-with-several-ports", message)
         return
     forwarding = forwarding_of(service, server)
     listens_on = service.ports[0].port if service.ports else 0
@@ -84,10 +83,10 @@ def _own_port(service: Service, server: WrittenServer) -> Iterator[Problem]:
             f"{server.port}, service {service.name} {_port_words(listens_on)}; use nat, or "
             "leave its port out"
         )
-        yield spot.problem("port-changed-without-nat", message)
+        yield (server.spot / "port").problem("port-changed-without-nat", message)
     elif service.ports and listens_on == 0:
         message = "behind port 0 each connection keeps its port; leave the real server's port out"
-        yield spot.problem("port-zero-with-target-port", message)
+        yield (server.spot / "port").problem("port-zero-with-target-port", message)
 
 
 def _port_words(port: int) -> str:
