@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -105,7 +106,12 @@ def plan(
         _refuse(adopt, "--adopt", "`gitvs plan --adopt` on the director")
         revision = "HEAD" if head is None else head
         question = Question(base, revision, directors, frozenset(allow), _by_director(seen))
-        with progress("comparing"), commits_at(path) as commits, _loader(no_cache) as loader:
+        with (
+            progress("comparing"),
+            commits_at(path) as commits,
+            _loader(no_cache) as loader,
+            _no_collections(),
+        ):
             preview = compare(commits, question, loader)
     else:
         _expect_one_host(head, directors, states)
@@ -134,6 +140,18 @@ def _loader(no_cache: bool) -> Iterator[Loader]:
         tell(f"gitvs: no cache is used: {texts.refusal}")
     yield Loader(KnownFiles(texts).read)
     texts.save()
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Look for no cycles: a preview makes a million objects, keeps them, and is over."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _by_director(states: Sequence[Seen]) -> dict[str, Seen]:

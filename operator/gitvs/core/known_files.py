@@ -71,7 +71,8 @@ class KnownFiles:
 def _text_of(found: FileReading) -> bytes:
     """Return documents as JSON, each with its places."""
     documents = found.reading.documents
-    return json.dumps([[d.data, _places_text(d.place)] for d in documents]).encode()
+    written = [[document.data, _places_text(document.place)] for document in documents]
+    return json.dumps(written, separators=(",", ":")).encode()
 
 
 def _recalled(path: str, text: bytes) -> FileReading:
