@@ -2,7 +2,7 @@
 
 Sizes in rising order; at each the peers and gitvs take turns, and the very first turn is thrown
 away: after it, everything that runs is warm. What was measured is in FOLDER at once, so that a
-crash loses nothing.
+crash loses nothing. Profiles come last: they are what can be missed most easily.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from gitvs.cli import RARE_COLLECTIONS
 from tests.bench import peers
 from tests.bench.agent import Agent
-from tests.bench.load import SEED, Load, ipvsadm_text, make_load
+from tests.bench.load import Load, ipvsadm_text, make_load
 from tests.bench.peers import Keepalived
 from tests.bench.profiles import spin
 from tests.bench.rounds import Rounds
@@ -27,12 +27,10 @@ from tests.bench.samples import Recorder, Row, Schedule, Who
 
 MEMORY = Path("/run/bench")
 DISK = Path("/run/disk")
-FIRST_NEW_WEIGHT = 101
-"""No real server of a load has it."""
-
-
 NAMESPACE = "agent"
 INSIDE = ("ip", "netns", "exec", NAMESPACE)
+FIRST_NEW_WEIGHT = 101
+"""No real server of a load has it."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,20 +45,26 @@ def main(arguments: Sequence[str]) -> int:
         for size in sizes:
             plan.recorder.services = size
             with plan.recorder.part(name):
-                work(make_load(size, SEED), plan, is_warm=size != sizes[0])
+                work(make_load(size), plan, is_warm=size != sizes[0])
+    with plan.recorder.part("profiles"), _rounds(make_load(sizes[0]), plan) as rounds:
+        rounds.profile(folder)
     return 0
 
 
 def _measure_rounds(load: Load, plan: Schedule, is_warm: bool) -> None:
     """Take what gitvs and its peers do in turn."""
-    with TemporaryDirectory(dir=MEMORY) as memory, TemporaryDirectory(dir=DISK) as disk:
-        rounds = Rounds(load, Path(memory), Path(disk), plan.recorder)
+    with _rounds(load, plan) as rounds:
         for _ in plan.count(is_warm):
             rounds.take()
-        if not is_warm:
-            with plan.recorder.part("profiles"):
-                rounds.profile(plan.recorder.folder)
-    peers.renew()
+
+
+@contextmanager
+def _rounds(load: Load, plan: Schedule) -> Iterator[Rounds]:
+    with TemporaryDirectory(dir=MEMORY) as memory, TemporaryDirectory(dir=DISK) as disk:
+        try:
+            yield Rounds(load, Path(memory), Path(disk), plan.recorder)
+        finally:
+            peers.renew()
 
 
 def _measure_agent(load: Load, plan: Schedule, is_warm: bool) -> None:

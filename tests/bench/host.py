@@ -77,6 +77,7 @@ def measure_previews(plan: Schedule, load: Load) -> None:
             with TemporaryDirectory() as cache:
                 for row in PREVIEWS:
                     plan.recorder.add(row, Who.GITVS, _preview(row, repository, cache))
+                assert any(Path(cache).iterdir()), "previews left nothing in the cache"
 
 
 def profile_previews(folder: Path, load: Load) -> None:
@@ -107,7 +108,7 @@ def _preview(row: Row, repository: Repository, cache: str, *profiler: str) -> fl
     subprocess.run(
         command,
         cwd=repository.folder,
-        env=os.environ | {"XDG_CACHE_HOME": cache},
+        env=os.environ | {"XDG_CACHE_HOME": cache, "GITVS_NO_CACHE": "0"},
         stdout=subprocess.DEVNULL,
         check=True,
         timeout=_PATIENCE_SECONDS,
