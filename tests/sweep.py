@@ -7,7 +7,7 @@ and on the way back, and every write of the store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.history import Result
-from gitvs.core.model import Desired, Observation, RealServer, Scope, State, Sysctl, Timeout
+from gitvs.core.model import Desired, RealServer, Scope, State, Sysctl, Timeout
 from gitvs.core.overlay import with_fallback
 from gitvs.ports import Applied, Kernel, Store
 from gitvs.reconcile import Options, Pass, reconcile
@@ -58,9 +58,11 @@ class World:
     """A `Kernel`; tests also use what only theirs can do."""
     state_dir: Path
     clock: TestClock = field(default_factory=TestClock)
+    has_memory: bool = False
+    """Whether passes build upon the pass before, as an agent's do."""
     is_quick: bool = False
-    """Whether passes build upon the reading of the pass before, as an agent's do."""
-    last: Observation | None = None
+    """Whether they read only what may have to change, where they can."""
+    last: Pass | None = None
 
     def store(self) -> SqliteStore:
         return SqliteStore(self.state_dir)
@@ -73,9 +75,10 @@ class World:
         with self.store() as store:
             target = Applied(desired, None, self.clock.now())
             last, self.last = self.last, None
-            done = reconcile(self.ports(store, kernel), target, ALLOW, last)
-            if self.is_quick and done.result in (Result.APPLIED, Result.CONVERGED):
-                self.last = done.observation
+            options = replace(ALLOW, is_all_read=not self.is_quick)
+            done = reconcile(self.ports(store, kernel), target, options, last)
+            if self.has_memory and done.result in (Result.APPLIED, Result.CONVERGED):
+                self.last = done
             return done
 
     def recover(self) -> Result | None:

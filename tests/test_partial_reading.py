@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,10 +22,12 @@ from gitvs.core.model import (
     State,
 )
 from gitvs.core.plan import Change, Phase
-from gitvs.reconcile import Pass
+from gitvs.core.proposal import Proposal, propose
+from gitvs.ports import Applied
+from gitvs.reconcile import Pass, reconcile
 from tests.builders import endpoint, real_server, virtual_service
 from tests.strategies import LISTENERS, desired_states
-from tests.sweep import World
+from tests.sweep import ALLOW, World
 
 WEB, DNS = endpoint(port=443), endpoint(port=53)
 EVERYTHING = Scope(
@@ -58,7 +62,7 @@ def two_services(weight: int = 1) -> Desired:
 def quick_world(folder: Path) -> tuple[World, Watched]:
     """A director on which two services are in force."""
     kernel = Watched()
-    world = World(kernel, folder, is_quick=True)
+    world = World(kernel, folder, has_memory=True, is_quick=True)
     assert world.bring(two_services()).result is Result.APPLIED
     kernel.asked.clear()
     return world, kernel
@@ -126,7 +130,7 @@ def test_a_drain_is_looked_at_without_reading_the_other_services(tmp_path: Path)
 
 def test_more_changes_than_are_worth_it_are_read_whole(tmp_path: Path) -> None:
     kernel = Watched()
-    world = World(kernel, tmp_path, is_quick=True)
+    world = World(kernel, tmp_path, has_memory=True, is_quick=True)
     services = [virtual_service(endpoint(port=n)) for n in range(1, 1100)]
     desired = Desired("lb1", "gitvs0", State(services))
     world.bring(replace(desired, state=State()))
@@ -157,7 +161,7 @@ def test_both_ways_lead_to_the_same_kernel(
     with TemporaryDirectory() as one, TemporaryDirectory() as other:
         worlds = [
             World(MemoryKernel("gitvs:test"), Path(one)),
-            World(MemoryKernel("gitvs:test"), Path(other), is_quick=True),
+            World(MemoryKernel("gitvs:test"), Path(other), has_memory=True, is_quick=True),
         ]
         has_drifted = False
         for desired, somebody in steps:
@@ -175,3 +179,69 @@ def test_both_ways_lead_to_the_same_kernel(
             world.clock.seconds += 3600  # all drains are over
             ends.append((world.bring(last).result, world.kernel.observe(EVERYTHING).state))
         assert ends[0] == ends[1]
+
+
+class Kept:
+    """A director whose store stays open, as an agent's does."""
+
+    def __init__(self, folder: str, has_memory: bool) -> None:
+        self.world = World(MemoryKernel("gitvs:test"), Path(folder))
+        self.store = self.world.store()
+        self.has_memory = has_memory
+        self.last: Pass | None = None
+
+    def bring(self, desired: Desired) -> Pass:
+        target = Applied(desired, None, self.world.clock.now())
+        done = reconcile(self.world.ports(self.store), target, ALLOW, self.last)
+        self.last = done if self.has_memory else None
+        return done
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_pass_that_finds_all_as_before_does_what_any_other_does(data: st.DataObject) -> None:
+    states = data.draw(st.lists(desired_states(LISTENERS[:4]), min_size=1, max_size=3))
+    steps = data.draw(st.lists(st.tuples(st.sampled_from(states), st.none() | drifts())))
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        directors = [Kept(one, has_memory=False), Kept(other, has_memory=True)]
+        with directors[0].store, directors[1].store:
+            for desired, somebody in steps:
+                for _ in range(3):
+                    ends = []
+                    for director in directors:
+                        done = director.bring(desired)
+                        assert done.survey is not None
+                        proposal = done.survey.proposal
+                        state = director.world.kernel.observe(EVERYTHING).state
+                        ends.append((done.result, proposal, state))
+                        director.world.clock.seconds += 30
+                    assert ends[0] == ends[1]
+                if somebody is not None:
+                    for director in directors:
+                        drift(director.world, *somebody)
+
+
+def test_where_nothing_has_changed_the_last_plan_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    director = Kept(str(tmp_path), has_memory=True)
+    planned = []
+
+    def counting(*arguments: Any, **named: Any) -> Proposal:
+        planned.append(arguments)
+        return propose(*arguments, **named)
+
+    monkeypatch.setattr("gitvs.reconcile.propose", counting)
+    desired = two_services()
+    with director.store:
+        for _ in range(4):
+            director.bring(desired)
+        assert len(planned) == 2, "to apply it, and once more to find it right"
+        server = real_server(WEB)
+        director.world.kernel.set_connections(server, active=3)
+        done = director.bring(desired)
+        assert len(planned) == 2
+        assert done.observation is not None
+        assert done.observation.connections[server.key].active == 3
+        drift(director.world, 0, 7)
+        assert director.bring(desired).result is Result.APPLIED

@@ -72,7 +72,7 @@ def test_a_fault_at_any_change_leaves_the_snapshot_or_the_target(
     tmp_path: Path, how: How, is_quick: bool
 ) -> None:
     for at in count():
-        world = replace(world_in(tmp_path / str(at)), is_quick=is_quick)
+        world = replace(world_in(tmp_path / str(at)), has_memory=is_quick, is_quick=is_quick)
         if not check_fault(world, at, how):
             break
     assert at > (2 if how is How.UNREADABLE else 20), "a sweep over so few places is no sweep"

@@ -36,13 +36,16 @@ from gitvs.transaction import Finished, Ports, apply, recover
 class Options:
     """What is said about one pass. `expect` is a plan's or a desired state's digest.
 
-    `only` are the keys that a pause lets change.
+    `only` are the keys that a pause lets change. Unless all is to be read, only those virtual
+    services are that the step from the applied state to the target is about, where it is known
+    what the pass before left behind; drift of others is for a pass that reads all.
     """
 
     allowed: frozenset[str] = frozenset()
     adopt: bool = False
     expect: str | None = None
     only: frozenset[Key] | None = None
+    is_all_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,9 @@ def reconcile(
     ports: Ports,
     target: Applied,
     options: Options = Options(),
-    last: Observation | None = None,
+    last: Pass | None = None,
 ) -> Pass:
-    """Bring the kernel to the target, or leave it as it was.
-
-    `last` is what the pass before left behind. With it, of the virtual services only those are
-    read that the step from the applied state to the target is about; drift of others is for a
-    pass without it.
+    """Bring the kernel to the target, or leave it as it was. `last` is the pass before.
 
     Raises:
         UnexpectedPlan: the plan is not the expected one; nothing was written.
@@ -101,8 +100,8 @@ def reconcile(
     recovered = recover(ports)
     if recovered is not None and recovered.result is Result.STUCK:
         return Pass(Result.STUCK, recovered=recovered)
-    survey = None if last is None else _look_at_part(ports, target.desired, options, last)
-    survey = survey or _look(ports, target.desired, options)
+    survey = _look_at_part(ports, target.desired, options, last)
+    survey = survey or _look(ports, target.desired, options, last)
     planned_at = ports.clock.boottime()
     stages = {"plan": planned_at - began_at}
     proposal = survey.proposal
@@ -125,30 +124,69 @@ def reconcile(
 
 def look(ports: Ports, desired: Desired, options: Options = Options()) -> Survey:
     """Plan against the kernel and its surroundings as they are now; writes nothing."""
-    return _look(ports, desired, options, surroundings=True)
-
-
-def _look(
-    ports: Ports, desired: Desired, options: Options = Options(), surroundings: bool = False
-) -> Survey:
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    scope = replace(scope_of(ledger, desired), surroundings=surroundings)
+    scope = replace(scope_of(ledger, desired), surroundings=True)
     return _survey(ports, desired, ledger, options, ports.kernel.observe(scope))
 
 
+def _look(
+    ports: Ports, desired: Desired, options: Options = Options(), last: Pass | None = None
+) -> Survey:
+    """Plan against the kernel as it is now; where nothing has changed, as in the last pass."""
+    ledger = ports.store.ledger(ports.kernel.incarnation())
+    observation = ports.kernel.observe(scope_of(ledger, desired))
+    former = None if last is None else last.survey
+    if former and _is_as_before(ports, former, desired, ledger, options, observation):
+        return replace(former, observation=observation, boottime=ports.clock.boottime())
+    return _survey(ports, desired, ledger, options, observation)
+
+
+def _is_as_before(
+    ports: Ports,
+    former: Survey,
+    desired: Desired,
+    ledger: Ledger,
+    options: Options,
+    observation: Observation,
+) -> bool:
+    """Whether a survey that found nothing to do would find so again, which takes long."""
+    applied, proposal = ports.store.applied(), former.proposal
+    is_at_rest = not (proposal.plan or proposal.gates or ledger.drains or former.is_left_open)
+    return (
+        is_at_rest
+        and former.is_whole
+        and applied is not None
+        and applied.desired is desired
+        and former.applied == applied
+        and proposal.desired is desired
+        and former.ledger == ledger == proposal.ledger
+        and not options.adopt
+        and options.only is None
+        and proposal.operations == ports.store.operations().in_force(ports.clock.now())
+        and _without_counts(former.observation) == _without_counts(observation)
+    )
+
+
+def _without_counts(observation: Observation) -> Observation:
+    return replace(observation, connections={}, counters={})
+
+
 def _look_at_part(
-    ports: Ports, desired: Desired, options: Options, last: Observation
+    ports: Ports, desired: Desired, options: Options, last: Pass | None
 ) -> Survey | None:
     """Plan against the last reading, with those services read again that may have to change.
 
     None: that is not enough. Something else has written, or the plan is about more.
     """
+    known = None if last is None or options.is_all_read else last.observation
+    if known is None:
+        return None
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    listeners = _concerned(ports.store.applied(), desired, ledger, last)
+    listeners = _concerned(ports.store.applied(), desired, ledger, known)
     if len(listeners) > MOST_READ_ALONE:
         return None
-    now = read_again(ports.kernel, scope_of(ledger, desired), listeners, last)
-    if rules_of(now, listeners) != rules_of(last, listeners):
+    now = read_again(ports.kernel, scope_of(ledger, desired), listeners, known)
+    if rules_of(now, listeners) != rules_of(known, listeners):
         return None
     survey = _survey(ports, desired, ledger, options, now)
     planned = listeners_of(c.resource for c in survey.proposal.plan.changes)
@@ -156,12 +194,12 @@ def _look_at_part(
 
 
 def _concerned(
-    applied: Applied | None, desired: Desired, ledger: Ledger, last: Observation
+    applied: Applied | None, desired: Desired, ledger: Ledger, known: Observation
 ) -> frozenset[Listener]:
     """Return the virtual services that a new desired state, or a drain in progress, is about."""
     before = State() if applied is None else applied.desired.state
     changed = (r for pair in diff(before, desired.state) for r in pair)
-    draining = (last.state.get(key) for key in ledger.drains)
+    draining = (known.state.get(key) for key in ledger.drains)
     return listeners_of((*changed, *draining))
 
 

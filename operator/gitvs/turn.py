@@ -20,7 +20,7 @@ from gitvs.core.errors import GitvsError, Quarantined, SourceError, UnknownDirec
 from gitvs.core.gates import allowed_gates, unknown_gates
 from gitvs.core.history import Commit, Result
 from gitvs.core.manifests import Loader
-from gitvs.core.model import Key, Observation
+from gitvs.core.model import Key
 from gitvs.core.operations import Operation, Operations, ended_by, touched
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.core.render import Renderer
@@ -74,8 +74,8 @@ class Pilot:
     choose: ChooseDirector
     _rendered: dict[str, Applied | GitvsError] = field(default_factory=dict)
     """What the newest commit says, or is wrong with it: that never changes, and takes time."""
-    _last: Observation | None = None
-    """What the last pass left behind, if that is known; others may have written since."""
+    _last: Pass | None = None
+    """The last pass, if it came to a good end; others may have written since."""
     _loader: Loader = field(default_factory=Loader)
     _renderer: Renderer = field(default_factory=Renderer)
 
@@ -126,7 +126,7 @@ class Pilot:
         Raises:
             KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
         """
-        last, self._last = None if is_all_read else self._last, None
+        last, self._last = self._last, None
         operations = self.ports.store.operations()
         if operations.pause is not None and not despite_pause:
             return self._pause(operations, ended)
@@ -141,10 +141,11 @@ class Pilot:
                 met.append(error)
             return Turn(self._hold(), self.ports.store.applied(), problems=tuple(met))
         load_seconds = self.ports.clock.boottime() - began_at
-        done = reconcile(self.ports, target, Options(allowed | said), last)
+        options = Options(allowed | said, is_all_read=is_all_read)
+        done = reconcile(self.ports, target, options, last)
         held = None
         if done.result in (Result.APPLIED, Result.CONVERGED):
-            self._last = done.observation
+            self._last = done
         if done.result is Result.ROLLED_BACK:
             self._quarantine(target, done)
         elif done.result is Result.BLOCKED:

@@ -27,7 +27,7 @@ def fresh_world(folder: Path) -> World:
     enter_fresh_namespace()
     run_batch(scenario.UPLINK_COMMANDS)
     folder.mkdir()
-    return World(LinuxKernel("gitvs:test"), folder, is_quick=True)
+    return World(LinuxKernel("gitvs:test"), folder, has_memory=True, is_quick=True)
 
 
 @pytest.mark.parametrize("how", list(How))
