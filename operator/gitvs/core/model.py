@@ -20,8 +20,8 @@ from collections.abc import (
 )
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, NewType, TypeVar, overload
 
 IPAddress = IPv4Address | IPv6Address
@@ -131,8 +131,19 @@ def family_of(address: IPAddress | IPNetwork) -> AddressFamily:
     return AddressFamily.IPV4 if address.version == 4 else AddressFamily.IPV6
 
 
-address_text = lru_cache(maxsize=4096)(str)
-"""An address as text. An IPv6 one takes long to write, and neighbours often share it."""
+_FIRST_WITHOUT_IPV4 = 1 << 48
+
+
+def address_text(address: IPAddress) -> str:
+    """Return an address as `str` does: that takes long, and the C library writes the same.
+
+    But for IPv6 addresses that hold an IPv4 one, or name a zone. Source: inet_ntop(3).
+    """
+    if isinstance(address, IPv4Address):
+        return inet_ntop(AF_INET, address.packed)
+    if int(address) < _FIRST_WITHOUT_IPV4 or address.scope_id is not None:
+        return str(address)
+    return inet_ntop(AF_INET6, address.packed)
 
 
 def host_and_port(address: IPAddress, port: int) -> str:
