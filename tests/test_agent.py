@@ -107,6 +107,30 @@ def test_drift_is_repaired_within_the_drift_interval(here: Site) -> None:
         eventually(lambda: running.status.last is not None)
 
 
+OTHERS = service().replace("web", "other").replace("203.0.113.10", "203.0.113.11")
+
+
+def test_a_commit_is_applied_from_what_it_is_about_and_the_status_claims_no_more(
+    here: Site,
+) -> None:
+    (here.remote / "other.yaml").write_text(OTHERS)
+    here.push(service())
+    slow_polls(here)
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1, 1, 1])
+        eventually(lambda: running.status.source.head is not None)
+        read_at = running.status.observed_at
+        other = here.state().of(RealServer)[-1]
+        here.kernel.put(replace(other, weight=77))
+        here.push(service(weight=5))
+        running.order("sync")
+        assert here.weights() == [5, 5, 1, 77], "its drift is for the drift timer"
+        assert running.status.observed_at == read_at
+        running.order("sync")
+        assert here.weights() == [5, 5, 1, 1]
+        assert running.status.observed_at != read_at
+
+
 class Counting:
     """A kernel that counts its readings, and takes its time."""
 
