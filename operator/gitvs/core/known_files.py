@@ -82,13 +82,15 @@ def _recalled(path: str, text: bytes) -> FileReading:
 
 def _places_text(place: Place) -> str:
     """Return a place and those below it as numbers, four each, in the order of their values."""
-    return " ".join(map(str, _numbers(place)))
+    numbers: list[int] = []
+    _add_numbers(place, numbers)
+    return " ".join(map(str, numbers))
 
 
-def _numbers(place: Place) -> Iterator[int]:
-    yield from (place.line, place.column, place.key_line, place.key_column)
+def _add_numbers(place: Place, numbers: list[int]) -> None:
+    numbers += (place.line, place.column, place.key_line, place.key_column)
     for child in place.children.values():
-        yield from _numbers(child)
+        _add_numbers(child, numbers)
 
 
 @dataclass(slots=True)
