@@ -120,13 +120,13 @@ class GitObjects:
         return any(entry.is_folder for entry in self._entries(commit_id, "--", path.rstrip("/")))
 
     def folder(self, commit_id: str, path: str) -> str:
-        """Return the id of the tree at a path; the root's for an empty one.
+        """Return the id of the tree at a path; for an empty one the commit's, which is as good.
 
         Raises:
             SourceError: there is no folder.
         """
         if path in ("", "."):
-            return self._git.run("rev-parse", f"{commit_id}^{{tree}}").decode().strip()
+            return commit_id
         entries = self._entries(commit_id, "--", path.rstrip("/"))
         if entries and entries[0].is_folder:
             return entries[0].id
@@ -182,13 +182,17 @@ class GitObjects:
         With no base, or one that `head` does not descend from (or that is not here any more), it
         is `head` alone, and on the way back none.
         """
-        if base is None or not self.has(base):
+        if base is None:
             return [head]
-        if self.is_ancestor(head, base):
+        try:
+            common = self.merge_bases(base, head)
+        except GitFailed:
+            if self.has(base):
+                raise
+            return [head]
+        if common == [head]:
             return []
-        if not self.is_ancestor(base, head):
-            return [head]
-        return self._listed(head, f"^{base}")
+        return self._listed(head, f"^{base}") if common == [base] else [head]
 
     def message(self, commit_id: str) -> str:
         """Return the message of a commit, whole."""
