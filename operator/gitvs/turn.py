@@ -194,7 +194,8 @@ class Pilot:
         if known is not None:
             return known
         try:
-            says: Applied | GitvsError = self._target(self.source.source(commit_id).load())
+            with self.source.source(commit_id).opened() as snapshot:
+                says: Applied | GitvsError = self._target(snapshot)
         except (InvalidManifests, UnknownDirector) as error:
             says = error
         except GitvsError as error:  # it may pass

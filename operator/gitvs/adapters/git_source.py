@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,9 +40,18 @@ class GitSource:
         Raises:
             SourceError: no such revision or folder, or the repository cannot be read.
         """
-        with opened(self._git_dir) as objects:
-            found = snapshot_of(objects, objects.resolve(self._revision), self._folder)
+        with self.opened() as found:
             return replace(found, files=[ManifestFile(f.path, f.data) for f in found.files])
+
+    @contextmanager
+    def opened(self) -> Iterator[Snapshot]:
+        """Find all manifest files of the folder; within the block each is read when asked for.
+
+        Raises:
+            SourceError: as `load`; in the block too, where a file is read.
+        """
+        with opened(self._git_dir) as objects:
+            yield snapshot_of(objects, objects.resolve(self._revision), self._folder)
 
     def messages(self, base: str | None) -> list[str]:
         """Return the messages of the commits since `base`, the newest first.
@@ -72,11 +83,11 @@ def _files(objects: GitObjects, entries: list[Entry]) -> list[StoredFile]:
     for entry in entries:
         total.add(min(entry.size, MAX_READ_BYTES))
     return [
-        StoredFile(readable_name(e.name), e.id, partial(_read, objects, e))
+        StoredFile(readable_name(e.name), e.id, partial(_read, objects, e.id, e.size))
         for e in sorted(entries, key=lambda e: e.name)
     ]
 
 
-def _read(objects: GitObjects, entry: Entry) -> bytes:
+def _read(objects: GitObjects, object_id: str, size: int) -> bytes:
     """Read a file; of one that is too large, only as much is made up as the loader refuses."""
-    return bytes(MAX_READ_BYTES) if entry.size >= MAX_READ_BYTES else objects.read(entry.id)
+    return bytes(MAX_READ_BYTES) if size >= MAX_READ_BYTES else objects.read(object_id)
