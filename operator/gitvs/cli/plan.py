@@ -144,14 +144,13 @@ def _loader(no_cache: bool) -> Iterator[Loader]:
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Look for no cycles: a preview makes a million objects, keeps them, and is over."""
-    was_enabled = gc.isenabled()
+    """Look for no cycles: a preview makes a million objects, and keeps them to the end."""
     gc.disable()
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        gc.freeze()
+        gc.enable()
 
 
 def _by_director(states: Sequence[Seen]) -> dict[str, Seen]:

@@ -152,6 +152,8 @@ def _unknown_host_addresses(placed: Sequence[Placed], directors: Directors) -> I
 
 
 def _vip_and_bind(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+    if len({vip.bind for each in placed for vip in each.service.vips}) < 2:
+        return
     holders = {True: _Holders(), False: _Holders()}
     for each in placed:
         for vip, mask in each.vips:
