@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     sizes = [int(size) for size in arguments[3:]]
     for name, work in (("rounds", _measure_rounds), ("the agent's work", _measure_agent)):
         for size in sizes:
-            plan.recorder.services = size
+            plan.recorder.services, plan.recorder.run = size, 0
             with plan.recorder.part(name):
                 work(make_load(size), plan, is_warm=size != sizes[0])
     with plan.recorder.part("profiles"), _rounds(make_load(sizes[0]), plan) as rounds:

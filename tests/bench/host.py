@@ -42,7 +42,7 @@ def measure_host(plan: Schedule, sizes: Sequence[int]) -> None:
     """Measure everything that needs no guest."""
     recorder = plan.recorder
     for size in sizes:
-        recorder.services, load = size, make_load(size)
+        recorder.services, recorder.run, load = size, 0, make_load(size)
         with recorder.part("loading"):
             for _ in plan.count():
                 loading_in_child(recorder.folder, size, str(recorder.run))
