@@ -11,7 +11,6 @@ from gitvs.core.model import (
     RealServer,
     Resource,
     Scope,
-    State,
     VirtualService,
 )
 from gitvs.ports import Kernel
@@ -23,14 +22,6 @@ MOST_READ_ALONE = 1000
 def listeners_of(resources: Iterable[Resource | None]) -> frozenset[Listener]:
     """Return the virtual services that resources belong to."""
     return frozenset(r.listener for r in resources if isinstance(r, VirtualService | RealServer))
-
-
-def rules_of(observation: Observation, listeners: frozenset[Listener]) -> State:
-    """Return what was read of these virtual services."""
-    keys = {listener.key for listener in listeners}
-    state = observation.state
-    found = [s for s in state.of(VirtualService) if s.listener.key in keys]
-    return State([*found, *(s for s in state.of(RealServer) if s.service_key in keys)])
 
 
 def read_again(

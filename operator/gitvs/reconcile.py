@@ -27,7 +27,7 @@ from gitvs.core.operations import NO_OPERATIONS, Operations
 from gitvs.core.ownership import MARK_PREFIX, scope_of, strange_interfaces
 from gitvs.core.plan import diff, is_of_one_interface
 from gitvs.core.proposal import Proposal, propose
-from gitvs.partial_reading import MOST_READ_ALONE, listeners_of, read_again, rules_of
+from gitvs.partial_reading import MOST_READ_ALONE, listeners_of, read_again
 from gitvs.ports import Applied
 from gitvs.transaction import Finished, Ports, apply, recover
 
@@ -186,7 +186,7 @@ def _look_at_part(
     if len(listeners) > MOST_READ_ALONE:
         return None
     now = read_again(ports.kernel, scope_of(ledger, desired), listeners, known)
-    if rules_of(now, listeners) != rules_of(known, listeners):
+    if now.rules_of(listeners) != known.rules_of(listeners):
         return None
     survey = _survey(ports, desired, ledger, options, now)
     planned = listeners_of(c.resource for c in survey.proposal.plan.changes)

@@ -347,6 +347,9 @@ _KINDS: Mapping[type, Kind] = {
 }
 
 
+_RULES = (VirtualService, RealServer)
+
+
 def kind_of(resource: Resource) -> Kind:
     """Return the kind of a resource."""
     return _KINDS[type(resource)]
@@ -369,6 +372,11 @@ class State(Mapping[Key, Resource]):
 
     def __len__(self) -> int:
         return len(self._resources)
+
+    @property
+    def by_key(self) -> Mapping[Key, Resource]:
+        """The resources as a plain dict, for those who ask for thousands."""
+        return self._resources
 
     # What Mapping makes of the three above, without a call for each key.
 
@@ -409,9 +417,12 @@ class State(Mapping[Key, Resource]):
 
     def with_changes(self, put: Iterable[Resource] = (), drop: Iterable[Key] = ()) -> State:
         """Return a copy in which `drop` is gone and `put` is there."""
-        gone = set(drop)
-        kept = (r for key, r in self._resources.items() if key not in gone)
-        return State([*kept, *put])
+        changed = State()
+        changed._resources = self._resources.copy()
+        for key in drop:
+            changed._resources.pop(key, None)
+        changed._resources.update({r.key: r for r in put})
+        return changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,25 +579,29 @@ class Observation:
 
     def with_reading(self, part: Observation, listeners: Collection[Listener]) -> Observation:
         """Return a reading of everything with a newer one of these virtual services put in."""
-        services = {listener.key for listener in listeners}
-        kept = [
-            r
-            for r in self.state.values()
-            if isinstance(r, VirtualService | RealServer)
-            and (r.service_key if isinstance(r, RealServer) else r.key) not in services
-        ]
-        state = State([*part.state.values(), *kept])
+        former = self.rules_of(listeners)
+        others = [key for key, r in self.state.items() if not isinstance(r, _RULES)]
+        gone = former.keys() - part.state.keys()
 
-        def both(old: Mapping[Key, V], new: Mapping[Key, V]) -> dict[Key, V]:
-            return {**{key: value for key, value in old.items() if key in state}, **new}
+        def renewed(old: Mapping[Key, V], new: Mapping[Key, V]) -> dict[Key, V]:
+            both = {**old, **new}
+            for key in gone:
+                both.pop(key, None)
+            return both
 
         return replace(
             part,
-            state=state,
-            connections=both(self.connections, part.connections),
-            counters=both(self.counters, part.counters),
+            state=self.state.with_changes(part.state.values(), [*former, *others]),
+            connections=renewed(self.connections, part.connections),
+            counters=renewed(self.counters, part.counters),
             unnamed=self.unnamed | part.unnamed,
         )
+
+    def rules_of(self, listeners: Collection[Listener]) -> State:
+        """Return what was read of these virtual services, with their real servers."""
+        keys = {listener.key for listener in listeners}
+        services = [s for s in self.state.of(VirtualService) if s.listener.key in keys]
+        return State([*services, *(s for s in self.state.of(RealServer) if s.service_key in keys)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,8 +93,9 @@ def _drains(
 ) -> dict[Key, Drain]:
     """Every drain in force: those that go on, and those that begin."""
     drains = {}
-    for server in owned.of(RealServer):
-        if server.key in desired.state:
+    leaving = owned.keys() - desired.state.keys()
+    for server in owned.of(RealServer) if leaving else ():
+        if server.key not in leaving:
             continue
         drain = ledger.drains.get(server.key)
         if drain is None:

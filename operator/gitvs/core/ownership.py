@@ -55,14 +55,14 @@ class Ownership:
 
 def scope_of(ledger: Ledger, desired: Desired, changed: State | None = None) -> Scope:
     """Return what must be read to know all that the ledger, and these states, speak of."""
-    resources = list(desired.state.values())
-    resources += list(ledger.saved.values()) + list((changed or State()).values())
+    states = (desired.state, State(ledger.saved.values()), changed or State())
     interfaces = {desired.interface}
-    interfaces |= {r.interface for r in resources if isinstance(r, Vip)}
-    interfaces |= {r.name for r in resources if isinstance(r, DummyInterface)}
+    for state in states:
+        interfaces |= {vip.interface for vip in state.of(Vip)}
+        interfaces |= {interface.name for interface in state.of(DummyInterface)}
     interfaces |= {key.split()[-1] for key in ledger.owned if key.startswith("dummy ")}
     interfaces |= {key.split(" dev ")[1] for key in ledger.owned if " dev " in key}
-    sysctls = {r.name for r in resources if isinstance(r, Sysctl)}
+    sysctls = {sysctl.name for state in states for sysctl in state.of(Sysctl)}
     return Scope(frozenset(interfaces), frozenset(sysctls))
 
 
@@ -154,13 +154,14 @@ def _host_conflicts(
     observation: Observation, ledger: Ledger, desired: Desired, strange: Collection[Link]
 ) -> Iterator[Conflict]:
     foreign = _foreign_addresses(observation, ledger)
-    for resource in desired.state.values():
-        if isinstance(resource, DummyInterface):
-            yield from _interface_conflicts(resource, observation, strange)
-        elif isinstance(resource, Vip) and resource.key not in observation.state:
-            yield from _vip_conflicts(resource, observation, foreign)
-        elif isinstance(resource, LocalRoute) and resource.key not in observation.state:
-            yield from _route_conflicts(resource, observation, foreign)
+    for interface in desired.state.of(DummyInterface):
+        yield from _interface_conflicts(interface, observation, strange)
+    for vip in desired.state.of(Vip):
+        if vip.key not in observation.state:
+            yield from _vip_conflicts(vip, observation, foreign)
+    for route in desired.state.of(LocalRoute):
+        if route.key not in observation.state:
+            yield from _route_conflicts(route, observation, foreign)
 
 
 def _interface_conflicts(

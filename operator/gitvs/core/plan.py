@@ -117,9 +117,10 @@ class Plan:
 
 def diff(before: State, after: State) -> list[tuple[Resource | None, Resource | None]]:
     """Return what differs, as pairs of before and after, in no particular order."""
-    gone = [(r, None) for key, r in before.items() if key not in after]
-    both = ((before.get(key), r) for key, r in after.items())
-    return gone + [(old, new) for old, new in both if old is not new and old != new]
+    old, new = before.by_key, after.by_key
+    gone = [(old[key], None) for key in old.keys() - new.keys()]
+    both = [(old.get(key), resource) for key, resource in new.items()]
+    return gone + [(one, other) for one, other in both if one is not other and one != other]
 
 
 def order(

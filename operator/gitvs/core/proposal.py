@@ -165,14 +165,17 @@ def _ledger(
     """What is owned, drains and is saved once everything but the break has been done."""
     made = {c.key for c in plan.changes if c.before is None} | marked | ledger.owned
     removed = {c.key for c in plan.changes if c.after is None}
-    owned = {
-        r.key
-        for r in laid.target.values()
-        if isinstance(r, VirtualService | Vip | LocalRoute | SyncDaemon)
-        or (isinstance(r, DummyInterface) and r.key in made)
-    }
+    target = laid.target
+    ours: list[Resource] = [
+        *target.of(VirtualService),
+        *target.of(Vip),
+        *target.of(LocalRoute),
+        *target.of(SyncDaemon),
+        *(interface for interface in target.of(DummyInterface) if interface.key in made),
+    ]
+    owned = {resource.key for resource in ours}
     ending = {key: d for key, d in ledger.drains.items() if key in removed}
-    former = {r.key: r for r in _settings_before(ownership.owned, laid.target, owned)}
+    former = {r.key: r for r in _settings_before(ownership.owned, target, owned)}
     saved = {k: r for k, r in {**former, **ledger.saved}.items() if k not in laid.released}
     return Ledger(frozenset(owned | (removed & ledger.owned)), {**ending, **laid.drains}, saved)
 
@@ -191,10 +194,9 @@ def ledger_after_break(ledger: Ledger, plan: Plan) -> Ledger:
 def _settings_before(observed: State, target: State, owned: Collection[Key]) -> Iterator[Resource]:
     """Settings as they were before gitvs; those of an interface that it made had no before."""
     ours = [i.name for i in target.of(DummyInterface) if i.key in owned]
-    for key, resource in target.items():
-        if not isinstance(resource, Sysctl | Timeout) or key not in observed:
-            continue
-        if not any(is_of_interface(key, name) for name in ours):
+    settings: list[Resource] = [*target.of(Sysctl), *target.of(Timeout)]
+    for key in (setting.key for setting in settings):
+        if key in observed and not any(is_of_interface(key, name) for name in ours):
             yield observed[key]
 
 
@@ -204,35 +206,50 @@ def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
     What is there already as it should be lacks nothing, so that a link that went down later
     holds up neither repairs nor the ends of drains.
     """
-    has_interface = desired.interface in observation.links
-    for key, resource in desired.state.items():
-        if observation.state.get(key) == resource:
-            continue
-        if isinstance(resource, VirtualService):
-            if resource.scheduler in observation.missing_schedulers:
-                yield _lacks(
-                    resource.key,
-                    f"scheduler {resource.scheduler} is not in this kernel"
-                    f" (Linux {observation.release} has no module ip_vs_{resource.scheduler})",
-                )
-        elif isinstance(resource, Sysctl) and resource.key not in observation.state:
-            if is_of_interface(resource.name, desired.interface) and not has_interface:
-                continue  # it comes with the interface
-            yield _lacks(
-                resource.key, f"sysctl {resource.name} does not exist here, or cannot be read"
+    lacking = [
+        *_lacking_schedulers(desired.state, observation),
+        *_lacking_sysctls(desired, observation),
+        *_lacking_links(desired.state, observation),
+    ]
+    for resource, what in lacking:
+        if observation.state.get(resource.key) != resource:
+            yield _lacks(resource.key, what)
+
+
+_Lacking = Iterator[tuple[Resource, str]]
+
+
+def _lacking_schedulers(desired: State, observation: Observation) -> _Lacking:
+    for service in desired.of(VirtualService):
+        if service.scheduler in observation.missing_schedulers:
+            name = service.scheduler
+            yield (
+                service,
+                f"scheduler {name} is not in this kernel"
+                f" (Linux {observation.release} has no module ip_vs_{name})",
             )
-        elif isinstance(resource, SyncDaemon):
-            link = observation.links.get(resource.interface)
-            if link is None:
-                yield _lacks(resource.key, f"interface {resource.interface} does not exist")
-            elif resource.role is SyncRole.BACKUP:
-                continue  # it only listens
-            elif not link.is_up:
-                yield _lacks(resource.key, f"interface {resource.interface} is down")
-            elif not link.addresses:
-                yield _lacks(
-                    resource.key, f"interface {resource.interface} has no address to send from"
-                )
+
+
+def _lacking_sysctls(desired: Desired, observation: Observation) -> _Lacking:
+    has_interface = desired.interface in observation.links
+    for sysctl in desired.state.of(Sysctl):
+        if is_of_interface(sysctl.name, desired.interface) and not has_interface:
+            continue  # it comes with the interface
+        if sysctl.key not in observation.state:
+            yield sysctl, f"sysctl {sysctl.name} does not exist here, or cannot be read"
+
+
+def _lacking_links(desired: State, observation: Observation) -> _Lacking:
+    for daemon in desired.of(SyncDaemon):
+        link = observation.links.get(daemon.interface)
+        if link is None:
+            yield daemon, f"interface {daemon.interface} does not exist"
+        elif daemon.role is SyncRole.BACKUP:
+            continue  # it only listens
+        elif not link.is_up:
+            yield daemon, f"interface {daemon.interface} is down"
+        elif not link.addresses:
+            yield daemon, f"interface {daemon.interface} has no address to send from"
 
 
 def _mixed_while_syncing(wanted: State, now: State) -> Iterator[Gate]:
@@ -240,11 +257,13 @@ def _mixed_while_syncing(wanted: State, now: State) -> Iterator[Gate]:
 
     Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_set_cmd and ip_vs_genl_new_daemon.
     """
-    mixed = [s for s in wanted.of(RealServer) if family_of(s.address) is not s.listener.family]
     daemons = {d.key: d for d in (*now.of(SyncDaemon), *wanted.of(SyncDaemon))}
+    if not daemons:
+        return
+    mixed = [s for s in wanted.of(RealServer) if family_of(s.address) is not s.listener.family]
     both: list[Resource] = [*mixed, *daemons.values()]
     is_news = any(now.get(r.key) != r for r in both)
-    if mixed and daemons and is_news:
+    if mixed and is_news:
         leaves = "" if wanted.of(SyncDaemon) else " in a commit before this one"
         yield _lacks(
             mixed[0].key,
