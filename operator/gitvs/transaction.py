@@ -27,7 +27,7 @@ from gitvs.core.model import (
     State,
 )
 from gitvs.core.ownership import scope_of
-from gitvs.core.plan import PHASES, Change, Phase, Plan
+from gitvs.core.plan import PHASES, Change, Phase, Plan, diff
 from gitvs.core.proposal import Proposal, ledger_after_break
 from gitvs.core.undo import UndoStep, undo_step
 from gitvs.partial_reading import listeners_of, read_again
@@ -397,6 +397,6 @@ def _drift(target: State, now: State, told: Collection[Key]) -> tuple[str, ...]:
     """What is not as the target says although every change took: somebody else's doing."""
     return tuple(
         f"{key}: changed by something else meanwhile; the next pass repairs it"
-        for key, resource in target.items()
-        if now.get(key) != resource and key not in told
+        for _, wanted in diff(now, target)
+        if wanted is not None and (key := wanted.key) not in told
     )

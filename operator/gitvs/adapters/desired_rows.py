@@ -19,6 +19,9 @@ from gitvs.core.records import (
     head_record,
 )
 
+_OF_SERVICE = " -> "
+"""What stands between a virtual service's key and its real server's."""
+
 Part = tuple[str, str | None]
 """A row's key, and its record; None: the state has no such part."""
 
@@ -42,18 +45,19 @@ def differing_parts(before: Desired | None, after: Desired) -> list[Part]:
 
 
 def _sections(desired: Desired) -> tuple[Mapping[Key, object], ...]:
-    return desired.state, desired.drain_seconds, desired.sources, desired.server_names
+    return desired.state.by_key, desired.drain_seconds, desired.sources, desired.server_names
 
 
 def _differing(before: Mapping[Key, object], after: Mapping[Key, object]) -> set[Key]:
     gone = before.keys() - after.keys()
+    both = [(key, before.get(key), value) for key, value in after.items()]
     # Most are the very same object, and comparing what they say takes long.
-    return gone | {k for k, v in after.items() if before.get(k) is not v and before.get(k) != v}
+    return gone | {key for key, old, new in both if old is not new and old != new}
 
 
 def _part_of(key: Key) -> str:
     """Return the row that a key belongs to: a real server's is its virtual service's."""
-    return key.partition(" -> ")[0]
+    return key.partition(_OF_SERVICE)[0]
 
 
 def _parts(desired: Desired, wanted: Collection[str]) -> dict[str, Desired]:
@@ -75,10 +79,8 @@ def _parts(desired: Desired, wanted: Collection[str]) -> dict[str, Desired]:
 
 def _grouped(section: Mapping[Key, Any], wanted: Collection[str]) -> dict[str, dict[Key, Any]]:
     groups: dict[str, dict[Key, Any]] = {}
-    for key, value in section.items():
-        part = _part_of(key)
-        if part in wanted:
-            groups.setdefault(part, {})[key] = value
+    for key in [key for key in section if key.partition(_OF_SERVICE)[0] in wanted]:
+        groups.setdefault(_part_of(key), {})[key] = section[key]
     return groups
 
 

@@ -197,15 +197,16 @@ class _Weights:
 
 def _changed_weights(before: State, after: State) -> Collection[_Weights]:
     """Return the virtual services of both states in which a real server changes or leaves."""
-    pairs = ((r, after.get(r.key)) for r in before.of(RealServer))
-    touched = {old.service_key for old, new in pairs if old is not new and old != new}
+    now = after.by_key
+    pairs = [(r, now.get(r.key)) for r in before.of(RealServer)]
+    touched = {old.listener.key for old, new in pairs if old is not new and old != new}
     found = {key: _Weights(key) for key in before if key in touched and key in after}
     for server in before.of(RealServer) if found else ():
-        if server.service_key in found:
-            found[server.service_key].old[server.key] = server.weight
+        if server.listener.key in found:
+            found[server.listener.key].old[server.key] = server.weight
     for server in after.of(RealServer) if found else ():
-        if server.service_key in found:
-            found[server.service_key].new[server.key] = server.weight
+        if server.listener.key in found:
+            found[server.listener.key].new[server.key] = server.weight
     return found.values()
 
 

@@ -601,7 +601,7 @@ class Observation:
         """Return what was read of these virtual services, with their real servers."""
         keys = {listener.key for listener in listeners}
         services = [s for s in self.state.of(VirtualService) if s.listener.key in keys]
-        return State([*services, *(s for s in self.state.of(RealServer) if s.service_key in keys)])
+        return State([*services, *(s for s in self.state.of(RealServer) if s.listener.key in keys)])
 
 
 @dataclass(frozen=True, slots=True)

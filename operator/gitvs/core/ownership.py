@@ -88,7 +88,8 @@ def classify(
     conflicts = list(_host_conflicts(observation, ledger, desired, strange))
     is_alone = not strange
     for resource in observation.state.values():
-        if _is_owned(resource, ledger, wanted, is_alone) or (adopt and _holder(resource) in wanted):
+        holder = _holder(resource)
+        if _is_owned(resource, holder, ledger, wanted, is_alone) or (adopt and holder in wanted):
             owned.append(resource)
         elif not isinstance(resource, Sysctl | Timeout):
             foreign.append(resource)
@@ -126,21 +127,25 @@ def marked_interfaces(observation: Observation, mark: str, adopt: bool) -> froze
 
 def _holder(resource: Resource) -> Key:
     """The key that ownership hangs on: real servers belong to their virtual service."""
-    return resource.service_key if isinstance(resource, RealServer) else resource.key
+    return resource.listener.key if isinstance(resource, RealServer) else resource.key
 
 
-def _is_owned(resource: Resource, ledger: Ledger, wanted: State, is_alone: bool) -> bool:
+def _is_owned(
+    resource: Resource, holder: Key, ledger: Ledger, wanted: State, is_alone: bool
+) -> bool:
     """Whether a resource is ours. `is_alone`: no other store's interface is here, so that a
     route with our protocol is ours even if the ledger does not know it."""
+    if holder in ledger.owned:
+        return True
     match resource:
         case Sysctl() | Timeout():
             return resource.key in wanted or resource.key in ledger.saved
         case DummyInterface():
-            return resource.key in wanted or resource.key in ledger.owned
+            return resource.key in wanted
         case LocalRoute():
-            return is_alone or resource.key in ledger.owned
+            return is_alone
         case VirtualService() | RealServer() | Vip() | SyncDaemon():
-            return _holder(resource) in ledger.owned
+            return False
 
 
 def _taken(key: Key) -> Conflict:
