@@ -19,6 +19,7 @@ from gitvs.adapters.git_remote import GitRemote
 from gitvs.core.errors import GitvsError, Quarantined, SourceError, UnknownDirector
 from gitvs.core.gates import allowed_gates, unknown_gates
 from gitvs.core.history import Commit, Result
+from gitvs.core.known_files import read_small
 from gitvs.core.manifests import Loader
 from gitvs.core.model import Key
 from gitvs.core.operations import Operation, Operations, ended_by, touched
@@ -76,7 +77,7 @@ class Pilot:
     """What the newest commit says, or is wrong with it: that never changes, and takes time."""
     _last: Pass | None = None
     """The last pass, if it came to a good end; others may have written since."""
-    _loader: Loader = field(default_factory=Loader)
+    _loader: Loader = field(default_factory=lambda: Loader(read_small))
     _renderer: Renderer = field(default_factory=Renderer)
 
     def prepare(self, commit_id: str) -> None:

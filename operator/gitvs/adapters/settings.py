@@ -21,7 +21,7 @@ from gitvs.adapters.store import KEPT_PLANS, KEPT_TRANSACTIONS
 from gitvs.core.durations import seconds_of
 from gitvs.core.errors import SettingsError
 from gitvs.core.explain import explained
-from gitvs.core.places import Document, Place
+from gitvs.core.places import Document, Place, Written
 from gitvs.core.problems import Problem
 from gitvs.core.schema import schema_for
 
@@ -111,7 +111,7 @@ def load_settings(file: Path) -> Settings:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: byte {error.start} is not UTF-8; save it as UTF-8") from error
-    document = Document(str(file), _parsed(file, text), _places(text))
+    document = Document(str(file), Written(_parsed(file, text), _places(text)))
     problems = _problems(document)
     if problems:
         raise SettingsError("\n".join(_line(problem) for problem in sorted(problems)))

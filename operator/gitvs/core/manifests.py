@@ -147,10 +147,10 @@ class _Loading:
         for document, found in known.documents:
             self.problems += found
             if document.is_sound and not found:
-                self.documents.setdefault(document.data["kind"], []).append(document)
+                self.documents.setdefault(document.kind, []).append(document)
             else:
                 self.unread.add_document(document)
-                if _kind(document) == "Defaults":
+                if document.kind == "Defaults":
                     self.defaults.add_broken(document.file)
 
     def type_documents(self) -> None:
@@ -243,10 +243,6 @@ class _Loading:
         _, placed, problems = known
         self.problems += problems
         return placed
-
-
-def _kind(document: Document) -> object:
-    return document.data.get("kind") if isinstance(document.data, dict) else None
 
 
 def _first_of_each_name(directors: Iterable[Director]) -> list[Director]:

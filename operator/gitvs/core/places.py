@@ -7,9 +7,9 @@ say is the business of `schema`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from gitvs.core.problems import Problem, printable
 
@@ -34,23 +34,51 @@ NO_CHILDREN: dict[str | int, Place] = {}
 """Of every scalar, of which there are many; never written to."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Document:
-    """One document of a manifest file.
+class Content(Protocol):
+    """What a document says, and where."""
 
-    Its places may be found when they are first asked for. `is_sound` is False where reading it
-    already found problems.
-    """
-
-    file: str
-    data: Any
-    _place: Place | Callable[[], Place]
-    is_sound: bool = True
+    @property
+    def data(self) -> Any:
+        """Its values."""
+        ...
 
     @property
     def place(self) -> Place:
         """The place of the root, and below it all others."""
-        return self._place if isinstance(self._place, Place) else self._place()
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A document's content as it was read."""
+
+    data: Any
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One document of a manifest file. `is_sound` is False where reading it found problems.
+
+    `kind` is what it says of itself, whatever that is.
+    """
+
+    file: str
+    content: Content
+    is_sound: bool = True
+    kind: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        data = self.content.data
+        object.__setattr__(self, "kind", data.get("kind") if isinstance(data, dict) else None)
+
+    @property
+    def data(self) -> Any:
+        return self.content.data
+
+    @property
+    def place(self) -> Place:
+        return self.content.place
 
     def place_of(self, path: Path) -> Place:
         """Return the place of a value, or of its nearest parent that was written."""

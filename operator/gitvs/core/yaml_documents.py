@@ -19,7 +19,7 @@ from yaml._yaml import CParser
 from gitvs.core.document_builder import DocumentBuilder, Unreadable, nested_too_deep
 from gitvs.core.json_documents import read_json
 from gitvs.core.model import File
-from gitvs.core.places import Document
+from gitvs.core.places import Document, Written
 from gitvs.core.problems import Problem
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -105,7 +105,7 @@ def _finished(builder: DocumentBuilder) -> list[Document]:
     if builder.root is None or builder.root.value is None:
         return []
     root = builder.root
-    return [Document(builder.file, root.value, root.place, not builder.problems)]
+    return [Document(builder.file, Written(root.value, root.place), not builder.problems)]
 
 
 def _read_yaml(file: str, text: str) -> Reading:

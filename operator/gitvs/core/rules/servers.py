@@ -186,7 +186,7 @@ def _is_duplicate_in_pool(first: WrittenServer, second: WrittenServer) -> bool:
         first.spot.document is second.spot.document
         and first.spot.path[:2] == ("spec", "realServers")
         and (first.port, first.labels or {}) == (second.port, second.labels or {})
-        and first.spot.document.data["kind"] == "Pool"
+        and first.spot.document.kind == "Pool"
     )
 
 
