@@ -61,14 +61,12 @@ def _measure_rounds(load: Load, plan: Schedule, is_warm: bool) -> None:
 @contextmanager
 def _rounds(load: Load, plan: Schedule) -> Iterator[Rounds]:
     with TemporaryDirectory(dir=MEMORY) as memory, TemporaryDirectory(dir=DISK) as disk:
-        try:
-            yield Rounds(load, Path(memory), Path(disk), plan.recorder)
-        finally:
-            peers.renew()
+        yield Rounds(load, Path(memory), Path(disk), plan.recorder)
 
 
 def _measure_agent(load: Load, plan: Schedule, is_warm: bool) -> None:
     """Take what an agent does that runs all the time, beside a keepalived that does."""
+    peers.renew()
     with (
         TemporaryDirectory(dir=MEMORY) as memory,
         TemporaryDirectory(dir=DISK) as disk,
@@ -77,11 +75,8 @@ def _measure_agent(load: Load, plan: Schedule, is_warm: bool) -> None:
         plan.recorder.say("starting the agent")
         agent = Agent(Path(memory), Path(disk) / "agent", load, inside=INSIDE)
         try:
-            with plan.recorder.part("changes"):
-                _measure_changes(agent, Path(memory) / "keepalived", load, plan, is_warm)
-            with plan.recorder.part("drift passes"):
-                for _ in plan.count(is_warm):
-                    plan.recorder.add(Row.DRIFT, Who.GITVS, agent.drift_pass())
+            with Keepalived(Path(memory) / "keepalived") as keepalived:
+                _measure_changes(agent, keepalived, load, plan, is_warm)
         finally:
             agent.stop()
 
@@ -97,25 +92,30 @@ def _namespace() -> Iterator[None]:
         subprocess.run(["ip", "netns", "delete", NAMESPACE], check=True)
 
 
-def _measure_changes(agent: Agent, folder: Path, load: Load, plan: Schedule, is_warm: bool) -> None:
-    """Give one real server another weight, run by run; each has a network namespace."""
-    recorder = plan.recorder
-    with Keepalived(folder) as keepalived:
-        with recorder.part("keepalived's start"):
-            keepalived.start(load)
-        after = load
-        for _ in plan.count(is_warm):
-            after = load.reweighed(FIRST_NEW_WEIGHT + recorder.run)
-            with recorder.part("keepalived's reload"):
-                recorder.take(Row.CHANGE, Who.KEEPALIVED, partial(keepalived.reload, after))
+def _measure_changes(
+    agent: Agent, keepalived: Keepalived, load: Load, plan: Schedule, is_warm: bool
+) -> None:
+    """Give one real server another weight, and look for drift, run by run.
+
+    The agent and keepalived have a network namespace each.
+    """
+    recorder, after = plan.recorder, load
+    with recorder.part("keepalived's start"):
+        keepalived.start(load)
+    for _ in plan.count(is_warm):
+        after = load.reweighed(FIRST_NEW_WEIGHT + recorder.run)
+        with recorder.part("keepalived's reload"):
+            recorder.take(Row.CHANGE, Who.KEEPALIVED, partial(keepalived.reload, after))
+        with recorder.part("gitvs's change"):
             recorder.add(Row.CHANGE, Who.GITVS, agent.change(after))
-            for row, value in zip((Row.MEMORY, Row.PEAK), agent.megabytes(), strict=True):
-                recorder.add(row, Who.GITVS, value)
-        recorder.say("comparing the tables")
-        lines = sorted(ipvsadm_text(after).splitlines())
-        assert peers.saved_lines(*INSIDE) == lines, "the agent wrote another table"
-        assert peers.saved_lines() == lines, "keepalived wrote another table"
-    peers.renew()
+        with recorder.part("drift pass"):
+            recorder.add(Row.DRIFT, Who.GITVS, agent.drift_pass())
+        for row, value in zip((Row.MEMORY, Row.PEAK), agent.megabytes(), strict=True):
+            recorder.add(row, Who.GITVS, value)
+    recorder.say("comparing the tables")
+    lines = sorted(ipvsadm_text(after).splitlines())
+    assert peers.saved_lines(*INSIDE) == lines, "the agent wrote another table"
+    assert peers.saved_lines() == lines, "keepalived wrote another table"
 
 
 if __name__ == "__main__":
