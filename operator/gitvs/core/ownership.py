@@ -135,17 +135,15 @@ def _is_owned(
 ) -> bool:
     """Whether a resource is ours. `is_alone`: no other store's interface is here, so that a
     route with our protocol is ours even if the ledger does not know it."""
-    if holder in ledger.owned:
-        return True
     match resource:
+        case VirtualService() | RealServer() | Vip() | SyncDaemon():
+            return holder in ledger.owned
         case Sysctl() | Timeout():
             return resource.key in wanted or resource.key in ledger.saved
         case DummyInterface():
-            return resource.key in wanted
+            return resource.key in wanted or resource.key in ledger.owned
         case LocalRoute():
-            return is_alone
-        case VirtualService() | RealServer() | Vip() | SyncDaemon():
-            return False
+            return is_alone or resource.key in ledger.owned
 
 
 def _taken(key: Key) -> Conflict:
