@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from gitvs.core.model import Desired, Key, State
@@ -26,22 +26,26 @@ Part = tuple[str, str | None]
 """A row's key, and its record; None: the state has no such part."""
 
 
+def json_line(record: object) -> str:
+    """Return a record as the short JSON that is kept."""
+    return json.dumps(record, separators=(",", ":"))
+
+
 def head_text(desired: Desired) -> str:
     """Return what a desired state says beside its objects, as the `head` columns hold it."""
-    return json.dumps(head_record(desired))
+    return json_line(head_record(desired))
 
 
-def differing_parts(before: Desired | None, after: Desired) -> list[Part]:
-    """Return the rows in which a desired state differs from another, or all of them."""
+def differing_parts(before: Desired | None, after: Desired) -> Iterator[Part]:
+    """Yield the rows in which a desired state differs from another, or all of them."""
     pairs: list[tuple[Mapping[Key, object], Mapping[Key, object]]] = [
         ({} if before is None else of_before, of_after)
         for of_before, of_after in zip(_sections(before or after), _sections(after), strict=True)
     ]
     keys = {_part_of(key) for one, other in pairs for key in _differing(one, other)}
     found = _parts(after, keys)
-    return [
-        (key, json.dumps(contents_record(found[key])) if key in found else None) for key in keys
-    ]
+    for key in keys:
+        yield key, json_line(contents_record(found[key])) if key in found else None
 
 
 def _sections(desired: Desired) -> tuple[Mapping[Key, object], ...]:
@@ -116,12 +120,12 @@ def put_target_in_force(database: sqlite3.Connection, transaction: int) -> None:
     )
 
 
-def write_applied(database: sqlite3.Connection, parts: Collection[Part]) -> None:
+def write_applied(database: sqlite3.Connection, parts: Iterable[Part]) -> None:
     """Put other rows in the place of those of the state in force."""
-    database.executemany("DELETE FROM applied_part WHERE key = ?", [(key,) for key, _ in parts])
-    database.executemany(
-        "INSERT INTO applied_part VALUES (?, ?)", [part for part in parts if part[1] is not None]
-    )
+    for key, record in parts:
+        database.execute("DELETE FROM applied_part WHERE key = ?", (key,))
+        if record is not None:
+            database.execute("INSERT INTO applied_part VALUES (?, ?)", (key, record))
 
 
 def split_whole_states(database: sqlite3.Connection) -> None:

@@ -150,7 +150,7 @@ class SqliteStore:
             number = rows.int_of(cursor.lastrowid)
             database.execute(
                 "INSERT INTO plan VALUES (?, ?)",
-                (number, json.dumps([change_record(change) for change in changes])),
+                (number, _changes_text(changes)),
             )
             database.execute(
                 "INSERT INTO open_transaction (incarnation, history, stage, head, at)"
@@ -373,8 +373,8 @@ class SqliteStore:
 
     def _differing(
         self, database: sqlite3.Connection, target: Applied
-    ) -> Sequence[desired_rows.Part]:
-        """Return the rows in which a target differs from what is in force."""
+    ) -> Iterator[desired_rows.Part]:
+        """Yield the rows in which a target differs from what is in force."""
         applied = self._applied(database)
         former = None if applied is None else applied.desired
         return desired_rows.differing_parts(former, target.desired)
@@ -432,3 +432,9 @@ class SqliteStore:
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
+
+
+def _changes_text(changes: Iterable[Change]) -> str:
+    """Return changes as the `changes` column holds them, made one by one: they may be many."""
+    texts = (desired_rows.json_line(change_record(change)) for change in changes)
+    return f"[{','.join(texts)}]"
