@@ -409,11 +409,13 @@ class State(Mapping[Key, Resource]):
 
     def of(self, kind: type[R]) -> list[R]:
         """Return the resources of one class, in insertion order."""
-        if self._by_class is None:
-            self._by_class = {}
+        by_class = self._by_class
+        if by_class is None:
+            by_class = {}
             for resource in self._resources.values():
-                self._by_class.setdefault(type(resource), []).append(resource)
-        return self._by_class.get(kind, []).copy()
+                by_class.setdefault(type(resource), []).append(resource)
+            self._by_class = by_class  # complete: other threads ask meanwhile
+        return by_class.get(kind, []).copy()
 
     def with_changes(self, put: Iterable[Resource] = (), drop: Iterable[Key] = ()) -> State:
         """Return a copy in which `drop` is gone and `put` is there."""
