@@ -24,6 +24,7 @@ class Row(StrEnum):
     TRANSACTION = "transaction"
     CHANGE = "change"
     OBSERVE = "observe"
+    OBSERVE_AGAIN = "observe-again"
     LOAD = "first-load"
     RELOAD = "next-load"
     PREVIEW = "first-preview"
