@@ -17,6 +17,7 @@ from gitvs.core.history import Commit
 
 _SHA1_CHARACTERS = 40
 _SHOWN_CHARACTERS = 12
+_ID = re.compile(f"[0-9a-f]{{{_SHA1_CHARACTERS}}}")
 
 DEEPEN = (
     "this clone is shallow: `git fetch --unshallow` brings the rest (in a CI job, check out with"
@@ -68,6 +69,8 @@ class GitObjects:
         Raises:
             SourceError: there is none, and why that may be.
         """
+        if _ID.fullmatch(revision) and self._is_commit(revision):
+            return revision
         try:
             if not revision or revision.startswith("^"):  # this is no commit, but all others
                 raise GitFailed(1, "")
@@ -155,6 +158,17 @@ class GitObjects:
         Raises:
             SourceError: it is missing, or not what its id says.
         """
+        return self._read(object_id)[1]
+
+    def _is_commit(self, object_id: str) -> bool:
+        """Whether there is such a commit: the process that tells is needed for its files anyway."""
+        try:
+            return self._read(object_id)[0] == "commit"
+        except SourceError:
+            return False
+
+    def _read(self, object_id: str) -> tuple[str, bytes]:
+        """Return the kind and the content of an object; raises as `read` does."""
         try:
             _, kind, size, stream = self._git.stream_object_data(object_id)
             data: bytes = stream.read(size)
@@ -163,14 +177,15 @@ class GitObjects:
                 f"object {object_id} of {self._git_dir} is missing, or cannot be read; `git fsck`"
                 " tells more"
             ) from error
-        header = f"{os.fsdecode(kind)} {size}\0".encode()  # the kind comes as text or as bytes
+        kind = os.fsdecode(kind)  # it comes as text or as bytes
+        header = f"{kind} {size}\0".encode()
         digest = hashlib.sha1(header + data, usedforsecurity=False)
         if digest.hexdigest() != object_id:
             raise SourceError(
                 f"object {object_id} of {self._git_dir} is damaged: its content has another id;"
                 " `git fsck` tells more"
             )
-        return data
+        return kind, data
 
     def commit(self, commit_id: str) -> Commit:
         """Return a commit as people need it."""
