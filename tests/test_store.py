@@ -459,6 +459,22 @@ def test_a_transaction_records_only_in_what_its_target_differs(
     assert reopened(store, tmp_path).applied() == later
 
 
+@pytest.mark.parametrize("has_transaction", [True, False])
+def test_what_another_namespace_brought_into_force_is_no_part_of_what_comes_after(
+    store: SqliteStore, tmp_path: Path, has_transaction: bool
+) -> None:
+    store.record_converged(HERE, ledger(), applied())
+    target, others = with_weight(applied(), 0), without(applied(), RESOURCES[4].key)
+    begun = store.begin(HERE, CHANGES, target)
+    if has_transaction:
+        store.commit(store.begin(OTHER_NAMESPACE, CHANGES, others), ledger())
+    else:
+        store.record_converged(OTHER_NAMESPACE, ledger(), others)
+    store.commit(begun, ledger())
+    assert store.applied() == target
+    assert SqliteStore.open_readonly(tmp_path).applied() == target
+
+
 @given(desired_states(), desired_states(), desired_states())
 @settings(max_examples=40, deadline=None)
 def test_one_state_after_another_comes_back_as_it_was(

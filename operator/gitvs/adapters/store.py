@@ -50,8 +50,8 @@ class _Memory:
 
     version: int = -1
     applied: Applied | None = None
-    begun: tuple[int, Applied] | None = None
-    """The transaction that was begun last, and its target."""
+    begun: int | None = None
+    """The transaction that was begun last, unless another target came into force since."""
     ledgers: dict[Incarnation, Ledger] = field(default_factory=dict)
 
 
@@ -165,7 +165,7 @@ class SqliteStore:
             )
             desired_rows.write_target(database, number, self._differing(database, target))
             forget_old(database, self._kept)
-            self._memory.begun = number, target
+            self._memory.begun = number
             ledger = self._ledger(database, incarnation)
         return Transaction(
             number, incarnation, started_at, Stage.OPEN, tuple(changes), ledger, target
@@ -190,15 +190,18 @@ class SqliteStore:
                 "UPDATE open_transaction SET stage = ? WHERE history = ?",
                 (str(Stage.COMMITTED), transaction.id),
             )
-            desired_rows.put_target_in_force(database, transaction.id)
+            if self._memory.begun == transaction.id:
+                desired_rows.put_target_in_force(database, transaction.id)
+            else:  # its rows may differ from another namespace's target, in force by now
+                parts = self._differing(database, transaction.target)
+                desired_rows.write_applied(database, parts)
             database.execute(
                 "INSERT OR REPLACE INTO applied"
                 " SELECT 1, open_transaction.at, revision, head FROM open_transaction"
                 " JOIN history ON history.id = history WHERE history = ?",
                 (transaction.id,),
             )
-            begun = self._memory.begun
-            self._memory.applied = begun[1] if begun and begun[0] == transaction.id else None
+            self._memory.applied, self._memory.begun = transaction.target, None
             self._write_ledger(database, transaction.incarnation, ledger)
 
     def finish(
@@ -231,7 +234,7 @@ class SqliteStore:
                 "INSERT OR REPLACE INTO applied VALUES (1, ?, ?, ?)",
                 (target.at.isoformat(), revision, head),
             )
-            self._memory.applied = target
+            self._memory.applied, self._memory.begun = target, None
             self._write_ledger(database, incarnation, ledger)
 
     def history(self, limit: int = KEPT_TRANSACTIONS) -> Sequence[HistoryEntry]:
