@@ -11,6 +11,7 @@ from gitvs.core import known_files
 from gitvs.core.known_files import KnownFiles, edition
 from gitvs.core.manifests import FileReading, Loader, load, read_file
 from gitvs.core.model import ManifestFile, StoredFile
+from gitvs.core.places import Document, Place, Spot
 from gitvs.core.problems import InvalidManifests
 from gitvs.core.render import render
 from tests.command_line import EXAMPLES
@@ -99,6 +100,26 @@ def test_a_file_of_no_repository_is_read() -> None:
     texts, file = Texts(), ManifestFile("a.yaml", SOUND["two.yaml"].encode())
     assert shape(KnownFiles(texts).read(file)) == shape(read_file(file))
     assert texts.kept == {}
+
+
+class Looked:
+    """A document's content that counts who looks for places in it."""
+
+    def __init__(self) -> None:
+        self.data: object = {"weight": 1}
+        self.looks = 0
+
+    @property
+    def place(self) -> Place:
+        self.looks += 1
+        return Place(3, 1, children={"weight": Place(4, 9)})
+
+
+def test_the_line_of_a_value_is_looked_up_once_however_many_services_have_it() -> None:
+    content = Looked()
+    spot = Spot(Document("pool.yaml", content)) / "weight"
+    assert [spot.line, spot.line] == [4, 4]
+    assert content.looks == 1
 
 
 def test_another_gitvs_has_another_edition(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,7 @@ class Spot:
 
     document: Document = field(compare=False)
     path: Path = field(default=(), compare=False)
+    _line: int = field(default=0, init=False, compare=False, repr=False)
 
     def __truediv__(self, step: str | int) -> Spot:
         return Spot(self.document, (*self.path, step))
@@ -118,7 +119,10 @@ class Spot:
 
     @property
     def line(self) -> int:
-        return self.document.place_of(self.path).line
+        """Its line, looked up once: many services ask for the same real servers of a pool."""
+        if not self._line:
+            object.__setattr__(self, "_line", self.document.place_of(self.path).line)
+        return self._line
 
     def problem(self, rule: str, message: str) -> Problem:
         """Return a problem with this value."""
