@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -274,6 +274,7 @@ class Agent:
         allowed: frozenset[str] = frozenset(),
         ended: Iterable[Operation] = (),
         despite_pause: bool = False,
+        is_all_read: bool = True,
     ) -> Turn:
         """Take a turn now; arguments as of `Pilot.take`. For the worker's thread.
 
@@ -288,7 +289,7 @@ class Agent:
         if self.intake.out_of_date:
             turn = Turn(None, None, problems=tuple(self.intake.problems))
         else:
-            turn = self._taken(allowed, despite_pause, not QUICK.issuperset(trigger.split(", ")))
+            turn = self._taken(allowed, despite_pause, is_all_read)
         self._ended = []
         seconds = time.monotonic() - started
         self._failures = 0
@@ -316,15 +317,17 @@ class Agent:
             self.inbox.put("retry", _retry_seconds(self._failures + 1))
             raise
 
-    def _turn(self, triggers: Iterable[str], answers: int = 0) -> None:
+    def _turn(self, triggers: Collection[str], answers: int = 0) -> None:
         """Take a turn, and try again soon where that was impossible.
 
         It `answers` those who asked for a fetch up to this number.
         """
-        trigger = ", ".join(sorted(triggers))
+        trigger, is_all_read = ", ".join(sorted(triggers)), not QUICK.issuperset(triggers)
         outcome: list[Turn] = []
         with log_fields(run=f"{time.time_ns() // 1_000_000:x}", director=self.summary.director):
-            self._attempt(trigger, lambda: outcome.append(self.take_turn(trigger)))
+            self._attempt(
+                trigger, lambda: outcome.append(self.take_turn(trigger, is_all_read=is_all_read))
+            )
         if answers or (self._triggers.fetcher is None and "sync" in triggers):
             self.intake.answer(outcome[0] if outcome else None, answers)
         self._reporter.publish()

@@ -156,15 +156,17 @@ class Reporter:
             observed_at=self._observed_at,
             drift=self._drift,
         )
-        self.summary, self._reading = summary, reading
+        self.summary = summary
         """The newest status without what it says of single objects."""
+        self._reading = reading
         self._detailed = cache(lambda: _detailed(summary, reading, self._digest_of))
 
     def _digest_of(self, desired: Desired) -> str:
         """Return the digest of a desired state, which takes long."""
-        if self._digest is None or self._digest[0] is not desired:
-            self._digest = desired, desired_digest(desired.director, desired.state)
-        return self._digest[1]
+        known = self._digest
+        if known is None or known[0] is not desired:
+            known = self._digest = desired, desired_digest(desired.director, desired.state)
+        return known[1]
 
     def in_short(self) -> str:
         """The agent in one line, for `systemctl status`."""

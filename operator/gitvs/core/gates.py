@@ -201,10 +201,12 @@ def _changed_weights(before: State, after: State) -> Collection[_Weights]:
     pairs = [(r, now.get(r.key)) for r in before.of(RealServer)]
     touched = {old.listener.key for old, new in pairs if old is not new and old != new}
     found = {key: _Weights(key) for key in before if key in touched and key in after}
-    for server in before.of(RealServer) if found else ():
+    if not found:
+        return ()
+    for server in before.of(RealServer):
         if server.listener.key in found:
             found[server.listener.key].old[server.key] = server.weight
-    for server in after.of(RealServer) if found else ():
+    for server in after.of(RealServer):
         if server.listener.key in found:
             found[server.listener.key].new[server.key] = server.weight
     return found.values()

@@ -69,33 +69,53 @@ class KnownFiles:
         found = read_file(file)
         if not found.is_sound:
             return found
-        text = _text_of(found)
-        self.texts.put(key, text)
-        return _recalled(file.path, text)
+        self.texts.put(key, _text_of(found))
+        return found
 
 
 def read_small(file: File) -> FileReading:
     """Do what `read_file` does, for those who keep thousands: a tenth of the memory remains."""
     found = read_file(file)
-    return _recalled(file.path, _text_of(found)) if found.is_sound else found
+    if not found.is_sound:
+        return found
+    documents = found.reading.documents
+    return _sound([Document(file.path, _Kept(_json(_written(d)))) for d in documents])
 
 
 def _text_of(found: FileReading) -> bytes:
     """Return documents as JSON, each with its places."""
-    documents = found.reading.documents
-    written = [[document.data, _places_text(document.place)] for document in documents]
-    return _json(written)
+    return _json([_written(document) for document in found.reading.documents])
+
+
+def _written(document: Document) -> tuple[Any, str]:
+    return document.data, _places_text(document.place)
 
 
 def _recalled(path: str, text: bytes) -> FileReading:
-    written = json.loads(text)
-    texts = [text[1:-1]] if len(written) == 1 else [_json(document) for document in written]
-    documents = [Document(path, _Kept(each)) for each in texts]
+    return _sound([Document(path, _Recalled(*written)) for written in json.loads(text)])
+
+
+def _sound(documents: list[Document]) -> FileReading:
     return FileReading(Reading(documents), tuple((document, ()) for document in documents))
 
 
 def _json(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+@dataclass(slots=True)
+class _Recalled:
+    """A document's content, its places as a text until there is a question for them."""
+
+    data: Any
+    places: str
+    root: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        if self.root is None:
+            self.root = _place(self.data, map(int, self.places.split()))
+        return self.root
 
 
 @dataclass(frozen=True, slots=True)

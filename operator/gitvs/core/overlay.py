@@ -93,9 +93,9 @@ def _drains(
 ) -> dict[Key, Drain]:
     """Every drain in force: those that go on, and those that begin."""
     drains = {}
-    leaving = owned.keys() - desired.state.keys()
-    for server in owned.of(RealServer) if leaving else ():
-        if server.key not in leaving:
+    wanted = desired.state.keys()
+    for server in owned.of(RealServer):
+        if server.key in wanted:
             continue
         drain = ledger.drains.get(server.key)
         if drain is None:
