@@ -11,7 +11,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,8 +23,8 @@ from gitvs.adapters.database import (
     plain_words,
     unreadable,
 )
-from gitvs.adapters.ledger_rows import read_ledger, write_ledger
-from gitvs.adapters.retention import VOID, forget_old, refuse_second, void_other_boots
+from gitvs.adapters.large_records import LargeRecords
+from gitvs.adapters.retention import VOID, forget_old, refuse_second
 from gitvs.core.history import HistoryEntry, Quarantine, Result
 from gitvs.core.model import Incarnation, Key, Ledger
 from gitvs.core.operations import Operation, Operations
@@ -39,20 +38,6 @@ KEPT_PLANS = 50
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What is known of large records, as long as no other connection writes.
-
-    `version` is SQLite's `data_version`, which tells that one did.
-    """
-
-    version: int = -1
-    applied: Applied | None = None
-    begun: int | None = None
-    """The transaction that was begun last, unless another target came into force since."""
-    ledgers: dict[Incarnation, Ledger] = field(default_factory=dict)
 
 
 class SqliteStore:
@@ -73,8 +58,8 @@ class SqliteStore:
         self._path = state_dir / FILE_NAME
         self._now = now
         self._kept = {"plan": kept_plans, "history": kept_transactions}
-        self._memory = _Memory()
         self._database = open_for_writing(state_dir)
+        self._large = LargeRecords(self._database)
 
     @classmethod
     def open_readonly(cls, state_dir: Path) -> SqliteStore:
@@ -86,8 +71,8 @@ class SqliteStore:
         store._path = state_dir / FILE_NAME
         store._now = _utc_now
         store._kept = {}
-        store._memory = _Memory()
         store._database = open_for_reading(state_dir)
+        store._large = LargeRecords(store._database)
         return store
 
     def close(self) -> None:
@@ -108,13 +93,13 @@ class SqliteStore:
 
     def ledger(self, incarnation: Incarnation) -> Ledger:
         """Return what is owned in this incarnation; empty in another."""
-        with self._reading() as database:
-            return self._ledger(database, incarnation)
+        with self._reading():
+            return self._large.ledger(incarnation)
 
     def applied(self) -> Applied | None:
         """Return the desired state in force, which outlives incarnations."""
-        with self._reading() as database:
-            return self._applied(database)
+        with self._reading():
+            return self._large.applied()
 
     def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
         """Return the transaction left open in this incarnation. One of another is void."""
@@ -127,7 +112,7 @@ class SqliteStore:
             if row is None:
                 return None
             desired = desired_rows.read_desired(database, row["head"], row["history"])
-            ledger = self._ledger(database, incarnation)
+            ledger = self._large.ledger(incarnation)
             return rows.transaction_from(row, incarnation, ledger, desired)
 
     def begin(
@@ -141,17 +126,14 @@ class SqliteStore:
         started_at = self._now()
         summary = Counter(str(change.action) for change in changes)
         with self._writing() as database:
-            self._void_other_boots(database, incarnation)
+            self._large.void_other_boots(incarnation, self._now())
             refuse_second(database, incarnation)
             cursor = database.execute(
                 "INSERT INTO history (started_at, revision, summary) VALUES (?, ?, ?)",
                 (started_at.isoformat(), rows.revision_text(target.commit), json.dumps(summary)),
             )
             number = rows.int_of(cursor.lastrowid)
-            database.execute(
-                "INSERT INTO plan VALUES (?, ?)",
-                (number, _changes_text(changes)),
-            )
+            database.execute("INSERT INTO plan VALUES (?, ?)", (number, _changes_text(changes)))
             database.execute(
                 "INSERT INTO open_transaction (incarnation, history, stage, head, at)"
                 " VALUES (?, ?, ?, ?, ?)",
@@ -163,10 +145,9 @@ class SqliteStore:
                     target.at.isoformat(),
                 ),
             )
-            desired_rows.write_target(database, number, self._differing(database, target))
+            self._large.begin(number, target)
             forget_old(database, self._kept)
-            self._memory.begun = number
-            ledger = self._ledger(database, incarnation)
+            ledger = self._large.ledger(incarnation)
         return Transaction(
             number, incarnation, started_at, Stage.OPEN, tuple(changes), ledger, target
         )
@@ -190,19 +171,8 @@ class SqliteStore:
                 "UPDATE open_transaction SET stage = ? WHERE history = ?",
                 (str(Stage.COMMITTED), transaction.id),
             )
-            if self._memory.begun == transaction.id:
-                desired_rows.put_target_in_force(database, transaction.id)
-            else:  # its rows may differ from another namespace's target, in force by now
-                parts = self._differing(database, transaction.target)
-                desired_rows.write_applied(database, parts)
-            database.execute(
-                "INSERT OR REPLACE INTO applied"
-                " SELECT 1, open_transaction.at, revision, head FROM open_transaction"
-                " JOIN history ON history.id = history WHERE history = ?",
-                (transaction.id,),
-            )
-            self._memory.applied, self._memory.begun = transaction.target, None
-            self._write_ledger(database, transaction.incarnation, ledger)
+            self._large.commit(transaction)
+            self._large.write_ledger(transaction.incarnation, ledger)
 
     def finish(
         self, transaction: Transaction, result: Result, ledger: Ledger, message: str = ""
@@ -219,23 +189,14 @@ class SqliteStore:
                     "DELETE FROM suspect WHERE revision = ? AND quarantined_at IS NULL",
                     (transaction.target.commit_id,),
                 )
-            self._write_ledger(database, transaction.incarnation, ledger)
+            self._large.write_ledger(transaction.incarnation, ledger)
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
         """Record, without a transaction, that the kernel already is as `target` says."""
-        with self._writing() as database:
-            self._void_other_boots(database, incarnation)
-            desired_rows.write_applied(database, self._differing(database, target))
-            head, revision = (
-                desired_rows.head_text(target.desired),
-                rows.revision_text(target.commit),
-            )
-            database.execute(
-                "INSERT OR REPLACE INTO applied VALUES (1, ?, ?, ?)",
-                (target.at.isoformat(), revision, head),
-            )
-            self._memory.applied, self._memory.begun = target, None
-            self._write_ledger(database, incarnation, ledger)
+        with self._writing():
+            self._large.void_other_boots(incarnation, self._now())
+            self._large.put_in_force(target)
+            self._large.write_ledger(incarnation, ledger)
 
     def history(self, limit: int = KEPT_TRANSACTIONS) -> Sequence[HistoryEntry]:
         """Return finished transactions, the newest first."""
@@ -365,45 +326,6 @@ class SqliteStore:
                 "INSERT OR REPLACE INTO alive VALUES (1, ?)", (self._now().isoformat(),)
             )
 
-    def _applied(self, database: sqlite3.Connection) -> Applied | None:
-        if self._memory.applied is None:
-            row = database.execute("SELECT at, revision, head FROM applied").fetchone()
-            if row is not None:
-                desired = desired_rows.read_desired(database, row["head"])
-                at = datetime.fromisoformat(row["at"])
-                self._memory.applied = Applied(desired, rows.commit_from(row["revision"]), at)
-        return self._memory.applied
-
-    def _differing(
-        self, database: sqlite3.Connection, target: Applied
-    ) -> Iterator[desired_rows.Part]:
-        """Yield the rows in which a target differs from what is in force."""
-        applied = self._applied(database)
-        former = None if applied is None else applied.desired
-        return desired_rows.differing_parts(former, target.desired)
-
-    def _ledger(self, database: sqlite3.Connection, incarnation: Incarnation) -> Ledger:
-        known = self._memory.ledgers.get(incarnation)
-        if known is None:
-            number = rows.find_incarnation(database, incarnation)
-            known = Ledger() if number is None else read_ledger(database, number)
-            self._memory.ledgers[incarnation] = known
-        return known
-
-    def _write_ledger(
-        self, database: sqlite3.Connection, incarnation: Incarnation, ledger: Ledger
-    ) -> None:
-        former = self._ledger(database, incarnation)
-        number = rows.incarnation_number(database, incarnation)
-        write_ledger(database, number, former, ledger)
-        self._memory.ledgers[incarnation] = ledger
-
-    def _void_other_boots(self, database: sqlite3.Connection, incarnation: Incarnation) -> None:
-        void_other_boots(database, incarnation, self._now())
-        ledgers = self._memory.ledgers
-        for other in [i for i in ledgers if i.boot_id != incarnation.boot_id]:
-            del ledgers[other]
-
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent view, with every error in plain words."""
@@ -424,13 +346,11 @@ class SqliteStore:
         with plain_words(self._path):
             self._database.execute(begin)
             try:
-                version = self._database.execute("PRAGMA data_version").fetchone()[0]
-                if version != self._memory.version:
-                    self._memory = _Memory(version)
+                self._large.forget_if_changed()
                 yield self._database
                 self._database.execute("COMMIT")
             except BaseException:
-                self._memory = _Memory()
+                self._large.forget()
                 raise
             finally:
                 if self._database.in_transaction:
