@@ -145,8 +145,10 @@ class Pilot:
         options = Options(allowed | said, is_all_read=is_all_read)
         done = reconcile(self.ports, target, options, last)
         held = None
-        if done.result in (Result.APPLIED, Result.CONVERGED):
+        if done.result is Result.CONVERGED:
             self._last = done
+        elif done.result is Result.APPLIED:
+            self._last = replace(done, survey=None)  # what was there before is large
         if done.result is Result.ROLLED_BACK:
             self._quarantine(target, done)
         elif done.result is Result.BLOCKED:

@@ -27,6 +27,9 @@ from gitvs.core.yaml_documents import Reading
 _RECENT = 16
 """So many documents are kept as what they say, beside their texts."""
 
+_NOTHING_ELSE = Reading()
+"""What is found in a sound file beside its documents."""
+
 _MADE_BY = ("document_builder", "json_documents", "known_files", "schema", "yaml_documents")
 
 
@@ -78,8 +81,8 @@ def read_small(file: File) -> FileReading:
     found = read_file(file)
     if not found.is_sound:
         return found
-    documents = found.reading.documents
-    return _sound([Document(file.path, _Kept(_json(_written(d)))) for d in documents])
+    kept = [_Kept(_json(_written(document))) for document in found.reading.documents]
+    return FileReading(_NOTHING_ELSE, tuple((Document(file.path, each), ()) for each in kept))
 
 
 def _text_of(found: FileReading) -> bytes:
@@ -92,10 +95,7 @@ def _written(document: Document) -> tuple[Any, str]:
 
 
 def _recalled(path: str, text: bytes) -> FileReading:
-    return _sound([Document(path, _Recalled(*written)) for written in json.loads(text)])
-
-
-def _sound(documents: list[Document]) -> FileReading:
+    documents = [Document(path, _Recalled(*written)) for written in json.loads(text)]
     return FileReading(Reading(documents), tuple((document, ()) for document in documents))
 
 

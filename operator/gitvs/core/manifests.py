@@ -113,10 +113,10 @@ class _Memory:
     """
 
     files: dict[File, FileReading] = field(default_factory=dict)
-    typed: dict[tuple[Document, ...], tuple[Any, list[Problem]]] = field(default_factory=dict)
+    typed: dict[tuple[Document, ...], tuple[Any, tuple[Problem, ...]]] = field(default_factory=dict)
     """By a document, and the Defaults above it."""
     directors: Directors = field(default_factory=lambda: Directors(()))
-    placed: dict[tuple[int, ...], tuple[tuple[object, ...], Placed, list[Problem]]] = field(
+    placed: dict[tuple[int, ...], tuple[tuple[object, ...], Placed, tuple[Problem, ...]]] = field(
         default_factory=dict
     )
     """By a service and its pools; only for the same directors."""
@@ -184,7 +184,7 @@ class _Loading:
         if known is None:
             reader = Reader()
             typed = read(reader, document)
-            known = typed, [*reader.problems, *rules(typed)]
+            known = typed, (*reader.problems, *rules(typed))
         self.memory.typed[key] = known
         value, problems = known
         self.problems += problems
@@ -238,7 +238,7 @@ class _Loading:
         known = self.former.placed.get(key) if directors is self.former.directors else None
         if known is None:
             placed = place(service, directors, pools)
-            known = parts, placed, list(server_problems(placed, directors, pools))
+            known = parts, placed, tuple(server_problems(placed, directors, pools))
         self.memory.placed[key] = known
         _, placed, problems = known
         self.problems += problems

@@ -76,7 +76,8 @@ def overlay(
     held = [] if desired.is_standby else _held(owned, desired.state, services)
     restored, released = _settings(desired, applied, owned, ledger)
     released |= _occupied_interfaces(desired, owned, foreign)
-    target = desired.state.with_changes([*leaving, *services, *held, *restored])
+    added = [*leaving, *services, *held, *restored]
+    target = desired.state.with_changes(added) if added else desired.state
     begun = {key: drain for key, drain in drains.items() if key not in ledger.drains}
     return Overlay(
         with_fallback(target), drains, begun, frozenset(r.key for r in restored), released
