@@ -82,7 +82,9 @@ class Agent:
         """Have it compare all of the kernel with what was applied; return the processor time.
 
         It is asked to, lest anybody wait for its timer; that it fetches, too, is next to nothing.
+        The pass before finds what a change has left: what counts is one of an idle agent.
         """
+        self._sync(_LOOKED)
         before = self._processor_seconds()
         self._sync(_LOOKED)
         return self._processor_seconds() - before
