@@ -490,6 +490,15 @@ def test_one_state_after_another_comes_back_as_it_was(
             store.finish(begun, Result.APPLIED, ledger())
 
 
+@pytest.mark.parametrize("count", [0, 1, 1000, 2001])
+def test_however_many_changes_come_back_as_they_were(
+    store: SqliteStore, tmp_path: Path, count: int
+) -> None:
+    changes = [Change(None, replace(SERVER, port=port), Phase.MAKE) for port in range(count)]
+    begun = store.begin(HERE, changes, applied())
+    assert reopened(store, tmp_path).open_transaction(HERE) == begun
+
+
 def test_a_write_that_failed_is_not_remembered(store: SqliteStore) -> None:
     run_one(store, 1)
     transaction = store.begin(HERE, CHANGES, applied(2))

@@ -25,10 +25,8 @@ _OF_SERVICE = " -> "
 Part = tuple[str, str | None]
 """A row's key, and its record; None: the state has no such part."""
 
-
-def json_line(record: object) -> str:
-    """Return a record as the short JSON that is kept."""
-    return json.dumps(record, separators=(",", ":"))
+json_line = json.JSONEncoder(separators=(",", ":")).encode
+"""Returns a record as the short JSON that is kept."""
 
 
 def head_text(desired: Desired) -> str:

@@ -34,6 +34,8 @@ from gitvs.ports import Applied, Stage, Transaction
 
 KEPT_TRANSACTIONS = 500
 KEPT_PLANS = 50
+_AT_ONCE = 1000
+"""So many changes are encoded in one piece."""
 
 
 def _utc_now() -> datetime:
@@ -357,7 +359,8 @@ class SqliteStore:
                     self._database.execute("ROLLBACK")
 
 
-def _changes_text(changes: Iterable[Change]) -> str:
-    """Return changes as the `changes` column holds them, made one by one: they may be many."""
-    texts = (desired_rows.json_line(change_record(change)) for change in changes)
+def _changes_text(changes: Sequence[Change]) -> str:
+    """Return changes as the `changes` column holds them, made piece by piece: they may be many."""
+    pieces = (changes[at : at + _AT_ONCE] for at in range(0, len(changes), _AT_ONCE))
+    texts = (desired_rows.json_line([change_record(c) for c in piece])[1:-1] for piece in pieces)
     return f"[{','.join(texts)}]"
