@@ -6,18 +6,21 @@ import os
 import signal
 from itertools import count
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from gitvs.adapters.linux_kernel import LinuxKernel
 from gitvs.core.history import Result
 from gitvs.core.plan import Change
+from gitvs.core.proposal import Proposal, propose
+from gitvs.ports import Applied
+from gitvs.reconcile import reconcile
 from tests import scenario
 from tests.faults import FaultyKernel, How
 from tests.harness.lab import run_batch
 from tests.harness.namespace import enter_fresh_namespace
-from tests.sweep import World, assert_state, check_fault, check_target
+from tests.sweep import ALLOW, World, assert_state, check_fault, check_target
 
 pytestmark = pytest.mark.kernel(timeout_seconds=600)
 
@@ -73,3 +76,23 @@ def plan_of_the_sweep(folder: Path) -> tuple[Change, ...]:
 def _kill_9() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("killed")
+
+
+def test_where_nothing_has_changed_the_last_plan_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = fresh_world(tmp_path / "world")
+    planned = []
+
+    def counting(*arguments: Any, **named: Any) -> Proposal:
+        planned.append(arguments)
+        return propose(*arguments, **named)
+
+    monkeypatch.setattr("gitvs.reconcile.propose", counting)
+    with world.store() as store:
+        target, last = Applied(scenario.before(), None, world.clock.now()), None
+        for _ in range(4):
+            last = reconcile(world.ports(store), target, ALLOW, last)
+        assert last is not None
+        assert last.result is Result.CONVERGED
+    assert len(planned) == 2, "to apply it, and once more to find it right"
