@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gitvs.adapters.store import SqliteStore
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.history import Result
 from gitvs.core.model import Desired, RealServer, Scope, State, Sysctl, Timeout
 from gitvs.core.overlay import with_fallback
+from gitvs.core.proposal import Proposal, propose
 from gitvs.ports import Applied, Kernel, Store
 from gitvs.reconcile import Options, Pass, reconcile
 from gitvs.transaction import Ports, recover
@@ -91,6 +94,18 @@ class World:
     def state(self) -> State:
         """Everything in the kernel that the scenario speaks of."""
         return self.kernel.observe(SCOPE).state
+
+
+def counted_plans(monkeypatch: pytest.MonkeyPatch) -> list[Proposal]:
+    """Return a list of the plans that passes work out from now on."""
+    plans: list[Proposal] = []
+
+    def counting(*arguments: Any, **named: Any) -> Proposal:
+        plans.append(propose(*arguments, **named))
+        return plans[-1]
+
+    monkeypatch.setattr("gitvs.reconcile.propose", counting)
+    return plans
 
 
 def check_fault(world: World, at: int, how: How) -> bool:

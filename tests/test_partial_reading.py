@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,12 +21,11 @@ from gitvs.core.model import (
     State,
 )
 from gitvs.core.plan import Change, Phase
-from gitvs.core.proposal import Proposal, propose
 from gitvs.ports import Applied
 from gitvs.reconcile import Pass, reconcile
 from tests.builders import endpoint, real_server, virtual_service
 from tests.strategies import LISTENERS, desired_states
-from tests.sweep import ALLOW, World
+from tests.sweep import ALLOW, World, counted_plans
 
 WEB, DNS = endpoint(port=443), endpoint(port=53)
 EVERYTHING = Scope(
@@ -225,13 +223,7 @@ def test_where_nothing_has_changed_the_last_plan_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     director = Kept(str(tmp_path), has_memory=True)
-    planned = []
-
-    def counting(*arguments: Any, **named: Any) -> Proposal:
-        planned.append(arguments)
-        return propose(*arguments, **named)
-
-    monkeypatch.setattr("gitvs.reconcile.propose", counting)
+    planned = counted_plans(monkeypatch)
     desired = two_services()
     with director.store:
         for _ in range(4):

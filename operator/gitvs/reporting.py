@@ -38,6 +38,7 @@ from gitvs.core.problems import InvalidManifests
 from gitvs.core.situation import services_of
 from gitvs.core.status import LastPass, SourceStatus, Status
 from gitvs.logs import log_fields
+from gitvs.ports import Applied
 from gitvs.reconcile import Pass
 from gitvs.report.plan_view import drift_of
 from gitvs.transaction import Ports
@@ -227,7 +228,7 @@ class _Reading:
 
     observation: Observation | None
     ledger: Ledger
-    desired: Desired | None
+    applied: Applied | None
     boottime: float
 
 
@@ -240,20 +241,18 @@ def status_of(ports: Ports, observation: Observation | None) -> Status:
 
 def _reading_of(ports: Ports, observation: Observation | None) -> _Reading:
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    applied = ports.store.applied()
-    desired = None if applied is None else applied.desired
-    return _Reading(observation, ledger, desired, ports.clock.boottime())
+    return _Reading(observation, ledger, ports.store.applied(), ports.clock.boottime())
 
 
 def _summary_of(ports: Ports, reading: _Reading) -> Status:
     """Return a status without what it says of single objects."""
     incarnation = ports.kernel.incarnation()
-    applied, desired = ports.store.applied(), reading.desired
+    applied = reading.applied
     operations = ports.store.operations()
-    is_standby = desired is not None and desired.is_standby
+    is_standby = applied is not None and applied.desired.is_standby
     now = ports.clock.now()
     return Status(
-        "" if desired is None else desired.director,
+        "" if applied is None else applied.desired.director,
         __version__,
         now,
         applied=None if applied is None else applied.commit,
@@ -273,7 +272,8 @@ def _detailed(
     """Return a status with what it says of single objects."""
     if reading is None:
         return summary
-    desired, ledger, observation = reading.desired, reading.ledger, reading.observation
+    ledger, observation = reading.ledger, reading.observation
+    desired = None if reading.applied is None else reading.applied.desired
     if desired is not None:
         summary = replace(summary, desired_digest=digest_of(desired))
     if observation is None:

@@ -6,21 +6,20 @@ import os
 import signal
 from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from gitvs.adapters.linux_kernel import LinuxKernel
 from gitvs.core.history import Result
 from gitvs.core.plan import Change
-from gitvs.core.proposal import Proposal, propose
 from gitvs.ports import Applied
 from gitvs.reconcile import reconcile
 from tests import scenario
 from tests.faults import FaultyKernel, How
 from tests.harness.lab import run_batch
 from tests.harness.namespace import enter_fresh_namespace
-from tests.sweep import ALLOW, World, assert_state, check_fault, check_target
+from tests.sweep import ALLOW, World, assert_state, check_fault, check_target, counted_plans
 
 pytestmark = pytest.mark.kernel(timeout_seconds=600)
 
@@ -82,13 +81,7 @@ def test_where_nothing_has_changed_the_last_plan_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = fresh_world(tmp_path / "world")
-    planned = []
-
-    def counting(*arguments: Any, **named: Any) -> Proposal:
-        planned.append(arguments)
-        return propose(*arguments, **named)
-
-    monkeypatch.setattr("gitvs.reconcile.propose", counting)
+    planned = counted_plans(monkeypatch)
     with world.store() as store:
         target, last = Applied(scenario.before(), None, world.clock.now()), None
         for _ in range(4):

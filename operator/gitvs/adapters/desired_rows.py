@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from gitvs.core.documents import compact_json
 from gitvs.core.model import Desired, Key, State
 from gitvs.core.records import (
     contents_record,
@@ -25,25 +26,21 @@ _OF_SERVICE = " -> "
 Part = tuple[str, str | None]
 """A row's key, and its record; None: the state has no such part."""
 
-json_line = json.JSONEncoder(separators=(",", ":")).encode
-"""Returns a record as the short JSON that is kept."""
+_NOTHING = Desired("", "", State())
 
 
 def head_text(desired: Desired) -> str:
     """Return what a desired state says beside its objects, as the `head` columns hold it."""
-    return json_line(head_record(desired))
+    return compact_json(head_record(desired))
 
 
 def differing_parts(before: Desired | None, after: Desired) -> Iterator[Part]:
     """Yield the rows in which a desired state differs from another, or all of them."""
-    pairs: list[tuple[Mapping[Key, object], Mapping[Key, object]]] = [
-        ({} if before is None else of_before, of_after)
-        for of_before, of_after in zip(_sections(before or after), _sections(after), strict=True)
-    ]
+    pairs = zip(_sections(before or _NOTHING), _sections(after), strict=True)
     keys = {_part_of(key) for one, other in pairs for key in _differing(one, other)}
     found = _parts(after, keys)
     for key in keys:
-        yield key, json_line(contents_record(found[key])) if key in found else None
+        yield key, compact_json(contents_record(found[key])) if key in found else None
 
 
 def _sections(desired: Desired) -> tuple[Mapping[Key, object], ...]:

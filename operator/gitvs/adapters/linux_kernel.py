@@ -145,13 +145,26 @@ class LinuxKernel:
             case VirtualService() | RealServer() | Timeout() | SyncDaemon():
                 return _write_ipvs
             case Vip() | LocalRoute():
-                return _write_addresses
+                return self._write_addresses
             case DummyInterface():
                 return self._write_links
             case Sysctl():
                 return _write_sysctls
             case _:
                 assert_never(change.resource)
+
+    def _write_addresses(self, changes: Sequence[Change]) -> list[Answer]:
+        """Write addresses and local routes, those whose interface is missing apart."""
+        prepared: list[list[Request] | Answer] = []
+        for change in changes:
+            try:
+                prepared.append(_address_requests(change))
+            except OSError as error:
+                prepared.append(refused(error))
+        with Rtnetlink(self._routing) as routing:
+            answers = iter(routing.execute([p for p in prepared if not isinstance(p, Answer)]))
+            routing.await_routes(c.after for c in changes if isinstance(c.after, Vip))
+        return [p if isinstance(p, Answer) else next(answers) for p in prepared]
 
     def _write_links(self, changes: Sequence[Change]) -> list[Answer]:
         with Rtnetlink() as routing:
@@ -315,20 +328,6 @@ def _replacement(daemon: SyncDaemon) -> list[tuple[Payload, frozenset[int]]]:
     """Return the requests that stop a sync daemon, if one runs, and start another in its role."""
     stop = ipvs_codec.stop_sync_daemon(daemon.role)
     return [(stop, _NOT_RUNNING), (ipvs_codec.start_sync_daemon(daemon), _NONE)]
-
-
-def _write_addresses(changes: Sequence[Change]) -> list[Answer]:
-    """Write addresses and local routes, those whose interface is missing apart."""
-    prepared: list[list[Request] | Answer] = []
-    for change in changes:
-        try:
-            prepared.append(_address_requests(change))
-        except OSError as error:
-            prepared.append(refused(error))
-    with Rtnetlink() as routing:
-        answers = iter(routing.execute([p for p in prepared if not isinstance(p, Answer)]))
-        routing.await_routes(c.after for c in changes if isinstance(c.after, Vip))
-    return [p if isinstance(p, Answer) else next(answers) for p in prepared]
 
 
 def _address_requests(change: Change) -> list[Request]:

@@ -25,6 +25,7 @@ from gitvs.adapters.database import (
 )
 from gitvs.adapters.large_records import LargeRecords
 from gitvs.adapters.retention import VOID, forget_old, refuse_second
+from gitvs.core.documents import compact_json
 from gitvs.core.history import HistoryEntry, Quarantine, Result
 from gitvs.core.model import Incarnation, Key, Ledger
 from gitvs.core.operations import Operation, Operations
@@ -362,5 +363,5 @@ class SqliteStore:
 def _changes_text(changes: Sequence[Change]) -> str:
     """Return changes as the `changes` column holds them, made piece by piece: they may be many."""
     pieces = (changes[at : at + _AT_ONCE] for at in range(0, len(changes), _AT_ONCE))
-    texts = (desired_rows.json_line([change_record(c) for c in piece])[1:-1] for piece in pieces)
+    texts = (compact_json([change_record(c) for c in piece])[1:-1] for piece in pieces)
     return f"[{','.join(texts)}]"

@@ -48,6 +48,10 @@ Document = dict[str, Any]
 Word = TypeVar("Word", bound=StrEnum)
 
 
+compact_json = json.JSONEncoder(separators=(",", ":")).encode
+"""Returns a document as the short JSON that gitvs keeps for itself, on one line."""
+
+
 def json_text(document: object) -> str:
     """Return a document as the JSON that gitvs writes for programs, and people who look at it."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

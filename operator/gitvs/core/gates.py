@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from gitvs.core.model import (
     Desired,
@@ -116,8 +115,12 @@ def evaluate(applied: Desired | None, desired: Desired, allowed: Collection[str]
         *_protected_vip(before, after, policy),
     ]
     if not before.keys() <= after.keys():
-        removals = _empty_state(before, after), _mass_removal(before, after, policy)
-        found = [*chain(*removals), *found, *_other_director(applied, desired)]
+        found = [
+            *_empty_state(before, after),
+            *_mass_removal(before, after, policy),
+            *found,
+            *_other_director(applied, desired),
+        ]
     return [replace(gate, allowed=gate.name in allowed) for gate in found]
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import yaml
 
 from gitvs import __version__
+from gitvs.core.documents import compact_json
 from gitvs.core.manifests import FileReading, read_file
 from gitvs.core.model import File, StoredFile
 from gitvs.core.places import NO_CHILDREN, Document, Place
@@ -81,13 +82,15 @@ def read_small(file: File) -> FileReading:
     found = read_file(file)
     if not found.is_sound:
         return found
-    kept = [_Kept(_json(_written(document))) for document in found.reading.documents]
+    kept = [
+        _Kept(compact_json(_written(document)).encode()) for document in found.reading.documents
+    ]
     return FileReading(_NOTHING_ELSE, tuple((Document(file.path, each), ()) for each in kept))
 
 
 def _text_of(found: FileReading) -> bytes:
     """Return documents as JSON, each with its places."""
-    return _json([_written(document) for document in found.reading.documents])
+    return compact_json([_written(document) for document in found.reading.documents]).encode()
 
 
 def _written(document: Document) -> tuple[Any, str]:
@@ -97,10 +100,6 @@ def _written(document: Document) -> tuple[Any, str]:
 def _recalled(path: str, text: bytes) -> FileReading:
     documents = [Document(path, _Recalled(*written)) for written in json.loads(text)]
     return FileReading(Reading(documents), tuple((document, ()) for document in documents))
-
-
-def _json(document: Any) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
 
 
 @dataclass(slots=True)
@@ -114,7 +113,7 @@ class _Recalled:
     @property
     def place(self) -> Place:
         if self.root is None:
-            self.root = _place(self.data, map(int, self.places.split()))
+            self.root = _root(self.data, self.places)
         return self.root
 
 
@@ -142,8 +141,7 @@ def _read(text: bytes) -> tuple[Any, str]:
 
 @lru_cache(maxsize=_RECENT)
 def _place_of(text: bytes) -> Place:
-    data, places = _read(text)
-    return _place(data, map(int, places.split()))
+    return _root(*_read(text))
 
 
 def _places_text(place: Place) -> str:
@@ -157,6 +155,11 @@ def _add_numbers(place: Place, numbers: list[int]) -> None:
     numbers += (place.line, place.column, place.key_line, place.key_column)
     for child in place.children.values():
         _add_numbers(child, numbers)
+
+
+def _root(data: Any, places: str) -> Place:
+    """The inverse of `_places_text`."""
+    return _place(data, map(int, places.split()))
 
 
 def _place(data: Any, numbers: Iterator[int]) -> Place:

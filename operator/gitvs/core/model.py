@@ -418,12 +418,15 @@ class State(Mapping[Key, Resource]):
         return by_class.get(kind, []).copy()
 
     def with_changes(self, put: Iterable[Resource] = (), drop: Iterable[Key] = ()) -> State:
-        """Return a copy in which `drop` is gone and `put` is there."""
+        """Return a state in which `drop` is gone and `put` is there; this one if both are empty."""
+        gone, new = list(drop), {r.key: r for r in put}
+        if not gone and not new:
+            return self
         changed = State()
         changed._resources = self._resources.copy()
-        for key in drop:
+        for key in gone:
             changed._resources.pop(key, None)
-        changed._resources.update({r.key: r for r in put})
+        changed._resources.update(new)
         return changed
 
 

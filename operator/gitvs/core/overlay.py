@@ -76,8 +76,7 @@ def overlay(
     held = [] if desired.is_standby else _held(owned, desired.state, services)
     restored, released = _settings(desired, applied, owned, ledger)
     released |= _occupied_interfaces(desired, owned, foreign)
-    added = [*leaving, *services, *held, *restored]
-    target = desired.state.with_changes(added) if added else desired.state
+    target = desired.state.with_changes([*leaving, *services, *held, *restored])
     begun = {key: drain for key, drain in drains.items() if key not in ledger.drains}
     return Overlay(
         with_fallback(target), drains, begun, frozenset(r.key for r in restored), released
@@ -180,7 +179,7 @@ def with_fallback(state: State) -> State:
         flag = FALLBACK.get(service.scheduler)
         if service.key in idle and flag is not None and flag not in service.flags:
             flagged.append(replace(service, flags=service.flags | {flag}))
-    return state.with_changes(flagged) if flagged else state
+    return state.with_changes(flagged)
 
 
 def _settings(
