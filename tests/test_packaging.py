@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
 
 RUN = """
 import sys
@@ -23,7 +23,7 @@ def test_the_wheel_holds_what_is_shipped_and_runs(tmp_path: Path) -> None:
     subprocess.run([*build, str(ROOT)], check=True)
     [wheel] = tmp_path.glob("gitvs-*.whl")
     packed = {name for name in ZipFile(wheel).namelist() if not name.endswith("/")}
-    assert {"gitvs/report/page.css", "gitvs/report/page.js"} <= packed
+    assert {"gitvs/report/html/page.css", "gitvs/report/html/page.js"} <= packed
     for folder in ("schemas", "systemd"):
         files = (path for path in (ROOT / folder).rglob("*") if path.is_file())
         assert {f"gitvs/{path.relative_to(ROOT)}" for path in files} <= packed

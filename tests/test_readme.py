@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.settings import RemoteSettings, load_settings
+from gitvs.adapters.service.settings_file import load_settings
 from gitvs.cli import COMMANDS
 from gitvs.core.errors import ExitCode
-from gitvs.core.gates import LIFTABLE
-from gitvs.core.manifests import load
-from gitvs.core.model import ManifestFile, RealServer
-from gitvs.core.render import render
-from gitvs.core.schema import schema_for
-from tests.command_line import Gitvs, in_process
-from tests.repositories import Repository
+from gitvs.core.manifests.load import load
+from gitvs.core.manifests.render import render
+from gitvs.core.manifests.schema import schema_for
+from gitvs.core.model.desired import ManifestFile
+from gitvs.core.model.resources import RealServer
+from gitvs.core.planning.gates import LIFTABLE
+from gitvs.core.settings import RemoteSettings
+from tests.support.command_line import Gitvs, in_process
+from tests.support.git.repositories import Repository
+from tests.support.paths import ROOT
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -85,5 +88,4 @@ def test_its_preview_is_what_is_shown(tmp_path: Path, gitvs: Gitvs) -> None:
 
 
 def test_its_links_lead_somewhere() -> None:
-    root = Path(__file__).parents[1]
-    assert all((root / target).exists() for target in re.findall(r"\]\(([^)#:]+)\)", README))
+    assert all((ROOT / target).exists() for target in re.findall(r"\]\(([^)#:]+)\)", README))

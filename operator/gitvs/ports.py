@@ -8,18 +8,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from gitvs.core.history import Commit, HistoryEntry, Quarantine, Result
-from gitvs.core.model import (
-    Desired,
-    File,
-    Incarnation,
-    Key,
-    Ledger,
-    Observation,
-    Scope,
-)
-from gitvs.core.operations import Operation, Operations
-from gitvs.core.plan import Change
+from gitvs.core.model.desired import Desired, File
+from gitvs.core.model.history import Commit, HistoryEntry, Quarantine, Result
+from gitvs.core.model.ledger import Incarnation, Ledger
+from gitvs.core.model.observation import Observation, Scope
+from gitvs.core.model.resources import Key
+from gitvs.core.planning.operations import Operation, Operations
+from gitvs.core.planning.plan import Change
 
 
 class Status(StrEnum):

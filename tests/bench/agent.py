@@ -16,16 +16,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from gitvs.adapters.control import ask
-from gitvs.adapters.git_copy import FOLDER_NAME, HEAD
-from gitvs.adapters.locations import SOCKET_NAME
+from gitvs.adapters.git.local_copy import FOLDER_NAME, HEAD
+from gitvs.adapters.service.control import ask
+from gitvs.core.settings import SOCKET_NAME
 from tests.bench.load import DIRECTOR, Load, changed_path, manifests
-from tests.repositories import Repository
+from tests.support.git.repositories import Repository
 
 IN_KERNEL = "from gitvs.cli import main; main()"
 IN_MEMORY = f"""
 import gitvs.cli.agent
-from gitvs.adapters.memory_kernel import MemoryKernel
+from tests.support.memory.kernel import MemoryKernel
 gitvs.cli.agent.LinuxKernel = MemoryKernel
 {IN_KERNEL}
 """

@@ -11,7 +11,7 @@ from statistics import linear_regression, median
 from tests.bench.samples import Row, Sample, Who
 
 DRIFT_INTERVAL_SECONDS = 60.0
-"""Source: gitvs.adapters.settings, the default of `drift`."""
+"""Source: gitvs.core.settings, the default of `drift`."""
 
 LINEAR = 1.1
 """The largest exponent that counts as linear: a tenth is what measuring twice differs by."""

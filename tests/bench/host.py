@@ -19,14 +19,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gitvs.cli import RARE_COLLECTIONS
-from gitvs.core.manifests import Loader
-from gitvs.core.model import ManifestFile
-from gitvs.core.render import Renderer
+from gitvs.core.manifests.load import Loader
+from gitvs.core.manifests.render import Renderer
+from gitvs.core.model.desired import ManifestFile
 from tests.bench.agent import IN_MEMORY, Agent
 from tests.bench.load import DIRECTOR, Load, make_load, manifests, shared_manifests
 from tests.bench.profiles import profile, write_profile
 from tests.bench.samples import Recorder, Row, Schedule, Who
-from tests.repositories import Repository
+from tests.support.git.repositories import Repository
 
 SITES, DIRECTORS_PER_SITE = 20, 10
 NEW_WEIGHTS = (101, 102)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
-from gitvs.core.model import (
-    Desired,
+from gitvs.core.manifests.render import DEFAULT_SYSCTLS
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.resources import (
     DummyInterface,
     Endpoint,
     IPAddress,
@@ -20,13 +21,12 @@ from gitvs.core.model import (
     RealServer,
     Resource,
     Scheduler,
-    State,
     Sysctl,
     VirtualService,
 )
-from gitvs.core.render import DEFAULT_SYSCTLS
-from gitvs.report.ipvsadm import ipvsadm_lines
-from tests.writing import Doc, director, file_of, server, service
+from gitvs.core.model.state import State
+from gitvs.report.host.ipvsadm import ipvsadm_lines
+from tests.support.manifests.writing import Doc, director, file_of, server, service
 
 DIRECTOR = "lb1"
 INTERFACE = "gitvs0"

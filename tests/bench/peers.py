@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
-from gitvs.adapters.ipvs import Ipvs
-from gitvs.core.model import RealServer
+from gitvs.adapters.linux.ipvs import Ipvs
+from gitvs.core.model.resources import RealServer
 from tests.bench.load import SERVERS, Load, keepalived_text
 from tests.bench.samples import GivenUp
 

@@ -12,18 +12,18 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gitvs.adapters.clock import SystemClock
-from gitvs.adapters.git_remote import GitRemote
-from gitvs.adapters.memory_kernel import MemoryKernel
-from gitvs.adapters.settings import RemoteSettings
-from gitvs.adapters.store import SqliteStore
-from gitvs.core.history import Result
-from gitvs.core.ownership import MARK_PREFIX
-from gitvs.transaction import Ports
-from gitvs.turn import Pilot
+from gitvs.adapters.git.remote import GitRemote
+from gitvs.adapters.process.clock import SystemClock
+from gitvs.adapters.store.store import SqliteStore
+from gitvs.agent.cycle import Pilot
+from gitvs.core.model.history import Result
+from gitvs.core.planning.ownership import MARK_PREFIX
+from gitvs.core.settings import RemoteSettings
+from gitvs.reconcile.transaction import Ports
 from tests.bench.load import DIRECTOR, Load, changed_path, manifests
 from tests.bench.samples import Row
-from tests.repositories import Repository
+from tests.support.git.repositories import Repository
+from tests.support.memory.kernel import MemoryKernel
 
 FUNCTIONS = 15
 _SPINS = 3

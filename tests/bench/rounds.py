@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gitvs.adapters.clock import SystemClock
-from gitvs.adapters.linux_kernel import LinuxKernel
-from gitvs.adapters.store import SqliteStore
-from gitvs.core.history import Result
-from gitvs.core.model import Ledger, State
-from gitvs.core.ownership import MARK_PREFIX, scope_of
-from gitvs.core.plan import Change, diff, order
+from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.adapters.process.clock import SystemClock
+from gitvs.adapters.store.store import SqliteStore
+from gitvs.core.model.history import Result
+from gitvs.core.model.ledger import Ledger
+from gitvs.core.model.state import State
+from gitvs.core.planning.ownership import MARK_PREFIX, scope_of
+from gitvs.core.planning.plan import Change, diff, order
 from gitvs.ports import Applied, Status
-from gitvs.reconcile import Pass, reconcile
-from gitvs.transaction import Ports
+from gitvs.reconcile.one_pass import Pass, reconcile
+from gitvs.reconcile.transaction import Ports
 from tests.bench import peers
 from tests.bench.load import Load, ipvsadm_text
 from tests.bench.peers import Keepalived, Table

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from gitvs.core.manifests import load as load_manifests
-from gitvs.core.model import ManifestFile, RealServer, VirtualService
-from gitvs.core.plan import diff
-from gitvs.core.render import render
+from gitvs.core.manifests.load import load as load_manifests
+from gitvs.core.manifests.render import render
+from gitvs.core.model.desired import ManifestFile
+from gitvs.core.model.resources import RealServer, VirtualService
+from gitvs.core.planning.plan import diff
 from tests.bench.load import (
     DIRECTOR,
     SERVERS,

@@ -13,26 +13,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol as Interface
 
-from gitvs.adapters.linux_kernel import LinuxKernel
-from gitvs.adapters.memory_kernel import MemoryKernel
-from gitvs.core.model import (
+from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.core.model.observation import Link, Observation, Scope, WildcardListener
+from gitvs.core.model.resources import (
     AddressFamily,
     IPAddress,
     IPNetwork,
-    Link,
     LocalRoute,
-    Observation,
     Protocol,
     RealServer,
     Resource,
-    Scope,
-    State,
     Vip,
     VirtualService,
-    WildcardListener,
 )
-from gitvs.core.plan import Change
+from gitvs.core.model.state import State
+from gitvs.core.planning.plan import Change
 from gitvs.ports import Kernel, Outcome, Status
+from tests.support.memory.kernel import MemoryKernel
 
 MARK = "gitvs:contract"
 _CLONE_NEWNET = 0x40000000  # Source: Linux include/uapi/linux/sched.h

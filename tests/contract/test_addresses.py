@@ -8,8 +8,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gitvs.core.model import DummyInterface, LocalRoute, State, Vip
-from tests.builders import (
+from gitvs.core.model.resources import DummyInterface, LocalRoute, Vip
+from gitvs.core.model.state import State
+from tests.contract.host import MARK, Host
+from tests.support.builders import (
     WEB6,
     create,
     creates,
@@ -22,7 +24,6 @@ from tests.builders import (
     vip,
     virtual_service,
 )
-from tests.contract.host import MARK, Host
 
 VIP, VIP6 = vip(), vip("2001:db8::10")
 BOTH = [VIP, VIP6]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 
-from gitvs.core.model import Resource, Scheduler, State, SyncRole
-from gitvs.core.plan import Change
+from gitvs.core.model.resources import Resource, Scheduler, SyncRole
+from gitvs.core.model.state import State
+from gitvs.core.planning.plan import Change
 from gitvs.ports import Status
-from tests.builders import (
+from tests.contract.host import Host
+from tests.support.builders import (
     WEB,
     WEB6,
     create,
@@ -25,7 +27,6 @@ from tests.builders import (
     vip,
     virtual_service,
 )
-from tests.contract.host import Host
 
 
 def codes(host: Host, *changes: Change) -> list[int | None]:

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitvs.core.model import (
+from gitvs.core.model.observation import Scope
+from gitvs.core.model.resources import (
     AddressFamily,
     ForeignName,
     Forwarding,
@@ -26,7 +27,6 @@ from gitvs.core.model import (
     Resource,
     Scheduler,
     SchedulerFlag,
-    Scope,
     SyncRole,
     TimeoutName,
     Tunnel,
@@ -34,9 +34,11 @@ from gitvs.core.model import (
     Vip,
     VirtualService,
 )
-from gitvs.core.plan import Change
+from gitvs.core.planning.plan import Change
 from gitvs.ports import Status
-from tests.builders import (
+from tests.contract.host import SCOPE, Host, enter_bare_namespace, memory_host, twin_host
+from tests.harness.namespace import set_up
+from tests.support.builders import (
     WEB,
     WEB6,
     create,
@@ -54,8 +56,6 @@ from tests.builders import (
     vip,
     virtual_service,
 )
-from tests.contract.host import SCOPE, Host, enter_bare_namespace, memory_host, twin_host
-from tests.harness.namespace import set_up
 
 LISTENERS: list[Listener] = [
     WEB,

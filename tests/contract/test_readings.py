@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 
-from gitvs.core.model import RealServer, State, VirtualService
-from tests.builders import (
+from gitvs.core.model.resources import RealServer, VirtualService
+from gitvs.core.model.state import State
+from tests.contract.host import SCOPE, Host
+from tests.support.builders import (
     WEB,
     WEB6,
     create,
@@ -20,7 +22,6 @@ from tests.builders import (
     vip,
     virtual_service,
 )
-from tests.contract.host import SCOPE, Host
 
 MARK = firewall_mark()
 SIX = real_server(WEB6, "2001:db8:1::1")

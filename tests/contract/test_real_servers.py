@@ -6,19 +6,19 @@ import errno
 
 import pytest
 
-from gitvs.core.model import (
+from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.resources import (
     AddressFamily,
-    Connections,
-    Counters,
     Forwarding,
     Listener,
     RealServer,
-    State,
     Tunnel,
     TunnelChecksum,
     TunnelType,
 )
-from tests.builders import (
+from gitvs.core.model.state import State
+from tests.contract.host import Host
+from tests.support.builders import (
     WEB,
     WEB6,
     create,
@@ -33,7 +33,6 @@ from tests.builders import (
     vip,
     virtual_service,
 )
-from tests.contract.host import Host
 
 MARK = firewall_mark()
 MARK6 = firewall_mark(family=AddressFamily.IPV6)

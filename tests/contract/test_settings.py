@@ -7,8 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from gitvs.core.model import Forwarding, Scope, SyncDaemon, SyncRole, Sysctl, Timeout, TimeoutName
-from tests.builders import (
+from gitvs.core.model.observation import Scope
+from gitvs.core.model.resources import (
+    Forwarding,
+    SyncDaemon,
+    SyncRole,
+    Sysctl,
+    Timeout,
+    TimeoutName,
+)
+from tests.contract.host import Host
+from tests.support.builders import (
     create,
     creates,
     delete,
@@ -21,7 +30,6 @@ from tests.builders import (
     vip,
     virtual_service,
 )
-from tests.contract.host import Host
 
 NODEST = "net.ipv4.vs.expire_nodest_conn"
 THRESHOLD = "net.ipv4.vs.sync_threshold"

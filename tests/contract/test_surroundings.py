@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_network
 
-from gitvs.core.model import AddressFamily, Observation, Protocol, WildcardListener
-from tests.builders import sysctl
+from gitvs.core.model.observation import Observation, WildcardListener
+from gitvs.core.model.resources import AddressFamily, Protocol
 from tests.contract.host import Host
+from tests.support.builders import sysctl
 
 SSH = WildcardListener(Protocol.TCP, AddressFamily.IPV4, 22)
 DNS = WildcardListener(Protocol.UDP, AddressFamily.IPV6, 53)

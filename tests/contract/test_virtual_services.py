@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gitvs.core.model import (
+from gitvs.core.model.resources import (
     AddressFamily,
     ForeignName,
     Persistence,
@@ -16,10 +16,11 @@ from gitvs.core.model import (
     RealServer,
     Scheduler,
     SchedulerFlag,
-    State,
     VirtualService,
 )
-from tests.builders import (
+from gitvs.core.model.state import State
+from tests.contract.host import Host
+from tests.support.builders import (
     WEB,
     WEB6,
     create,
@@ -31,7 +32,6 @@ from tests.builders import (
     update,
     virtual_service,
 )
-from tests.contract.host import Host
 
 DNS = endpoint(port=53, protocol=Protocol.UDP)
 DNS6 = endpoint("2001:db8::10", 53, Protocol.UDP)

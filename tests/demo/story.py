@@ -24,9 +24,10 @@ from tests.demo.shell import Shell, Untrue, check
 from tests.harness import namespace
 from tests.harness.lab import Lab
 from tests.harness.traffic import Connection
+from tests.support.paths import EXAMPLES
 
 DIRECTOR = "lb-ams"
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+QUICKSTART = EXAMPLES / "quickstart"
 
 _SYSCTLS = ("expire_nodest_conn", "expire_quiescent_template")
 _MOST_CONNECTIONS = 40

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gitvs.adapters.control import ask
-from gitvs.adapters.locations import SOCKET_NAME
+from gitvs.adapters.service.control import ask
 from gitvs.core.errors import AgentUnreachable
-from tests.repositories import Repository
+from gitvs.core.settings import SOCKET_NAME
+from tests.support.git.repositories import Repository
 
 PATIENCE_SECONDS = 30.0
 

@@ -12,21 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitvs.adapters.clock import SystemClock
-from gitvs.adapters.linux_kernel import LinuxKernel
-from gitvs.adapters.store import SqliteStore
-from gitvs.core.history import Result
-from gitvs.core.manifests import load
-from gitvs.core.model import Desired, Incarnation, Key, Ledger, Observation, Scope
-from gitvs.core.ownership import MARK_PREFIX, scope_of
-from gitvs.core.plan import Change, Plan
-from gitvs.core.render import render
+from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.adapters.process.clock import SystemClock
+from gitvs.adapters.store.store import SqliteStore
+from gitvs.core.manifests.load import load
+from gitvs.core.manifests.render import render
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.history import Result
+from gitvs.core.model.ledger import Incarnation, Ledger
+from gitvs.core.model.observation import Observation, Scope
+from gitvs.core.model.resources import Key
+from gitvs.core.planning.ownership import MARK_PREFIX, scope_of
+from gitvs.core.planning.plan import Change, Plan
 from gitvs.ports import Applied, Kernel, Outcome
-from gitvs.reconcile import Options, Pass, look, reconcile
-from gitvs.transaction import Ports
+from gitvs.reconcile.one_pass import Options, Pass, look, reconcile
+from gitvs.reconcile.transaction import Ports
 from tests.harness.lab import Lab
 from tests.harness.traffic import Flood
-from tests.writing import Doc, director, file_of, server
+from tests.support.manifests.writing import Doc, director, file_of, server
 
 NAME = "lb1"
 VIP = "192.0.2.10"

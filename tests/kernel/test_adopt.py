@@ -13,13 +13,13 @@ import gitvs.cli.apply
 import gitvs.cli.teardown  # noqa: F401  # loaded once, before every test forks
 from gitvs.cli import run as gitvs_run
 from gitvs.core.errors import ExitCode
-from gitvs.core.history import Result
-from gitvs.reconcile import Options
-from gitvs.transaction import recover
-from tests.faults import Crashed, FaultyKernel, How
+from gitvs.core.model.history import Result
+from gitvs.reconcile.one_pass import Options
+from gitvs.reconcile.transaction import recover
 from tests.harness.lab import Lab, run, run_batch
 from tests.kernel.live import VIP, VIP6, Director, nobody_complains, real_servers
-from tests.writing import Doc, director, file_of, service
+from tests.support.faults import Crashed, FaultyKernel, How
+from tests.support.manifests.writing import Doc, director, file_of, service
 
 pytestmark = pytest.mark.kernel
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import DIRECTOR, service
 from tests.harness.lab import run
 from tests.kernel.agent_process import PATIENCE_SECONDS, Host, eventually
+from tests.support.agents import DIRECTOR, service
 
 pytestmark = pytest.mark.kernel
 
@@ -131,7 +131,7 @@ def test_the_agents_own_user_is_refused(tmp_path: Path) -> None:
     code = f"""
 import os, sys
 from pathlib import Path
-from gitvs.adapters.control import ControlServer, ask, make_socket
+from gitvs.adapters.service.control import ControlServer, ask, make_socket
 from gitvs.core.errors import ControlFailed
 listener = make_socket(Path({str(tmp_path / "s")!r}))
 os.chmod({str(tmp_path / "s")!r}, 0o666)

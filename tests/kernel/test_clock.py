@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness.lab import Lab, run
 from tests.kernel.agent_process import Host, eventually
-from tests.writing import director, file_of, server, service
+from tests.support.manifests.writing import director, file_of, server, service
 
 pytestmark = pytest.mark.kernel
 

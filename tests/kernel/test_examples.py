@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.history import Result
-from gitvs.core.manifests import Manifests, load
-from gitvs.core.model import Scope, State, Sysctl, Timeout
-from gitvs.core.plan import is_forwarding_switch
-from gitvs.core.render import render
-from gitvs.reconcile import teardown
+from gitvs.core.manifests.load import Manifests, load
+from gitvs.core.manifests.render import render
+from gitvs.core.model.history import Result
+from gitvs.core.model.observation import Scope
+from gitvs.core.model.resources import Sysctl, Timeout
+from gitvs.core.model.state import State
+from gitvs.core.planning.plan import is_forwarding_switch
+from gitvs.reconcile.one_pass import teardown
 from tests.harness.lab import run, run_batch
 from tests.kernel.live import Director
-from tests.writing import folder, manifest_examples
+from tests.support.manifests.writing import folder, manifest_examples
+from tests.support.paths import EXAMPLES
 
 pytestmark = pytest.mark.kernel
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 IPVS_SYSCTLS = Path("/proc/sys/net/ipv4/vs")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.lab import run
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.kernel
 
@@ -69,7 +70,7 @@ def test_a_test_that_misbehaves_fails_alone(tmp_path: Path) -> None:
             *("-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)),
         ],
         env={name: v for name, v in os.environ.items() if not name.startswith("GITVS_TEST_")}
-        | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )

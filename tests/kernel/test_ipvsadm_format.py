@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gitvs.core.model import (
+from gitvs.core.model.resources import (
     DummyInterface,
     Endpoint,
     Forwarding,
@@ -19,14 +19,14 @@ from gitvs.core.model import (
     RealServer,
     Resource,
     Scheduler,
-    State,
     Tunnel,
     Vip,
     VirtualService,
 )
-from gitvs.report.ip_commands import ip_commands
-from gitvs.report.ipvsadm import ipvsadm_lines
-from tests.ipvsadm_lines import EVERYTHING
+from gitvs.core.model.state import State
+from gitvs.report.host.ip_commands import ip_commands
+from gitvs.report.host.ipvsadm import ipvsadm_lines
+from tests.support.ipvsadm_lines import EVERYTHING
 
 pytestmark = pytest.mark.kernel
 

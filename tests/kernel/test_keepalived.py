@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.history import Result
-from gitvs.core.plan import Action
-from gitvs.reconcile import Options, Pass
+from gitvs.core.model.history import Result
+from gitvs.core.planning.plan import Action
+from gitvs.reconcile.one_pass import Options, Pass
 from tests.harness.keepalived import Keepalived, wait_until
 from tests.harness.lab import DIRECTOR, Lab, run, run_batch
 from tests.kernel.live import VIP, VIP6, Director, nobody_complains, real_servers
-from tests.writing import Doc, director, service
+from tests.support.manifests.writing import Doc, director, service
 
 pytestmark = pytest.mark.kernel
 

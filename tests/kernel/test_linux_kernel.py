@@ -13,29 +13,25 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gitvs.adapters import ipvs_codec
-from gitvs.adapters.ipvs import Ipvs
-from gitvs.adapters.ipvs_codec import Payload
-from gitvs.adapters.linux_kernel import LinuxKernel
-from gitvs.adapters.netlink import NETLINK_GENERIC, Netlink, Request
-from gitvs.core.answers import errno_name
+from gitvs.adapters.linux.ipvs import Ipvs
+from gitvs.adapters.linux.ipvs_codec import requests
+from gitvs.adapters.linux.ipvs_codec.numbers import Payload
+from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.adapters.linux.netlink import NETLINK_GENERIC, Netlink, Request
 from gitvs.core.errors import KernelUnavailable
-from gitvs.core.model import (
-    Connections,
+from gitvs.core.model.observation import Connections, Observation, Scope
+from gitvs.core.model.resources import (
     DummyInterface,
     Endpoint,
     ForeignName,
     Forwarding,
     LocalRoute,
-    Observation,
     Persistence,
     PersistenceEngine,
     RealServer,
     Resource,
     Scheduler,
     SchedulerFlag,
-    Scope,
-    State,
     SyncDaemon,
     SyncRole,
     Sysctl,
@@ -46,17 +42,11 @@ from gitvs.core.model import (
     Vip,
     VirtualService,
 )
-from gitvs.core.plan import Change, Phase
+from gitvs.core.model.state import State
+from gitvs.core.planning.kernel_refusals import errno_name
+from gitvs.core.planning.plan import Change, Phase
 from gitvs.ports import Outcome, Status
-from tests.ipvsadm_lines import (
-    DNS,
-    EVERYTHING,
-    SIP,
-    WEB,
-    WEB6,
-    server,
-    tunnelled,
-)
+from tests.support.ipvsadm_lines import DNS, EVERYTHING, SIP, WEB, WEB6, server, tunnelled
 
 pytestmark = pytest.mark.kernel
 
@@ -217,7 +207,7 @@ def send(payload: bytes) -> None:
 
 def test_a_service_of_another_protocol_is_reported_and_left_out() -> None:
     tcp, icmp = (bytes((6, 0, 2, 0, number, 0)) for number in (6, 1))
-    payload = ipvs_codec.new_service(VirtualService(WEB))
+    payload = requests.new_service(VirtualService(WEB))
     assert payload.count(tcp) == 1
     send(payload.replace(tcp, icmp))
     observation = observe()
@@ -229,7 +219,7 @@ def test_a_service_of_another_protocol_is_reported_and_left_out() -> None:
 def test_a_forwarding_method_of_the_kernel_s_own_is_reported_and_left_out(method: int) -> None:
     write(*create(VirtualService(WEB)))
     nat, other = (bytes((8, 0, 3, 0, number, 0, 0, 0)) for number in (0, method))
-    send(ipvs_codec.new_real_server(server(WEB)).replace(nat, other))
+    send(requests.new_real_server(server(WEB)).replace(nat, other))
     observation = observe()
     assert rules(observation) == State([VirtualService(WEB)])
     assert observation.unnamed == {f"tcp 192.0.2.7:80 -> 10.0.0.1:80 (forwarding method {method})"}
@@ -653,7 +643,7 @@ def test_a_lost_answer_is_unknown_and_nothing_hangs() -> None:
     write(*create(SERVICE))
     with Ipvs() as ipvs:
         family = ipvs._family
-    refused = Request(family, ipvs_codec.new_service(SERVICE))
+    refused = Request(family, requests.new_service(SERVICE))
     with Netlink(NETLINK_GENERIC) as netlink:
         netlink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         answers = netlink.execute([refused] * 100)

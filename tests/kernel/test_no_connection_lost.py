@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.history import Result
-from gitvs.core.model import Key, Kind, RealServer, Vip, VirtualService
-from gitvs.core.plan import Action, Change, Phase, Plan
-from tests.faults import Crashed, FaultyKernel, How
+from gitvs.core.model.history import Result
+from gitvs.core.model.resources import Key, Kind, RealServer, Vip, VirtualService
+from gitvs.core.planning.plan import Action, Change, Phase, Plan
 from tests.harness.lab import Lab, run
 from tests.harness.traffic import Connection
 from tests.kernel.live import VIP, VIP6, Director, nobody_complains, real_servers
-from tests.writing import Doc, director, pool, server, service
+from tests.support.faults import Crashed, FaultyKernel, How
+from tests.support.manifests.writing import Doc, director, pool, server, service
 
 pytestmark = pytest.mark.kernel
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.report.observation_document import observation_from
-from tests.command_line import EXAMPLES, Gitvs, in_process
+from gitvs.report.host.observation_json import observation_from
+from tests.support.command_line import Gitvs, in_process
+from tests.support.paths import EXAMPLES
 
 pytestmark = pytest.mark.kernel
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.linux_kernel import LinuxKernel
-from gitvs.adapters.privileges import become_owner_of
-from gitvs.core.history import Result
-from tests import scenario
+from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.adapters.process.privileges import become_owner_of
+from gitvs.core.model.history import Result
 from tests.harness.lab import run_batch
-from tests.sweep import World
+from tests.support import scenario
+from tests.support.sweep import World
 
 NOBODY = 65534
 

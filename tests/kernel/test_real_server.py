@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import Gitvs, in_process
 from tests.harness.lab import CLIENT, Lab, run
 from tests.kernel.live import VIP, VIP6, Director, real_servers
-from tests.writing import Doc, director, service
+from tests.support.command_line import Gitvs, in_process
+from tests.support.manifests.writing import Doc, director, service
 
 pytestmark = pytest.mark.kernel
 

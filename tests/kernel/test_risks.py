@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.lab import CLIENT, Lab
 from tests.kernel.live import VIP, Director, real_servers
-from tests.writing import service
+from tests.support.manifests.writing import service
 
 pytestmark = pytest.mark.kernel
 

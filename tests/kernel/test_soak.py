@@ -2,7 +2,7 @@
 
 In `make test` it is short; `make soak` plays 200 commits, with a seed of its own each time.
 The seed is printed, and with GITVS_SOAK_SEED and GITVS_SOAK_COMMITS the script is the same
-again: `tests/soak.py` writes it.
+again: `tests/support/soak.py` writes it.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from typing import Any
 
 import pytest
 
-from gitvs.adapters.linux_kernel import LinuxKernel
-from gitvs.adapters.store import SqliteStore
+from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.adapters.store.store import SqliteStore
 from gitvs.cli import agent as _agent  # noqa: F401  # loaded before it is forked, not after
 from gitvs.cli import run as gitvs
 from gitvs.core.errors import AgentUnreachable, ControlFailed, ExitCode
-from gitvs.core.manifests import load
-from gitvs.core.model import Desired, Key, ManifestFile, Resource, Sysctl, Timeout
-from gitvs.core.overlay import with_fallback
-from gitvs.core.ownership import MARK_PREFIX, scope_of
-from gitvs.core.render import render
+from gitvs.core.manifests.load import load
+from gitvs.core.manifests.render import render
+from gitvs.core.model.desired import Desired, ManifestFile
+from gitvs.core.model.resources import Key, Resource, Sysctl, Timeout
+from gitvs.core.planning.overlay import with_fallback
+from gitvs.core.planning.ownership import MARK_PREFIX, scope_of
 from tests.harness.lab import Lab, run, run_batch
 from tests.harness.processes import die_with_parent, fork_child
 from tests.harness.traffic import Connection, Flood, FloodReport
 from tests.kernel.agent_process import Host
-from tests.soak import (
+from tests.support.soak import (
     FIRST,
     INTERFACE,
     STEADY_PORT,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from gitvs.core.schema import schema_for
-from tests.command_line import EXAMPLES, Gitvs, in_process
+from gitvs.core.manifests.schema import schema_for
+from tests.support.command_line import Gitvs, in_process
+from tests.support.paths import EXAMPLES
 
 pytestmark = pytest.mark.kernel
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.model import Counters, Key, VirtualService
+from gitvs.core.model.observation import Counters
+from gitvs.core.model.resources import Key, VirtualService
 from tests.harness.lab import Lab
 from tests.kernel.live import VIP, VIP6, Director, real_servers
-from tests.writing import LEFT_OUT, director, service
+from tests.support.manifests.writing import LEFT_OUT, director, service
 
 pytestmark = pytest.mark.kernel
 

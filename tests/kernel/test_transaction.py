@@ -10,16 +10,16 @@ from typing import NoReturn
 
 import pytest
 
-from gitvs.adapters.linux_kernel import LinuxKernel
-from gitvs.core.history import Result
-from gitvs.core.plan import Change
+from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.core.model.history import Result
+from gitvs.core.planning.plan import Change
 from gitvs.ports import Applied
-from gitvs.reconcile import reconcile
-from tests import scenario
-from tests.faults import FaultyKernel, How
+from gitvs.reconcile.one_pass import reconcile
 from tests.harness.lab import run_batch
 from tests.harness.namespace import enter_fresh_namespace
-from tests.sweep import ALLOW, World, assert_state, check_fault, check_target, counted_plans
+from tests.support import scenario
+from tests.support.faults import FaultyKernel, How
+from tests.support.sweep import ALLOW, World, assert_state, check_fault, check_target, counted_plans
 
 pytestmark = pytest.mark.kernel(timeout_seconds=600)
 

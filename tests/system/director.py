@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import ROOT
 from tests.harness import guest, system_guest
 from tests.harness.system_guest import PACKAGES, PYTHON_PREFIX, SHARED, SystemGuest
+from tests.support.paths import ROOT
 
 PROGRAM = "/opt/gitvs/bin/gitvs"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gitvs.adapters.installation import DESTINATIONS, SERVICES, UNITS
+from gitvs.adapters.service.installation import DESTINATIONS, SERVICES, UNITS
 from tests.harness.system_guest import SystemGuest
 from tests.system.director import PROGRAM, director, put
 

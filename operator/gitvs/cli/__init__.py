@@ -1,4 +1,4 @@
-"""The command line: one module per group of commands, loaded when called.
+"""The command line: one module a command, loaded when called.
 
 What a command found goes to standard output, problems and progress to standard error. A
 command returns its exit code; here errors become messages and exit codes (design section 7).
@@ -17,20 +17,20 @@ from io import TextIOWrapper
 import click
 
 from gitvs import __version__
-from gitvs.cli.lazy_group import LazyCommand, LazyGroup
-from gitvs.cli.options import log_to_stderr, verbose_option
+from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
+from gitvs.cli.shared.options import log_to_stderr, verbose_option
 from gitvs.core.errors import ExitCode, GitvsError
 from gitvs.core.problems import InvalidManifests, printable
-from gitvs.report.problems import counted
+from gitvs.report.text.problems import counted
 
 RARE_COLLECTIONS = (200_000, 20, 100)
 """Large manifests are a million objects with hardly a cycle: to look for one as often as Python
 does takes half of a plan's time."""
 
 COMMANDS = {
-    "validate": LazyCommand("gitvs.cli.manifests:validate", "Report every problem in manifests."),
-    "render": LazyCommand("gitvs.cli.manifests:render", "Show what a director should have."),
-    "schema": LazyCommand("gitvs.cli.manifests:schema", "Print the JSON Schema of a kind."),
+    "validate": LazyCommand("gitvs.cli.validate:validate", "Report every problem in manifests."),
+    "render": LazyCommand("gitvs.cli.render:render", "Show what a director should have."),
+    "schema": LazyCommand("gitvs.cli.schema:schema", "Print the JSON Schema of a kind."),
     "observe": LazyCommand("gitvs.cli.observe:observe", "Show what this host has."),
     "plan": LazyCommand("gitvs.cli.plan:plan", "Show what would change, and in which order."),
     "apply": LazyCommand("gitvs.cli.apply:apply", "Make this host as the manifests say."),
@@ -38,26 +38,26 @@ COMMANDS = {
     "status": LazyCommand("gitvs.cli.status:status", "Show how this director is doing."),
     "history": LazyCommand("gitvs.cli.history:history", "List what was applied, and how it went."),
     "sync": LazyCommand(
-        "gitvs.cli.orders:sync", "Fetch now, and bring this host to the newest commit."
+        "gitvs.cli.sync:sync", "Fetch now, and bring this host to the newest commit."
     ),
-    "pause": LazyCommand("gitvs.cli.orders:pause", "Stop new commits and repairs for a while."),
-    "resume": LazyCommand("gitvs.cli.orders:resume", "End a pause, and the pin of a rollback."),
+    "pause": LazyCommand("gitvs.cli.pause:pause", "Stop new commits and repairs for a while."),
+    "resume": LazyCommand("gitvs.cli.resume:resume", "End a pause, and the pin of a rollback."),
     "rollback": LazyCommand(
-        "gitvs.cli.orders:rollback", "Go back to an earlier commit, and stay there."
+        "gitvs.cli.rollback:rollback", "Go back to an earlier commit, and stay there."
     ),
-    "drain": LazyCommand("gitvs.cli.orders:drain", "Take a real server out of every service."),
-    "undrain": LazyCommand("gitvs.cli.orders:undrain", "Give it back what Git says."),
-    "standby": LazyCommand("gitvs.cli.orders:standby", "Unbind this director's VIPs."),
-    "active": LazyCommand("gitvs.cli.orders:active", "Bind them again."),
+    "drain": LazyCommand("gitvs.cli.drain:drain", "Take a real server out of every service."),
+    "undrain": LazyCommand("gitvs.cli.undrain:undrain", "Give it back what Git says."),
+    "standby": LazyCommand("gitvs.cli.standby:standby", "Unbind this director's VIPs."),
+    "active": LazyCommand("gitvs.cli.active:active", "Bind them again."),
     "accept-rewrite": LazyCommand(
-        "gitvs.cli.orders:accept_rewrite", "Follow a branch that was rewritten."
+        "gitvs.cli.accept_rewrite:accept_rewrite", "Follow a branch that was rewritten."
     ),
     "restore": LazyCommand(
         "gitvs.cli.restore:restore", "Bring back what was applied, early at boot."
     ),
     "teardown": LazyCommand("gitvs.cli.teardown:teardown", "Remove everything that gitvs owns."),
     "install": LazyCommand("gitvs.cli.install:install", "Make gitvs a service of this host."),
-    "uninstall": LazyCommand("gitvs.cli.install:uninstall", "Remove the service's files."),
+    "uninstall": LazyCommand("gitvs.cli.uninstall:uninstall", "Remove the service's files."),
 }
 
 

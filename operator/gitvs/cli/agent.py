@@ -13,43 +13,34 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.clock import SystemClock
-from gitvs.adapters.control import ControlServer, make_socket
-from gitvs.adapters.directory_source import DirectorySource
-from gitvs.adapters.git_remote import GitRemote
-from gitvs.adapters.linux_kernel import LinuxKernel
-from gitvs.adapters.locations import DEFAULT_SETTINGS, SOCKET_NAME
-from gitvs.adapters.privileges import become_owner_of, clear_ambient_capabilities
-from gitvs.adapters.settings import Settings, load_settings
-from gitvs.adapters.store import SqliteStore
-from gitvs.adapters.systemd import (
+from gitvs.adapters.files.directory_source import DirectorySource
+from gitvs.adapters.git.remote import GitRemote
+from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.adapters.process.clock import SystemClock
+from gitvs.adapters.process.privileges import become_owner_of, clear_ambient_capabilities
+from gitvs.adapters.process.writer_lock import AGENT, writer_lock
+from gitvs.adapters.service.control import ControlServer, make_socket
+from gitvs.adapters.service.settings_file import load_settings
+from gitvs.adapters.service.systemd import (
     JournalHandler,
     Notifier,
     handed_over_socket,
     is_journal_at_stderr,
 )
-from gitvs.adapters.writer_lock import AGENT, writer_lock
-from gitvs.agent import Agent
-from gitvs.cli.apply import show_plan, tell_outcome
-from gitvs.cli.director import choose_director
-from gitvs.cli.live import writer
-from gitvs.cli.options import state_options
-from gitvs.cli.output import progress, tell
+from gitvs.adapters.store.store import SqliteStore
+from gitvs.agent.control_requests import Desk
+from gitvs.agent.cycle import ChooseDirector, Turn, take_turn
+from gitvs.agent.daemon import Agent
+from gitvs.agent.logs import AddFields
+from gitvs.cli.shared.director import choose_director
+from gitvs.cli.shared.host import writer
+from gitvs.cli.shared.options import config_option, state_dir_of, state_options
+from gitvs.cli.shared.output import progress, tell
+from gitvs.cli.shared.pass_output import show_plan, tell_outcome
 from gitvs.core.errors import ExitCode
-from gitvs.core.ownership import MARK_PREFIX
-from gitvs.logs import AddFields
-from gitvs.orders import Desk
-from gitvs.transaction import Ports
-from gitvs.turn import ChooseDirector, Turn, take_turn
-
-config_option = click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_SETTINGS,
-    show_default=True,
-    metavar="FILE",
-    help="The settings, in TOML; `gitvs schema Settings` explains them.",
-)
+from gitvs.core.planning.ownership import MARK_PREFIX
+from gitvs.core.settings import SOCKET_NAME, Settings
+from gitvs.reconcile.transaction import Ports
 
 
 @click.command()
@@ -73,13 +64,6 @@ def agent(context: click.Context, config: Path, once: bool, state_dir: Path) -> 
     settings = load_settings(config)
     folder = state_dir_of(context, settings, state_dir)
     return _once(settings, folder) if once else _for_years(config, folder)
-
-
-def state_dir_of(context: click.Context, settings: Settings, given: Path) -> Path:
-    """Return the state folder: the option and the environment win over the settings."""
-    source = context.get_parameter_source("state_dir")
-    is_default = source is click.core.ParameterSource.DEFAULT
-    return settings.state_dir if is_default else given
 
 
 def _once(settings: Settings, folder: Path) -> ExitCode:

@@ -6,21 +6,18 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.git_source import GitSource
-from gitvs.cli.director import choose_director, director_option
-from gitvs.cli.gates import allow_option, lifted
-from gitvs.cli.live import reader, writer
-from gitvs.cli.loading import load_manifests, path_argument, rev_option
-from gitvs.cli.options import state_options
-from gitvs.cli.output import progress, show, tell
-from gitvs.cli.plan import sides, view_of
-from gitvs.core.history import Commit, Result
-from gitvs.core.render import render
+from gitvs.adapters.git.manifests_at import GitSource
+from gitvs.cli.shared.director import choose_director, director_option
+from gitvs.cli.shared.gates import allow_option, lifted
+from gitvs.cli.shared.host import reader, writer
+from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
+from gitvs.cli.shared.options import state_options
+from gitvs.cli.shared.output import progress
+from gitvs.cli.shared.pass_output import show_plan, tell_drained, tell_outcome
+from gitvs.core.manifests.render import render
 from gitvs.ports import Applied
-from gitvs.reconcile import Options, Pass, drain, reconcile
-from gitvs.report.pass_text import pass_text
-from gitvs.report.plan_text import plan_text
-from gitvs.transaction import Finished, Ports
+from gitvs.reconcile.one_pass import Options, Pass, drain, reconcile
+from gitvs.reconcile.transaction import Ports
 
 
 @click.command()
@@ -85,33 +82,6 @@ def _messages(ports: Ports, path: Path, rev: str | None) -> list[str]:
     applied = ports.store.applied()
     base = None if applied is None else applied.commit_id
     return GitSource.at(path, rev).messages(base)
-
-
-def show_plan(done: Pass, commit: Commit | None, path: Path) -> None:
-    """Show what was planned."""
-    if done.survey is not None:
-        base, head = sides(done.survey, commit, path)
-        show(plan_text(base, head, [view_of(done.survey)]))
-
-
-def tell_outcome(done: Pass, recovered: Finished | None = None) -> None:
-    """Say how a pass ended, and what an earlier one had left."""
-    recovered = recovered or done.recovered
-    if recovered is not None:
-        left = "a transaction was left open; it is now: "
-        tell(pass_text(recovered.result, recovered.failures, prefix=left))
-    if done.survey is not None:
-        tell(pass_text(done.result, () if done.finished is None else done.finished.failures))
-
-
-def tell_drained(done: Pass) -> None:
-    """Say what a pass took away once it had drained, and how it ended unless well."""
-    if done.result is not Result.APPLIED:
-        tell_outcome(done)
-    elif done.survey is not None:
-        for change in done.survey.proposal.plan.changes:
-            if change.after is None:
-                tell(f"drained and removed: {change.key}")
 
 
 def _wait(ports: Ports, target: Applied, done: Pass) -> Pass:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.privileges import become_owner_of
-from gitvs.adapters.store import KEPT_PLANS, KEPT_TRANSACTIONS, SqliteStore
-from gitvs.cli.options import state_options
-from gitvs.cli.output import show, show_json
+from gitvs.adapters.process.privileges import become_owner_of
+from gitvs.adapters.store.store import SqliteStore
+from gitvs.cli.shared.options import state_options
+from gitvs.cli.shared.output import show, show_json
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.core.history import HistoryEntry
-from gitvs.report.history_document import history_document, transaction_document
-from gitvs.report.history_text import history_text, transaction_text
+from gitvs.core.model.history import HistoryEntry
+from gitvs.core.settings import KEPT_PLANS, KEPT_TRANSACTIONS
+from gitvs.report.status.history_json import history_document, transaction_document
+from gitvs.report.status.history_text import history_text, transaction_text
 
 DEFAULT_LIMIT = 20
 

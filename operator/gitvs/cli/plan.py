@@ -12,27 +12,28 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.git_commits import commits_at
-from gitvs.adapters.text_cache import TextCache, cache_folder
-from gitvs.cli.director import choose_director
-from gitvs.cli.gates import allow_option
-from gitvs.cli.loading import load_manifests, path_argument, rev_option
-from gitvs.cli.options import state_options
-from gitvs.cli.output import progress, tell
-from gitvs.cli.reports import Reports, report_options
-from gitvs.compare import Question, compare
+from gitvs.adapters.files.text_cache import TextCache, cache_folder
+from gitvs.adapters.git.commits import commits_at
+from gitvs.cli.shared.director import choose_director
+from gitvs.cli.shared.gates import allow_option
+from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
+from gitvs.cli.shared.options import state_options
+from gitvs.cli.shared.output import progress, tell
+from gitvs.cli.shared.pass_output import sides, view_of
+from gitvs.cli.shared.reports import Reports, report_options
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.core.history import Commit
-from gitvs.core.known_files import KnownFiles, edition
-from gitvs.core.manifests import Loader
-from gitvs.core.model import Desired
-from gitvs.core.render import render
-from gitvs.core.risks import risks
+from gitvs.core.manifests.file_cache import KnownFiles, edition
+from gitvs.core.manifests.load import Loader
+from gitvs.core.manifests.render import render
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.history import Commit
+from gitvs.core.planning.risks import risks
 from gitvs.ports import Applied
-from gitvs.reconcile import Options, Survey, look, survey_of
-from gitvs.report.observation_document import Seen, observation_from
-from gitvs.report.plan_view import DirectorPlan, Side, SideKind, director_plan
-from gitvs.report.preview_view import Preview
+from gitvs.preview.compare import Question, compare
+from gitvs.reconcile.one_pass import Options, Survey, look, survey_of
+from gitvs.report.host.observation_json import Seen, observation_from
+from gitvs.report.plan.plan_view import SideKind
+from gitvs.report.plan.preview_view import Preview
 
 
 @click.command()
@@ -180,7 +181,7 @@ def _look(desired: Desired, options: Options, seen: Sequence[Seen], state_dir: P
     """Plan against this host, or against a saved state."""
     if seen:
         return look_at_saved(seen[0], desired, options)
-    live = import_module("gitvs.cli.live")  # the kernel's libraries: of no use to all others
+    live = import_module("gitvs.cli.shared.host")  # the kernel's libraries: of no use to all others
     with live.reader(state_dir) as ports, progress("reading the kernel"):
         return look(ports, desired, options)
 
@@ -217,22 +218,3 @@ def look_at_saved(seen: Seen, desired: Desired, options: Options) -> Survey:
     commit = None if seen.commit is None else Commit(seen.commit)
     applied = None if seen.applied is None else Applied(seen.applied, commit, datetime.now(UTC))
     return survey_of(desired, applied, known, seen.ledger, seen.boottime, seen.mark, options)
-
-
-def view_of(survey: Survey) -> DirectorPlan:
-    """Return a survey as reports show it."""
-    return director_plan(
-        survey.proposal,
-        observation=survey.observation,
-        applied=None if survey.applied is None else survey.applied.desired,
-        ledger=survey.ledger,
-        boottime=survey.boottime,
-    )
-
-
-def sides(survey: Survey, commit: Commit | None, path: Path) -> tuple[Side, Side]:
-    """Return what a live plan goes from, and what it leads to."""
-    base = Side(SideKind.LIVE, None if survey.applied is None else survey.applied.commit_id)
-    if commit is None:
-        return base, Side(SideKind.WORK_TREE, None, str(path))
-    return base, Side(SideKind.COMMIT, commit.id, commit.subject)

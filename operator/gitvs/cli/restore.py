@@ -7,15 +7,14 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.settings import load_settings
-from gitvs.cli.agent import config_option, state_dir_of
-from gitvs.cli.apply import show_plan, tell_outcome
-from gitvs.cli.live import writer
-from gitvs.cli.options import state_options
-from gitvs.cli.output import tell
+from gitvs.adapters.service.settings_file import load_settings
+from gitvs.cli.shared.host import writer
+from gitvs.cli.shared.options import config_option, state_dir_of, state_options
+from gitvs.cli.shared.output import tell
+from gitvs.cli.shared.pass_output import show_plan, tell_outcome
 from gitvs.core.errors import ExitCode
-from gitvs.reconcile import out_of_date
-from gitvs.reconcile import restore as bring_back
+from gitvs.reconcile.one_pass import out_of_date
+from gitvs.reconcile.one_pass import restore as bring_back
 
 
 @click.command()

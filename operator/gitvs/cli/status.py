@@ -12,20 +12,19 @@ from typing import Any
 import click
 from rich.text import Text
 
-from gitvs.adapters.control import ask
-from gitvs.adapters.locations import socket_of
-from gitvs.cli.apart import apart
-from gitvs.cli.live import reader
-from gitvs.cli.observe import look_around
-from gitvs.cli.options import state_options
-from gitvs.cli.output import progress, show, show_json, watch
+from gitvs.adapters.service.control import ask
+from gitvs.agent.reporting import status_of
+from gitvs.cli.shared.host import look_around, reader
+from gitvs.cli.shared.in_child_process import apart
+from gitvs.cli.shared.options import state_options
+from gitvs.cli.shared.output import progress, show, show_json, watch
 from gitvs.core.errors import AgentSilent, AgentUnreachable, ExitCode, UsageError
-from gitvs.core.situation import last_of
-from gitvs.core.status import Status
-from gitvs.report.status_document import status_document
-from gitvs.report.status_text import status_text
-from gitvs.reporting import status_of
-from gitvs.transaction import Ports
+from gitvs.core.settings import socket_of
+from gitvs.core.status.agent_status import Status
+from gitvs.core.status.services import last_of
+from gitvs.reconcile.transaction import Ports
+from gitvs.report.status.status_json import status_document
+from gitvs.report.status.status_text import status_text
 
 ANSWER_SECONDS = 20.0
 """How long the agent may take: it answers from memory, but may be asked to look anew first."""

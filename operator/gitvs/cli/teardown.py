@@ -7,16 +7,15 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.apply import tell_outcome
-from gitvs.cli.live import writer
-from gitvs.cli.options import state_options
-from gitvs.cli.output import progress, show
-from gitvs.cli.plan import view_of
+from gitvs.cli.shared.host import writer
+from gitvs.cli.shared.options import state_options
+from gitvs.cli.shared.output import progress, show
+from gitvs.cli.shared.pass_output import tell_outcome, view_of
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.reconcile import look_at_teardown
-from gitvs.reconcile import teardown as tear_down
-from gitvs.report.plan_text import plan_text
-from gitvs.report.plan_view import Side, SideKind
+from gitvs.reconcile.one_pass import look_at_teardown
+from gitvs.reconcile.one_pass import teardown as tear_down
+from gitvs.report.plan.plan_text import plan_text
+from gitvs.report.plan.plan_view import Side, SideKind
 
 
 @click.command()

@@ -1,0 +1,83 @@
+"""Reads manifests from a folder: a work tree, or any other."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gitvs.core.errors import SourceError
+from gitvs.core.manifests.limits import MAX_READ_BYTES, TotalSize, readable_name
+from gitvs.core.manifests.syntax.yaml_documents import is_manifest
+from gitvs.core.model.desired import ManifestFile
+from gitvs.ports import Snapshot
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class DirectorySource:
+    """Every manifest file below a folder; dot-names and symbolic links are left out."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self) -> Snapshot:
+        """Read all manifest files, sorted by path.
+
+        Raises:
+            SourceError: the folder, or a file in it, could not be read, and why.
+        """
+        with _explained(self._folder):
+            is_folder = stat.S_ISDIR(self._folder.stat().st_mode)
+        if not is_folder:
+            raise SourceError(f"{self._folder} is not a folder; give the one with the manifests")
+        names, skipped = self._find()
+        total = TotalSize()
+        files = []
+        for name in sorted(names):
+            data = self._read(name)
+            total.add(len(data))
+            files.append(ManifestFile(name, data))
+        return Snapshot(files, skipped=tuple(sorted(skipped)))
+
+    def _find(self) -> tuple[list[str], list[str]]:
+        """Return the names of all manifest files, and of what looks like one but is a link."""
+        names: list[str] = []
+        skipped: list[str] = []
+        below = [""]
+        while below:
+            parent = below.pop()
+            for entry in self._entries(parent):
+                name = parent + entry.name
+                if entry.is_symlink():
+                    if is_manifest(name) or entry.is_dir():
+                        skipped.append(readable_name(name))
+                elif entry.is_dir():
+                    below.append(f"{name}/")
+                elif is_manifest(name):
+                    names.append(readable_name(name))
+        return names, skipped
+
+    def _entries(self, parent: str) -> list[os.DirEntry[str]]:
+        folder = self._folder / parent
+        with _explained(folder), os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+
+    def _read(self, name: str) -> bytes:
+        path = self._folder / name
+        with _explained(path):
+            descriptor = os.open(path, _FLAGS)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise SourceError(f"{path} is named like a manifest, but is not a file")
+                return file.read(MAX_READ_BYTES)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error

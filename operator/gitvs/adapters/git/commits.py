@@ -1,0 +1,58 @@
+"""A repository's commits, and the manifests of one folder in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gitvs.adapters.git.manifests_at import snapshot_of
+from gitvs.adapters.git.objects import DEEPEN, GitObjects, opened
+from gitvs.adapters.git.repository import find_repository
+from gitvs.core.model.history import Commit
+from gitvs.ports import Snapshot
+
+
+class GitCommits:
+    """What `ports.Commits` asks for, from one repository's objects alone."""
+
+    def __init__(self, objects: GitObjects, folder: str) -> None:
+        self._objects = objects
+        self.folder = folder.rstrip("/")
+
+    def commit(self, revision: str) -> Commit:
+        return self._objects.commit(self._objects.resolve(revision))
+
+    def has_folder(self, commit_id: str) -> bool:
+        return self._objects.has_folder(commit_id, self.folder)
+
+    def snapshot(self, commit_id: str) -> Snapshot:
+        return snapshot_of(self._objects, commit_id, self.folder)
+
+    def since(self, base: str, head: str) -> Sequence[str]:
+        return self._objects.since(base, head)
+
+    def message(self, commit_id: str) -> str:
+        return self._objects.message(commit_id)
+
+    def first_parents(self, commit_id: str, limit: int) -> Sequence[str]:
+        return self._objects.first_parents(commit_id, limit)
+
+    def merge_bases(self, one: str, other: str) -> Sequence[str]:
+        return self._objects.merge_bases(one, other)
+
+    @property
+    def cut_off(self) -> str:
+        return DEEPEN if self._objects.is_shallow else ""
+
+
+@contextmanager
+def commits_at(path: Path) -> Iterator[GitCommits]:
+    """Read commits of the repository that a folder is in.
+
+    Raises:
+        SourceError: it is in no repository.
+    """
+    git_dir, folder = find_repository(path)
+    with opened(git_dir) as objects:
+        yield GitCommits(objects, folder)

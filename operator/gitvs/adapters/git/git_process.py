@@ -1,0 +1,205 @@
+"""How gitvs starts Git: through GitPython, with nothing taken over from its surroundings.
+
+Whatever the user's, the host's or the repository's configuration says, no hook, filter,
+pager, prompt or network protocol is used that was not asked for here; and no child outlives
+its time or fills our memory. What the commands mean is the business of `git_objects` and
+`git_remote`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+from typing import Any
+
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # a missing git is ours to explain
+
+import git  # it reads the variable
+
+from gitvs.adapters.process.privileges import clear_ambient_capabilities
+from gitvs.core.errors import SourceError, SourceUnreachable
+
+LOCAL_TIMEOUT_SECONDS = 60.0
+MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+
+_KEPT_VARIABLES = frozenset(
+    {"PATH", "HOME", "TMPDIR", "LANGUAGE", "LC_ALL"}
+    | {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+    | {"HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+)
+_ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": "/dev/null",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_PAGER": "cat",
+}
+_CONFIGURATION = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.askPass=",
+    "credential.helper=",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    # By default a power cut leaves empty objects behind refs that name them: no fetch works then.
+    "core.fsync=all",
+    # Git refuses other people's repositories because their configuration could run programs.
+    # The commands used here run none, and as root we become the owner.
+    "safe.directory=*",
+)
+_USERINFO = re.compile(r"(?<=://)[^/\s]*@")
+_MAX_SHOWN_CHARACTERS = 1000
+
+
+class GitFailed(SourceError):
+    """A Git command that ended with an error. `text` is what it said, without credentials."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        self.text = text
+        super().__init__(f"git said: {text}" if text else f"git ended with exit code {status}")
+
+
+class HardenedGit(git.Git):
+    """GitPython's `Git`, whose one way of starting a process is overridden.
+
+    Inheritance is GitPython's own extension point: everything it does comes through `execute`.
+    """
+
+    __slots__ = ("_popen_arguments",)
+
+    def __init__(
+        self,
+        folder: Path,
+        git_dir: Path | None = None,
+        owner: os.stat_result | None = None,
+        configuration: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run commands in `folder`, on the repository `git_dir`; as root, as `owner`."""
+        super().__init__(str(folder))
+        options: dict[str, Any] = {"c": [*_CONFIGURATION, *configuration]}
+        if git_dir is not None:
+            options["git_dir"] = str(git_dir)
+        self.set_persistent_git_options(**options)
+        self.update_environment(**{**_ENVIRONMENT, **(environment or {})})
+        self._popen_arguments: dict[str, Any] = {"start_new_session": True}
+        if owner is not None and os.geteuid() == 0 and owner.st_uid != 0:
+            self._popen_arguments |= {"user": owner.st_uid, "group": owner.st_gid}
+            self._popen_arguments["extra_groups"] = []
+            self.update_environment(HOME="/nonexistent")
+
+    def execute(self, command: Any, *args: Any, **kwargs: Any) -> Any:
+        """Start a command with a clean environment, in a session of its own, without rights.
+
+        Raises:
+            SourceError: it could not be started.
+        """
+        ours = _KEPT_VARIABLES | self.environment().keys()
+        unset = [f"--unset={name}" for name in os.environ if name not in ours]
+        clear_ambient_capabilities()
+        try:
+            return super().execute(
+                ["env", *unset, *command], *args, **{**kwargs, **self._popen_arguments}
+            )
+        except git.GitCommandNotFound as error:  # it would name all that was left out
+            raise SourceError("git cannot be started: no program env is in PATH") from error
+        except OSError as error:
+            raise SourceError(f"git cannot be started: {error}") from error
+
+    def run(self, command: str, *args: str, timeout: float = LOCAL_TIMEOUT_SECONDS) -> bytes:
+        """Run a command to its end, and return what it wrote.
+
+        Raises:
+            GitFailed: it ended with an error.
+            SourceUnreachable: it was killed with all its children, because its time was up.
+            SourceError: it could not be started, or wrote too much.
+        """
+        return _finished(self._call_process(command, *args, as_process=True), timeout)
+
+    def run_beside(self, *command: str, timeout: float = LOCAL_TIMEOUT_SECONDS) -> bytes:
+        """Run another program than Git, in the same surroundings, as `run` does.
+
+        Raises:
+            GitFailed, SourceUnreachable, SourceError: as from `run`.
+        """
+        return _finished(self.execute(list(command), as_process=True), timeout)
+
+
+def _finished(handle: Any, timeout: float) -> bytes:
+    """Wait for a process to end; `handle` is GitPython's, and ends it when it is dropped."""
+    process: Popen[bytes] = handle.proc
+    try:
+        output, errors = _collect(process, time.monotonic() + timeout)
+    except TimeoutExpired:
+        raise SourceUnreachable(f"no end within {timeout:g} s; git was stopped") from None
+    finally:
+        _end(process)
+    if process.returncode != 0:
+        raise GitFailed(process.returncode, _readable(errors))
+    return output
+
+
+def _collect(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
+    """Read both streams to their end, and wait for the process.
+
+    Raises:
+        TimeoutExpired: the deadline came first, however busily it was writing.
+        SourceError: it wrote too much.
+    """
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for stream in output:
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            ready = selector.select(left) if left > 0 else []
+            if not ready:
+                raise TimeoutExpired(process.args, 0)
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65536)
+                output[key.fd] += chunk
+                if not chunk:
+                    selector.unregister(key.fd)
+            if sum(map(len, output.values())) > MAX_OUTPUT_BYTES:
+                raise SourceError(f"git wrote over {MAX_OUTPUT_BYTES // 1024 // 1024} MiB")
+    process.wait(max(deadline - time.monotonic(), 0.1))
+    written, errors = output.values()
+    return bytes(written), bytes(errors)
+
+
+def _end(process: Popen[bytes]) -> None:
+    """Leave nothing behind: neither the process, nor its children, nor its pipes."""
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def without_credentials(text: str) -> str:
+    """Return a text whose URLs name no user and no password."""
+    return _USERINFO.sub("", text)
+
+
+def _readable(errors: bytes) -> str:
+    """Return what a command complained of: one line, no credentials, nothing for a terminal."""
+    lines = (line.strip() for line in errors.decode("utf-8", "replace").splitlines())
+    text = without_credentials("; ".join(line for line in lines if line))
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else "… " + text[-_MAX_SHOWN_CHARACTERS:]

@@ -1,0 +1,284 @@
+"""Reads commits, trees and blobs by object id from a repository: no checkout, no filters."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitvs.adapters.git.commit_text import commit_from, message_of
+from gitvs.adapters.git.git_process import GitFailed, HardenedGit
+from gitvs.core.errors import SourceError
+from gitvs.core.model.history import Commit
+
+_SHA1_CHARACTERS = 40
+_SHOWN_CHARACTERS = 12
+_ID = re.compile(f"[0-9a-f]{{{_SHA1_CHARACTERS}}}")
+
+DEEPEN = (
+    "this clone is shallow: `git fetch --unshallow` brings the rest (in a CI job, check out with"
+    " `fetch-depth: 0` or `GIT_DEPTH: 0`)"
+)
+
+_WHOLE = (
+    "this clone is partial, and nothing is fetched here; clone without `--filter` (in a CI job,"
+    " check out without a filter)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a tree. `name` is relative to it, with stray bytes escaped; no size: -1."""
+
+    mode: str
+    id: str
+    size: int
+    name: str
+
+    @property
+    def is_file(self) -> bool:
+        return self.mode.startswith("100")
+
+    @property
+    def is_folder(self) -> bool:
+        return self.mode == "040000"
+
+    @property
+    def is_symlink(self) -> bool:
+        return self.mode == "120000"
+
+    @property
+    def is_submodule(self) -> bool:
+        return self.mode == "160000"
+
+
+class GitObjects:
+    """The objects of one repository. Every object read is checked against its id."""
+
+    def __init__(self, git_dir: Path) -> None:
+        self._git_dir = git_dir
+        self._git = HardenedGit(Path("/"), git_dir, git_dir.stat())
+
+    def resolve(self, revision: str) -> str:
+        """Return the id of the commit that a revision names.
+
+        Raises:
+            SourceError: there is none, and why that may be.
+        """
+        if _ID.fullmatch(revision) and self._is_commit(revision):
+            return revision
+        try:
+            if not revision or revision.startswith("^"):  # this is no commit, but all others
+                raise GitFailed(1, "")
+            answer = self._git.run(
+                "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
+            )
+        except GitFailed as error:
+            why = f" ({error.text})" if "ambiguous" in error.text else ""
+            raise SourceError(
+                f"{self._git_dir} has no commit, branch or tag {revision or repr('')}{why}"
+                f"; {self._hint(revision)}"
+            ) from error
+        commit_id = answer.decode().strip()
+        if len(commit_id) != _SHA1_CHARACTERS:
+            raise SourceError(
+                f"{self._git_dir} names its objects by SHA-256, which GitPython does not read yet;"
+                " use a repository with SHA-1"
+            )
+        return commit_id
+
+    def _hint(self, revision: str) -> str:
+        """Return what to do about a revision that is not here."""
+        if not revision:
+            return "it is empty: is a variable not set?"
+        if not revision.strip("0"):
+            return (
+                "a CI job has this for a branch that is new: compare with the branch that it is to"
+                " be merged into"
+            )
+        if ".." in revision:
+            return "a range is no commit: give one end of it"
+        listed = self._git.run(
+            "for-each-ref", "--format=%(refname:lstrip=2)", f"refs/remotes/*/{_literal(revision)}"
+        )
+        if remote := listed.decode(errors="replace").split("\n")[0]:
+            return f"did you mean {remote}?"
+        if self.is_shallow:
+            return DEEPEN
+        return "look at `git branch --all` and `git tag`"
+
+    @property
+    def is_shallow(self) -> bool:
+        """Whether the history ends where a clone was cut off."""
+        return self._git.run("rev-parse", "--is-shallow-repository").strip() == b"true"
+
+    def has_folder(self, commit_id: str, path: str) -> bool:
+        """Whether a commit has a folder at a path."""
+        if path in ("", "."):
+            return True
+        return any(entry.is_folder for entry in self._entries(commit_id, "--", path.rstrip("/")))
+
+    def folder(self, commit_id: str, path: str) -> str:
+        """Return the id of the tree at a path; for an empty one the commit's, which is as good.
+
+        Raises:
+            SourceError: there is no folder.
+        """
+        if path in ("", "."):
+            return commit_id
+        entries = self._entries(commit_id, "--", path.rstrip("/"))
+        if entries and entries[0].is_folder:
+            return entries[0].id
+        what = "has no folder"
+        if entries:
+            kinds = {"120000": "a symbolic link, which is not followed", "160000": "a submodule"}
+            what = f"has {kinds.get(entries[0].mode, 'a file')}, not a folder, at"
+        raise SourceError(f"commit {commit_id[:_SHOWN_CHARACTERS]} {what} {path}")
+
+    def files(self, tree_id: str) -> list[Entry]:
+        """Return all files, links and submodules below a tree."""
+        return self._entries("-r", tree_id)
+
+    def _entries(self, *args: str) -> list[Entry]:
+        try:
+            answer = self._git.run("ls-tree", "-z", "-l", "--full-tree", *args)
+        except GitFailed as error:
+            if "promisor" in error.text:
+                raise SourceError(f"objects of {self._git_dir} are missing: {_WHOLE}") from error
+            raise
+        return [_entry(line) for line in answer.split(b"\0") if line]
+
+    def read(self, object_id: str) -> bytes:
+        """Return the content of an object.
+
+        Raises:
+            SourceError: it is missing, or not what its id says.
+        """
+        return self._read(object_id)[1]
+
+    def _is_commit(self, object_id: str) -> bool:
+        """Whether there is such a commit: the process that tells is needed for its files anyway."""
+        try:
+            return self._read(object_id)[0] == "commit"
+        except SourceError:
+            return False
+
+    def _read(self, object_id: str) -> tuple[str, bytes]:
+        """Return the kind and the content of an object; raises as `read` does."""
+        try:
+            _, kind, size, stream = self._git.stream_object_data(object_id)
+            data: bytes = stream.read(size)
+        except (ValueError, OSError) as error:
+            raise SourceError(
+                f"object {object_id} of {self._git_dir} is missing, or cannot be read; `git fsck`"
+                " tells more"
+            ) from error
+        kind = os.fsdecode(kind)  # it comes as text or as bytes
+        header = f"{kind} {size}\0".encode()
+        digest = hashlib.sha1(header + data, usedforsecurity=False)
+        if digest.hexdigest() != object_id:
+            raise SourceError(
+                f"object {object_id} of {self._git_dir} is damaged: its content has another id;"
+                " `git fsck` tells more"
+            )
+        return kind, data
+
+    def commit(self, commit_id: str) -> Commit:
+        """Return a commit as people need it."""
+        return commit_from(commit_id, self.read(commit_id))
+
+    def since(self, base: str | None, head: str) -> list[str]:
+        """Return the commits of `head` that `base` lacks, the newest first.
+
+        With no base, or one that `head` does not descend from (or that is not here any more), it
+        is `head` alone, and on the way back none.
+        """
+        if base is None:
+            return [head]
+        try:
+            common = self.merge_bases(base, head)
+        except GitFailed:
+            if self.has(base):
+                raise
+            return [head]
+        if common == [head]:
+            return []
+        return self._listed(head, f"^{base}") if common == [base] else [head]
+
+    def message(self, commit_id: str) -> str:
+        """Return the message of a commit, whole."""
+        return message_of(self.read(commit_id))
+
+    def first_parents(self, commit_id: str, limit: int) -> list[str]:
+        """Return the commits before one, along first parents, the newest first."""
+        return self._listed("--first-parent", "--skip=1", f"--max-count={limit}", commit_id)
+
+    def merge_bases(self, one: str, other: str) -> list[str]:
+        """Return the newest commits that both descend from: one, as a rule, or none here."""
+        try:
+            return self._git.run("merge-base", "--all", one, other).decode().split()
+        except GitFailed as error:
+            if error.status == 1:
+                return []
+            raise
+
+    def _listed(self, *args: str) -> list[str]:
+        return self._git.run("rev-list", *args).decode().split()
+
+    def has(self, commit_id: str) -> bool:
+        """Whether a commit is here."""
+        try:
+            self._git.run("cat-file", "-e", f"{commit_id}^{{commit}}")
+        except GitFailed:
+            return False
+        return True
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` is `older` or descends from it. One that is not here is no ancestor."""
+        try:
+            self._git.run("merge-base", "--is-ancestor", older, newer)
+        except GitFailed as error:
+            if error.status == 1 or not self.has(older):
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        """End the processes that read objects."""
+        self._git.clear_cache()
+
+
+@contextmanager
+def opened(git_dir: Path) -> Iterator[GitObjects]:
+    """Read objects of a repository for as long as the block lasts.
+
+    Raises:
+        SourceError: it is not there.
+    """
+    try:
+        objects = GitObjects(git_dir)
+    except OSError as error:
+        raise SourceError(f"repository {git_dir}: {error.strerror}") from error
+    try:
+        yield objects
+    finally:
+        objects.close()
+
+
+def _literal(text: str) -> str:
+    """Escape what a pattern of for-each-ref would take for more than itself."""
+    return re.sub(r"([*?\[\\])", r"\\\1", text)
+
+
+def _entry(line: bytes) -> Entry:
+    """Read one line of `ls-tree -l`, whose size is `-` or, of a missing object, `BAD`.
+
+    Source: git-ls-tree(1), OUTPUT FORMAT; show_tree_long() in builtin/ls-tree.c.
+    """
+    head, _, name = line.partition(b"\t")
+    mode, _, object_id, size = head.decode().split()
+    return Entry(mode, object_id, int(size) if size.isdecimal() else -1, os.fsdecode(name))

@@ -1,0 +1,257 @@
+"""Fetches one branch of a Git remote into a bare repository of our own.
+
+Only what descends from the newest accepted commit and is signed as the settings say is
+accepted. Nothing is checked out, and nothing that the remote sends is run. The repository
+itself is the business of `git_copy`, signatures that of `git_signatures`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from gitvs.adapters.git.git_process import GitFailed, without_credentials
+from gitvs.adapters.git.local_copy import HEAD, GitCopy
+from gitvs.adapters.git.manifests_at import GitSource
+from gitvs.adapters.git.signatures import verify
+from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable
+from gitvs.core.model.history import Commit
+from gitvs.core.remote_url import UnusableUrl, protocol_of
+from gitvs.core.settings import RemoteSettings
+
+log = logging.getLogger(__name__)
+
+_COMMIT_ID = re.compile(r"[0-9a-f]{7,40}")
+
+_CONFIGURATION = (
+    "transfer.fsckObjects=true",
+    "fetch.fsckObjects=true",
+    "fetch.recurseSubmodules=false",
+    "fetch.writeCommitGraph=false",
+    "http.followRedirects=false",
+    "http.lowSpeedLimit=1000",
+    "http.lowSpeedTime=30",
+)
+_REFUSALS = (
+    ("couldn't find remote ref", "the remote has no such branch"),
+    (r"fsck|in object [0-9a-f]{40}", "the history has an object that Git's own check refuses"),
+    ("No space left", "the disk of the state folder is full"),
+    ("insufficient permission|unable to (write|create)|Read-only", "the state folder cannot be"
+     " written"),
+    ("mismatched algorithms|object-format", "the remote counts in another hash than SHA-1"),
+    ("dubious ownership", "the repository belongs to another user of this host: make gitvs's"
+     " user its owner, or fetch it over ssh"),
+    ("shallow", "the remote is a shallow clone; fetch from one with all of its history"),
+)  # fmt: skip
+"""What is not worth a quick retry: a pattern of Git's words, and ours."""
+
+_TROUBLES = (
+    ("Host key verification failed", "its host key is not in known_hosts, or is another one"),
+    (
+        "Permission denied|Authentication failed|could not read (Username|Password)|error: 40[13]",
+        "it does not let us in; look at ssh_key or credentials_file",
+    ),
+    ("certificate", "its certificate is not trusted; look at ca_file"),
+    ("redirect|error: 30", "it answers from another address; put that one into url"),
+    ("not found|does not (exist|appear)|No such file", "there is no repository at that url"),
+)
+"""What may pass by itself."""
+
+
+class GitRemote:
+    """One branch of a remote, and our copy of it."""
+
+    def __init__(self, state_dir: Path, settings: RemoteSettings) -> None:
+        """Prepare for fetching; nothing is written or sent yet.
+
+        Raises:
+            SourceError: the URL speaks a protocol that is not allowed.
+        """
+        self._settings = settings
+        self._name = f"{without_credentials(settings.url)}, branch {settings.branch}"
+        self._copy = GitCopy(
+            state_dir,
+            self._name,
+            configuration=(*_CONFIGURATION, *_for_https(settings)),
+            environment={
+                "GIT_ALLOW_PROTOCOL": self._protocol(),
+                "GIT_SSH_COMMAND": _ssh_command(settings),
+                "GIT_SSH_VARIANT": "ssh",
+            },
+        )
+
+    def _protocol(self) -> str:
+        try:
+            protocol = protocol_of(self._settings.url)
+        except UnusableUrl as error:
+            raise SourceError(f"{self._name}: {error}") from error
+        if protocol == "file" and not self._settings.allow_local:
+            raise SourceError(f"{self._name}: a remote on this host needs allow_local = true")
+        return protocol
+
+    def fetch(self, accepted: str | None) -> Commit:
+        """Bring the branch here, and return its head.
+
+        A new head is checked against the signature policy first. One that is `accepted`
+        already is not, or removing a signer would make every director complain until the next
+        commit: check it with `verify` before it is loaded, unless it is the one in force.
+
+        Raises:
+            SourceUnreachable: the remote did not answer in time, or not sensibly.
+            UntrustedCommit: the head is not signed by somebody who may.
+            RewrittenBranch: the head does not descend from `accepted`.
+            SourceError: there is no such branch, or it cannot be used.
+        """
+        with self._copy.locked(self._settings.timeout_seconds):
+            self._copy.prepare()
+            self._transfer()
+            head = self._copy.resolve(HEAD)
+        if head != accepted:
+            self.verify(head)
+            if accepted is not None and not self.is_ancestor(accepted, head):
+                raise RewrittenBranch(self._name, accepted, head)
+        log.debug("fetched commit=%s", head)
+        return self.commit(head)
+
+    def verify(self, commit_id: str) -> str:
+        """Return who signed a commit that was fetched; nothing where anybody may.
+
+        It is to be asked before a commit that is not in force is loaded, however it came to
+        be accepted: keys may have been revoked since, or the policy tightened.
+
+        Raises:
+            UntrustedCommit: it is not signed by somebody who may.
+            SourceError: it is not here, or cannot be checked.
+        """
+        return verify(self._copy.folder, self._settings.signatures, commit_id)
+
+    def source(self, commit_id: str) -> GitSource:
+        """Return the manifests of a commit that was fetched; may it be used? Ask `verify`."""
+        return GitSource(self._copy.folder, self._settings.path, commit_id)
+
+    def accept_rewrite(self, commit: str) -> Commit:
+        """Return a commit of the rewritten branch that a person names by its id, checked.
+
+        It is for the caller to record it as the newest accepted commit.
+
+        Raises:
+            UntrustedCommit: it is not signed by somebody who may.
+            SourceError: it is not on the branch as it was at the last fetch.
+        """
+        if _COMMIT_ID.fullmatch(commit) is None:
+            raise SourceError(f"{commit} is no commit id; give at least 7 digits of it")
+        head = self.head()
+        if head is None:
+            raise SourceError(f"{self._name}: nothing was fetched yet; run `gitvs sync` first")
+        commit_id = self.resolve(commit)
+        if not self.is_ancestor(commit_id, head):
+            raise SourceError(
+                f"{self._name}: {commit_id[:12]} is not on it; its head was {head[:12]} at the"
+                " last fetch"
+            )
+        self.verify(commit_id)
+        return self.commit(commit_id)
+
+    @property
+    def name(self) -> str:
+        """The remote, without credentials, and its branch, as people know them."""
+        return self._name
+
+    def head(self) -> str | None:
+        """Return what the branch was at the last fetch, accepted or not."""
+        return self._copy.head()
+
+    def resolve(self, commit: str) -> str:
+        """Return the full id of a commit of our copy.
+
+        Raises:
+            SourceError: there is none, or more than one.
+        """
+        return self._copy.resolve(commit)
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` is `older` or descends from it; one that is not here is no ancestor."""
+        return self._copy.is_ancestor(older, newer)
+
+    def commit(self, commit_id: str) -> Commit:
+        """Return a commit of our copy as people need it.
+
+        Raises:
+            SourceError: it is not here.
+        """
+        return self._copy.commit(commit_id)
+
+    def keep(self, commit_ids: Iterable[str]) -> None:
+        """Keep these commits through maintenance, even when a force-push drops them; no others.
+
+        A failure is a warning only: pins are written again before anything is dropped.
+        """
+        try:
+            self._copy.pin(commit_ids)
+        except SourceError as error:
+            log.warning("commits not pinned reason=%s", error)
+
+    def maintain(self) -> None:
+        """Tidy our copy up; once a day is enough.
+
+        Raises:
+            SourceUnreachable: a fetch is running, or there was not enough time; try again later.
+            SourceError: the copy cannot be written, or is damaged.
+        """
+        self._copy.maintain()
+
+    def _transfer(self) -> None:
+        try:
+            self._copy.git.run(
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-recurse-submodules",
+                "--no-write-fetch-head",
+                "--no-auto-maintenance",
+                "--refmap=",
+                "--",
+                self._settings.url,
+                f"+refs/heads/{self._settings.branch}:{HEAD}",
+                timeout=self._settings.timeout_seconds,
+            )
+        except GitFailed as error:
+            raise self._explained(error) from error
+        except SourceUnreachable as error:
+            raise SourceUnreachable(f"{self._name}: {error}") from error
+
+    def _explained(self, error: GitFailed) -> SourceError:
+        for kind, table in ((SourceError, _REFUSALS), (SourceUnreachable, _TROUBLES)):
+            for pattern, words in table:
+                if re.search(pattern, error.text, re.IGNORECASE):
+                    return kind(f"{self._name}: {words} ({error})")
+        return SourceUnreachable(f"{self._name}: {error}")
+
+
+def _for_https(settings: RemoteSettings) -> list[str]:
+    configuration = []
+    if settings.ca_file is not None:
+        configuration.append(f"http.sslCAInfo={settings.ca_file}")
+    if settings.credentials_file is not None:
+        file = shlex.quote(f"--file={settings.credentials_file}")
+        # Only ever asked: Git would have the store forget what a server once refused.
+        helper = f'!f() {{ test "$1" != get || git credential-store {file} get; }}; f'
+        configuration.append(f"credential.helper={helper}")
+    return configuration
+
+
+def _ssh_command(settings: RemoteSettings) -> str:
+    """Return how Git calls ssh: no questions, no configuration, no unknown host."""
+    options = ["BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=15"]
+    options += ["ServerAliveInterval=15", "ControlMaster=no", "ControlPath=none"]
+    options += ["ForwardAgent=no", "ForwardX11=no", "ClearAllForwardings=yes"]
+    command = ["ssh", "-F", "/dev/null"]
+    if settings.ssh_key is not None:
+        command += ["-i", str(settings.ssh_key)]
+        options += ["IdentitiesOnly=yes", "IdentityAgent=none"]
+    if settings.known_hosts is not None:
+        options += [f"UserKnownHostsFile={settings.known_hosts}", "GlobalKnownHostsFile=/dev/null"]
+    return shlex.join([*command, *(word for option in options for word in ("-o", option))])

@@ -1,0 +1,54 @@
+"""Finds the repository that a folder belongs to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gitvs.adapters.git.git_process import GitFailed, HardenedGit
+from gitvs.core.errors import SourceError
+
+_NO_PROGRAM = 127
+"""How `env` ends where it finds none. Source: env(1), exit status."""
+
+
+def find_repository(path: Path) -> tuple[Path, str]:
+    """Return the repository that a folder belongs to, and the folder's path inside it.
+
+    The folder itself need not be there: it may be in an older commit alone.
+
+    Raises:
+        SourceError: it is in no repository.
+    """
+    wanted = path.absolute()
+    existing = next(p for p in (wanted, *wanted.parents) if p.is_dir())
+    missing = "" if wanted == existing else wanted.relative_to(existing).as_posix()
+    git = HardenedGit(existing, owner=existing.stat())
+    try:
+        answer = git.run("rev-parse", "--absolute-git-dir", "--show-prefix")
+    except GitFailed as error:
+        if error.status == _NO_PROGRAM:
+            raise SourceError("no git is installed here, or it is not in PATH") from error
+        raise SourceError(
+            f"{path} is in no Git repository ({error.text}); leave the revision out to read the"
+            " files as they are"
+        ) from error
+    lines, _, _ = os.fsdecode(answer).rpartition("\n")
+    git_dir, _, prefix = lines.partition("\n")
+    folder = _as_written(existing, Path(git_dir), Path(prefix)) / missing
+    return Path(git_dir), "" if folder == Path() else folder.as_posix()
+
+
+def _as_written(path: Path, git_dir: Path, prefix: Path) -> Path:
+    """Return a folder's path in its repository; `prefix` is what it is with all links followed.
+
+    A link in the repository stays one, so that it is not followed here where agents don't.
+    """
+    real = path.resolve()
+    if real.is_relative_to(git_dir):  # the folders of a bare repository are given like this
+        return real.relative_to(git_dir)
+    top = real.parents[len(prefix.parts) - 1] if prefix.parts else real
+    above = next((p for p in (path, *path.parents) if p.resolve() == top), None)
+    if above is None or ".." in path.parts:
+        return prefix
+    return path.relative_to(above)

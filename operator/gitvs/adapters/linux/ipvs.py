@@ -1,0 +1,155 @@
+"""IPVS of one network namespace: what it holds, and requests to it in batches.
+
+The messages are `ipvs_codec`'s, the conversation `netlink`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+from gitvs.adapters.linux.ipvs_codec import numbers, replies, requests
+from gitvs.adapters.linux.ipvs_codec.numbers import Payload
+from gitvs.adapters.linux.ipvs_codec.replies import Unnamed
+from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
+from gitvs.adapters.linux.netlink import (
+    NETLINK_GENERIC,
+    SHORT_DATAGRAM_BYTES,
+    Answer,
+    Netlink,
+    Request,
+)
+from gitvs.core.errors import KernelUnavailable, KernelUnreadable
+from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.resources import Listener, RealServer, SyncDaemon, Timeout, VirtualService
+
+# Source: Linux include/uapi/linux/genetlink.h
+_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY = 0x10, 3
+_CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 1, 2
+
+
+class Ipvs:
+    """A socket to the IPVS of the network namespace in which it was made.
+
+    Raises:
+        KernelUnavailable: no IPVS in this kernel, or no right to ask it.
+    """
+
+    def __init__(self, decoder: IpvsDecoder | None = None) -> None:
+        """With a decoder that is used again, what has not changed is decoded once."""
+        self._decoder = decoder or IpvsDecoder()
+        self._netlink = Netlink(NETLINK_GENERIC, SHORT_DATAGRAM_BYTES)
+        try:
+            self._family = self._look_up()
+        except BaseException:
+            self._netlink.close()
+            raise
+
+    def __enter__(self) -> Ipvs:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._netlink.close()
+
+    def execute(self, changes: Sequence[Sequence[tuple[Payload, frozenset[int]]]]) -> list[Answer]:
+        """Send the requests of each change, many in one call; one answer for each change.
+
+        With each request go the errors that are as good as done.
+        """
+        return self._netlink.execute_groups(
+            [
+                [Request(self._family, payload, tolerated=good) for payload, good in requests]
+                for requests in changes
+            ]
+        )
+
+    def execute_single(self, payloads: Iterable[Payload]) -> list[Answer]:
+        """Send one request for each change; thousands of them are cheaper so."""
+        return self._netlink.execute_alike(self._family, payloads)
+
+    def services(self) -> list[tuple[VirtualService | Unnamed, Counters]]:
+        """Read the virtual services, and what they have counted."""
+        return self._decoder.services(self._dump(requests.get_services()))
+
+    def service(self, listener: Listener) -> tuple[VirtualService | Unnamed, Counters] | None:
+        """Read one virtual service, and what it has counted; None: it is not there."""
+        try:
+            reply = self._netlink.ask(self._family, requests.get_service(listener))
+        except OSError as error:
+            if error.errno == errno.ESRCH:
+                return None
+            raise KernelUnreadable(f"IPVS could not be read: {_words(error)}") from error
+        return replies.service_from(reply)
+
+    def real_servers(
+        self, listener: Listener
+    ) -> list[tuple[RealServer | Unnamed, Connections, Counters]]:
+        """Read the real servers of one virtual service; none if that is gone by now."""
+        payloads = self._dump(requests.get_real_servers(listener))
+        return self._decoder.real_servers(payloads, listener)
+
+    def sync_daemons(self) -> list[SyncDaemon]:
+        """Read the sync daemons that run."""
+        return [replies.sync_daemon_from(p) for p in self._dump(requests.get_sync_daemons())]
+
+    def timeouts(self) -> list[Timeout]:
+        """Read the connection timeouts."""
+        return replies.timeouts_from(self._netlink.ask(self._family, requests.get_timeouts()))
+
+    def version(self) -> str:
+        """Read the version of IPVS."""
+        return replies.version_from(self._netlink.ask(self._family, requests.get_info()))
+
+    def _look_up(self) -> int:
+        """Return the number of the family `IPVS`. Asking for it loads the module ip_vs."""
+        name = numbers.FAMILY_NAME.encode() + b"\0"
+        header = bytes((_CTRL_CMD_GETFAMILY, 1, 0, 0))
+        request = header + numbers.pack_attribute(_CTRL_ATTR_FAMILY_NAME, name)
+        try:
+            reply = self._netlink.ask(_GENL_ID_CTRL, request)
+        except OSError as error:
+            raise _unavailable(error) from error
+        family = numbers.unpack_attributes(reply, 4)[_CTRL_ATTR_FAMILY_ID]
+        return int.from_bytes(family, sys.byteorder)
+
+    def _dump(self, payload: Payload) -> list[bytes]:
+        """Return what a dump gives.
+
+        Raises:
+            KernelUnavailable: no right to ask.
+            KernelUnreadable: cut short every time, or no answer.
+        """
+        try:
+            return self._netlink.dump(self._family, payload)
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                raise _unavailable(error) from error
+            raise KernelUnreadable(f"IPVS could not be read: {_words(error)}") from error
+
+
+def _words(error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, str(error.errno))
+    return f"{os.strerror(error.errno or 0)} ({name})"
+
+
+def _unavailable(error: OSError) -> KernelUnavailable:
+    match error.errno:
+        case errno.ENOENT:
+            return KernelUnavailable(
+                "this kernel has no IPVS: load it with `modprobe ip_vs`, or run a kernel that has"
+                " this module (a container has its host's)"
+            )
+        case errno.EPERM | errno.EACCES:
+            return KernelUnavailable(
+                "no right to ask IPVS (EPERM): it takes CAP_NET_ADMIN, and not in a user namespace"
+            )
+        case _:
+            return KernelUnavailable(f"IPVS does not answer: {_words(error)}")

@@ -1,0 +1,185 @@
+"""The kernel's numbers for IPVS, and how attributes lie in a message.
+
+Kernel numbers exist in this module alone, and `svc`, `dest` and `fwd` are the kernel's words.
+
+Source of every number: Linux include/uapi/linux/ip_vs.h. Which attributes a command needs,
+their sizes and byte order: net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_svc_policy,
+ip_vs_dest_policy, ip_vs_genl_fill_service, ip_vs_genl_fill_dest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_SCTP,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+)
+from struct import Struct, calcsize
+from typing import NewType
+
+from gitvs.core.model.resources import (
+    AddressFamily,
+    Forwarding,
+    PersistenceEngine,
+    Protocol,
+    Scheduler,
+    SchedulerFlag,
+    SyncRole,
+    TimeoutName,
+    TunnelChecksum,
+    TunnelType,
+)
+
+FAMILY_NAME = "IPVS"  # IPVS_GENL_NAME
+FAMILY_VERSION = 1  # IPVS_GENL_VERSION
+
+Payload = NewType("Payload", bytes)
+"""A generic-netlink payload for the family `IPVS`."""
+
+Attributes = dict[int, bytes]
+"""The values of attributes by their types."""
+
+HEADER = Struct("=BBH")  # command, family version, reserved
+
+
+def _header(command: int) -> bytes:
+    return HEADER.pack(command, FAMILY_VERSION, 0)
+
+
+# IPVS_CMD_*, as what a message of each begins with
+NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = map(_header, (1, 2, 3, 4))
+NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = map(_header, (5, 6, 7, 8))
+NEW_DAEMON, DEL_DAEMON, GET_DAEMON = map(_header, (9, 10, 11))
+SET_CONFIG, GET_CONFIG, GET_INFO = map(_header, (12, 13, 15))
+
+# IPVS_CMD_ATTR_*
+SERVICE, DEST, DAEMON = 1, 2, 3
+TIMEOUTS = {TimeoutName.TCP: 4, TimeoutName.TCP_FIN: 5, TimeoutName.UDP: 6}
+
+# IPVS_SVC_ATTR_*
+SVC_AF, SVC_PROTOCOL, SVC_ADDR, SVC_PORT, SVC_FWMARK = 1, 2, 3, 4, 5
+SVC_SCHED_NAME, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK, SVC_PE_NAME = 6, 7, 8, 9, 11
+SVC_STATS64 = 12
+
+# IPVS_DEST_ATTR_*
+DEST_ADDR, _DEST_PORT, _DEST_FWD_METHOD, _DEST_WEIGHT = 1, 2, 3, 4
+_DEST_U_THRESH, _DEST_L_THRESH = 5, 6
+DEST_ACTIVE_CONNS, DEST_INACT_CONNS, DEST_PERSIST_CONNS = 7, 8, 9
+_DEST_ADDR_FAMILY, DEST_STATS64 = 11, 12
+_DEST_TUN_TYPE, _DEST_TUN_PORT, _DEST_TUN_FLAGS = 13, 14, 15
+
+# IPVS_STATS_ATTR_*: CONNS, INPKTS, OUTPKTS, INBYTES, OUTBYTES; rates and padding follow.
+STATS = (1, 2, 3, 4, 5)
+
+# IPVS_DAEMON_ATTR_*
+DAEMON_STATE, DAEMON_MCAST_IFN, DAEMON_SYNC_ID = 1, 2, 3
+
+# IPVS_INFO_ATTR_*
+INFO_VERSION = 1
+
+# IP_VS_SVC_F_*
+PERSISTENT, ONE_PACKET, _SCHED1, _SCHED2 = 0x1, 0x4, 0x8, 0x10
+ALL_FLAGS = 0xFFFFFFFF
+"""The mask of every request, so that flags are also taken away. Source: ipvsadm(8), libipvs."""
+
+# IP_VS_CONN_F_*; LOCALNODE (1) and BYPASS (4) are the kernel's own, never a real server's.
+FORWARDING = {Forwarding.NAT: 0, Forwarding.TUN: 2, Forwarding.DR: 3}
+# IP_VS_CONN_F_TUNNEL_TYPE_*
+TUNNEL_TYPES = {TunnelType.IPIP: 0, TunnelType.GUE: 1, TunnelType.GRE: 2}
+# IP_VS_TUNNEL_ENCAP_FLAG_*
+CHECKSUMS = {TunnelChecksum.NONE: 0, TunnelChecksum.FULL: 1, TunnelChecksum.REMOTE: 2}
+# IP_VS_STATE_*
+ROLES = {SyncRole.PRIMARY: 1, SyncRole.BACKUP: 2}
+
+PROTOCOLS = {
+    Protocol.TCP: IPPROTO_TCP,
+    Protocol.UDP: IPPROTO_UDP,
+    Protocol.SCTP: IPPROTO_SCTP,
+}
+FAMILIES = {AddressFamily.IPV4: AF_INET, AddressFamily.IPV6: AF_INET6}
+
+# The two scheduler bits mean what the scheduler says they mean.
+# Source: Linux ip_vs_sh.c and ip_vs_mh.c, IP_VS_SVC_F_SCHED_{SH,MH}_{FALLBACK,PORT}.
+SCHEDULER_FLAGS: Mapping[str, Mapping[SchedulerFlag, int]] = {
+    Scheduler.SH: {SchedulerFlag.SH_FALLBACK: _SCHED1, SchedulerFlag.SH_PORT: _SCHED2},
+    Scheduler.MH: {SchedulerFlag.MH_FALLBACK: _SCHED1, SchedulerFlag.MH_PORT: _SCHED2},
+}
+
+FORWARDING_OF = {number: word for word, number in FORWARDING.items()}
+TUNNEL_TYPE_OF = {number: word for word, number in TUNNEL_TYPES.items()}
+CHECKSUM_OF = {number: word for word, number in CHECKSUMS.items()}
+ROLE_OF = {number: word for word, number in ROLES.items()}
+PROTOCOL_OF = {number: word for word, number in PROTOCOLS.items()}
+SCHEDULER_OF: Mapping[str, Scheduler] = {str(word): word for word in Scheduler}
+ENGINE_OF: Mapping[str, PersistenceEngine] = {str(word): word for word in PersistenceEngine}
+
+_ATTRIBUTE = Struct("=HH")  # length without padding, type
+U32 = Struct("=I")
+_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+
+def attribute_head(type_: int, size: int) -> bytes:
+    """Return what an attribute with a value of `size` bytes begins with."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + size, type_)
+
+
+def _template(*attributes: tuple[int, str]) -> tuple[Struct, tuple[bytes, ...]]:
+    """Return how attributes of fixed sizes lie in a row, and what each of them begins with.
+
+    They are given as types and formats of their values. The `Struct` packs and unpacks them
+    in one step, as a head and a value in turn: that is what makes thousands of rules cheap.
+    """
+    sizes = [calcsize(f"={format_}") for _, format_ in attributes]
+    rows = [
+        f"4s{format_}{-size % 4}x" for (_, format_), size in zip(attributes, sizes, strict=True)
+    ]
+    types = [type_ for type_, _ in attributes]
+    heads = [attribute_head(type_, size) for type_, size in zip(types, sizes, strict=True)]
+    return Struct(f"={''.join(rows)}"), tuple(heads)
+
+
+ENDPOINT, ENDPOINT_HEADS = _template(
+    (SVC_AF, "H"), (SVC_PROTOCOL, "H"), (SVC_ADDR, "16s"), (SVC_PORT, "H")
+)
+MARK, MARK_HEADS = _template((SVC_AF, "H"), (SVC_FWMARK, "I"))
+SVC_VALUES, SVC_VALUES_HEADS = _template((SVC_FLAGS, "II"), (SVC_TIMEOUT, "I"), (SVC_NETMASK, "I"))
+
+_KEY = ((DEST_ADDR, "16s"), (_DEST_PORT, "H"), (_DEST_ADDR_FAMILY, "H"))
+_METHOD_AND_WEIGHT = ((_DEST_FWD_METHOD, "I"), (_DEST_WEIGHT, "I"))
+_THRESHOLDS = ((_DEST_U_THRESH, "I"), (_DEST_L_THRESH, "I"))
+_TUNNELLING = ((_DEST_TUN_TYPE, "B"), (_DEST_TUN_PORT, "H"), (_DEST_TUN_FLAGS, "H"))
+DEST_KEY, DEST_KEY_HEADS = _template(*_KEY)
+DEST_VALUES, DEST_VALUES_HEADS = _template(*_KEY, *_METHOD_AND_WEIGHT, *_THRESHOLDS)
+TUNNEL, TUNNEL_HEADS = _template(*_TUNNELLING)
+DEST_HEAD = attribute_head(DEST, DEST_VALUES.size + TUNNEL.size)
+DEST_NUMBERS = (*_KEY[1:2], *_METHOD_AND_WEIGHT, *_TUNNELLING, *_THRESHOLDS, *_KEY[2:])
+DEST_REPLY, DEST_REPLY_HEADS = _template(*_KEY[:1], *DEST_NUMBERS)
+"""In the kernel's order since Linux 5.3, without what it counts."""
+
+
+# Requests
+
+
+def pack_attribute(type_: int, value: bytes) -> bytes:
+    """Return one attribute, padded to four bytes; its length says how much of it is value."""
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, type_) + value + bytes(-length % 4)
+
+
+# Replies
+
+
+def unpack_attributes(data: bytes, at: int = 0) -> Attributes:
+    """Return the attributes from `at` on, by type."""
+    found = {}
+    end = len(data)
+    while at + 4 <= end:
+        length, type_ = _ATTRIBUTE.unpack_from(data, at)
+        if length < 4:
+            break
+        found[type_ & _TYPE_MASK] = data[at + 4 : at + length]
+        at += length + 3 & ~3
+    return found

@@ -1,0 +1,58 @@
+"""Kernel settings of this network namespace, through /proc/sys.
+
+`/proc/sys/net` shows the namespace of the process that reads it. `net.ipv4.vs.*` exists only
+once ip_vs is loaded, which looking up its netlink family does (`ipvs`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gitvs.core.model.resources import Sysctl
+
+_ROOT = Path("/proc/sys")
+
+
+def read_sysctls(names: Iterable[str]) -> list[Sysctl]:
+    """Read settings; those that do not exist, or cannot be read, are left out.
+
+    Runs of white space are one space, since the kernel prints tabs (`3\\t50`).
+    """
+    found = []
+    for name in sorted(names):
+        try:
+            value = path_of(name).read_text(errors="replace")
+        except OSError:  # write-only (`net.ipv4.route.flush`), or not in this kernel
+            continue
+        found.append(Sysctl(name, " ".join(value.split())))
+    return found
+
+
+def write_sysctl(sysctl: Sysctl) -> None:
+    """Write one setting.
+
+    Raises:
+        OSError: ENOENT, no such setting; EINVAL, no such value; EACCES, no right to.
+    """
+    descriptor = os.open(path_of(sysctl.name), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, sysctl.value.encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+def path_of(name: str) -> Path:
+    """Return the file of a setting; `/` in a name stands for a dot in a file's name.
+
+    `net.ipv4.conf.eth0/100.forwarding` is VLAN 100's. Source: sysctl(8), NOTES.
+
+    Raises:
+        OSError: ENOENT, a name that leads out of /proc/sys/net.
+    """
+    parts = [part.replace("/", ".") for part in name.split(".")]
+    if parts[0] != "net" or any(part in ("", ".", "..") for part in parts):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return _ROOT.joinpath(*parts)

@@ -1,0 +1,229 @@
+"""What Prometheus may know of a director, served over HTTP.
+
+Gauges are of the last `Status` that was published (`status_metrics`); what happens between
+two of them is counted here. All of it may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from http.server import ThreadingHTTPServer
+from socketserver import BaseServer, TCPServer
+from threading import BoundedSemaphore, Thread
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import MetricsHandler
+
+from gitvs.adapters.service.status_metrics import RESULTS, StatusCollector
+from gitvs.core.errors import SettingsError
+from gitvs.core.model.history import Result
+from gitvs.core.planning.kernel_refusals import errno_name
+from gitvs.core.settings import MetricsSettings
+from gitvs.core.status.agent_status import Status
+
+FAILURES = ("source", "manifests", "gate", "quarantine", "kernel", "store", "bug", "other")
+"""The kinds of failure that are counted from 0 on; others begin when they happen."""
+
+_SUCCESSES = (Result.CONVERGED, Result.APPLIED)
+_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60)
+_STOP_SECONDS = 0.1
+_MAX_CONNECTIONS = 16
+
+
+class Metrics:
+    """The metrics of one director."""
+
+    def __init__(self, settings: MetricsSettings) -> None:
+        # Else there would be a second metric for each counter, of no use here.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
+        self._settings = settings
+        self._registry = CollectorRegistry()
+        self._status = StatusCollector(settings.real_servers)
+        self._registry.register(self._status)
+        ProcessCollector(registry=self._registry)
+        self._count = _Counts(self._registry)
+        self._serving: tuple[_Server, Thread] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where metrics are served, as `127.0.0.1:9712`; empty where they are not."""
+        return "" if self._serving is None else self._serving[0].where
+
+    def start(self) -> None:
+        """Begin to serve, unless settings switch it off.
+
+        Raises:
+            SettingsError: the address cannot be had.
+        """
+        if not self._settings.listen:
+            return
+        try:
+            server = _Server(self._settings.address, _Handler.factory(self._registry))
+        except OSError as error:
+            raise _unusable(self._settings.listen, error) from error
+        thread = Thread(target=server.serve_forever, args=(_STOP_SECONDS,), name="metrics")
+        thread.daemon = True
+        thread.start()
+        self._serving = server, thread
+
+    def stop(self) -> None:
+        """Serve no longer."""
+        if self._serving is not None:
+            server, thread = self._serving
+            self._serving = None
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def publish(self, status: Callable[[], Status]) -> None:
+        """Show a newer status from now on; it is asked for at each scrape."""
+        self._status.status = status
+
+    def count_pass(self, result: str, stages: Mapping[str, float]) -> None:
+        """Count a pass that ended, with the seconds that each of its stages took."""
+        self._count.passes.labels(str(result)).inc()
+        for stage, seconds in stages.items():
+            self._count.stages.labels(stage).observe(seconds)
+        if result in _SUCCESSES:
+            self._count.successes.labels(str(result)).set(time.time())
+
+    def count_operations(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Count changes of the kernel, by kind of object and action."""
+        for (kind, action), number in counts.items():
+            self._count.operations.labels(str(kind), str(action)).inc(number)
+
+    def count_drift(self, found: int, repaired: int) -> None:
+        """Count objects that were changed behind gitvs's back, and those that are right again."""
+        self._count.drift_found.inc(found)
+        self._count.drift_repaired.inc(repaired)
+
+    def count_failure(self, kind: str) -> None:
+        """Count something that went wrong, such as `source`."""
+        self._count.failures.labels(kind).inc()
+        self._count.failed.labels(kind).set(time.time())
+
+    def count_found_open(self) -> None:
+        """Count a transaction that the agent found open when it started."""
+        self._count.found_open.inc()
+
+
+class _Counts:
+    """What is counted as it happens; with the words that are known, from 0 on."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.passes = Counter(
+            "gitvs_passes", "Passes, by how they ended.", ["result"], registry=registry
+        )
+        self.stages = Histogram(
+            "gitvs_pass_stage_duration_seconds",
+            "How long the stages of passes took.",
+            ["stage"],
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+        self.successes = Gauge(
+            "gitvs_last_success_timestamp_seconds",
+            "When a pass last ended well, by how.",
+            ["result"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "gitvs_failures", "What went wrong, by kind.", ["kind"], registry=registry
+        )
+        self.failed = Gauge(
+            "gitvs_last_failure_timestamp_seconds",
+            "When something last went wrong, by kind.",
+            ["kind"],
+            registry=registry,
+        )
+        self.operations = Counter(
+            "gitvs_kernel_operations",
+            "Changes of the kernel, by kind of object and action.",
+            ["kind", "action"],
+            registry=registry,
+        )
+        self.drift_found = Counter(
+            "gitvs_drift_found",
+            "Objects that were found changed behind gitvs's back.",
+            registry=registry,
+        )
+        self.drift_repaired = Counter(
+            "gitvs_drift_repaired",
+            "Objects that were changed behind gitvs's back and are right again.",
+            registry=registry,
+        )
+        self.found_open = Counter(
+            "gitvs_transactions_found_open",
+            "Transactions that the agent found open when it started.",
+            registry=registry,
+        )
+        for result in RESULTS:
+            self.passes.labels(result)
+        for kind in FAILURES:
+            self.failures.labels(kind)
+
+
+class _Handler(MetricsHandler):
+    """Answers one scrape; a client that says or takes nothing is let go."""
+
+    timeout = 10
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self._free = BoundedSemaphore(_MAX_CONNECTIONS)
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    @property
+    def where(self) -> str:
+        host, port = self.server_address[:2]
+        return f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, or not at all: nobody may use up all threads of the agent."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one client."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def server_bind(self) -> None:
+        """Bind, without asking the DNS for a name as the class above does: it may be down."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Let clients go away; anything else is a bug, and shown."""
+        if not isinstance(sys.exception(), OSError):
+            BaseServer.handle_error(self, request, client_address)
+
+
+def _unusable(listen: str, error: OSError) -> SettingsError:
+    code = error.errno or 0
+    return SettingsError(
+        f"metrics cannot be served on {listen}: {os.strerror(code)} ({errno_name(code)});"
+        ' choose another metrics.listen, or "" for none'
+    )

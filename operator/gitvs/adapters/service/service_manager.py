@@ -1,0 +1,135 @@
+"""systemd's own programs, as `gitvs install` needs them: users, folders, units, network managers.
+
+Every command here may be repeated: each does nothing where its work is done.
+"""
+
+from __future__ import annotations
+
+import grp
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from gitvs.adapters.service.installation import SERVICES, UNITS, InstallationError
+
+GROUP = "gitvs"
+ADMIN_GROUP = "gitvs-admin"
+
+_SET_UP = (
+    ("systemd-sysusers", "/etc/sysusers.d/gitvs.conf"),
+    ("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/gitvs.conf"),
+    ("systemctl", "daemon-reload"),
+)
+_NETWORK_MANAGERS = {
+    "systemd-networkd.service": ("networkctl", "reload"),
+    "NetworkManager.service": ("nmcli", "general", "reload", "conf"),
+}
+"""How each reads its drop-ins anew, without touching a link."""
+
+_TIMEOUT_SECONDS = 300.0
+
+
+def require_tools() -> None:
+    """Make sure that there is a systemd to install into, before anything is written.
+
+    Raises:
+        InstallationError: there is none.
+    """
+    tools = ("systemctl", *(command[0] for command in _SET_UP))
+    missing = [tool for tool in dict.fromkeys(tools) if shutil.which(tool) is None]
+    if missing:
+        raise InstallationError(
+            f"{', '.join(missing)} not found: gitvs runs as a service under systemd. Nothing was"
+            " changed"
+        )
+
+
+def is_set_up(*, enable: bool) -> bool:
+    """Return whether the users exist and, if wanted, the units start at boot."""
+    if group_id(GROUP) is None or group_id(ADMIN_GROUP) is None:
+        return False
+    return not enable or all(_says("systemctl", "is-enabled", "-q", unit) for unit in SERVICES)
+
+
+def set_up(*, enable: bool) -> None:
+    """Make users and folders, and tell whoever reads the installed files.
+
+    Raises:
+        InstallationError: a command failed, and what it said.
+    """
+    for command in _SET_UP:
+        _run(command)
+    if enable:
+        _run(("systemctl", "enable", "-q", *SERVICES))
+    reload_network_managers()
+
+
+def stop_and_disable() -> None:
+    """End the units, now and at boot; what is in the kernel stays.
+
+    Raises:
+        InstallationError: systemctl failed, and what it said.
+    """
+    _run(("systemctl", "disable", "--now", "-q", *SERVICES))
+    _run(("systemctl", "stop", *UNITS))
+
+
+def forget_units() -> None:
+    """Tell systemd and the network managers that files have gone.
+
+    Raises:
+        InstallationError: a command failed, and what it said.
+    """
+    _run(("systemctl", "daemon-reload"))
+    reload_network_managers()
+
+
+def reload_network_managers() -> None:
+    """Let those that run take notice of the drop-ins."""
+    for unit, command in _NETWORK_MANAGERS.items():
+        if _says("systemctl", "is-active", "-q", unit):
+            _run(command)
+
+
+def is_agent_active() -> bool:
+    return _says("systemctl", "is-active", "-q", "gitvs.service")
+
+
+def group_id(name: str) -> int | None:
+    """Return the number of a group, or None if there is no such group."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def _says(*question: str) -> bool:
+    return _started(question).returncode == 0
+
+
+def _run(command: Sequence[str]) -> None:
+    done = _started(command)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
+        raise InstallationError(
+            f"`{' '.join(command)}` failed (exit code {done.returncode}): {said}. Mend that, and"
+            " run this again"
+        )
+
+
+def _started(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except FileNotFoundError:
+        raise InstallationError(f"{command[0]} not found: is this a host with systemd?") from None
+    except subprocess.TimeoutExpired:
+        raise InstallationError(
+            f"`{' '.join(command)}` had no end within {_TIMEOUT_SECONDS:g} s, and was stopped"
+        ) from None

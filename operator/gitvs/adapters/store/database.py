@@ -1,0 +1,264 @@
+"""The file of the store: making, opening, checking and migrating it, and its errors in words.
+
+A database is complete or absent: a new one is built beside its place and linked into it,
+so that an empty or half-made file is always damage. What is kept in it is the business of
+`store`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from gitvs.adapters.store.desired_rows import split_whole_states
+from gitvs.adapters.store.migrations import MIGRATIONS, PARTS_VERSION, SCHEMA_VERSION
+from gitvs.core.errors import StoreDamaged, StoreError
+
+FILE_NAME = "gitvs.db"
+BUSY_SECONDS = 5.0
+
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: (
+        f"another process has kept it locked for {BUSY_SECONDS:.0f} s; let it end, and try again"
+    ),
+    sqlite3.SQLITE_LOCKED: "another connection keeps it locked; try again",
+    sqlite3.SQLITE_FULL: "the disk is full; make room there, and try again",
+    sqlite3.SQLITE_READONLY: (
+        "it cannot be written: the disk is mounted read-only, or the file or its folder belongs"
+        " to somebody else; make both writable for the user who runs gitvs"
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it, or its journal beside it, cannot be opened: the disk is mounted read-only, or the"
+        " user who runs gitvs may not read and write both files and their folder"
+    ),
+    sqlite3.SQLITE_PERM: "no permission; run gitvs as the owner of the folder, or as root",
+    sqlite3.SQLITE_IOERR: (
+        "the disk is full, or does not read or write; look at `df` and the kernel's log"
+    ),
+}
+_ADVICE_FOR_FILES = {
+    errno.EACCES: "run gitvs as root, or as the owner of the state folder",
+    errno.EPERM: "run gitvs as root, or as the owner of the state folder",
+    errno.EEXIST: "the state folder has to be a folder; choose another --state-dir",
+    errno.ENOTDIR: "the state folder has to be a folder; choose another --state-dir",
+    errno.ENOSPC: "make room on that disk, and try again",
+    errno.EROFS: "remount that disk read-write, or choose another --state-dir",
+}
+_DAMAGED = (
+    "is damaged{detail}. gitvs does not guess what it owns, and nothing was changed. Bring the"
+    " file back from a backup; or move it and its -wal and -shm files away, and take the objects"
+    " over anew with `gitvs apply --adopt`"
+)
+_DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_ERROR_CODE_MASK = 0xFF  # extended result codes keep the primary one in the low byte
+
+
+@contextmanager
+def plain_words(path: Path) -> Iterator[None]:
+    """Turn what SQLite or the file system says about `path` into a `StoreError`."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
+        raise  # a bug of ours
+    except sqlite3.DatabaseError as error:
+        kind = StoreDamaged if _code_of(error) in _DAMAGES else StoreError
+        raise kind(f"database {path}: {_explained(error)}") from error
+    except OSError as error:
+        advice = _ADVICE_FOR_FILES.get(error.errno or 0, "gitvs keeps its records there")
+        raise StoreError(f"{error.filename or path}: {error.strerror}; {advice}") from error
+
+
+def _code_of(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0) & _ERROR_CODE_MASK
+    return code
+
+
+def _explained(error: sqlite3.Error) -> str:
+    code = _code_of(error)
+    if code in _DAMAGES:
+        return _DAMAGED.format(detail=f" ({error})")
+    return f"{_ADVICE[code]} ({error})" if code in _ADVICE else str(error)
+
+
+def damaged(path: Path, detail: str) -> StoreDamaged:
+    """Return the error for a database whose content cannot be trusted."""
+    return StoreDamaged(f"database {path}: {_DAMAGED.format(detail=f' ({detail})')}")
+
+
+def unreadable(path: Path, error: Exception) -> StoreDamaged:
+    """Return the error for a record that could not be made sense of."""
+    return damaged(path, f"unreadable record: {error}")
+
+
+def open_for_writing(state_dir: Path) -> sqlite3.Connection:
+    """Open the database of a state folder; make both if there is none.
+
+    Raises:
+        StoreError: it cannot be opened, is damaged, newer than this gitvs, or not ours.
+    """
+    path = state_dir / FILE_NAME
+    with plain_words(path):
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_other_owner(state_dir)
+        if not _is_there(path):
+            _create(path)
+        connection = _connect(path, "rw")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            version = _check(connection, path)
+            _migrate(connection, version)
+        except (KeyError, TypeError, ValueError) as error:
+            connection.close()
+            raise unreadable(path, error) from error
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_for_reading(state_dir: Path) -> sqlite3.Connection:
+    """Open the database of a state folder without ever writing; an absent one reads as empty.
+
+    Raises:
+        StoreError: it cannot be opened, is damaged, or of another schema version.
+    """
+    path = state_dir / FILE_NAME
+    with plain_words(path):
+        if not _is_there(path):
+            return _in_memory()
+        connection = _connect(path, "ro")
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            version = _check(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        if version < SCHEMA_VERSION:
+            connection.close()
+            raise StoreError(
+                f"database {path}: written by an older gitvs (schema {version}, this one reads"
+                f" {SCHEMA_VERSION}); the next `gitvs apply` or agent brings it up to date"
+            )
+    return connection
+
+
+def _is_there(path: Path) -> bool:
+    """Whether the database exists; unlike `exists`, it does not take "no permission" for no."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise damaged(path, "it is a folder")
+    return True
+
+
+def _refuse_other_owner(state_dir: Path) -> None:
+    """Keep one user's files apart from another's: each would lock the other out.
+
+    Raises:
+        StoreError: the folder belongs to somebody else.
+    """
+    owner = state_dir.stat().st_uid
+    if owner != os.geteuid():
+        raise StoreError(
+            f"state folder {state_dir} belongs to user {owner}, and gitvs runs as user"
+            f" {os.geteuid()}: run it as user {owner}, or choose another --state-dir"
+        )
+
+
+def _create(path: Path) -> None:
+    """Build a complete database beside its place, and link it there; whoever is first wins."""
+    journal = path.with_name(path.name + "-wal")
+    if journal.exists():
+        raise StoreError(
+            f"database {path} is missing, but its journal {journal.name} is there: half of the"
+            " store was moved or deleted. Bring the file back, or move the journal away too and"
+            " take the objects over anew with `gitvs apply --adopt`"
+        )
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft.unlink(missing_ok=True)
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        with closing(_connect(draft, "rw")) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            _migrate(connection, 0)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        _sync_folder(path.parent)
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            draft.with_name(draft.name + suffix).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    return _with_settings(
+        sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, uri=True)
+    )
+
+
+def _in_memory() -> sqlite3.Connection:
+    connection = _with_settings(sqlite3.connect(":memory:", isolation_level=None))
+    _migrate(connection, 0)
+    return connection
+
+
+def _with_settings(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the schema version of a sound database.
+
+    Raises:
+        StoreError: damaged, made by something else, or by a newer gitvs.
+    """
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"database {path}: written by a newer gitvs (schema {version}, this one knows up to"
+            f" {SCHEMA_VERSION}); install that version again. Nothing was changed"
+        )
+    tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    if version == 0 or "store" not in tables:
+        raise damaged(path, "empty, or not a database of gitvs")
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise damaged(path, verdict.splitlines()[-1])
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring the schema up to date, one version at a time, each complete or not at all."""
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] < number:
+            for statement in script.split(";"):
+                connection.execute(statement)
+            if number == 1:
+                connection.execute("INSERT INTO store VALUES (?)", (str(uuid.uuid4()),))
+            if number == PARTS_VERSION:
+                split_whole_states(connection)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")

@@ -1,0 +1,367 @@
+"""The store: what gitvs owns, drains and has open, in SQLite (design section 4).
+
+Each method is one SQLite transaction, durable when it returns. What is kept for an
+incarnation hangs on its row, and goes with it once another boot writes.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gitvs import __version__
+from gitvs.adapters.store import desired_rows, rows
+from gitvs.adapters.store.database import (
+    FILE_NAME,
+    open_for_reading,
+    open_for_writing,
+    plain_words,
+    unreadable,
+)
+from gitvs.adapters.store.large_records import LargeRecords
+from gitvs.adapters.store.retention import VOID, forget_old, refuse_second
+from gitvs.core.model.history import HistoryEntry, Quarantine, Result
+from gitvs.core.model.ledger import Incarnation, Ledger
+from gitvs.core.model.resource_json import compact_json
+from gitvs.core.model.resources import Key
+from gitvs.core.planning.operations import Operation, Operations
+from gitvs.core.planning.plan import Change
+from gitvs.core.planning.records import change_from_record, change_record
+from gitvs.core.settings import KEPT_PLANS, KEPT_TRANSACTIONS
+from gitvs.ports import Applied, Stage, Transaction
+
+_AT_ONCE = 1000
+"""So many changes are encoded in one piece."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SqliteStore:
+    """The store in a state folder, as `ports.Store` wants it. For one thread."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        now: Callable[[], datetime] = _utc_now,
+        kept_transactions: int = KEPT_TRANSACTIONS,
+        kept_plans: int = KEPT_PLANS,
+    ) -> None:
+        """Open the store of a state folder; make both if there is none.
+
+        Raises:
+            StoreError: it is damaged, of a newer gitvs, not ours, or cannot be opened.
+        """
+        self._path = state_dir / FILE_NAME
+        self._now = now
+        self._kept = {"plan": kept_plans, "history": kept_transactions}
+        self._database = open_for_writing(state_dir)
+        self._large = LargeRecords(self._database)
+
+    @classmethod
+    def open_readonly(cls, state_dir: Path) -> SqliteStore:
+        """Return a store that can only be read; where there is none yet, an empty one.
+
+        The name of an empty one is new, so that no interface is marked with it.
+        """
+        store = cls.__new__(cls)
+        store._path = state_dir / FILE_NAME
+        store._now = _utc_now
+        store._kept = {}
+        store._database = open_for_reading(state_dir)
+        store._large = LargeRecords(store._database)
+        return store
+
+    def close(self) -> None:
+        """Give the files back. Not closing loses nothing."""
+        self._database.close()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def id(self) -> str:
+        """This store's own name, made once; it marks the dummy interface."""
+        with self._reading() as database:
+            return str(database.execute("SELECT id FROM store").fetchone()["id"])
+
+    def ledger(self, incarnation: Incarnation) -> Ledger:
+        """Return what is owned in this incarnation; empty in another."""
+        with self._reading():
+            return self._large.ledger(incarnation)
+
+    def applied(self) -> Applied | None:
+        """Return the desired state in force, which outlives incarnations."""
+        with self._reading():
+            return self._large.applied()
+
+    def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
+        """Return the transaction left open in this incarnation. One of another is void."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT * FROM open_transaction JOIN history ON history.id = history"
+                " JOIN plan USING (history) WHERE incarnation = ?",
+                (rows.find_incarnation(database, incarnation),),
+            ).fetchone()
+            if row is None:
+                return None
+            desired = desired_rows.read_desired(database, row["head"], row["history"])
+            ledger = self._large.ledger(incarnation)
+            return rows.transaction_from(row, incarnation, ledger, desired)
+
+    def begin(
+        self, incarnation: Incarnation, changes: Sequence[Change], target: Applied
+    ) -> Transaction:
+        """Record a transaction before its first write.
+
+        Raises:
+            StoreError: one is open already, or it could not be recorded.
+        """
+        started_at = self._now()
+        summary = Counter(str(change.action) for change in changes)
+        with self._writing() as database:
+            self._large.void_other_boots(incarnation, self._now())
+            refuse_second(database, incarnation)
+            cursor = database.execute(
+                "INSERT INTO history (started_at, revision, summary) VALUES (?, ?, ?)",
+                (started_at.isoformat(), rows.revision_text(target.commit), json.dumps(summary)),
+            )
+            number = rows.int_of(cursor.lastrowid)
+            database.execute("INSERT INTO plan VALUES (?, ?)", (number, _changes_text(changes)))
+            database.execute(
+                "INSERT INTO open_transaction (incarnation, history, stage, head, at)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (
+                    rows.incarnation_number(database, incarnation),
+                    number,
+                    str(Stage.OPEN),
+                    desired_rows.head_text(target.desired),
+                    target.at.isoformat(),
+                ),
+            )
+            self._large.begin(number, target)
+            forget_old(database, self._kept)
+            ledger = self._large.ledger(incarnation)
+        return Transaction(
+            number, incarnation, started_at, Stage.OPEN, tuple(changes), ledger, target
+        )
+
+    def record_conflicts(self, transaction: Transaction, keys: frozenset[Key]) -> None:
+        """Add creates that found somebody else's object."""
+        with self._writing() as database:
+            row = database.execute(
+                "SELECT conflicts FROM open_transaction WHERE history = ?", (transaction.id,)
+            ).fetchone()
+            known = json.loads(row["conflicts"])
+            database.execute(
+                "UPDATE open_transaction SET conflicts = ? WHERE history = ?",
+                (json.dumps(sorted({*known, *keys})), transaction.id),
+            )
+
+    def commit(self, transaction: Transaction, ledger: Ledger) -> None:
+        """Pass the point of no return: `target` is applied and `ledger` in force, as one write."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE open_transaction SET stage = ? WHERE history = ?",
+                (str(Stage.COMMITTED), transaction.id),
+            )
+            self._large.commit(transaction)
+            self._large.write_ledger(transaction.incarnation, ledger)
+
+    def finish(
+        self, transaction: Transaction, result: Result, ledger: Ledger, message: str = ""
+    ) -> None:
+        """Close the transaction with the ledger then in force, and add it to the history."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE history SET finished_at = ?, result = ?, message = ? WHERE id = ?",
+                (self._now().isoformat(), str(result), message, transaction.id),
+            )
+            database.execute("DELETE FROM open_transaction WHERE history = ?", (transaction.id,))
+            if result is Result.APPLIED:
+                database.execute(
+                    "DELETE FROM suspect WHERE revision = ? AND quarantined_at IS NULL",
+                    (transaction.target.commit_id,),
+                )
+            self._large.write_ledger(transaction.incarnation, ledger)
+
+    def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
+        """Record, without a transaction, that the kernel already is as `target` says."""
+        with self._writing():
+            self._large.void_other_boots(incarnation, self._now())
+            self._large.put_in_force(target)
+            self._large.write_ledger(incarnation, ledger)
+
+    def history(self, limit: int = KEPT_TRANSACTIONS) -> Sequence[HistoryEntry]:
+        """Return finished transactions, the newest first."""
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT * FROM history WHERE result IS NOT NULL AND result != ?"
+                " ORDER BY id DESC LIMIT ?",
+                (VOID, limit),
+            )
+            return [rows.history_entry_from(row) for row in found]
+
+    def plan_of(self, transaction_id: int) -> Sequence[Change] | None:
+        """Return the changes of a transaction; None once they are forgotten."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT changes FROM plan WHERE history = ?", (transaction_id,)
+            ).fetchone()
+            return None if row is None else [change_from_record(r) for r in json.loads(row[0])]
+
+    def accepted_head(self) -> str | None:
+        """Return the newest commit that was accepted from the remote."""
+        with self._reading() as database:
+            row = database.execute("SELECT revision FROM accepted_head").fetchone()
+            return None if row is None else str(row["revision"])
+
+    def accept_head(self, commit_id: str) -> None:
+        """Record what later commits must descend from."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO accepted_head VALUES (1, ?, ?)",
+                (commit_id, self._now().isoformat()),
+            )
+
+    def count_found_open(self, incarnation: Incarnation, commit_id: str) -> int:
+        """Count once more that this commit's transaction was found open at start; return how often.
+
+        Like the quarantine, the count is of this commit, gitvs version and incarnation.
+        """
+        with self._writing() as database:
+            who = (rows.incarnation_number(database, incarnation), commit_id, __version__)
+            row = database.execute(
+                "INSERT INTO suspect (incarnation, revision, version, found_open)"
+                " VALUES (?, ?, ?, 1)"
+                " ON CONFLICT DO UPDATE SET found_open = found_open + 1 RETURNING found_open",
+                who,
+            ).fetchone()
+            return rows.int_of(row["found_open"])
+
+    def quarantine(self, incarnation: Incarnation, commit_id: str, reason: str) -> None:
+        """Keep a commit from being tried again by this gitvs version in this incarnation."""
+        with self._writing() as database:
+            number = rows.incarnation_number(database, incarnation)
+            at = self._now().isoformat()
+            database.execute(
+                "INSERT INTO suspect (incarnation, revision, version, quarantined_at, reason)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET quarantined_at = excluded.quarantined_at, reason = excluded.reason",
+                (number, commit_id, __version__, at, reason),
+            )
+
+    def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:
+        """Pin a commit, let it be tried again, and keep others from that for good, as one write."""
+        at = self._now().isoformat()
+        with self._writing() as database:
+            rows.put_operation(database, pin)
+            for table in ("suspect", "barred"):
+                database.execute(f"DELETE FROM {table} WHERE revision = ?", (pin.subject,))
+            database.executemany(
+                "INSERT OR REPLACE INTO barred VALUES (?, ?, ?)",
+                [(commit_id, reason, at) for commit_id in barred],
+            )
+
+    def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
+        """Return the commits that are not tried again, the oldest first.
+
+        That a commit failed holds for this gitvs version and incarnation; what a person barred
+        stays so.
+        """
+        with self._reading() as database:
+            failed = database.execute(
+                "SELECT * FROM suspect WHERE incarnation = ? AND version = ?"
+                " AND quarantined_at IS NOT NULL ORDER BY quarantined_at, revision",
+                (rows.find_incarnation(database, incarnation), __version__),
+            )
+            found = [rows.quarantine_from(row) for row in failed]
+            barred = database.execute("SELECT * FROM barred ORDER BY at, revision")
+            return [*(rows.barred_from(row) for row in barred), *found]
+
+    def clear_quarantine(self, commit_id: str | None = None) -> None:
+        """Let a commit, or every commit, be tried again, with a count from 0."""
+        with self._writing() as database:
+            for table in ("suspect", "barred"):
+                database.execute(
+                    f"DELETE FROM {table} WHERE revision = coalesce(?, revision)", (commit_id,)
+                )
+
+    def operations(self) -> Operations:
+        """Return what operators have said and not taken back, the oldest first."""
+        with self._reading() as database:
+            found = database.execute("SELECT said FROM operation")
+            operations = [rows.operation_from(row["said"]) for row in found]
+            return Operations(tuple(sorted(operations, key=lambda o: (o.at, o.identity))))
+
+    def put_operation(self, operation: Operation) -> None:
+        """Record what an operator said, in the place of an earlier word on the same thing."""
+        with self._writing() as database:
+            rows.put_operation(database, operation)
+
+    def end_operation(self, operation: Operation) -> None:
+        """Forget what an operator said."""
+        with self._writing() as database:
+            database.execute(
+                "DELETE FROM operation WHERE kind = ? AND subject = ? AND service = ?",
+                tuple(map(str, operation.identity)),
+            )
+
+    def alive_at(self) -> datetime | None:
+        """Return when an agent last said that it was alive, by the wall clock."""
+        with self._reading() as database:
+            row = database.execute("SELECT at FROM alive").fetchone()
+            return None if row is None else datetime.fromisoformat(row["at"])
+
+    def record_alive(self) -> None:
+        """Record that an agent is alive now."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO alive VALUES (1, ?)", (self._now().isoformat(),)
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view, with every error in plain words."""
+        with self._transaction("BEGIN") as database:
+            try:
+                yield database
+            except (KeyError, TypeError, ValueError) as error:
+                raise unreadable(self._path, error) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """All of it durable at the end, or none."""
+        with self._transaction("BEGIN IMMEDIATE") as database:
+            yield database
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with plain_words(self._path):
+            self._database.execute(begin)
+            try:
+                self._large.forget_if_changed()
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                self._large.forget()
+                raise
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+
+
+def _changes_text(changes: Sequence[Change]) -> str:
+    """Return changes as the `changes` column holds them, made piece by piece: they may be many."""
+    pieces = (changes[at : at + _AT_ONCE] for at in range(0, len(changes), _AT_ONCE))
+    texts = (compact_json([change_record(c) for c in piece])[1:-1] for piece in pieces)
+    return f"[{','.join(texts)}]"

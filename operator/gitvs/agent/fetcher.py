@@ -1,0 +1,123 @@
+"""The fetch job: the only part of the agent that talks to the network, in a thread of its own.
+
+It ends by naming a new head, or why there is none; what is made of that is the business of
+`agent`. However long a fetch takes, passes go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gitvs.adapters.git.remote import GitRemote
+from gitvs.core.errors import GitvsError, UntrustedCommit
+from gitvs.core.model.history import Commit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch brought: a head, or an error. It answers all who asked up to `number`."""
+
+    number: int
+    remote: GitRemote
+    head: Commit | None = None
+    signed_by: str = ""
+    error: GitvsError | None = None
+
+
+class Fetcher:
+    """Fetches whenever it is asked; many questions during a fetch are one more fetch."""
+
+    def __init__(
+        self,
+        remote: GitRemote,
+        prepare: Callable[[str], None],
+        tell: Callable[[Fetched], None],
+    ) -> None:
+        """`prepare` is called with a commit that is here, and `tell` with what came of a fetch."""
+        self.remote = remote
+        self._prepare = prepare
+        self.accepted: str | None = None
+        """The newest accepted commit; the worker keeps it up to date."""
+        self._tell = tell
+        self._changed = threading.Condition()
+        self._asked = 0
+        self._is_maintenance_due = False
+        self._is_stopping = False
+        self._signed = ("", "")
+        self._thread = threading.Thread(target=self._work, name="fetch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to fetch when asked."""
+        self._thread.start()
+
+    def ask(self) -> int:
+        """Have the remote fetched from; return the number of this question."""
+        with self._changed:
+            self._asked += 1
+            self._changed.notify()
+            return self._asked
+
+    def ask_for_maintenance(self) -> None:
+        """Have our copy of the repository tidied up after the next fetch."""
+        self._is_maintenance_due = True
+
+    def stop(self) -> None:
+        """Fetch no more. A fetch that is under way is left to its end."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+
+    def _work(self) -> None:
+        answered = 0
+        while True:
+            with self._changed:
+                while self._asked == answered and not self._is_stopping:
+                    self._changed.wait()
+                if self._is_stopping:
+                    return
+                answered = self._asked
+            self._tell(self._fetch(answered))
+            self._maintain()
+
+    def _fetch(self, number: int) -> Fetched:
+        try:
+            return self._fetched(number)
+        except Exception as error:  # a bug here must not end the fetching for ever
+            log.exception("fetch met a bug")
+            reason = GitvsError(f"fetching met a bug: {error!r}")
+            return Fetched(number, self.remote, error=reason)
+
+    def _fetched(self, number: int) -> Fetched:
+        try:
+            head = self.remote.fetch(self.accepted)
+            self._prepare(head.id)
+            return Fetched(number, self.remote, head, self._signer(head))
+        except GitvsError as error:
+            if self.accepted is not None:
+                self._prepare(self.accepted)
+            return Fetched(number, self.remote, error=error)
+
+    def _signer(self, head: Commit) -> str:
+        """Return who signed a head that was accepted; nobody, if that would not do any more."""
+        if self._signed[0] != head.id:
+            try:
+                self._signed = (head.id, self.remote.verify(head.id))
+            except UntrustedCommit:
+                self._signed = (head.id, "")
+        return self._signed[1]
+
+    def _maintain(self) -> None:
+        if not self._is_maintenance_due:
+            return
+        self._is_maintenance_due = False
+        try:
+            self.remote.maintain()
+        except GitvsError as error:
+            log.warning("maintenance failed reason=%s", error)
+        except Exception:  # a bug here must not end the fetching for ever
+            log.exception("maintenance met a bug")

@@ -1,0 +1,22 @@
+"""`gitvs active`: this director's VIPs are bound again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitvs.cli.shared.agent_request import send_request
+from gitvs.cli.shared.options import state_options
+
+
+@click.command()
+@state_options
+def active(state_dir: Path) -> int:
+    """Bind this director's VIPs and local routes again.
+
+    \b
+    Examples:
+      gitvs active
+    """
+    return send_request(state_dir, "active", "binding")

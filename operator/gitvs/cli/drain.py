@@ -1,0 +1,43 @@
+"""`gitvs drain`: a real server leaves every service at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitvs.cli.shared.agent_request import for_option, send_request, why_option
+from gitvs.cli.shared.options import state_options
+
+
+@click.command()
+@click.argument("server")
+@click.option("--service", default="", metavar="NAME", help="In this Service alone.")
+@click.option("--now", is_flag=True, help="Remove it at once, and cut its connections.")
+@for_option(None, "How long; by default until `gitvs undrain`.")
+@why_option
+@state_options
+def drain(
+    server: str, service: str, now: bool, seconds: float | None, why: str, state_dir: Path
+) -> int:
+    """Take a real server out of every service, whether or not Git can be reached.
+
+    SERVER is its address, its address and port, or its name. It gets no new connections until
+    `gitvs undrain`, or until Git itself gives it weight 0 or no place.
+
+    \b
+    Examples:
+      gitvs drain web2 --why "disk errors"
+      gitvs drain 10.0.3.5:8443 --service web --for 1h
+      gitvs drain 10.0.3.5 --now
+    """
+    return send_request(
+        state_dir,
+        "drain",
+        "draining",
+        subject=server,
+        service=service,
+        now=now,
+        seconds=seconds,
+        why=why,
+    )

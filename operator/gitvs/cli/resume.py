@@ -1,0 +1,24 @@
+"""`gitvs resume`: the end of a pause or a pin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitvs.cli.shared.agent_request import send_request
+from gitvs.cli.shared.options import state_options
+
+
+@click.command()
+@state_options
+def resume(state_dir: Path) -> int:
+    """End a pause, and the pin of a rollback.
+
+    What a rollback left stays away: only newer commits come. `gitvs sync --retry` lets it back.
+
+    \b
+    Examples:
+      gitvs resume
+    """
+    return send_request(state_dir, "resume", "one pass")

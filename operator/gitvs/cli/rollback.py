@@ -1,0 +1,38 @@
+"""`gitvs rollback`: back to an earlier commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitvs.cli.shared.agent_request import for_option, send_request, why_option
+from gitvs.cli.shared.gates import allow_option
+from gitvs.cli.shared.options import state_options
+
+
+@click.command()
+@click.argument("commit", default="")
+@for_option("24h", "How long the commit stays pinned; afterwards newer commits come.")
+@allow_option
+@why_option
+@state_options
+def rollback(commit: str, seconds: float, allow: tuple[str, ...], why: str, state_dir: Path) -> int:
+    """Go back to COMMIT, by default the one applied before, and stay there.
+
+    What it leaves does not come back by itself, also when the time is over: only newer commits do.
+
+    \b
+    Examples:
+      gitvs rollback --why "502s since noon"
+      gitvs rollback 4f2a91c0 --for 2h
+    """
+    return send_request(
+        state_dir,
+        "rollback",
+        "going back",
+        subject=commit,
+        seconds=seconds,
+        allow=list(allow),
+        why=why,
+    )

@@ -1,0 +1,46 @@
+"""`gitvs schema`: the JSON Schema of a kind of document."""
+
+from __future__ import annotations
+
+import click
+
+from gitvs.cli.shared.options import common_options
+from gitvs.cli.shared.output import show_json
+from gitvs.core.errors import ExitCode, UsageError
+from gitvs.core.manifests.schema import KINDS, schema_for
+from gitvs.core.manifests.schema_messages import did_you_mean
+
+SCHEMAS = (
+    *("Manifest", *KINDS),
+    *("Plan", "Observation", "Status", "History", "Transaction", "Settings"),
+)
+
+
+@click.command()
+@click.argument("kind", required=False)
+@common_options
+def schema(kind: str | None) -> int:
+    """Print the JSON Schema of a kind of document; without KIND, list the kinds.
+
+    Editors complete and explain manifests with it. Manifest is for documents of any kind,
+    many to a file.
+
+    \b
+    Examples:
+      gitvs schema
+      gitvs schema Manifest > .manifest.schema.json
+      gitvs schema Plan                         what `gitvs plan --format json` prints
+    """
+    if kind is None:
+        click.echo("\n".join(SCHEMAS))
+    else:
+        show_json(schema_for(_known_kind(kind)))
+    return ExitCode.DONE
+
+
+def _known_kind(kind: str) -> str:
+    for known in SCHEMAS:
+        if known.lower() == kind.lower():
+            return known
+    hint = did_you_mean(kind, SCHEMAS) or f"; there are {', '.join(SCHEMAS)}"
+    raise UsageError(f"{kind} is no kind of document{hint}")

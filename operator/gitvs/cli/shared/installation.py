@@ -1,0 +1,75 @@
+"""What `gitvs install` and `gitvs uninstall` share: options, and asking before files change."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gitvs.adapters.service.installation import (
+    Action,
+    InstallationError,
+    Step,
+)
+from gitvs.cli.shared.output import show, tell
+from gitvs.core.errors import UsageError
+from gitvs.report.text.problems import counted
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HOST = Path("/")
+
+
+def installation_options(function: F) -> F:
+    for option in (
+        click.option(
+            "--force", is_flag=True, help="Also files that were edited by hand; the edits are lost."
+        ),
+        click.option("--dry-run", is_flag=True, help="Only show what would be done."),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option(
+            "--root",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=HOST,
+            metavar="DIR",
+            help="Another root than this host's, to make a package or an image: files alone.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def require_root() -> None:
+    if os.geteuid() != 0:
+        raise InstallationError("this takes root; run it with sudo. Nothing was changed")
+
+
+def _show(steps: Sequence[Step]) -> None:
+    width = max((len(step.action) for step in steps), default=0)
+    for step in steps:
+        show(f"{step.action:{width}}  {step.path}\n")
+    kept = sum(step.action is Action.KEEP for step in steps)
+    if kept:
+        tell(
+            f"gitvs: {counted(kept, 'file')} edited by hand and left alone; --force goes over the"
+            " edits. A drop-in (`systemctl edit gitvs`) needs no such care"
+        )
+
+
+def is_wanted(
+    steps: Sequence[Step], question: str, *, yes: bool, dry_run: bool, is_done: bool
+) -> bool:
+    """Show what would be done, and return whether to do it."""
+    _show(steps)
+    if is_done and not any(step.is_change for step in steps):
+        show("nothing to do\n")
+        return False
+    if dry_run or yes:
+        return not dry_run
+    if not sys.stdin.isatty():
+        raise UsageError("nobody to ask here: say --yes to do this. Nothing was changed")
+    return click.confirm(question, err=True)

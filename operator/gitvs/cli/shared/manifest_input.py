@@ -1,0 +1,71 @@
+"""The manifests that a command is about: a folder as it is, or at a revision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gitvs.adapters.files.directory_source import DirectorySource
+from gitvs.adapters.git.manifests_at import GitSource
+from gitvs.cli.shared.output import progress, tell
+from gitvs.core.manifests.load import Manifests, load
+from gitvs.core.model.history import Commit
+from gitvs.core.problems import printable
+from gitvs.ports import Snapshot, Source
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Sound manifests, and the commit that they are of, if they are of one."""
+
+    manifests: Manifests
+    commit: Commit | None
+
+
+def path_argument(function: F) -> F:
+    """Add PATH, passed on as `path: Path`."""
+    return click.argument("path", type=click.Path(path_type=Path), default=Path())(function)
+
+
+def rev_option(function: F) -> F:
+    """Add `--rev`, passed on as `rev: str | None`."""
+    return click.option(
+        "--rev", metavar="REV", help="Read the manifests of this Git revision, not the work tree."
+    )(function)
+
+
+def _source(path: Path, rev: str | None) -> Source:
+    return DirectorySource(path) if rev is None else GitSource.at(path, rev)
+
+
+def read(path: Path, rev: str | None) -> Snapshot:
+    """Read manifest files, telling what was left out.
+
+    Raises:
+        SourceError: they cannot be read.
+    """
+    with progress("reading manifests"):
+        snapshot = _source(path, rev).load()
+    for name in snapshot.skipped:
+        tell(f"gitvs: {printable(name)}: left out, it is a link or a submodule")
+    if not snapshot.files:
+        tell(f"gitvs: no manifests (*.yaml, *.yml, *.json) in {path}; is it the right folder?")
+    return snapshot
+
+
+def load_manifests(path: Path, rev: str | None) -> Loaded:
+    """Read and validate manifests.
+
+    Raises:
+        SourceError: they cannot be read.
+        InvalidManifests: with every problem.
+    """
+    snapshot = read(path, rev)
+    with progress("validating manifests"):
+        return Loaded(load(snapshot.files), snapshot.commit)

@@ -1,0 +1,83 @@
+"""The options that every command takes, and what they set in motion."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from gitvs.core.settings import DEFAULT_SETTINGS, DEFAULT_STATE_DIR, Settings
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_LEVELS = (logging.CRITICAL + 1, logging.INFO, logging.DEBUG)
+
+
+def common_options(function: F) -> F:
+    """Add `--state-dir` and `--verbose` to a command that keeps no state: taken, not passed on."""
+    return _state_dir(expose_value=False)(verbose_option(function))
+
+
+def state_options(function: F) -> F:
+    """Add `--state-dir`, passed on as `state_dir: Path`, and `--verbose`."""
+    return _state_dir(expose_value=True)(verbose_option(function))
+
+
+def _state_dir(*, expose_value: bool) -> Callable[[F], F]:
+    return click.option(
+        "--state-dir",
+        type=click.Path(file_okay=False, readable=False, path_type=Path),
+        envvar="GITVS_STATE_DIR",
+        default=DEFAULT_STATE_DIR,
+        show_default=True,
+        show_envvar=True,
+        expose_value=expose_value,
+        metavar="DIR",
+        help="Where this director keeps what it owns and applied.",
+    )
+
+
+def _log(_context: click.Context, _parameter: click.Parameter, count: int) -> None:
+    if count:
+        log_to_stderr(count)
+
+
+def log_to_stderr(verbosity: int) -> None:
+    """Log to standard error: 1 is what changes, 2 is everything; 0 is nothing.
+
+    Nothing is the default because a command reports what it did by itself.
+    """
+    level = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, stream=sys.stderr, format=form, force=True)
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    expose_value=False,
+    callback=_log,
+    help="Log to standard error; twice: everything.",
+)
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT_SETTINGS,
+    show_default=True,
+    metavar="FILE",
+    help="The settings, in TOML; `gitvs schema Settings` explains them.",
+)
+
+
+def state_dir_of(context: click.Context, settings: Settings, given: Path) -> Path:
+    """Return the state folder: the option and the environment win over the settings."""
+    source = context.get_parameter_source("state_dir")
+    is_default = source is click.core.ParameterSource.DEFAULT
+    return settings.state_dir if is_default else given

@@ -1,0 +1,82 @@
+"""Standard output and standard error: coloured on a terminal, plain in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Timer
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from gitvs.core.model.resource_json import json_text
+from gitvs.core.problems import printable
+
+PROGRESS_AFTER_SECONDS = 1.0
+
+
+def show(text: Text | str) -> None:
+    """Print a result. Lines are never wrapped: a pipe gets what a terminal gets."""
+    _console(stderr=False).print(text, soft_wrap=True, end="")
+
+
+def show_json(document: object) -> None:
+    """Print a result as JSON."""
+    sys.stdout.write(json_text(document))
+
+
+def tell(text: Text | str) -> None:
+    """Print what is not the result, such as what was skipped, to standard error."""
+    if isinstance(text, str):
+        text = "\n".join(printable(line) for line in text.split("\n"))
+    end = "" if str(text).endswith("\n") else "\n"
+    _console(stderr=True).print(text, soft_wrap=True, end=end)
+
+
+def watch(look: Callable[[], Text], every_seconds: float) -> None:
+    """Show again and again: in place on a terminal, cut to its size; one after another in a pipe.
+
+    Ctrl-C is how it ends.
+    """
+    console = _console(stderr=False)
+    if not console.is_terminal:
+        while True:
+            show(look())
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            time.sleep(every_seconds)
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        while True:
+            live.update(_cut(look()), refresh=True)
+            time.sleep(every_seconds)
+
+
+def _cut(text: Text) -> Text:
+    """Let long lines end at the terminal's edge: on the next line they'd be taken for others."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[None]:
+    """Show on a terminal what takes more than a second."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    status = console.status(Text(doing))
+    timer = Timer(PROGRESS_AFTER_SECONDS, status.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
+
+
+def _console(*, stderr: bool) -> Console:
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

@@ -1,0 +1,133 @@
+"""`--format` and `--out` of plans: one plan in several formats, each to its place."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, assert_never
+
+import click
+from rich.text import Text
+
+from gitvs import __version__
+from gitvs.cli.shared.output import show
+from gitvs.core.errors import UsageError
+from gitvs.core.model.resource_json import json_text
+from gitvs.report.html.preview import preview_html
+from gitvs.report.markdown.preview import preview_markdown
+from gitvs.report.plan.plan_json import plan_document
+from gitvs.report.plan.plan_text import plan_text
+from gitvs.report.plan.plan_view import SideKind
+from gitvs.report.plan.preview_findings import report_findings
+from gitvs.report.plan.preview_text import preview_text
+from gitvs.report.plan.preview_view import Preview
+from gitvs.report.text.problems import ProblemFormat
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_STANDARD_OUTPUT = Path("-")
+
+
+class ReportFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    SARIF = "sarif"
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Where which format goes."""
+
+    places: tuple[tuple[ReportFormat, Path], ...]
+
+    def write(self, preview: Preview) -> None:
+        """Write a preview in every format.
+
+        Raises:
+            UsageError: a file cannot be written.
+        """
+        for form, place in self.places:
+            if place != _STANDARD_OUTPUT:
+                _save(report(preview, form), place)
+            elif form is ReportFormat.TEXT:
+                show(_text(preview))
+            else:
+                sys.stdout.write(report(preview, form))
+
+
+def report_options(function: F) -> Callable[..., Any]:
+    """Add `--format` and `--out`, passed on as `reports: Reports`."""
+
+    @click.option(
+        "--format",
+        "forms",
+        multiple=True,
+        type=click.Choice([str(form) for form in ReportFormat]),
+        help="How to write it; several, each with its --out.  [default: text]",
+    )
+    @click.option(
+        "--out",
+        "outs",
+        multiple=True,
+        type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
+        metavar="FILE",
+        help="Write it there instead of to standard output (-).",
+    )
+    @wraps(function)
+    def with_reports(*args: Any, forms: Sequence[str], outs: Sequence[Path], **rest: Any) -> Any:
+        return function(*args, reports=_reports(forms, outs), **rest)
+
+    return with_reports
+
+
+def _reports(forms: Sequence[str], outs: Sequence[Path]) -> Reports:
+    wanted = [ReportFormat(form) for form in forms] or [ReportFormat.TEXT]
+    places = outs if len(wanted) > 1 else outs or [_STANDARD_OUTPUT]
+    if len(wanted) != len(places):
+        raise UsageError(
+            f"{len(wanted)} --format and {len(outs)} --out: with several formats each has its"
+            " --out, in the same order; - is standard output"
+        )
+    for place, count in Counter(places).items():
+        if count > 1:
+            raise UsageError(f"--out {place} is there {count} times; give each format its own")
+    return Reports(tuple(zip(wanted, places, strict=True)))
+
+
+def _save(text: str, file: Path) -> None:
+    try:
+        file.write_text(text, "utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _text(preview: Preview) -> Text:
+    if preview.base.kind is SideKind.COMMIT:
+        return preview_text(preview)
+    return plan_text(preview.base, preview.head, preview.plans)
+
+
+def report(preview: Preview, form: ReportFormat) -> str:
+    """Return a preview in a format, as it is written to a file."""
+    match form:
+        case ReportFormat.TEXT:
+            return _text(preview).plain
+        case ReportFormat.JSON:
+            return json_text(plan_document(preview))
+        case ReportFormat.MARKDOWN:
+            return preview_markdown(preview)
+        case ReportFormat.HTML:
+            return preview_html(preview)
+        case ReportFormat.GITHUB | ReportFormat.GITLAB | ReportFormat.SARIF:
+            return report_findings(preview, ProblemFormat(form.value), __version__)
+        case _:
+            assert_never(form)

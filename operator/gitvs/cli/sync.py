@@ -1,0 +1,24 @@
+"""`gitvs sync`: fetch now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitvs.cli.shared.agent_request import send_request
+from gitvs.cli.shared.options import state_options
+
+
+@click.command()
+@click.option("--retry", is_flag=True, help="Try quarantined commits again.")
+@state_options
+def sync(retry: bool, state_dir: Path) -> int:
+    """Fetch now, and bring this host to the newest commit; waits for the end of that.
+
+    \b
+    Examples:
+      gitvs sync
+      gitvs sync --retry      a commit that failed is tried again
+    """
+    return send_request(state_dir, "sync", "fetching, one pass", retry=retry)

@@ -1,0 +1,24 @@
+"""`gitvs undrain`: the end of a drain by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitvs.cli.shared.agent_request import send_request
+from gitvs.cli.shared.options import state_options
+
+
+@click.command()
+@click.argument("server")
+@click.option("--service", default="", metavar="NAME", help="In this Service alone.")
+@state_options
+def undrain(server: str, service: str, state_dir: Path) -> int:
+    """Give a real server that was drained by hand back what Git says.
+
+    \b
+    Examples:
+      gitvs undrain web2
+    """
+    return send_request(state_dir, "undrain", "one pass", subject=server, service=service)

@@ -1,0 +1,56 @@
+"""`gitvs uninstall`: removes the service files of this host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitvs.adapters.service import service_manager
+from gitvs.adapters.service.installation import (
+    carry_out,
+    plan_removal,
+)
+from gitvs.cli.shared.installation import HOST, installation_options, is_wanted, require_root
+from gitvs.cli.shared.options import common_options
+from gitvs.cli.shared.output import tell
+from gitvs.core.errors import ExitCode
+
+
+@click.command()
+@installation_options
+@common_options
+def uninstall(root: Path, yes: bool, dry_run: bool, force: bool) -> int:
+    """Stop and disable gitvs's units, and remove the files that `gitvs install` wrote.
+
+    Everything in the kernel stays and goes on working, and so do the settings, the records
+    and the users. `gitvs teardown` before it removes what gitvs owns in the kernel.
+
+    \b
+    Examples:
+      gitvs uninstall --dry-run
+      gitvs uninstall --yes        after gitvs teardown, if that is meant
+    """
+    is_host = root == HOST
+    if is_host:
+        require_root()
+    steps = plan_removal(root, force=force)
+    if not is_wanted(steps, "Remove these?", yes=yes, dry_run=dry_run, is_done=True):
+        return ExitCode.DONE
+    if is_host:
+        service_manager.require_tools()
+        service_manager.stop_and_disable()
+    for step in steps:
+        carry_out(step)
+    if is_host:
+        service_manager.forget_units()
+        _tell_what_is_left()
+    return ExitCode.DONE
+
+
+def _tell_what_is_left() -> None:
+    tell(
+        "uninstalled. What gitvs made in the kernel is still there and works; `gitvs teardown`"
+        " removes it. Then, to leave nothing: rm -r /etc/gitvs /var/lib/gitvs /run/gitvs;"
+        " userdel gitvs; groupdel gitvs-admin"
+    )

@@ -1,0 +1,103 @@
+"""Defaults by folder: the nearest folder wins, field by field, each field as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from posixpath import dirname
+from typing import Any
+
+from gitvs.core.manifests.syntax.source_positions import Document, Spot
+from gitvs.core.problems import Problem
+
+_COMPANIONS = {"schedulerFlags": "scheduler", "tunnel": "forwarding"}
+"""A field that is filled only from where its companion comes, or from nearer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of one spec with its defaults filled in; null and left out are both absent."""
+
+    spot: Spot
+    values: Mapping[str, Any]
+    spots: Mapping[str, Spot]
+
+    def spot_of(self, name: str) -> Spot:
+        return self.spots.get(name, self.spot)
+
+
+@dataclass(slots=True)
+class DefaultsTree:
+    """The Defaults documents of a repository, by folder."""
+
+    _by_folder: dict[str, Document] = field(default_factory=dict)
+    _broken: set[str] = field(default_factory=set)
+
+    def add(self, document: Document) -> Problem | None:
+        """Take a document in; a second one in its folder is a problem."""
+        folder = dirname(document.file)
+        first = self._by_folder.setdefault(folder, document)
+        if first is document:
+            return None
+        message = f"a second Defaults document in one folder; the first is {Spot(first)}"
+        return document.problem((), "several-defaults", f"{message}; make one of the two")
+
+    def add_broken(self, file: str) -> None:
+        """Note that the defaults of a folder cannot be told."""
+        self._broken.add(dirname(file))
+
+    def is_broken_for(self, file: str) -> bool:
+        """Return whether what is filled in for a file cannot be told."""
+        return bool(self._broken) and any(folder in self._broken for folder in _folders(file))
+
+    def above(self, document: Document) -> tuple[Document, ...]:
+        """Return the Defaults documents that hold for a document, the nearest first."""
+        if not self._by_folder:
+            return ()
+        folders = _folders(document.file)
+        return tuple(self._by_folder[f] for f in folders if f in self._by_folder)
+
+    def fields_of(self, document: Document, section: str) -> Fields:
+        """Return the spec of a document with `services` or `directors` defaults filled in."""
+        layers = [(Spot(document, ("spec",)), document.data.get("spec") or {})]
+        layers += [section_of(defaults, section) for defaults in self.above(document)]
+        return _filled(layers)
+
+
+def section_of(defaults: Document, section: str) -> tuple[Spot, Mapping[str, Any]]:
+    """Return `services` or `directors` of a Defaults document, and where it is."""
+    values = defaults.data.get("spec", {}).get(section, {})
+    return Spot(defaults, ("spec", section)), values
+
+
+def fields_of_section(defaults: Document, section: str) -> Fields:
+    """Return a section of a Defaults document by itself, as if it were a spec."""
+    return _filled([section_of(defaults, section)])
+
+
+def _folders(file: str) -> Iterable[str]:
+    """Yield the folder of a file, and those above it up to the chosen path, which is ''."""
+    folder = dirname(file)
+    while folder:
+        yield folder
+        folder = dirname(folder)
+    yield ""
+
+
+def _filled(layers: Sequence[tuple[Spot, Mapping[str, Any]]]) -> Fields:
+    if len(layers) == 1:
+        spot, written = layers[0]
+        values = {name: value for name, value in written.items() if value is not None}
+        return Fields(spot, values, {name: spot / name for name in written})
+    level_of: dict[str, int] = {}
+    for level, (_, written) in enumerate(layers):
+        for name in written:
+            level_of.setdefault(name, level)
+    for name, companion in _COMPANIONS.items():
+        if name in level_of and level_of[name] > level_of.get(companion, len(layers)):
+            del level_of[name]
+    return Fields(
+        layers[0][0],
+        {n: layers[i][1][n] for n, i in level_of.items() if layers[i][1][n] is not None},
+        {n: layers[i][0] / n for n, i in level_of.items()},
+    )

@@ -1,0 +1,117 @@
+"""The JSON Schemas of the manifests, and what a document says against them.
+
+`explain` turns what the validator finds into words; rules that no schema can say are the
+business of `rules`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from gitvs.core.manifests.schema_messages import did_you_mean, explained
+from gitvs.core.manifests.syntax.source_positions import Document, shown
+from gitvs.core.problems import Problem
+
+KINDS = ("Director", "Service", "Pool", "Defaults", "Policy")
+API_VERSION = "gitvs/v1"
+
+_WHICH_FOLDER = (
+    "If this file is not gitvs's, let it read a folder of its own: PATH on the command line, "
+    "`path` in the agent's settings"
+)
+
+
+@cache
+def schema_for(kind: str) -> Mapping[str, Any]:
+    """Return the JSON Schema of a kind of document, such as `Service` or `plan`."""
+    text = files("gitvs").joinpath("schemas", f"{kind.lower()}.schema.json").read_text("utf-8")
+    schema: Mapping[str, Any] = json.loads(text)
+    return schema
+
+
+def validate(document: Document) -> list[Problem]:
+    """Return every problem of a document with its kind's schema; none means it can be typed."""
+    data = document.data
+    if not isinstance(data, dict):
+        message = f"a document is a mapping with apiVersion and kind, not {shown(data)}"
+        return [document.problem((), "not-a-mapping", message)]
+    foreign = _api_version_problem(document, data)
+    if foreign is not None:
+        return [foreign]
+    kind = data.get("kind")
+    if kind not in KINDS:
+        return [_kind_problem(document, kind)]
+    errors = _validator(kind).iter_errors(data)
+    return [problem for error in errors for problem in explained(document, error)]
+
+
+def _is_integer(_checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@cache
+def _searching(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    """Compile a schema's pattern: its `$` is the end, and not a line feed before it."""
+    return re.compile(pattern.replace("$", r"\Z")).search
+
+
+def _pattern(_validator: object, pattern: str, value: object, _schema: object) -> Any:
+    if isinstance(value, str) and _searching(pattern)(value) is None:
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Validator: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema has no type here
+    Draft202012Validator,
+    {"pattern": _pattern},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
+@cache
+def _validator(kind: str) -> Any:
+    schema = schema_for(kind)
+    return _Validator(_resolved(schema, schema.get("$defs", {})))
+
+
+def _resolved(part: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a part of a schema with what it refers to in place: looking it up takes a quarter."""
+    if isinstance(part, list):
+        return [_resolved(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    resolved = {key: _resolved(value, definitions) for key, value in part.items()}
+    reference = resolved.pop("$ref", None)
+    if reference is None:
+        return resolved
+    return {**_resolved(definitions[reference.removeprefix("#/$defs/")], definitions), **resolved}
+
+
+def _api_version_problem(document: Document, data: Mapping[str, Any]) -> Problem | None:
+    version = data.get("apiVersion")
+    if version == API_VERSION:
+        return None
+    if isinstance(version, str) and version.startswith("gitvs/"):
+        message = f"apiVersion {shown(version)} is unknown to this gitvs; it knows {API_VERSION}"
+    elif version is None:
+        message = f"no apiVersion; every manifest begins with apiVersion: {API_VERSION}. "
+        message += _WHICH_FOLDER
+    else:
+        message = f"apiVersion {shown(version)} is not {API_VERSION}. {_WHICH_FOLDER}"
+    return document.problem(("apiVersion",), "unknown-api-version", message)
+
+
+def _kind_problem(document: Document, kind: object) -> Problem:
+    known = f"one of {', '.join(KINDS)}"
+    if kind is None:
+        return document.problem((), "unknown-kind", f"no kind; give {known}")
+    hint = did_you_mean(str(kind), KINDS) or f"; it is {known}"
+    return document.problem(("kind",), "unknown-kind", f"kind {shown(kind)} is unknown{hint}")

@@ -1,0 +1,214 @@
+"""What a schema found wrong, in words: what, the value, what is allowed, what was meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from jsonschema.exceptions import ValidationError
+
+from gitvs.core.manifests.syntax.source_positions import Document, Path, shown
+from gitvs.core.problems import Problem
+
+_RESERVED = frozenset({"health", "checks", "fallback", "quorum", "withdraw"})
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+_BOOLEAN_WORDS = {
+    **dict.fromkeys(("yes", "on", "y", "true"), "true"),
+    **dict.fromkeys(("no", "off", "n", "false"), "false"),
+}
+
+
+class Violation(NamedTuple):
+    """What the validator says, untyped as it is: the value, the keyword's limit, its schema."""
+
+    value: Any
+    limit: Any
+    schema: Any
+    message: str
+
+
+def explained(document: Document, error: ValidationError) -> list[Problem]:
+    """Return one validation error as problems: several where it is several unknown fields."""
+    path: Path = tuple(error.absolute_path)
+    if error.validator == "additionalProperties":
+        schema: Any = error.schema
+        known = list(schema["properties"])
+        instance: Any = error.instance
+        unknown = [key for key in instance if key not in known]
+        return [_unknown_field(document, path, key, known) for key in unknown]
+    if "propertyNames" in error.absolute_schema_path:
+        key: Any = error.instance
+        schema = error.schema
+        hint = schema.get("patternErrorMessage", "a shorter text")
+        message = f"key {shown(key)} of {_name(path)} does not fit: {hint}"
+        return [document.problem((*path, key), "bad-key", message, at_key=True)]
+    found = Violation(error.instance, error.validator_value, error.schema, error.message)
+    rule, text = _WORDS.get(str(error.validator), _other)(found)
+    rule = found.schema.get("x-rule", rule)
+    return [document.problem(path, rule, f"{_name(path)}: {text}")]
+
+
+def _name(path: Iterable[str | int]) -> str:
+    """Return a path as a person says it: `spec.ports[0].port`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".") or "the document"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean X?`, or nothing where nothing is near."""
+    near = get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _unknown_field(document: Document, path: Path, key: str, known: list[str]) -> Problem:
+    if key in _RESERVED:
+        text = f"field {key} comes with health checks, which this gitvs does not have yet"
+    elif key == "<<":
+        text = "merge keys (<<) are not supported; use a Defaults or Pool document"
+    else:
+        text = f"{_name(path)} has no field {shown(key)}"
+        text += did_you_mean(key, known) or f"; it has {', '.join(known)}"
+    return document.problem((*path, key), "unknown-field", text, at_key=True)
+
+
+Words = tuple[str, str]
+"""The name of a rule, and what is wrong."""
+
+
+def _missing(found: Violation) -> Words:
+    name = found.message.split("'")[1]
+    about = found.schema.get("properties", {}).get(name, {}).get("description", "")
+    return "missing-field", f"{name} is missing. {about}".rstrip()
+
+
+def _needs(found: Violation) -> Words:
+    needed, given = found.message.split("'")[1:4:2]
+    return "missing-field", f"{given} comes only together with {needed}; give {needed} too"
+
+
+def _wrong_type(found: Violation) -> Words:
+    types = [found.limit] if isinstance(found.limit, str) else found.limit
+    wanted = " or ".join(_TYPES[t] for t in types if t != "null")
+    return "wrong-type", f"{wanted} is wanted, not {_shown(found.value)}{_hint(found, types)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return f"the text {shown(value)}"
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else shown(value)
+
+
+def _hint(found: Violation, types: Iterable[str]) -> str:
+    """Return what to write instead, where YAML is the likely reason."""
+    value = found.value
+    if isinstance(value, str):
+        if "boolean" in types:
+            word = _BOOLEAN_WORDS.get(value.lower())
+            return f"; write {word}" if word else ""
+        return _number_hint(value) if {"integer", "number"} & set(types) else ""
+    if "string" not in types or isinstance(value, (dict, list)) or value is None:
+        return ""
+    if "pattern" in found.schema and "patternErrorMessage" in found.schema:
+        return f"; {found.schema['patternErrorMessage']}"
+    return f'; put it in quotes: "{shown(value)}"'
+
+
+def _number_hint(text: str) -> str:
+    for pattern, hint in _NUMBER_HINTS:
+        if pattern.fullmatch(text):
+            return hint(text)
+    return ""
+
+
+def _octal_hint(text: str) -> str:
+    decimal = text.lstrip("0") or "0"
+    octal = f", or {int(text, 8)} if octal is meant" if re.fullmatch("[0-7]+", text) else ""
+    return f"; a leading zero means octal to some readers of YAML: write {decimal}{octal}"
+
+
+_NUMBER_HINTS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
+    (re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"), lambda t: f"; take the quotes away: {t}"),
+    (re.compile(r"[0-9]{2,20}"), _octal_hint),
+    (re.compile(r"0x[0-9A-Fa-f]{1,16}"), lambda t: f"; write it in decimal: {int(t, 16)}"),
+    (re.compile(r"0o[0-7]{1,20}"), lambda t: f"; write it in decimal: {int(t[2:], 8)}"),
+    (re.compile(r"[0-9]+(_[0-9]+)+"), lambda t: f"; write it without _: {t.replace('_', '')}"),
+    (
+        re.compile(r"[0-9]+(:[0-9]{1,2})+"),
+        lambda _: "; some readers of YAML take this for a number to base 60, gitvs does not",
+    ),
+)
+
+
+def _not_allowed(found: Violation) -> Words:
+    allowed = [str(v) for v in found.limit if v is not None]
+    near = did_you_mean(found.value, allowed) if isinstance(found.value, str) else ""
+    return "not-allowed", f"{shown(found.value)} is not one of {', '.join(allowed)}{near}"
+
+
+def _below(found: Violation) -> Words:
+    highest = found.schema.get("maximum")
+    limit = f"{found.limit} to {highest}" if highest is not None else "a higher one"
+    return "out-of-range", f"{shown(found.value)} is too low; allowed is {limit}"
+
+
+def _above(found: Violation) -> Words:
+    lowest = found.schema.get("minimum", "")
+    text = f"{shown(found.value)} is too high; allowed is {lowest} to {found.limit}"
+    return "out-of-range", text
+
+
+def _pattern(found: Violation) -> Words:
+    wanted = found.schema.get("patternErrorMessage", f"pattern {found.limit}")
+    return "bad-format", f"{shown(found.value)} does not fit: {wanted}"
+
+
+def _empty(found: Violation) -> Words:
+    return "empty", "empty; give at least one entry, or leave it out"
+
+
+def _too_long(found: Violation) -> Words:
+    text = f"{shown(found.value)} has {len(found.value)} characters, over the limit of "
+    return "too-long", f"{text}{found.limit}"
+
+
+def _not_unique(found: Violation) -> Words:
+    twice = next(v for i, v in enumerate(found.value) if v in found.value[:i])
+    return "not-unique", f"{shown(twice)} is listed twice; once is enough"
+
+
+def _choice(found: Violation) -> Words:
+    given = [f for one in found.limit for f in one["required"] if f in found.value]
+    count = f"; {' and '.join(given)} are both there" if len(given) > 1 else "; neither is there"
+    return "exactly-one", f"{found.schema['errorMessage']}{count}"
+
+
+def _other(found: Violation) -> Words:
+    return "schema", found.message
+
+
+_WORDS: Mapping[str, Callable[[Violation], Words]] = {
+    "dependentRequired": _needs,
+    "enum": _not_allowed,
+    "maxLength": _too_long,
+    "maximum": _above,
+    "minItems": _empty,
+    "minLength": _empty,
+    "minProperties": _empty,
+    "minimum": _below,
+    "oneOf": _choice,
+    "pattern": _pattern,
+    "required": _missing,
+    "type": _wrong_type,
+    "uniqueItems": _not_unique,
+}

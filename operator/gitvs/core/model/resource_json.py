@@ -1,0 +1,207 @@
+"""Resources, states and changes as JSON documents, and back.
+
+The plan JSON, `observe --format json`, the store and the digests share this one form: the
+field names are the manifests', enums are their words, addresses are strings, durations are
+whole seconds and say so in their name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+from typing import Any, TypeVar, assert_never
+
+from gitvs.core.model.resources import (
+    AddressFamily,
+    DummyInterface,
+    Endpoint,
+    FirewallMark,
+    ForeignName,
+    Forwarding,
+    Kind,
+    Listener,
+    LocalRoute,
+    Persistence,
+    PersistenceEngine,
+    Protocol,
+    RealServer,
+    Resource,
+    Scheduler,
+    SchedulerFlag,
+    SyncDaemon,
+    SyncRole,
+    Sysctl,
+    Timeout,
+    TimeoutName,
+    Tunnel,
+    TunnelChecksum,
+    TunnelType,
+    Vip,
+    VirtualService,
+    address_text,
+)
+
+Document = dict[str, Any]
+
+Word = TypeVar("Word", bound=StrEnum)
+
+
+compact_json = json.JSONEncoder(separators=(",", ":")).encode
+"""Returns a document as the short JSON that gitvs keeps for itself, on one line."""
+
+
+def json_text(document: object) -> str:
+    """Return a document as the JSON that gitvs writes for programs, and people who look at it."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def listener_document(listener: Listener) -> Document:
+    """Return `{protocol, address, port}` or `{firewallMark, addressFamily}`."""
+    if isinstance(listener, FirewallMark):
+        return {"firewallMark": listener.mark, "addressFamily": str(listener.family)}
+    return {
+        "protocol": str(listener.protocol),
+        "address": address_text(listener.address),
+        "port": listener.port,
+    }
+
+
+def listener_from(document: Mapping[str, Any]) -> Listener:
+    """The inverse of `listener_document`; other fields are ignored."""
+    if "firewallMark" in document:
+        return FirewallMark(document["firewallMark"], AddressFamily(document["addressFamily"]))
+    return Endpoint(
+        Protocol(document["protocol"]), ip_address(document["address"]), document["port"]
+    )
+
+
+def document_of(resource: Resource) -> Document:
+    """Return every field of a resource as JSON types; a field that is not given is null."""
+    match resource:
+        case Sysctl(name, value):
+            return {"name": name, "value": value}
+        case Timeout(name, seconds):
+            return {"name": str(name), "seconds": seconds}
+        case SyncDaemon(role, interface, id_):
+            return {"role": str(role), "interface": interface, "id": id_}
+        case DummyInterface(name):
+            return {"name": name}
+        case Vip():
+            return {
+                "address": address_text(resource.address),
+                "interface": resource.interface,
+                "prefixLength": resource.prefix_length,
+                "hasRoute": resource.has_route,
+            }
+        case LocalRoute(prefix):
+            return {"prefix": str(prefix)}
+        case VirtualService():
+            return {
+                **listener_document(resource.listener),
+                "scheduler": str(resource.scheduler),
+                "schedulerFlags": sorted(str(f) for f in resource.flags),
+                "onePacket": resource.one_packet,
+                "persistence": _persistence_document(resource.persistence),
+            }
+        case RealServer():
+            return {
+                "virtualService": listener_document(resource.listener),
+                "address": address_text(resource.address),
+                "port": resource.port,
+                "weight": resource.weight,
+                "forwarding": str(resource.forwarding),
+                "tunnel": _tunnel_document(resource.tunnel),
+                "upperThreshold": resource.upper_threshold,
+                "lowerThreshold": resource.lower_threshold,
+            }
+        case _:
+            assert_never(resource)
+
+
+def _persistence_document(persistence: Persistence | None) -> Document | None:
+    if persistence is None:
+        return None
+    return {
+        "timeoutSeconds": persistence.timeout_seconds,
+        "prefixLength": persistence.prefix_length,
+        "engine": None if persistence.engine is None else str(persistence.engine),
+    }
+
+
+def _tunnel_document(tunnel: Tunnel | None) -> Document | None:
+    if tunnel is None:
+        return None
+    return {"type": str(tunnel.type), "port": tunnel.port, "checksum": str(tunnel.checksum)}
+
+
+def resource_from(kind: Kind, document: Mapping[str, Any]) -> Resource:
+    """The inverse of `document_of`.
+
+    Raises:
+        KeyError, TypeError, ValueError: a document that `document_of` did not write.
+    """
+    d = document
+    match kind:
+        case Kind.SYSCTL:
+            return Sysctl(d["name"], d["value"])
+        case Kind.TIMEOUTS:
+            return Timeout(TimeoutName(d["name"]), d["seconds"])
+        case Kind.SYNC_DAEMON:
+            return SyncDaemon(SyncRole(d["role"]), d["interface"], d["id"])
+        case Kind.DUMMY_INTERFACE:
+            return DummyInterface(d["name"])
+        case Kind.VIP:
+            address = ip_address(d["address"])
+            return Vip(address, d["interface"], d["prefixLength"], d["hasRoute"])
+        case Kind.LOCAL_ROUTE:
+            return LocalRoute(ip_network(d["prefix"]))
+        case Kind.VIRTUAL_SERVICE:
+            return VirtualService(
+                listener_from(d),
+                _word(Scheduler, d["scheduler"]),
+                frozenset(SchedulerFlag(f) for f in d["schedulerFlags"]),
+                d["onePacket"],
+                _persistence_from(d["persistence"]),
+            )
+        case Kind.REAL_SERVER:
+            return RealServer(
+                listener_from(d["virtualService"]),
+                ip_address(d["address"]),
+                d["port"],
+                d["weight"],
+                Forwarding(d["forwarding"]),
+                _tunnel_from(d["tunnel"]),
+                d["upperThreshold"],
+                d["lowerThreshold"],
+            )
+        case _:
+            assert_never(kind)
+
+
+def _persistence_from(document: Mapping[str, Any] | None) -> Persistence | None:
+    if document is None:
+        return None
+    engine = document["engine"]
+    return Persistence(
+        document["timeoutSeconds"],
+        document["prefixLength"],
+        None if engine is None else _word(PersistenceEngine, engine),
+    )
+
+
+def _tunnel_from(document: Mapping[str, Any] | None) -> Tunnel | None:
+    if document is None:
+        return None
+    return Tunnel(
+        TunnelType(document["type"]), document["port"], TunnelChecksum(document["checksum"])
+    )
+
+
+def _word(words: type[Word], name: str) -> Word | ForeignName:
+    """Return a name as the word it is, or as the kernel's own where gitvs has none."""
+    try:
+        return words(name)
+    except ValueError:
+        return ForeignName(name)

@@ -1,0 +1,345 @@
+"""What a director has or should have: the resources, and the one `State` type that holds them.
+
+Every value is in canonical form, so that equality is comparison: addresses are
+`ipaddress` objects, flags are sets, durations are whole seconds, white space is normal.
+Counters and kernel handles are never fields of a resource. Kernel numbers are the
+business of the IPVS codec; manifest syntax is the business of `manifests`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Mapping,
+)
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import NewType, TypeVar
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+R = TypeVar("R")
+D = TypeVar("D")
+V = TypeVar("V")
+
+Key = NewType("Key", str)
+"""What identifies a resource in the kernel, readable and stable: `tcp 203.0.113.10:443`."""
+
+
+class Kind(StrEnum):
+    """The kinds of resource, as the plan JSON names them."""
+
+    SYSCTL = "sysctl"
+    TIMEOUTS = "timeouts"
+    SYNC_DAEMON = "sync-daemon"
+    DUMMY_INTERFACE = "dummy-interface"
+    VIP = "vip"
+    LOCAL_ROUTE = "local-route"
+    VIRTUAL_SERVICE = "virtual-service"
+    REAL_SERVER = "real-server"
+
+
+ForeignName = NewType("ForeignName", str)
+"""A name that the kernel gave and gitvs has no word for: only ever observed, and put back."""
+
+
+class AddressFamily(StrEnum):
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
+class Protocol(StrEnum):
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+
+
+class Scheduler(StrEnum):
+    """Source: ipvsadm(8) -s."""
+
+    RR = "rr"
+    WRR = "wrr"
+    LC = "lc"
+    WLC = "wlc"
+    LBLC = "lblc"
+    LBLCR = "lblcr"
+    DH = "dh"
+    SH = "sh"
+    SED = "sed"
+    NQ = "nq"
+    FO = "fo"
+    OVF = "ovf"
+    MH = "mh"
+    TWOS = "twos"
+
+
+class SchedulerFlag(StrEnum):
+    """Source: ipvsadm(8) -b."""
+
+    MH_PORT = "mh-port"
+    MH_FALLBACK = "mh-fallback"
+    SH_PORT = "sh-port"
+    SH_FALLBACK = "sh-fallback"
+
+
+class PersistenceEngine(StrEnum):
+    SIP = "sip"
+
+
+class Forwarding(StrEnum):
+    NAT = "nat"
+    DR = "dr"
+    TUN = "tun"
+
+
+class TunnelType(StrEnum):
+    IPIP = "ipip"
+    GUE = "gue"
+    GRE = "gre"
+
+
+class TunnelChecksum(StrEnum):
+    NONE = "none"
+    FULL = "full"
+    REMOTE = "remote"
+
+
+class SyncRole(StrEnum):
+    PRIMARY = "primary"
+    BACKUP = "backup"
+
+
+class TimeoutName(StrEnum):
+    """The IPVS connection timeouts, as manifests name them. Source: ipvsadm(8) --set."""
+
+    TCP = "tcp"
+    TCP_FIN = "tcpFin"
+    UDP = "udp"
+
+
+def family_of(address: IPAddress | IPNetwork) -> AddressFamily:
+    """Return the address family of an address or prefix."""
+    return AddressFamily.IPV4 if address.version == 4 else AddressFamily.IPV6
+
+
+_FIRST_WITHOUT_IPV4 = 1 << 48
+
+
+def address_text(address: IPAddress) -> str:
+    """Return an address as `str` does: that takes long, and the C library writes the same.
+
+    But for IPv6 addresses that hold an IPv4 one, or name a zone. Source: inet_ntop(3).
+    """
+    if isinstance(address, IPv4Address):
+        return inet_ntop(AF_INET, address.packed)
+    if int(address) < _FIRST_WITHOUT_IPV4 or address.scope_id is not None:
+        return str(address)
+    return inet_ntop(AF_INET6, address.packed)
+
+
+def host_and_port(address: IPAddress, port: int) -> str:
+    """Return `203.0.113.10:443` or `[2001:db8::10]:443`."""
+    text = address_text(address)
+    return f"{text}:{port}" if address.version == 4 else f"[{text}]:{port}"
+
+
+def _keep_key(resource: object, key: str) -> None:
+    """Make a key once, since keys are asked for again and again."""
+    object.__setattr__(resource, "key", key)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address, protocol and port that a virtual service listens on."""
+
+    protocol: Protocol
+    address: IPAddress
+    port: int
+    key: Key = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _keep_key(self, f"{self.protocol} {host_and_port(self.address, self.port)}")
+
+    @property
+    def family(self) -> AddressFamily:
+        return family_of(self.address)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallMark:
+    """The firewall mark that a virtual service listens on; one for each address family."""
+
+    mark: int
+    family: AddressFamily
+    key: Key = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _keep_key(self, f"fwmark {self.mark} {self.family}")
+
+    def __str__(self) -> str:
+        return self.key
+
+
+Listener = Endpoint | FirewallMark
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A kernel setting. `value` has its runs of white space folded to one space."""
+
+    name: str
+    value: str
+
+    @property
+    def key(self) -> Key:
+        return Key(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """One IPVS connection timeout, in whole seconds."""
+
+    name: TimeoutName
+    seconds: int
+
+    @property
+    def key(self) -> Key:
+        return Key(f"timeouts {self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDaemon:
+    """The kernel's connection sync in one role; the kernel runs at most one of each."""
+
+    role: SyncRole
+    interface: str
+    id: int
+
+    @property
+    def key(self) -> Key:
+        return Key(f"sync-daemon {self.role}")
+
+
+@dataclass(frozen=True, slots=True)
+class DummyInterface:
+    """The dummy link that holds the VIPs. UP and DOWN are both right, so neither is a field."""
+
+    name: str
+
+    @property
+    def key(self) -> Key:
+        return Key(f"dummy {self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Vip:
+    """An address on the dummy interface.
+
+    `prefix_length` is 32 or 128 for every VIP that gitvs binds; a stranger's address may
+    have another. `has_route` is whether the kernel's own route for it is in table `local`
+    as the kernel makes it; without that the VIP receives nothing.
+    """
+
+    address: IPAddress
+    interface: str
+    prefix_length: int
+    has_route: bool = True
+    key: Key = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _keep_key(self, f"{self.address}/{self.prefix_length} dev {self.interface}")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRoute:
+    """A whole prefix made local (AnyIP): `local PREFIX dev lo table local proto 71`."""
+
+    prefix: IPNetwork
+
+    @property
+    def key(self) -> Key:
+        return Key(f"local {self.prefix}")
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """Clients stay on one real server; those within one `prefix_length` count as one client."""
+
+    timeout_seconds: int
+    prefix_length: int
+    engine: PersistenceEngine | ForeignName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualService:
+    """A virtual service, as IPVS knows it."""
+
+    listener: Listener
+    scheduler: Scheduler | ForeignName = Scheduler.WLC
+    flags: frozenset[SchedulerFlag] = frozenset()
+    one_packet: bool = False
+    persistence: Persistence | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.listener.key
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """How packets are wrapped for a real server; `port` is 0 but for GUE."""
+
+    type: TunnelType = TunnelType.IPIP
+    port: int = 0
+    checksum: TunnelChecksum = TunnelChecksum.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class RealServer:
+    """A real server of one virtual service. `tunnel` is None unless `forwarding` is `tun`.
+
+    Thresholds are numbers of connections; 0 means none.
+    """
+
+    listener: Listener
+    address: IPAddress
+    port: int
+    weight: int = 1
+    forwarding: Forwarding = Forwarding.NAT
+    tunnel: Tunnel | None = None
+    upper_threshold: int = 0
+    lower_threshold: int = 0
+    key: Key = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _keep_key(self, f"{self.listener.key} -> {host_and_port(self.address, self.port)}")
+
+    @property
+    def service_key(self) -> Key:
+        return self.listener.key
+
+
+Resource = (
+    Sysctl | Timeout | SyncDaemon | DummyInterface | Vip | LocalRoute | VirtualService | RealServer
+)
+
+_KINDS: Mapping[type, Kind] = {
+    Sysctl: Kind.SYSCTL,
+    Timeout: Kind.TIMEOUTS,
+    SyncDaemon: Kind.SYNC_DAEMON,
+    DummyInterface: Kind.DUMMY_INTERFACE,
+    Vip: Kind.VIP,
+    LocalRoute: Kind.LOCAL_ROUTE,
+    VirtualService: Kind.VIRTUAL_SERVICE,
+    RealServer: Kind.REAL_SERVER,
+}
+
+
+def kind_of(resource: Resource) -> Kind:
+    """Return the kind of a resource."""
+    return _KINDS[type(resource)]

@@ -1,0 +1,37 @@
+"""What of a host no plan changes, and risk notes are about: how it forwards and answers ARP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gitvs.core.model.observation import Link
+from gitvs.core.model.resources import AddressFamily
+
+FORWARDING: Mapping[AddressFamily, tuple[str, ...]] = {
+    AddressFamily.IPV4: ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"),
+    AddressFamily.IPV6: ("net.ipv6.conf.all.forwarding",),
+}
+"""What lets a host forward packets; several names are one setting."""
+
+ARP_IGNORE = "net.ipv4.conf.all.arp_ignore"
+
+
+def arp_ignore_of(interface: str) -> str:
+    """Return an interface's own setting; the greater of it and all's counts.
+
+    Source: Linux ip-sysctl.rst, arp_ignore; sysctl(8), NOTES.
+    """
+    return f"net.ipv4.conf.{interface.replace('.', '/')}.arp_ignore"
+
+
+def answers_arp(link: Link) -> bool:
+    """Whether neighbours ask an interface for IPv4 addresses."""
+    return link.kind != "dummy" and link.name != "lo" and any(n.version == 4 for n in link.networks)
+
+
+def settings_of(links: Iterable[Link]) -> frozenset[str]:
+    """Return the settings of a host with these interfaces that risk notes look at."""
+    names = {name for names in FORWARDING.values() for name in names[:1]}
+    return frozenset(
+        {*names, ARP_IGNORE, *(arp_ignore_of(x.name) for x in links if answers_arp(x))}
+    )

@@ -1,0 +1,248 @@
+"""Whose is it: what gitvs owns of what it observes, what is foreign, and what conflicts.
+
+Owned is what the ledger records, never what is left over (design section 5). Foreign
+objects are never touched; one on a key that is wanted is a conflict, which blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.ledger import Ledger
+from gitvs.core.model.observation import Link, Observation, Scope
+from gitvs.core.model.resources import (
+    DummyInterface,
+    IPAddress,
+    Key,
+    LocalRoute,
+    RealServer,
+    Resource,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.model.state import State
+
+MARK_PREFIX = "gitvs:"
+"""How the alias of a dummy interface that gitvs made begins; the store's id follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A wanted key that something else holds, and the way out. `is_adoptable`: `--adopt` is one."""
+
+    key: Key
+    message: str
+    is_adoptable: bool = True
+    is_of_host: bool = False
+    """Whether it is about the host's other addresses and gateways, not about a foreign object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What was observed, told apart. `owned` includes what was adopted in this pass."""
+
+    owned: State
+    foreign: State
+    conflicts: tuple[Conflict, ...] = ()
+
+
+def scope_of(ledger: Ledger, desired: Desired, changed: State | None = None) -> Scope:
+    """Return what must be read to know all that the ledger, and these states, speak of."""
+    states = (desired.state, State(ledger.saved.values()), changed or State())
+    interfaces = {desired.interface}
+    for state in states:
+        interfaces |= {vip.interface for vip in state.of(Vip)}
+        interfaces |= {interface.name for interface in state.of(DummyInterface)}
+    interfaces |= {key.split()[-1] for key in ledger.owned if key.startswith("dummy ")}
+    interfaces |= {key.split(" dev ")[1] for key in ledger.owned if " dev " in key}
+    sysctls = {sysctl.name for state in states for sysctl in state.of(Sysctl)}
+    return Scope(frozenset(interfaces), frozenset(sysctls))
+
+
+def classify(
+    observation: Observation,
+    ledger: Ledger,
+    desired: Desired,
+    mark: str,
+    adopt: bool = False,
+    in_force: Collection[Key] = (),
+) -> Ownership:
+    """Tell owned from foreign, and find the conflicts with what is desired.
+
+    `mark` is the alias that this store's interfaces carry. With `adopt`, wanted keys that
+    somebody else holds count as owned, and only conflicts that this cannot solve remain.
+    `in_force` is what was applied: the host's own addresses and gateways were judged then, and
+    bar no repair.
+    """
+    wanted = desired.state
+    owned: list[Resource] = []
+    foreign: list[Resource] = []
+    strange = strange_interfaces(observation, ledger, mark)
+    conflicts = list(_host_conflicts(observation, ledger, desired, strange))
+    is_alone = not strange
+    for resource in observation.state.values():
+        holder = _holder(resource)
+        if _is_owned(resource, holder, ledger, wanted, is_alone) or (adopt and holder in wanted):
+            owned.append(resource)
+        elif not isinstance(resource, Sysctl | Timeout):
+            foreign.append(resource)
+            if resource.key in wanted:
+                conflicts.append(_taken(resource.key))
+    remaining = (
+        c
+        for c in conflicts
+        if not (adopt and c.is_adoptable) and not (c.is_of_host and c.key in in_force)
+    )
+    return Ownership(State(owned), State(foreign), tuple(remaining))
+
+
+def strange_interfaces(observation: Observation, ledger: Ledger, mark: str) -> list[Link]:
+    """Return the dummies that carry another store's mark and were not taken over."""
+    return [
+        link
+        for link in observation.links.values()
+        if link.kind == "dummy"
+        and link.alias.startswith(MARK_PREFIX)
+        and link.alias != mark
+        and DummyInterface(link.name).key not in ledger.owned
+    ]
+
+
+def marked_interfaces(observation: Observation, mark: str, adopt: bool) -> frozenset[Key]:
+    """Return the dummies that carry this store's mark; with `adopt`, any store's."""
+    return frozenset(
+        DummyInterface(link.name).key
+        for link in observation.links.values()
+        if link.kind == "dummy"
+        and (link.alias == mark or (adopt and link.alias.startswith(MARK_PREFIX)))
+    )
+
+
+def _holder(resource: Resource) -> Key:
+    """The key that ownership hangs on: real servers belong to their virtual service."""
+    return resource.listener.key if isinstance(resource, RealServer) else resource.key
+
+
+def _is_owned(
+    resource: Resource, holder: Key, ledger: Ledger, wanted: State, is_alone: bool
+) -> bool:
+    """Whether a resource is ours. `is_alone`: no other store's interface is here, so that a
+    route with our protocol is ours even if the ledger does not know it."""
+    match resource:
+        case VirtualService() | RealServer() | Vip() | SyncDaemon():
+            return holder in ledger.owned
+        case Sysctl() | Timeout():
+            return resource.key in wanted or resource.key in ledger.saved
+        case DummyInterface():
+            return resource.key in wanted or resource.key in ledger.owned
+        case LocalRoute():
+            return is_alone or resource.key in ledger.owned
+
+
+def _taken(key: Key) -> Conflict:
+    return Conflict(
+        key,
+        f"{key} exists already and is not gitvs's: remove it, or take it over once with --adopt",
+    )
+
+
+def _host_conflicts(
+    observation: Observation, ledger: Ledger, desired: Desired, strange: Collection[Link]
+) -> Iterator[Conflict]:
+    foreign = _foreign_addresses(observation, ledger)
+    for interface in desired.state.of(DummyInterface):
+        yield from _interface_conflicts(interface, observation, strange)
+    for vip in desired.state.of(Vip):
+        if vip.key not in observation.state:
+            yield from _vip_conflicts(vip, observation, foreign)
+    for route in desired.state.of(LocalRoute):
+        if route.key not in observation.state:
+            yield from _route_conflicts(route, observation, foreign)
+
+
+def _interface_conflicts(
+    interface: DummyInterface, observation: Observation, strange: Collection[Link]
+) -> Iterator[Conflict]:
+    link = observation.links.get(interface.name)
+    if link is None:
+        return
+    if link.kind != "dummy":
+        yield Conflict(
+            interface.key,
+            f"interface {link.name} exists and is {link.kind or 'no virtual interface'}, not dummy:"
+            " name another in the Director's spec.interface",
+            is_adoptable=False,
+        )
+    elif link in strange:
+        yield Conflict(
+            interface.key,
+            f"interface {link.name} carries the mark {link.alias} of another gitvs store: if that"
+            " store was lost, take the wanted objects over once with --adopt",
+        )
+
+
+def _foreign_addresses(
+    observation: Observation, ledger: Ledger
+) -> Mapping[IPAddress, Sequence[Link]]:
+    """Every address of the host that is not a VIP of ours, with the links that have it."""
+    found: dict[IPAddress, list[Link]] = {}
+    for link in observation.links.values():
+        for address in link.addresses:
+            if Vip(address, link.name, address.max_prefixlen).key not in ledger.owned:
+                found.setdefault(address, []).append(link)
+    return found
+
+
+def _vip_conflicts(
+    vip: Vip, observation: Observation, foreign: Mapping[IPAddress, Sequence[Link]]
+) -> Iterator[Conflict]:
+    for link in foreign.get(vip.address, ()):
+        if link.name == vip.interface:
+            yield Conflict(
+                vip.key,
+                f"{vip.address} is on {link.name} already with another prefix length: remove it,"
+                " or say `bind: false`",
+                is_adoptable=False,
+            )
+        else:
+            yield Conflict(
+                vip.key,
+                f"{vip.address} is an address of {link.name}: say `bind: false` if its owner keeps"
+                " it, or bind it beside once with --adopt",
+                is_of_host=True,
+            )
+    if vip.address in observation.gateways:
+        yield _gateway_conflict(vip.key, str(vip.address))
+
+
+def _route_conflicts(
+    route: LocalRoute, observation: Observation, foreign: Mapping[IPAddress, Sequence[Link]]
+) -> Iterator[Conflict]:
+    if route.prefix in observation.foreign_routes:
+        yield Conflict(
+            route.key,
+            f"a local route for {route.prefix} exists already and is not gitvs's: remove it",
+            is_adoptable=False,
+        )
+    for address, links in foreign.items():
+        if address in route.prefix:
+            yield Conflict(
+                route.key,
+                f"{route.prefix} holds {address}, an address of"
+                f" {' and '.join(link.name for link in links)}: name a prefix"
+                " without it, or accept that once with --adopt",
+                is_of_host=True,
+            )
+    for gateway in observation.gateways:
+        if gateway in route.prefix:
+            yield _gateway_conflict(route.key, f"{route.prefix} holds {gateway}, which")
+
+
+def _gateway_conflict(key: Key, what: str) -> Conflict:
+    message = f"{what} is a gateway of this host: making it local would cut the host off"
+    return Conflict(key, message, is_adoptable=False, is_of_host=True)

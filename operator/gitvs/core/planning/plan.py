@@ -1,0 +1,329 @@
+"""From one state to another: the changes, and the one order in which they are safe.
+
+`diff` finds what differs, `order` sorts it: make, then modify, then bind, then break
+(design section 3). Both are pure and serve the plan, the verification (an empty diff),
+drift, undo and crash recovery alike. What the target is, is the business of `overlay`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from gitvs.core.model.ledger import Drain
+from gitvs.core.model.resource_json import document_of
+from gitvs.core.model.resources import (
+    AddressFamily,
+    DummyInterface,
+    Endpoint,
+    Key,
+    Kind,
+    Listener,
+    LocalRoute,
+    Protocol,
+    RealServer,
+    Resource,
+    SchedulerFlag,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    Vip,
+    VirtualService,
+    kind_of,
+)
+from gitvs.core.model.state import State
+
+FORMAT_VERSION = "1.0"
+
+FALLBACK_FLAGS = frozenset({SchedulerFlag.SH_FALLBACK, SchedulerFlag.MH_FALLBACK})
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    DRAIN = "drain"
+    REPLACE = "replace"
+    """Stopped and started: the one thing that cannot change in place, a sync daemon."""
+
+
+class Phase(StrEnum):
+    """The phases in their order. All but the last are undone if they fail; the last is finished."""
+
+    PREPARE = "prepare"
+    MAKE = "make"
+    MODIFY = "modify"
+    BIND = "bind"
+    BREAK = "break"
+
+
+PHASES = tuple(Phase)
+_PHASE_RANK = {phase: rank for rank, phase in enumerate(Phase)}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object before and after; None is absence. `drain` marks a real server on its way out."""
+
+    before: Resource | None
+    after: Resource | None
+    phase: Phase
+    drain: Drain | None = None
+
+    @property
+    def resource(self) -> Resource:
+        """The object that changes: as it will be, or as it was if it goes."""
+        resource = self.after if self.after is not None else self.before
+        assert resource is not None, "a change has a before or an after"
+        return resource
+
+    @property
+    def key(self) -> Key:
+        return self.resource.key
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.resource)
+
+    @property
+    def action(self) -> Action:
+        if self.drain is not None:
+            return Action.DRAIN
+        if isinstance(self.resource, Sysctl | Timeout):
+            return Action.UPDATE  # a setting always has a value, though it may not be known here
+        if self.before is None:
+            return Action.CREATE
+        if self.after is None:
+            return Action.DELETE
+        return Action.REPLACE if isinstance(self.after, SyncDaemon) else Action.UPDATE
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Changes in the order of execution. No changes is a plan like any other."""
+
+    changes: tuple[Change, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    def of(self, phase: Phase) -> tuple[Change, ...]:
+        """Return the changes of one phase, in order."""
+        return tuple(c for c in self.changes if c.phase is phase)
+
+
+def diff(before: State, after: State) -> list[tuple[Resource | None, Resource | None]]:
+    """Return what differs, as pairs of before and after, in no particular order."""
+    old, new = before.by_key, after.by_key
+    gone = [(old[key], None) for key in old.keys() - new.keys()]
+    both = [(old.get(key), resource) for key, resource in new.items()]
+    return gone + [(one, other) for one, other in both if one is not other and one != other]
+
+
+def order(
+    pairs: Iterable[tuple[Resource | None, Resource | None]],
+    drains: Mapping[Key, Drain] | None = None,
+    restored: Collection[Key] = (),
+) -> Plan:
+    """Put changes into the one order in which they are safe.
+
+    `drains` are the drains that begin with this plan; a server that already has weight 0
+    is a change all the same, since its deadline is to be recorded. `restored` are the
+    settings that go back to what they were before gitvs, which comes last.
+    """
+    begun = dict(drains or {})
+    changes = []
+    for before, after in pairs:
+        resource = after if after is not None else before
+        assert resource is not None, "a pair has a before or an after"
+        if resource.key in restored:
+            changes.append(Change(before, after, Phase.BREAK))
+            continue
+        for former, latter in _steps(before, after):
+            phase = _phase_of(former, latter)
+            changes.append(Change(former, latter, phase, begun.get(resource.key)))
+    return Plan(tuple(sorted(changes, key=_position)))
+
+
+def _steps(
+    before: Resource | None, after: Resource | None
+) -> list[tuple[Resource | None, Resource | None]]:
+    """Return the steps of one object: a service that changes gives up its fallback flag apart.
+
+    The flag waits for the break, which is never undone, so nothing else may wait with it.
+    """
+    if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
+        return [(before, after)]
+    lost = _lost_fallback(before, after)
+    between = replace(after, flags=after.flags | lost)
+    if not lost or between == before:
+        return [(before, after)]
+    return [(before, between), (between, after)]
+
+
+def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
+    match after if after is not None else before:
+        case Sysctl() | Timeout():
+            return Phase.PREPARE
+        case DummyInterface() | SyncDaemon():
+            return Phase.BREAK if after is None else Phase.PREPARE
+        case Vip() | LocalRoute():
+            return Phase.BREAK if after is None else Phase.BIND
+        case RealServer(weight=0) if before is None:
+            return Phase.MODIFY  # `sh` and `mh` want their service's fallback flag first
+        case _ if before is None:
+            return Phase.MAKE
+        case _ if after is None or _gives_up_fallback(before, after):
+            return Phase.BREAK
+        case _:
+            return Phase.MODIFY
+
+
+def _gives_up_fallback(before: Resource, after: Resource) -> bool:
+    """Whether a virtual service gives up its fallback flag, which waits for its real servers."""
+    if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
+        return False
+    return bool(_lost_fallback(before, after))
+
+
+def _lost_fallback(before: VirtualService, after: VirtualService) -> frozenset[SchedulerFlag]:
+    """Return the fallback flag that is given up; under another scheduler it means nothing."""
+    if before.scheduler != after.scheduler:
+        return frozenset()
+    return (before.flags - after.flags) & FALLBACK_FLAGS
+
+
+_BREAK_RANK: Mapping[Kind, int] = {
+    Kind.VIP: 0,
+    Kind.LOCAL_ROUTE: 1,
+    Kind.REAL_SERVER: 2,
+    Kind.VIRTUAL_SERVICE: 3,
+    Kind.SYNC_DAEMON: 4,
+    Kind.DUMMY_INTERFACE: 5,
+    Kind.TIMEOUTS: 6,
+    Kind.SYSCTL: 7,
+}
+_PREPARE_RANK: Mapping[Kind, int] = {
+    Kind.SYSCTL: 0,
+    Kind.TIMEOUTS: 1,
+    Kind.DUMMY_INTERFACE: 2,
+    Kind.SYNC_DAEMON: 3,
+}
+
+
+def _position(change: Change) -> tuple[int, int, tuple[int, ...], str]:
+    """Where a change stands: phase, rank in it, then by address and port as people sort them."""
+    phase = _PHASE_RANK[change.phase]
+    return phase, _rank(change), natural_order(change.resource), change.key
+
+
+def _rank(change: Change) -> int:
+    match change.phase:
+        case Phase.PREPARE:
+            if change.kind is Kind.SYSCTL and change.before is None:
+                return len(_PREPARE_RANK)  # it comes with the interface
+            return _PREPARE_RANK[change.kind]
+        case Phase.MODIFY:
+            return _modify_rank(change)
+        case Phase.BIND:
+            return 0 if change.kind is Kind.LOCAL_ROUTE else 1
+        case Phase.BREAK:
+            return _BREAK_RANK[change.kind]
+        case Phase.MAKE:
+            return 0
+
+
+def _modify_rank(change: Change) -> int:
+    """Raising, then services (a fallback flag before the weight), then lowering and the rest."""
+    before, after = change.before, change.after
+    if not isinstance(after, RealServer):
+        return 1
+    weight = before.weight if isinstance(before, RealServer) else 0
+    return 0 if after.weight > weight and change.drain is None else 2
+
+
+def natural_order(resource: Resource) -> tuple[int, ...]:
+    """Return a sort key by address and port; a service stands right before its real servers."""
+    match resource:
+        case VirtualService(listener):
+            return _listener_order(listener)
+        case RealServer():
+            address = (resource.address.version, int(resource.address), resource.port)
+            return (*_listener_order(resource.listener), *address)
+        case Vip(address):
+            return (address.version, int(address), resource.prefix_length)
+        case LocalRoute(prefix):
+            return (prefix.version, int(prefix.network_address), prefix.prefixlen)
+        case Sysctl(name):
+            return (not is_forwarding_switch(name), _reach(name))
+        case _:
+            return ()
+
+
+_PROTOCOL_RANK = {protocol: rank for rank, protocol in enumerate(Protocol)}
+_FAMILY_RANK = {family: rank for rank, family in enumerate(AddressFamily)}
+
+
+def _listener_order(listener: Listener) -> tuple[int, ...]:
+    if isinstance(listener, Endpoint):
+        rank = _PROTOCOL_RANK[listener.protocol]
+        return (listener.address.version, int(listener.address), listener.port, rank)
+    return (9, listener.mark, _FAMILY_RANK[listener.family], 0)
+
+
+def _reach(name: str) -> int:
+    """Which of two sysctls comes first: what changes others by being written comes before them.
+
+    A switch for all interfaces sets each one's; a default sets those never set themselves.
+    Source: Linux net/ipv4/devinet.c, inet_forward_change and devinet_conf_proc.
+    """
+    if name == "net.ipv4.ip_forward" or ".conf.all." in name:
+        return 0
+    return 1 if ".conf.default." in name else 2
+
+
+def is_forwarding_switch(name: str) -> bool:
+    """Whether a sysctl turns routing on: it is written first, and never turned back.
+
+    Writing one resets others (`conf.all.accept_redirects`). Source: Linux ip-sysctl.rst,
+    ip_forward.
+    """
+    return name == "net.ipv4.ip_forward" or (
+        name.startswith(("net.ipv4.conf.", "net.ipv6.conf.")) and name.endswith(".forwarding")
+    )
+
+
+def is_of_interface(name: str, interface: str) -> bool:
+    """Whether a sysctl is an interface's own; `/` stands for a dot. Source: sysctl(8), NOTES."""
+    return f".{interface.replace('.', '/')}." in name
+
+
+def is_of_one_interface(name: str) -> bool:
+    """Whether a sysctl belongs to a single interface, whichever. Source: Linux ip-sysctl.rst."""
+    match name.split("."):
+        case ["net", _, "conf" | "neigh", interface, *_]:
+            return interface not in ("all", "default")
+    return False
+
+
+def plan_digest(director: str, plan: Plan) -> str:
+    """Return what identifies a live plan: director, format, and each change without its times."""
+    changes = [
+        [str(c.kind), c.key, str(c.action), None if c.after is None else document_of(c.after)]
+        for c in plan.changes
+    ]
+    return _sha256([director, FORMAT_VERSION, changes])
+
+
+def desired_digest(director: str, state: State) -> str:
+    """Return what identifies a rendered state, the same in a preview and in the agent."""
+    resources = [[key, document_of(state[key])] for key in sorted(state)]
+    return _sha256([director, FORMAT_VERSION, resources])
+
+
+def _sha256(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,73 @@
+"""What a new desired state would change on a director that has another one in force.
+
+Pure, and without the host: its kernel is taken to be as the state in force says, with nothing
+foreign in it. So a preview and the agent propose the same, but for what only the host knows:
+what settings were before gitvs, and what its kernel lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.ledger import Ledger
+from gitvs.core.model.observation import Observation
+from gitvs.core.model.resources import (
+    DummyInterface,
+    Key,
+    LocalRoute,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.model.state import State
+from gitvs.core.planning.overlay import with_fallback
+from gitvs.core.planning.plan import Plan, is_forwarding_switch, order
+from gitvs.core.planning.proposal import Proposal, propose
+
+_NO_MARK = "gitvs:preview"
+
+
+def preview(applied: Desired | None, desired: Desired, allowed: Collection[str] = ()) -> Proposal:
+    """Return the plan from one desired state to another; None: nothing is in force yet.
+
+    A setting that is no longer named goes back to what it was before gitvs, which nobody knows
+    here: its change has no `after`. Nor has one that is new a `before`.
+    """
+    state = State() if applied is None else with_fallback(applied.state)
+    proposal = propose(
+        desired,
+        applied,
+        Observation(state),
+        Ledger(_owned(state)),
+        0.0,
+        _NO_MARK,
+        allowed=allowed,
+        is_host_known=False,
+    )
+    changes = proposal.plan.changes
+    seen = {change.key for change in changes}
+    going = [r for key, r in state.items() if key not in seen and _goes_back(r, desired.state)]
+    if not going:
+        return proposal
+    pairs = [(r, None) for r in going]
+    plan = Plan((*changes, *order(pairs, restored={r.key for r in going}).changes))
+    return replace(proposal, plan=plan)
+
+
+def _owned(state: State) -> frozenset[Key]:
+    return frozenset(
+        r.key
+        for r in state.values()
+        if isinstance(r, VirtualService | Vip | LocalRoute | SyncDaemon | DummyInterface)
+    )
+
+
+def _goes_back(resource: object, wanted: State) -> bool:
+    """Whether a setting is given up; forwarding switches stay as they are."""
+    if not isinstance(resource, Sysctl | Timeout) or resource.key in wanted:
+        return False
+    return not is_forwarding_switch(resource.key)

@@ -1,0 +1,161 @@
+"""What the store keeps beyond single resources, as JSON documents, and back.
+
+Resources themselves are `documents`; where the records are kept is the business of the
+store. Reading a record that its writer here did not write raises KeyError, TypeError or
+ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from gitvs.core.model.desired import Desired, Policy, Source
+from gitvs.core.model.ledger import Drain, Ledger
+from gitvs.core.model.resource_json import Document, document_of, resource_from
+from gitvs.core.model.resources import Key, Kind, Resource, kind_of
+from gitvs.core.model.state import State
+from gitvs.core.planning.plan import Change, Phase
+
+
+def record_of(resource: Resource) -> Document:
+    """Return a resource together with its kind, so that it can be read without knowing it."""
+    return {"kind": str(kind_of(resource)), "resource": document_of(resource)}
+
+
+def resource_from_record(record: Mapping[str, Any]) -> Resource:
+    """The inverse of `record_of`."""
+    return resource_from(Kind(record["kind"]), record["resource"])
+
+
+def change_record(change: Change) -> Document:
+    """Return a change with everything that an undo needs."""
+    return {
+        "kind": str(change.kind),
+        "before": None if change.before is None else document_of(change.before),
+        "after": None if change.after is None else document_of(change.after),
+        "phase": str(change.phase),
+        "drain": None if change.drain is None else drain_record(change.drain),
+    }
+
+
+def change_from_record(record: Mapping[str, Any]) -> Change:
+    """The inverse of `change_record`."""
+    kind = Kind(record["kind"])
+    before, after, drain = record["before"], record["after"], record["drain"]
+    return Change(
+        None if before is None else resource_from(kind, before),
+        None if after is None else resource_from(kind, after),
+        Phase(record["phase"]),
+        None if drain is None else drain_from_record(drain),
+    )
+
+
+def drain_record(drain: Drain) -> Document:
+    """Return a drain; its deadline means something in its incarnation alone."""
+    return {
+        "key": drain.key,
+        "timeoutSeconds": drain.timeout_seconds,
+        "deadlineSeconds": drain.deadline_seconds,
+    }
+
+
+def drain_from_record(record: Mapping[str, Any]) -> Drain:
+    """The inverse of `drain_record`."""
+    return Drain(Key(record["key"]), record["timeoutSeconds"], record["deadlineSeconds"])
+
+
+def ledger_record(ledger: Ledger) -> Document:
+    """Return a ledger, sorted, so that equal ledgers are equal texts."""
+    return {
+        "owned": sorted(ledger.owned),
+        "drains": [drain_record(ledger.drains[key]) for key in sorted(ledger.drains)],
+        "saved": [record_of(ledger.saved[key]) for key in sorted(ledger.saved)],
+    }
+
+
+def ledger_from_record(record: Mapping[str, Any]) -> Ledger:
+    """The inverse of `ledger_record`."""
+    drains = [drain_from_record(d) for d in record["drains"]]
+    saved = [resource_from_record(r) for r in record["saved"]]
+    return Ledger(
+        frozenset(Key(key) for key in record["owned"]),
+        {drain.key: drain for drain in drains},
+        {resource.key: resource for resource in saved},
+    )
+
+
+def desired_record(desired: Desired) -> Document:
+    """Return a rendered state with its policy, its drain times, where it was written, and names."""
+    return {**head_record(desired), **contents_record(desired)}
+
+
+def desired_from_record(record: Mapping[str, Any]) -> Desired:
+    """The inverse of `desired_record`."""
+    return desired_from_records(record, [record])
+
+
+def head_record(desired: Desired) -> Document:
+    """Return what a rendered state says beside its objects."""
+    return {
+        "director": desired.director,
+        "interface": desired.interface,
+        "policy": policy_record(desired.policy),
+        "isStandby": desired.is_standby,
+    }
+
+
+def contents_record(desired: Desired) -> Document:
+    """Return the objects of a rendered state with what is said of them."""
+    return {
+        "state": [record_of(resource) for resource in desired.state.values()],
+        "drainSeconds": dict(desired.drain_seconds),
+        "sources": {key: _source_record(s) for key, s in desired.sources.items()},
+        "serverNames": dict(desired.server_names),
+    }
+
+
+def desired_from_records(head: Mapping[str, Any], contents: Sequence[Mapping[str, Any]]) -> Desired:
+    """Return a rendered state from its head and its objects, which may come in several parts."""
+    return Desired(
+        head["director"],
+        head["interface"],
+        State(resource_from_record(r) for part in contents for r in part["state"]),
+        {Key(key): s for part in contents for key, s in part["drainSeconds"].items()},
+        policy_from_record(head["policy"]),
+        {Key(key): _source_from(s) for part in contents for key, s in part["sources"].items()},
+        {Key(key): name for part in contents for key, name in part["serverNames"].items()},
+        head["isStandby"],
+    )
+
+
+def policy_record(policy: Policy) -> Document:
+    """Return the limits of the gates, with where they were set."""
+    return {
+        "maxRemovedPercent": policy.max_removed_percent,
+        "maxCapacityDropPercent": policy.max_capacity_drop_percent,
+        "ignoreBelowObjects": policy.ignore_below_objects,
+        "protectedVips": sorted(str(address) for address in policy.protected_vips),
+        "source": None if policy.source is None else _source_record(policy.source),
+    }
+
+
+def policy_from_record(record: Mapping[str, Any]) -> Policy:
+    """The inverse of `policy_record`."""
+    source = record["source"]
+    return Policy(
+        record["maxRemovedPercent"],
+        record["maxCapacityDropPercent"],
+        record["ignoreBelowObjects"],
+        frozenset(ip_address(address) for address in record["protectedVips"]),
+        None if source is None else _source_from(source),
+    )
+
+
+def _source_record(source: Source) -> Document:
+    return {"service": source.service, "file": source.file, "line": source.line}
+
+
+def _source_from(record: Mapping[str, Any]) -> Source:
+    return Source(record["service"], record["file"], record["line"])

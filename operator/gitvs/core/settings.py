@@ -1,0 +1,89 @@
+"""The agent's settings as typed values. `adapters.service.settings_file` reads them from TOML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+DEFAULT_SETTINGS = Path("/etc/gitvs/gitvs.toml")
+DEFAULT_STATE_DIR = Path("/var/lib/gitvs")
+DEFAULT_SOCKET = Path("/run/gitvs/control.sock")
+SOCKET_NAME = "control.sock"
+
+KEPT_TRANSACTIONS = 500
+KEPT_PLANS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class SshSignatures:
+    """Commits are signed with an SSH key of a file (ssh-keygen(1), ALLOWED SIGNERS)."""
+
+    allowed_signers: Path
+    revoked_keys: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpgSignatures:
+    """Commits are signed with an OpenPGP key of a file whose fingerprint is listed, too."""
+
+    keys: Path
+    fingerprints: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """A Git remote, and how to get at it."""
+
+    url: str
+    branch: str = "main"
+    path: str = "."
+    timeout_seconds: float = 60.0
+    poll_seconds: float = 30.0
+    allow_local: bool = False
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+    credentials_file: Path | None = None
+    ca_file: Path | None = None
+    signatures: SshSignatures | GpgSignatures | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where metrics are served (nowhere if empty), and of how many real servers one by one."""
+
+    listen: str = "127.0.0.1:9712"
+    real_servers: int = 1000
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the address and the port of `listen`.
+
+        Raises:
+            ValueError: it is not that.
+        """
+        host, _, port = self.listen.rpartition(":")
+        is_ipv6 = host.startswith("[") and host.endswith("]")
+        address = IPv6Address(host[1:-1]) if is_ipv6 else IPv4Address(host)
+        if not (port.isdecimal() and int(port) < 2**16):
+            raise ValueError(f"{port} is no port")
+        return str(address), int(port)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one settings file says. `source` is a remote, or a folder of this host."""
+
+    source: RemoteSettings | Path
+    director: str | None = None
+    state_dir: Path = DEFAULT_STATE_DIR
+    kept_transactions: int = KEPT_TRANSACTIONS
+    kept_plans: int = KEPT_PLANS
+    drift_seconds: float = 60.0
+    max_downtime_seconds: float = 24 * 3600.0
+    metrics: MetricsSettings = MetricsSettings()
+
+
+def socket_of(state_dir: Path) -> Path:
+    """Return where the agent of a state folder listens: systemd's place for the usual one."""
+    return DEFAULT_SOCKET if state_dir == DEFAULT_STATE_DIR else state_dir / SOCKET_NAME

@@ -1,0 +1,53 @@
+"""What part of a virtual service's new connections each real server gets, where that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
+
+_EQUAL = frozenset({Scheduler.RR, Scheduler.LC})
+_BY_WEIGHT = frozenset({Scheduler.WRR, Scheduler.WLC, Scheduler.SED, Scheduler.NQ, Scheduler.TWOS})
+_BY_CLIENT: Mapping[str, str] = {
+    Scheduler.SH: "sh chooses by client address",
+    Scheduler.MH: "mh chooses by client address",
+    Scheduler.DH: "dh chooses by destination address",
+    Scheduler.LBLC: "lblc keeps a destination on one real server",
+    Scheduler.LBLCR: "lblcr keeps a destination on a set of real servers",
+    Scheduler.OVF: "ovf fills one real server after the other",
+}
+
+
+def unknown_because(service: VirtualService) -> str:
+    """Return why nobody can tell a service's shares beforehand; nothing if they are known."""
+    if reason := _BY_CLIENT.get(service.scheduler):
+        return reason
+    if _word(service) not in _EQUAL | _BY_WEIGHT | {Scheduler.FO}:
+        return f"{service.scheduler} is not known to gitvs"
+    if service.persistence is not None:
+        return "persistence keeps clients where they are"
+    return ""
+
+
+def shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, float]:
+    """Return the share of new connections of each real server, 0 to 1, in the long run.
+
+    It holds where connections last alike and no threshold is reached; where `unknown_because`
+    says something, it is a guess. Without a server of a weight, all shares are 0.
+
+    Source: ipvsadm(8) -s; `rr` and `lc` take weights for on and off, `fo` sends everything to
+    the first server of the highest weight.
+    """
+    weights = {s.key: s.weight for s in servers}
+    match _word(service):
+        case scheduler if scheduler in _EQUAL:
+            weights = {key: min(weight, 1) for key, weight in weights.items()}
+        case Scheduler.FO:
+            first = max(weights, key=lambda key: weights[key], default=None)
+            weights = {key: weight if key == first else 0 for key, weight in weights.items()}
+    total = sum(weights.values())
+    return {key: weight / total if total else 0.0 for key, weight in weights.items()}
+
+
+def _word(service: VirtualService) -> Scheduler | None:
+    return service.scheduler if isinstance(service.scheduler, Scheduler) else None

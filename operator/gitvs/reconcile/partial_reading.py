@@ -1,0 +1,32 @@
+"""Reading some virtual services again, on top of an earlier reading of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gitvs.core.model.observation import Observation, Scope
+from gitvs.core.model.resources import Listener, RealServer, Resource, VirtualService
+from gitvs.ports import Kernel
+
+MOST_READ_ALONE = 1000
+"""Up to so many virtual services are read one by one; above, a whole dump takes less."""
+
+
+def listeners_of(resources: Iterable[Resource | None]) -> frozenset[Listener]:
+    """Return the virtual services that resources belong to."""
+    return frozenset(r.listener for r in resources if isinstance(r, VirtualService | RealServer))
+
+
+def read_again(
+    kernel: Kernel, scope: Scope, listeners: frozenset[Listener], known: Observation
+) -> Observation:
+    """Read these virtual services again; of others `known` holds still. All else is read anew.
+
+    Raises:
+        KernelUnavailable, KernelUnreadable: as `Kernel.observe`.
+    """
+    if len(listeners) > MOST_READ_ALONE:
+        return kernel.observe(scope)
+    part = kernel.observe(replace(scope, listeners=listeners))
+    return known.with_reading(part, listeners)

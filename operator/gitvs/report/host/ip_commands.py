@@ -1,0 +1,27 @@
+"""A state's dummy interface, addresses and local routes as `ip` commands.
+
+What they make is what gitvs makes, in gitvs's own order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gitvs.core.model.resources import DummyInterface, LocalRoute, Vip
+from gitvs.core.model.state import State
+from gitvs.core.planning.plan import natural_order
+
+ROUTE_PROTOCOL = 71
+"""Marks gitvs's own routes (design, section 5)."""
+
+
+def ip_commands(state: State) -> Iterator[str]:
+    """Yield one command for each object, the interface first."""
+    for interface in state.of(DummyInterface):
+        yield f"ip link add {interface.name} type dummy"
+    for route in sorted(state.of(LocalRoute), key=natural_order):
+        yield f"ip route add local {route.prefix} dev lo table local proto {ROUTE_PROTOCOL}"
+    for vip in sorted(state.of(Vip), key=natural_order):
+        # Duplicate address detection has nobody to ask on a dummy, and never ends on a DOWN one.
+        nodad = " nodad" if vip.address.version == 6 else ""
+        yield f"ip addr add {vip.address}/{vip.prefix_length} dev {vip.interface}{nodad}"

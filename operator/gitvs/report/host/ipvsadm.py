@@ -1,0 +1,155 @@
+"""A state as lines for `ipvsadm -R`, in the order and spelling of `ipvsadm -Sn`.
+
+`ipvsadm -Sn` leaves thresholds out, which these lines have at their ends. Tried against
+ipvsadm 1.31 on Linux 6.1 (tests/kernel/test_ipvsadm_format.py). One spelling differs: it
+prints a firewall mark from 2147483648 on as a negative number, which it refuses to read.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
+
+from gitvs.core.model.resources import (
+    Endpoint,
+    FirewallMark,
+    Forwarding,
+    IPAddress,
+    Key,
+    Listener,
+    Persistence,
+    Protocol,
+    RealServer,
+    Tunnel,
+    TunnelChecksum,
+    TunnelType,
+    VirtualService,
+)
+from gitvs.core.model.state import State
+
+_OPTIONS = {Protocol.TCP: "-t", Protocol.UDP: "-u", Protocol.SCTP: "--sctp-service"}
+_NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
+_METHODS = {Forwarding.NAT: "-m", Forwarding.DR: "-g", Forwarding.TUN: "-i"}
+_CHECKSUMS = {
+    TunnelChecksum.NONE: "--tun-nocsum",
+    TunnelChecksum.FULL: "--tun-csum",
+    TunnelChecksum.REMOTE: "--tun-remcsum",
+}
+_HALF = 1 << 31
+
+Row = tuple[int, ...]
+"""What ipvsadm compares of an object, number by number."""
+
+
+def ipvsadm_lines(state: State) -> Iterator[str]:
+    """Yield one line for each virtual service, followed by its real servers."""
+    servers: dict[Key, dict[Row, RealServer]] = {}
+    for server in state.of(RealServer):
+        servers.setdefault(server.service_key, {})[_server_row(server)] = server
+    services = {_service_row(service.listener): service for service in state.of(VirtualService)}
+    for row in _ordered(services):
+        service = services[row]
+        yield f"-A {_listener(service.listener)} {' '.join(_service_options(service))}"
+        of_service = servers.get(service.key, {})
+        for server_row in _ordered(of_service):
+            server = of_service[server_row]
+            yield f"-a {_listener(service.listener)} {' '.join(_server_options(server))}"
+
+
+def _service_row(listener: Listener) -> Row:
+    """Source: ipvsadm, libipvs.c, ipvs_cmp_services."""
+    if isinstance(listener, FirewallMark):
+        family = socket.AF_INET if listener.family == "ipv4" else socket.AF_INET6
+        return (listener.mark, family, 0, 0, 0, 0, 0, 0)
+    family = socket.AF_INET if listener.address.version == 4 else socket.AF_INET6
+    return (0, family, _NUMBERS[listener.protocol], *_words(listener.address), listener.port)
+
+
+def _server_row(server: RealServer) -> Row:
+    """Source: ipvsadm, libipvs.c, ipvs_cmp_dests."""
+    return (*_words(server.address), server.port)
+
+
+def _words(address: IPAddress) -> Row:
+    """An address as four numbers of 32 bits; an IPv4 address is the first."""
+    packed = address.packed.ljust(16, b"\0")
+    return tuple(int.from_bytes(packed[i : i + 4]) for i in range(0, 16, 4))
+
+
+def _ordered(rows: Iterable[Row]) -> list[Row]:
+    """Sort rows as ipvsadm does: number by number, each by the sign of a 32-bit difference."""
+    by_first: dict[int, list[Row]] = {}
+    for row in rows:
+        if not row:
+            return [row]
+        by_first.setdefault(row[0], []).append(row[1:])
+    return [(n, *rest) for n in _around(by_first) for rest in _ordered(by_first[n])]
+
+
+def _around(numbers: Iterable[int]) -> list[int]:
+    """Sort numbers by the sign of their differences in 32 bits, which goes round in a circle.
+
+    So 203.0.113.10 stands before 10.0.0.1. Where no half of the circle is empty, ipvsadm's
+    own order is an accident of the kernel's hash; it is ascending here.
+    """
+    ascending = sorted(numbers)
+    for i in range(1, len(ascending)):
+        if ascending[i] - ascending[i - 1] > _HALF:
+            return ascending[i:] + ascending[:i]
+    return ascending
+
+
+def _listener(listener: Listener) -> str:
+    match listener:
+        case FirewallMark(mark, family):
+            return f"-f {mark} -6" if family == "ipv6" else f"-f {mark}"
+        case Endpoint(protocol, address, port):
+            return f"{_OPTIONS[protocol]} {_host_and_port(address, port)}"
+
+
+def _host_and_port(address: IPAddress, port: int) -> str:
+    """Spelled by inet_ntop(3), as ipvsadm does: `::ffff:192.0.2.1`."""
+    if address.version == 4:
+        return f"{address}:{port}"
+    return f"[{socket.inet_ntop(socket.AF_INET6, address.packed)}]:{port}"
+
+
+def _service_options(service: VirtualService) -> Iterator[str]:
+    yield f"-s {service.scheduler}"
+    if service.persistence is not None:
+        yield from _persistence_options(service.persistence, service.listener)
+    if service.one_packet:
+        yield "-o"
+    if service.flags:
+        yield f"-b {','.join(sorted(service.flags))}"
+
+
+def _persistence_options(persistence: Persistence, listener: Listener) -> Iterator[str]:
+    yield f"-p {persistence.timeout_seconds}"
+    length = persistence.prefix_length
+    if listener.family == "ipv6" and length != 128:
+        yield f"-M {length}"
+    elif listener.family == "ipv4" and length != 32:
+        yield f"-M {IPv4Network((0, length)).netmask}"
+    if persistence.engine is not None:
+        yield f"--pe {persistence.engine}"
+
+
+def _server_options(server: RealServer) -> Iterator[str]:
+    yield f"-r {_host_and_port(server.address, server.port)}"
+    yield f"{_METHODS[server.forwarding]} -w {server.weight}"
+    if server.tunnel is not None:
+        yield from _tunnel_options(server.tunnel)
+    if server.upper_threshold:
+        yield f"-x {server.upper_threshold}"
+    if server.lower_threshold:
+        yield f"-y {server.lower_threshold}"
+
+
+def _tunnel_options(tunnel: Tunnel) -> Iterator[str]:
+    yield f"--tun-type {tunnel.type}"
+    if tunnel.type is TunnelType.GUE:
+        yield f"--tun-port {tunnel.port}"
+    if tunnel.type is not TunnelType.IPIP:
+        yield _CHECKSUMS[tunnel.checksum]

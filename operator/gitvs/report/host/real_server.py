@@ -1,0 +1,180 @@
+"""What has to be set up on a real server, as shell commands with comments.
+
+Worked out from every virtual service that has it. With NAT it is any host behind the director;
+otherwise it gets packets for the VIPs themselves, which it must hold, and not answer ARP for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gitvs.core.errors import UsageError
+from gitvs.core.manifests.schema_messages import did_you_mean
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.resources import (
+    AddressFamily,
+    Endpoint,
+    Forwarding,
+    IPAddress,
+    RealServer,
+    Tunnel,
+    TunnelChecksum,
+    TunnelType,
+    Vip,
+    family_of,
+    host_and_port,
+)
+from gitvs.core.planning.plan import natural_order
+from gitvs.report.text.lines import aligned, line
+
+_WAYS = {
+    Forwarding.NAT: "by NAT",
+    Forwarding.DR: "by direct routing",
+    Forwarding.TUN: "through a tunnel",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A real server of one virtual service, and for which VIPs; a mark says no more than these."""
+
+    server: RealServer
+    vips: tuple[IPAddress, ...]
+    director: str
+
+
+def real_server_commands(states: Sequence[Desired], address: IPAddress) -> Iterator[str]:
+    """Yield the lines of a shell script that sets up the real server of an address.
+
+    Raises:
+        UsageError: no virtual service has it.
+    """
+    uses = [use for desired in states for use in _uses(desired, address)]
+    if not uses:
+        known = {str(s.address) for desired in states for s in desired.state.of(RealServer)}
+        hint = did_you_mean(str(address), sorted(known))
+        raise UsageError(f"no virtual service has a real server {address}{hint}")
+    directors = ", ".join(dict.fromkeys(use.director for use in uses))
+    yield f"# Real server {address} of {directors}."
+    if address.is_loopback:
+        yield "# It is the director itself: there is nothing to set up."
+    else:
+        tunnelled = [use for use in uses if use.server.forwarding is Forwarding.TUN]
+        direct = [use for use in uses if use.server.forwarding is not Forwarding.NAT]
+        yield "# Run as root; it holds until the next boot."
+        yield from _vips(direct)
+        yield from _tunnels(address, tunnelled)
+        yield from _return_path([u for u in uses if u.server.forwarding is Forwarding.NAT])
+    yield from _listeners(uses)
+
+
+def _uses(desired: Desired, address: IPAddress) -> Iterator[_Use]:
+    servers = [s for s in desired.state.of(RealServer) if s.address == address]
+    for server in sorted(servers, key=natural_order):
+        yield _Use(server, tuple(_vips_of(desired, server)), desired.director)
+
+
+def _vips_of(desired: Desired, server: RealServer) -> Iterator[IPAddress]:
+    """Yield the VIPs that a real server gets packets for; a mark's are those of its Service."""
+    if isinstance(server.listener, Endpoint):
+        yield server.listener.address
+        return
+    of_mark = desired.sources.get(server.service_key)
+    for vip in desired.state.of(Vip):
+        source = desired.sources.get(vip.key)
+        is_same = source is not None and of_mark is not None and source.service == of_mark.service
+        if is_same and family_of(vip.address) is server.listener.family:
+            yield vip.address
+
+
+def _vips(uses: Sequence[_Use]) -> Iterator[str]:
+    if uses:
+        yield ""
+        yield "# It holds the VIPs, and leaves it to the director to answer ARP for them. It"
+        yield "# answers clients itself: its default route must not lead through a director, which"
+        yield "# drops what comes from its own addresses."
+    if any(_is_ipv4(use) for use in uses):
+        yield "sysctl -w net.ipv4.conf.all.arp_ignore=1"
+        yield "sysctl -w net.ipv4.conf.all.arp_announce=2"
+    vips = {vip for use in uses for vip in use.vips}
+    for vip in sorted(vips, key=lambda a: (a.version, int(a))):
+        yield f"ip address replace {vip}/{vip.max_prefixlen} dev lo"
+    for mark in dict.fromkeys(u.server.listener for u in uses):
+        if not isinstance(mark, Endpoint):
+            yield f"# So it must every other address that gets the mark of {mark}."
+
+
+def _tunnels(address: IPAddress, uses: Sequence[_Use]) -> Iterator[str]:
+    """Nothing filters on the way back (rp_filter): a tunnel is not the way that answers take."""
+    if uses:
+        yield ""
+        yield "# It unwraps what directors tunnel to it, from clients that it has another route to."
+    if any(_is_ipv4(use) for use in uses):
+        yield "sysctl -w net.ipv4.conf.all.rp_filter=0"
+    option, suffix = ("", "") if address.version == 4 else ("-6 ", " -6")
+    for port in sorted({t.port for t in map(_tunnel, uses) if t.type is TunnelType.GUE}):
+        there = f"ip fou show | grep -qx 'port {port} gue{suffix} *'"
+        yield f"{there} || ip {option}fou add port {port} gue"
+    for name, kind in dict.fromkeys(_device(address, use) for use in uses):
+        yield f"ip link show {name} >/dev/null 2>&1 || ip link add name {name} type {kind}"
+        if any(_is_ipv4(use) for use in uses):
+            yield f"sysctl -w net.ipv4.conf.{name}.rp_filter=0"
+        yield f"ip link set {name} up"
+
+
+def _is_ipv4(use: _Use) -> bool:
+    return use.server.listener.family is AddressFamily.IPV4
+
+
+def _tunnel(use: _Use) -> Tunnel:
+    return use.server.tunnel or Tunnel()
+
+
+def _device(address: IPAddress, use: _Use) -> tuple[str, str]:
+    """Return the name of the device that unwraps, and its type; GUE holds what IPIP does.
+
+    Source: Linux net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_tunnel_xmit; ip-link(8).
+    """
+    tunnel = _tunnel(use)
+    if tunnel.type is TunnelType.GRE:
+        name, kind = ("gvgre", "gre") if address.version == 4 else ("gvgre6", "ip6gre")
+        checksum = "" if tunnel.checksum is TunnelChecksum.NONE else " csum"
+        return name, f"{kind} local {address}{checksum}"
+    if address.version == 6:
+        return "gvip6tnl", f"ip6tnl mode any local {address}"
+    if _is_ipv4(use):
+        return "gvipip", f"ipip local {address}"
+    return "gvsit", f"sit local {address}"
+
+
+def _return_path(uses: Sequence[_Use]) -> Iterator[str]:
+    directors = list(dict.fromkeys(use.director for use in uses))
+    if directors:
+        yield ""
+        yield "# What it answers by NAT must go back through the director that sent the request:"
+        yield f"# its default route leads through {' or '.join(directors)}."
+
+
+def _listeners(uses: Sequence[_Use]) -> Iterator[str]:
+    yield ""
+    yield "# Its daemons must listen on"
+    rows = {(_where(use.server), _what(use.server)): None for use in uses}
+    for row in aligned([line(*cells) for cells in rows]):
+        yield f"#   {row.cells[0]}"
+
+
+def _where(server: RealServer) -> str:
+    """Return the address and port that requests come to."""
+    listener, is_nat = server.listener, server.forwarding is Forwarding.NAT
+    if not isinstance(listener, Endpoint):
+        where = f"{server.address}" if is_nat else "the VIPs"
+        return f"{f'port {server.port}' if server.port else 'the ports asked for'} of {where}"
+    address = server.address if is_nat else listener.address
+    if not server.port:
+        return f"{listener.protocol} every port of {address}"
+    return f"{listener.protocol} {host_and_port(address, server.port)}"
+
+
+def _what(server: RealServer) -> str:
+    return f"for {server.listener} {_WAYS[server.forwarding]}"

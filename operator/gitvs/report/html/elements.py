@@ -1,0 +1,78 @@
+"""HTML elements, in which whatever is a plain string is text and never markup."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+
+from gitvs.core.problems import printable
+from gitvs.report.text.fields import ALONE, Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Html:
+    """Markup, as it stands in the page."""
+
+    source: str
+
+
+Content = str | Html
+
+NOTHING = Html("")
+
+
+def element(tag: str, *content: Content, **attributes: str) -> Html:
+    """Return an element; `class_` is `class`, `aria_hidden` has a dash, empty ones are left out."""
+    written = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
+        for name, value in attributes.items()
+        if value
+    )
+    return Html(f"<{tag}{written}>{joined(content).source}</{tag}>")
+
+
+def joined(content: Iterable[Content]) -> Html:
+    """Return contents one after the other. Characters that don't print are shown as escapes."""
+    parts = (c.source if isinstance(c, Html) else html.escape(printable(c)) for c in content)
+    return Html("".join(parts))
+
+
+def prose(text: str) -> Html:
+    """Return a sentence, in which what stands between backticks is code."""
+    parts = re.split("`([^`]+)`", text)
+    is_code = cycle((False, True))
+    return joined(element("code", p) if c else p for p, c in zip(parts, is_code, strict=False))
+
+
+def listed(parts: Iterable[Content]) -> Html:
+    """Return parts with commas between them."""
+    return Html(", ".join(joined((part,)).source for part in parts))
+
+
+def names(of: Iterable[str]) -> Html:
+    """Return names as code, with commas between them."""
+    return listed(element("code", name) for name in of)
+
+
+def labelled(fields: Fields) -> Iterator[Content]:
+    """Yield fields with their names, but where an object has a single one."""
+    for name, value in fields.items():
+        yield value if name in ALONE else joined((element("i", name), " ", value))
+
+
+def table(columns: Iterable[str], *bodies: Html) -> Html:
+    """Return a table in a box of its own, which scrolls; a column that ends in `>` has numbers."""
+    heads = (
+        element("th", name.removesuffix(">"), scope="col", class_="number" * name.endswith(">"))
+        for name in columns
+    )
+    head = element("thead", element("tr", *heads))
+    return element("div", element("table", head, *bodies), class_="box")
+
+
+def row(*cells: Html, class_: str = "") -> Html:
+    """Return a row that the search finds."""
+    return element("tr", *cells, class_=f"row {class_}".rstrip())

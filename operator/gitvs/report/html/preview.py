@@ -1,0 +1,71 @@
+"""A preview as one page that needs nothing else: no network, no server, not even its script.
+
+Style and script are the only ones that the page's policy lets in, by their hashes, so that
+nothing that a manifest brings could ever run.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+
+from gitvs.report.html.details import details
+from gitvs.report.html.elements import Content, Html, element
+from gitvs.report.html.sections import opening, sections
+from gitvs.report.plan.preview_view import Preview, grouped
+from gitvs.report.plan.preview_words import verdict_text
+
+_TOOLS = Html("""\
+<form id="tools" role="search" hidden>
+<label for="search">Find</label>
+<input id="search" type="search" placeholder="director, service, address" autocomplete="off">
+<output id="count" for="search"></output>
+<button id="unfold" type="button">Unfold all</button>
+<button id="fold" type="button">Fold all</button>
+<button id="theme" type="button"></button>
+</form>
+""")
+"""What only works with the script, which shows it."""
+
+
+def preview_html(preview: Preview) -> str:
+    """Return a preview as a page."""
+    groups = grouped(preview.plans)
+    is_open = len(groups) == 1
+    folded = (details(number, group, is_open=is_open) for number, group in enumerate(groups, 1))
+    body = element(
+        "body",
+        opening(preview),
+        _TOOLS,
+        element("main", *sections(preview, groups), *folded),
+        element("script", Html(_part("page.js"))),
+    )
+    page = element("html", element("head", *_head(preview)), body, lang="en")
+    return f"<!doctype html>\n{page.source}\n"
+
+
+def _head(preview: Preview) -> list[Content]:
+    style, script = _part("page.css"), _part("page.js")
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
+        " base-uri 'none'; form-action 'none'"
+    )
+    return [
+        Html('<meta charset="utf-8">\n'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'),
+        Html('<meta name="viewport" content="width=device-width, initial-scale=1">\n'),
+        element("title", f"gitvs plan: {verdict_text(preview)}"),
+        element("style", Html(style)),
+    ]
+
+
+@cache
+def _part(name: str) -> str:
+    return files("gitvs").joinpath("report", "html", name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return what lets a text in. Source: Content Security Policy Level 3, section 2.3.1."""
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

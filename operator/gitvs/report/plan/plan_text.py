@@ -1,0 +1,202 @@
+"""A plan for people at a terminal: what stands against it, then what changes, service by service.
+
+The order of execution is in the plan's JSON; here everything about one virtual service
+stands together. Colours repeat what signs say, so nothing is lost without them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.text import Text
+
+from gitvs.core.model.resources import Kind
+from gitvs.core.planning.gates import Gate
+from gitvs.core.planning.plan import Action, Change, natural_order
+from gitvs.core.planning.risks import Risk
+from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, Side, summary_text
+from gitvs.report.plan.preview_words import gate_messages
+from gitvs.report.plan.server_row import ServerRow
+from gitvs.report.plan.service_view import ServiceView, changed_services
+from gitvs.report.text.change_words import BY_HAND, FOREIGN, REPAIRS, SIGNS, change_text, place_text
+from gitvs.report.text.fields import fields_text, step
+from gitvs.report.text.lines import Line, aligned, line, text_of
+from gitvs.report.text.operations import operation_text
+from gitvs.report.text.problems import counted
+
+_ADDRESSES = (Kind.VIP, Kind.LOCAL_ROUTE)
+_IPVS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
+_MOST_FOREIGN = 20
+
+
+def plan_text(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Text:
+    """Return plans as text; the last line of each sums it up."""
+    lines: list[Line] = []
+    for plan in plans:
+        if lines:
+            lines.append(line(""))
+        lines.append(line(f"{plan.director}: {head} against {base}", style="bold"))
+        lines += director_lines(plan)
+        lines.append(line(""))
+        if plan.plan:
+            lines.append(line(f"digest {plan.digest}", style="dim"))
+        lines.append(_summary_line(plan))
+    return text_of(lines)
+
+
+def director_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """Yield what there is to say of one director, each part after an empty line."""
+    for section in (
+        list(_gate_lines(plan.gates)),
+        list(risk_lines(plan.risks)),
+        list(_operation_lines(plan)),
+        list(_repair_lines(plan)),
+        list(_host_lines(plan)),
+        *(list(_service_lines(view)) for view in changed_services(plan)),
+        list(_address_lines(plan)),
+        list(_foreign_lines(plan)),
+    ):
+        if section:
+            yield line("")
+            yield from section
+
+
+def _summary_line(plan: DirectorPlan) -> Line:
+    match plan.outcome:
+        case PlanOutcome.BLOCKED:
+            names = ", ".join(dict.fromkeys(g.name for g in plan.gates if not g.allowed))
+            text = f"{summary_text(plan.summary)}; blocked by {names}: nothing will be changed"
+            return line(text, style="bold red")
+        case PlanOutcome.NONE:
+            return line(f"nothing to do: {plan.director} is as the manifests say{_waiting(plan)}")
+        case PlanOutcome.CHANGES:
+            return line(summary_text(plan.summary), style="bold")
+
+
+def _waiting(plan: DirectorPlan) -> str:
+    count = len(plan.drains)
+    return f", but for {counted(count, 'real server')} still draining" if count else ""
+
+
+def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
+    """Gates above everything, those that block first."""
+    for allowed, title, style in (
+        (False, "Blocked by {}", "bold red"),
+        (True, "Allowed, though over a limit", "yellow"),
+    ):
+        met = [g for g in gates if g.allowed is allowed]
+        if met:
+            yield line(title.format(counted(len(met), "gate")))
+        told = gate_messages(met)
+        yield from aligned([x for one in told for x in _lines_of_gate(*one, style)])
+
+
+def _lines_of_gate(gate: Gate, message: str, style: str) -> Iterator[Line]:
+    """Yield what was measured; then the message, beside it if it is no more than a reference."""
+    measured = f"! {gate.name}: {gate.measured}"
+    if message != gate.message:
+        yield line(measured, message, style=style, indent=2)
+        return
+    yield line(f"{measured}; limit: {gate.limit}", style=style, indent=2)
+    yield line(message, indent=4)
+
+
+def risk_lines(risks: Sequence[Risk]) -> Iterator[Line]:
+    """Yield what is good to know, though it blocks nothing."""
+    if risks:
+        yield line("Good to know")
+    for risk in risks:
+        yield line(f"{risk.name}: {risk.message}", style="yellow", indent=2)
+
+
+def _repair_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """What is wrong on the host already, which its next sync mends."""
+    if plan.repairs:
+        yield line(REPAIRS, style="bold yellow")
+    yield from _change_lines(plan, plan.repairs)
+
+
+def _operation_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """What operators have said, since it explains what no manifest does."""
+    if plan.operations:
+        yield line(BY_HAND, style="bold yellow")
+    for operation in plan.operations.all:
+        yield line(operation_text(operation), indent=2)
+
+
+def _host_lines(plan: DirectorPlan) -> Iterator[Line]:
+    host = [c for c in plan.plan.changes if c.kind not in (*_IPVS, *_ADDRESSES)]
+    if host:
+        yield line("Host", style="bold")
+        yield from _change_lines(plan, host)
+
+
+def _address_lines(plan: DirectorPlan) -> Iterator[Line]:
+    changes = [c for c in plan.plan.changes if c.kind in _ADDRESSES]
+    if changes:
+        yield line("VIPs and local routes", style="bold")
+        ordered = sorted(changes, key=lambda c: (c.kind, natural_order(c.resource)))
+        yield from _change_lines(plan, ordered)
+
+
+def _change_lines(plan: DirectorPlan, changes: Iterable[Change]) -> Iterable[Line]:
+    """One line a change of anything but IPVS."""
+    return aligned([_signed(c.action, c.key, change_text(c, plan.drift)) for c in changes])
+
+
+def _signed(action: Action, *cells: str) -> Line:
+    sign, style = SIGNS[action]
+    return line(sign, *cells, style=style, indent=2)
+
+
+def _service_lines(view: ServiceView) -> Iterator[Line]:
+    yield _heading(view)
+    if view.action is Action.UPDATE:
+        yield from (_signed(view.action, f"{k} {v}") for k, v in view.fields.items())
+    if view.action is not None and view.note:
+        yield _signed(view.action, view.note)
+    shown = [server for server in view.servers if server.action or server.note]
+    yield from aligned([_server_line(server) for server in shown])
+    if count := len(view.servers) - len(shown):
+        yield line(f"{counted(count, 'real server')} unchanged", style="dim", indent=4)
+
+
+def _heading(view: ServiceView) -> Line:
+    sign, style, details = "", "bold", ""
+    if view.action is not None and view.action is not Action.UPDATE:
+        sign, colour = SIGNS[view.action]
+        sign, style, details = f"{sign} ", f"bold {colour}", fields_text(view.fields)
+    elif view.is_leaving:
+        details = view.fate
+    written = "" if view.source is None else f"{view.source.service} ({place_text(view.source)})"
+    return line(*(c for c in (f"{sign}{view.key}", details, written) if c), style=style)
+
+
+def _server_line(server: ServerRow) -> Line:
+    """Return a real server that changes or drains; its sign says whether it comes or goes."""
+    weights = [w for w in (server.weight_before, server.weight_after) if w is not None]
+    return _signed(
+        server.action or Action.DRAIN,
+        server.address,
+        server.name,
+        server.forwarding + " (local)" * server.is_local,
+        f"weight {step(weights[0], weights[-1])}",
+        server.thresholds,
+        server.note,
+    )
+
+
+def _foreign_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """Foreign real servers are counted, and a long list is cut: nothing happens to them."""
+    if not plan.foreign:
+        return
+    servers = Counter(name.split(" -> ")[0] for name in plan.foreign if " -> " in name)
+    named = [name for name in plan.foreign if " -> " not in name]
+    yield line(FOREIGN, style="bold")
+    for name in named[:_MOST_FOREIGN]:
+        count = servers[name]
+        note = counted(count, "real server") if count else ""
+        yield line(name, note, indent=2, style="dim")
+    if len(named) > _MOST_FOREIGN:
+        yield line(f"and {len(named) - _MOST_FOREIGN} more", indent=2, style="dim")

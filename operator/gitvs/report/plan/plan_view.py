@@ -1,0 +1,215 @@
+"""What a report shows of a plan: the plan itself, and what people need to judge it.
+
+One view serves text, JSON and every later format, so that all of them say the same. Made
+from a proposal, hence from core types alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from gitvs.core.model.desired import Desired, Source
+from gitvs.core.model.ledger import Drain, Ledger
+from gitvs.core.model.observation import Connections, Observation
+from gitvs.core.model.resources import IPAddress, Key, RealServer, Resource, VirtualService
+from gitvs.core.model.state import State
+from gitvs.core.planning.gates import Gate
+from gitvs.core.planning.operations import NO_OPERATIONS, Operations
+from gitvs.core.planning.plan import FALLBACK_FLAGS, Action, Change, Plan
+from gitvs.core.planning.proposal import Proposal
+from gitvs.core.planning.risks import Risk
+
+
+class SideKind(StrEnum):
+    """What a plan goes from, or leads to."""
+
+    LIVE = "live"
+    STATE = "state"
+    """A saved `observe --format json`."""
+    COMMIT = "commit"
+    WORK_TREE = "work-tree"
+    NOTHING = "nothing"
+    """What a teardown leads to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One end of a plan. `name` is for people, such as the path of a state file."""
+
+    kind: SideKind
+    commit: str | None = None
+    name: str = ""
+
+    def __str__(self) -> str:
+        match self.kind:
+            case SideKind.LIVE:
+                return "this host" + (f" at commit {self.commit[:12]}" if self.commit else "")
+            case SideKind.STATE:
+                return f"the saved state {self.name}".rstrip()
+            case SideKind.COMMIT:
+                return f"commit {(self.commit or '')[:12]} {self.name}".rstrip()
+            case SideKind.WORK_TREE:
+                return f"the work tree {self.name}".rstrip()
+            case SideKind.NOTHING:
+                return "nothing"
+
+
+class PlanOutcome(StrEnum):
+    CHANGES = "changes"
+    NONE = "none"
+    BLOCKED = "blocked"
+
+
+class Presence(StrEnum):
+    """Whether the manifests of both sides have a director."""
+
+    STAYS = "stays"
+    APPEARS = "appears"
+    DISAPPEARS = "disappears"
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorPlan:
+    """A plan of one director. `boottime` is the clock that the drains' deadlines are on.
+
+    `before` is what the plan goes from: as in force, with what the kernel has on top.
+    """
+
+    director: str
+    plan: Plan
+    digest: str
+    desired_digest: str
+    desired: State
+    target: State
+    gates: tuple[Gate, ...] = ()
+    foreign: tuple[str, ...] = ()
+    """Objects that are not gitvs's, as people read them."""
+    sources: Mapping[Key, Source] = field(default_factory=dict)
+    names: Mapping[Key, str] = field(default_factory=dict)
+    """What people call real servers."""
+    drift: frozenset[Key] = frozenset()
+    """Changes that no manifest asked for: somebody changed the kernel."""
+    drains: Mapping[Key, Drain] = field(default_factory=dict)
+    """In force once the plan is applied."""
+    ended: frozenset[Key] = frozenset()
+    """Drains that are over: their real servers go, or are wanted again."""
+    connections: Mapping[Key, Connections] = field(default_factory=dict)
+    host_addresses: frozenset[IPAddress] = frozenset()
+    boottime: float | None = None
+    operations: Operations = NO_OPERATIONS
+    """What operators have said that the manifests do not know of."""
+    before: State = field(default_factory=State)
+    presence: Presence = Presence.STAYS
+    risks: tuple[Risk, ...] = ()
+    repairs: tuple[Change, ...] = ()
+    """Drift on the host that the next sync repairs, whatever becomes of this plan."""
+    policy_source: Source | None = None
+    """Where the limits of the gates were set."""
+
+    @property
+    def outcome(self) -> PlanOutcome:
+        if any(not gate.allowed for gate in self.gates):
+            return PlanOutcome.BLOCKED
+        return PlanOutcome.CHANGES if self.plan else PlanOutcome.NONE
+
+    @property
+    def is_news(self) -> bool:
+        """Whether there is anything to tell: a change, a gate, or a director that comes or goes."""
+        return bool(self.plan or self.gates) or self.presence is not Presence.STAYS
+
+    @property
+    def summary(self) -> dict[str, int]:
+        return summary_of(self.plan.changes)
+
+    def source_of(self, resource: Resource) -> Source | None:
+        """Return where a resource was written; a real server's may be its service's."""
+        found = self.sources.get(resource.key)
+        if found is None and isinstance(resource, RealServer):
+            return self.sources.get(resource.service_key)
+        return found
+
+    def is_local(self, address: IPAddress) -> bool:
+        """Whether an address is the director's own."""
+        return address.is_loopback or address in self.host_addresses
+
+
+def summary_of(changes: Iterable[Change]) -> dict[str, int]:
+    """Return how many changes of each sort there are; a replacement counts as an update."""
+    count = Counter(c.action for c in changes)
+    return {
+        "create": count[Action.CREATE],
+        "update": count[Action.UPDATE] + count[Action.REPLACE],
+        "delete": count[Action.DELETE],
+        "drain": count[Action.DRAIN],
+    }
+
+
+def summary_text(summary: Mapping[str, int]) -> str:
+    """Return `3 to create, 1 to update, 0 to delete, 1 to drain`."""
+    return ", ".join(f"{number} to {action}" for action, number in summary.items())
+
+
+def director_plan(
+    proposal: Proposal,
+    *,
+    observation: Observation | None = None,
+    applied: Desired | None = None,
+    ledger: Ledger | None = None,
+    boottime: float | None = None,
+) -> DirectorPlan:
+    """Return the view of a proposal, with what is known of the host it is for."""
+    seen = observation or Observation(State())
+    before = ledger or Ledger()
+    removed = {c.key for c in proposal.plan.changes if c.after is None}
+    drains = {k: d for k, d in proposal.ledger.drains.items() if k not in removed}
+    return DirectorPlan(
+        director=proposal.desired.director,
+        plan=proposal.plan,
+        digest=proposal.digest,
+        desired_digest=proposal.desired_digest,
+        desired=proposal.desired.state,
+        target=proposal.target,
+        gates=proposal.gates,
+        foreign=(*proposal.foreign, *sorted(seen.unnamed)),
+        sources={**(applied.sources if applied else {}), **proposal.desired.sources},
+        names={**(applied.server_names if applied else {}), **proposal.desired.server_names},
+        drift=drift_of(proposal, applied, before),
+        drains=drains,
+        ended=frozenset(before.drains.keys() - drains.keys()),
+        connections=seen.connections,
+        host_addresses=frozenset(a for link in seen.links.values() for a in link.addresses),
+        boottime=boottime,
+        operations=proposal.operations,
+        before=proposal.owned,
+        policy_source=proposal.desired.policy.source,
+    )
+
+
+def drift_of(proposal: Proposal, applied: Desired | None, ledger: Ledger) -> frozenset[Key]:
+    """Return the changes that no manifest asked for: somebody changed the kernel."""
+    return frozenset(_drifted(proposal, applied)) - ledger.drains.keys()
+
+
+def _drifted(proposal: Proposal, applied: Desired | None) -> Iterator[Key]:
+    """Yield the changes between an unchanged desired state and a changed kernel."""
+    if applied is None:
+        return
+    for change in proposal.plan.changes:
+        wanted = proposal.desired.state.get(change.key)
+        if wanted is None or wanted != applied.state.get(change.key) or change.after != wanted:
+            continue
+        if not _is_overlay(change):
+            yield change.key
+
+
+def _is_overlay(change: Change) -> bool:
+    """Whether gitvs's own drains set what now goes back: a fallback flag."""
+    before, after = change.before, change.after
+    if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
+        return False
+    return replace(before, flags=before.flags - FALLBACK_FLAGS) == replace(
+        after, flags=after.flags - FALLBACK_FLAGS
+    )

@@ -1,0 +1,72 @@
+"""A preview for people at a terminal: every director that changes, and what it all comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from gitvs.core.planning.risks.risk import some
+from gitvs.report.plan.plan_text import director_lines, risk_lines
+from gitvs.report.plan.plan_view import Presence, summary_text
+from gitvs.report.plan.preview_view import Group, Preview, Verdict, grouped
+from gitvs.report.plan.preview_words import LEAVES, counts_text, verdict_text
+from gitvs.report.text.lines import Line, line, text_of
+
+_MOST_IN_HEADING = 12
+
+
+def preview_text(preview: Preview) -> Text:
+    """Return a preview as text; its last line is the verdict."""
+    return text_of(_lines(preview))
+
+
+def _lines(preview: Preview) -> Iterator[Line]:
+    yield line(f"{preview.head} against {preview.base}", style="bold")
+    for remark in preview.remarks:
+        yield line(f"note: {remark}", style="yellow")
+    if preview.problems:
+        yield line("")
+        yield line("Problems", style="bold red")
+    for problem in preview.problems:
+        yield line(str(problem), style="red", indent=2)
+    for group in grouped(preview.plans):
+        yield line("")
+        yield from _group_lines(group)
+    if preview.risks:
+        yield line("")
+        yield from risk_lines(preview.risks)
+    yield line("")
+    yield line(counts_text(preview))
+    yield _verdict_line(preview)
+
+
+def _group_lines(group: Group) -> Iterator[Line]:
+    """One section for directors to which the same happens."""
+    plan = group.plan
+    names = some(group.directors, _MOST_IN_HEADING)
+    match plan.presence:
+        case Presence.DISAPPEARS:
+            yield line(f"{names}: left the manifests; {LEAVES}", style="bold red")
+            return
+        case Presence.APPEARS:
+            names = f"{names} (new)"
+    counts = summary_text(plan.summary) if plan.plan else "no change"
+    yield line(f"{names}: {counts}", style="bold")
+    yield from director_lines(plan)
+    if len(group.directors) == 1:
+        yield line("")
+        yield line(f"digest of the desired state {plan.desired_digest}", style="dim")
+
+
+def _verdict_line(preview: Preview) -> Line:
+    text = verdict_text(preview)
+    match preview.verdict:
+        case Verdict.INVALID:
+            return line(text, style="bold red")
+        case Verdict.BLOCKED:
+            return line(f"{text}: nothing would be changed there", style="bold red")
+        case Verdict.CHANGES:
+            return line(text, style="bold")
+        case Verdict.NONE:
+            return line(text)

@@ -1,0 +1,89 @@
+"""What a report shows of a change to several directors: a pull request, from base to head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gitvs.core.errors import ExitCode
+from gitvs.core.planning.risks import Risk
+from gitvs.core.problems import Problem
+from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, Presence, Side
+
+
+class Verdict(StrEnum):
+    """What a change as a whole comes to, the worst first."""
+
+    INVALID = "invalid"
+    BLOCKED = "blocked"
+    CHANGES = "changes"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A change, for every director that it concerns.
+
+    With `problems` in manifests there are no plans; a problem in a commit message leaves them.
+
+    `folder` is where the manifests are in the repository; `unchanged` counts the directors that
+    stay as they are; `risks` are about several directors at once, those of one are in its plan.
+    """
+
+    base: Side
+    head: Side
+    plans: tuple[DirectorPlan, ...] = ()
+    unchanged: int = 0
+    risks: tuple[Risk, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """How the two sides came about, where that is not what was asked for."""
+    problems: tuple[Problem, ...] = ()
+    folder: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.problems:
+            return Verdict.INVALID
+        if any(plan.outcome is PlanOutcome.BLOCKED for plan in self.plans):
+            return Verdict.BLOCKED
+        return Verdict.CHANGES if any(plan.is_news for plan in self.plans) else Verdict.NONE
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code with `--detailed-exitcode`."""
+        return {
+            Verdict.INVALID: ExitCode.INVALID,
+            Verdict.BLOCKED: ExitCode.BLOCKED,
+            Verdict.CHANGES: ExitCode.CHANGES,
+            Verdict.NONE: ExitCode.DONE,
+        }[self.verdict]
+
+    def named(self, presence: Presence) -> tuple[str, ...]:
+        """Return the directors that appear, or disappear."""
+        return tuple(plan.director for plan in self.plans if plan.presence is presence)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Directors to which the same happens, and the plan of the first."""
+
+    directors: tuple[str, ...]
+    plan: DirectorPlan
+
+
+def grouped(plans: Iterable[DirectorPlan]) -> list[Group]:
+    """Return plans with those that are alike put together: blocked ones first, then as they come.
+
+    Alike are the changes in their order, the gates, the risks, what is live, and whether the
+    director is new or leaves.
+    """
+    groups: dict[object, list[DirectorPlan]] = {}
+    for plan in plans:
+        connections = tuple((c.key, plan.connections.get(c.key)) for c in plan.plan.changes)
+        gates = tuple((g.name, g.message, g.allowed) for g in plan.gates)
+        risks = (plan.risks, plan.repairs, tuple(sorted(plan.drains)))
+        alike = (plan.presence, plan.plan, gates, risks, connections)
+        groups.setdefault(alike, []).append(plan)
+    found = [Group(tuple(p.director for p in plans), plans[0]) for plans in groups.values()]
+    return sorted(found, key=lambda group: group.plan.outcome is not PlanOutcome.BLOCKED)

@@ -1,0 +1,111 @@
+"""A real server before and after, in the words of every report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gitvs.core.durations import duration_text
+from gitvs.core.model.ledger import Drain
+from gitvs.core.model.resources import Key, RealServer, host_and_port
+from gitvs.core.planning.plan import Action, Change
+from gitvs.report.plan.plan_view import DirectorPlan
+from gitvs.report.text.change_words import DRIFT, connections_text, drain_text
+from gitvs.report.text.fields import changed_fields, fields_of, step, thresholds_text
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """A real server before and after; no weight: it is not there. Shares are 0 to 1.
+
+    `note` says what is out of the ordinary, `usual` what becomes of its connections otherwise.
+    """
+
+    address: str
+    name: str
+    is_local: bool
+    action: Action | None
+    forwarding: str
+    weight_before: int | None
+    weight_after: int | None
+    share_before: float | None
+    share_after: float | None
+    thresholds: str
+    note: str
+    usual: str
+
+    @property
+    def weight(self) -> str:
+        return step(self.weight_before, self.weight_after)
+
+    @property
+    def connections(self) -> str:
+        """What becomes of its connections, and how many it may have."""
+        return "; ".join(text for text in (self.note, self.usual, self.thresholds) if text)
+
+
+def server_row(
+    plan: DirectorPlan,
+    change: Change | None,
+    before: RealServer | None,
+    after: RealServer | None,
+    old: Mapping[Key, float],
+    new: Mapping[Key, float],
+) -> ServerRow:
+    """Return the row of a real server that is on either side; `old` and `new` are all shares."""
+    server = after or before
+    assert server is not None, "a row is of a server on either side"
+    shown = {**fields_of(server), **changed_fields(before or server, server)}
+    note = "; ".join(_notes(plan, server.key, change))
+    return ServerRow(
+        address=host_and_port(server.address, server.port),
+        name=plan.names.get(server.key, ""),
+        is_local=plan.is_local(server.address),
+        action=None if change is None else change.action,
+        forwarding=shown["forwarding"],
+        weight_before=None if before is None else before.weight,
+        weight_after=None if after is None else after.weight,
+        share_before=None if before is None else old.get(server.key),
+        share_after=None if after is None else new.get(server.key),
+        thresholds=thresholds_text(shown),
+        note=note,
+        usual=_usual(change) if change else "as before" * (not note),
+    )
+
+
+def _notes(plan: DirectorPlan, key: Key, change: Change | None) -> Iterator[str]:
+    live = plan.connections.get(key)
+    counted = "" if live is None else f", {connections_text(live)}"
+    if change is None:
+        if key in plan.drains:
+            yield f"draining: {_time_left(plan, plan.drains[key])}{counted}"
+        return
+    if change.drain is not None:
+        yield f"drain: {drain_text(change.drain)}{counted}"
+    elif key in plan.ended:
+        yield "drained" if change.action is Action.DELETE else "wanted again: its drain ends"
+    elif change.action is Action.DELETE:
+        yield f"no drain: its connections break at once{counted}"
+    if key in plan.drift:
+        yield DRIFT
+
+
+def _time_left(plan: DirectorPlan, drain: Drain) -> str:
+    if plan.boottime is None:
+        return f"{duration_text(drain.timeout_seconds)} at most"
+    left = max(0.0, drain.deadline_seconds - plan.boottime)
+    return f"{duration_text(round(left))} left of {duration_text(drain.timeout_seconds)}"
+
+
+def _usual(change: Change) -> str:
+    """Return what becomes of the connections of a real server that comes, or stays."""
+    before, after = change.before, change.after
+    if change.drain is not None or not isinstance(after, RealServer):
+        return ""
+    if not isinstance(before, RealServer):
+        return "new" if after.weight else "new, weight 0: nothing yet"
+    if after.weight == 0 and before.weight:
+        return "keeps its connections, gets no new ones"
+    if (before.forwarding, before.tunnel) != (after.forwarding, after.tunnel):
+        return "its connections go on as they were forwarded before"
+    return "keeps its connections"

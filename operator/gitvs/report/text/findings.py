@@ -1,0 +1,154 @@
+"""What is to be shown at a place in the manifests, in the forges' own formats."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, assert_never
+from urllib.parse import quote
+
+from gitvs.core.model.resource_json import json_text
+
+SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+class Level(StrEnum):
+    """How bad a finding is, as GitHub calls it."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTICE = "notice"
+
+
+class ForgeFormat(StrEnum):
+    """Whose display findings are for."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    SARIF = "sarif"
+
+
+_SEVERITY = {Level.ERROR: "blocker", Level.WARNING: "major", Level.NOTICE: "info"}
+_SARIF_LEVEL = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTICE: "note"}
+
+_REPOSITORY = "."
+"""The path of what is about no file, for forges that refuse, or leave out, what has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to show. `path` is from the repository's root; None: it is about no file.
+
+    `line` and `column` count from 1; a column of 0 is none. `pointer` is a JSON pointer.
+    """
+
+    level: Level
+    rule: str
+    message: str
+    path: str | None = None
+    line: int = 1
+    column: int = 0
+    pointer: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same where only lines have moved."""
+        parts = [self.path or "", self.pointer, self.rule, self.message]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def in_repository(file: str, folder: str) -> str:
+    """Return the path of a file of the chosen folder from the repository's root."""
+    prefix = folder.strip("/")
+    return f"{prefix}/{file}" if prefix else file
+
+
+def forge_report(findings: Sequence[Finding], form: ForgeFormat, version: str = "") -> str:
+    """Return findings in a forge's format; `version` is gitvs's own, which SARIF names."""
+    match form:
+        case ForgeFormat.GITHUB:
+            return workflow_commands(findings)
+        case ForgeFormat.GITLAB:
+            return json_text(code_quality(findings))
+        case ForgeFormat.SARIF:
+            return json_text(sarif(findings, version))
+        case _:
+            assert_never(form)
+
+
+def workflow_commands(findings: Iterable[Finding]) -> str:
+    """Return annotations for GitHub. Source: actions/toolkit, packages/core/src/command.ts."""
+    return "".join(_workflow_command(finding) + "\n" for finding in findings)
+
+
+def _workflow_command(finding: Finding) -> str:
+    properties: dict[str, object] = {}
+    if finding.path is not None:
+        properties = {"file": finding.path, "line": finding.line}
+        if finding.column:
+            properties["col"] = finding.column
+    properties["title"] = f"gitvs: {finding.rule}"
+    joined = ",".join(f"{name}={_escaped_property(str(v))}" for name, v in properties.items())
+    return f"::{finding.level} {joined}::{_escaped(finding.message)}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escaped_property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def code_quality(findings: Iterable[Finding]) -> list[dict[str, object]]:
+    """Return issues for GitLab. Source: GitLab documentation, Code Quality report format."""
+    return [
+        {
+            "description": finding.message,
+            "check_name": finding.rule,
+            "fingerprint": finding.fingerprint,
+            "severity": _SEVERITY[finding.level],
+            "location": {"path": finding.path or _REPOSITORY, "lines": {"begin": finding.line}},
+        }
+        for finding in findings
+    ]
+
+
+def sarif(findings: Sequence[Finding], version: str = "") -> dict[str, Any]:
+    """Return a SARIF log. Source: SARIF 2.1.0, sections 3.13, 3.14 and 3.27."""
+    rules = sorted({finding.rule for finding in findings})
+    driver: dict[str, Any] = {"name": "gitvs", "rules": [{"id": rule} for rule in rules]}
+    if version:
+        driver["version"] = version
+    results = [_sarif_result(finding, rules.index(finding.rule)) for finding in findings]
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _sarif_result(finding: Finding, rule_index: int) -> dict[str, Any]:
+    return {
+        "ruleId": finding.rule,
+        "ruleIndex": rule_index,
+        "level": _SARIF_LEVEL[finding.level],
+        "message": {"text": finding.message},
+        "locations": [_sarif_location(finding)],
+        "partialFingerprints": {"gitvs/v1": finding.fingerprint},
+    }
+
+
+def _sarif_location(finding: Finding) -> dict[str, Any]:
+    region = {"startLine": finding.line}
+    if finding.column:
+        region["startColumn"] = finding.column
+    artifact = {"uri": _uri(finding.path or _REPOSITORY)}
+    return {
+        "physicalLocation": {"artifactLocation": artifact, "region": region},
+        "logicalLocations": [{"fullyQualifiedName": finding.pointer or "/"}],
+    }
+
+
+def _uri(path: str) -> str:
+    """A relative URI reference. Source: RFC 3986, section 4.2."""
+    return quote(path, safe="/-._~")

@@ -1,0 +1,61 @@
+"""Problems in manifests, for people, for programs, and for the forges' own displays.
+
+Every format holds every problem. Forges want paths from the repository's root: `prefix` is
+the chosen folder in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import assert_never
+
+from gitvs.core.model.resource_json import json_text
+from gitvs.core.problems import Problem
+from gitvs.report.text.findings import Finding, ForgeFormat, Level, forge_report, in_repository
+
+
+class ProblemFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    SARIF = "sarif"
+
+
+def report_problems(
+    problems: Sequence[Problem], format: ProblemFormat, *, prefix: str = "", version: str = ""
+) -> str:
+    """Return problems in a format, every line ended; text and github say nothing of none.
+
+    `version` is gitvs's own, which SARIF names.
+    """
+    match format:
+        case ProblemFormat.TEXT:
+            return "".join(f"{problem}\n" for problem in problems)
+        case ProblemFormat.JSON:
+            return json_text({"problems": [asdict(p) for p in problems]})
+        case ProblemFormat.GITHUB | ProblemFormat.GITLAB | ProblemFormat.SARIF:
+            findings = [finding_of(problem, prefix) for problem in problems]
+            return forge_report(findings, ForgeFormat(format.value), version)
+        case _:
+            assert_never(format)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 problem` or `3 problems`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def finding_of(problem: Problem, prefix: str) -> Finding:
+    """Return a problem as a forge shows it; `prefix` is the chosen folder in the repository."""
+    return Finding(
+        Level.ERROR,
+        problem.rule,
+        problem.message,
+        in_repository(problem.file, prefix),
+        problem.line,
+        problem.column,
+        problem.pointer,
+    )

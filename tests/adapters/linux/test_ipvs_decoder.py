@@ -1,0 +1,147 @@
+"""Dumps decoded again and again say what each message says by itself, and share what stays."""
+
+from __future__ import annotations
+
+import sys
+from ipaddress import ip_address
+from struct import pack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitvs.adapters.linux.ipvs_codec import replies, requests
+from gitvs.adapters.linux.ipvs_codec.numbers import pack_attribute, unpack_attributes
+from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
+from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.resources import RealServer, VirtualService
+from tests.adapters.linux.test_ipvs_codec import WEB, real_servers, stats64, virtual_services
+
+COUNT = st.integers(0, 2**32 - 1)
+IDLE = (0, 0, 0, 0, 0)
+
+
+def attribute(type_: int, value: int, size: int = 4) -> bytes:
+    return pack_attribute(type_, value.to_bytes(size, sys.byteorder))
+
+
+def counted(numbers: tuple[int, ...]) -> bytes:
+    """STATS, which nobody reads, and STATS64."""
+    return pack_attribute(10, bytes(72)) + pack_attribute(12, stats64(numbers))
+
+
+def service_reply(service: VirtualService, numbers: tuple[int, ...] = IDLE) -> bytes:
+    request = requests.new_service(service)
+    attributes = unpack_attributes(request, 4)[1]
+    return request[:4] + pack_attribute(1, attributes + counted(numbers))
+
+
+def server_reply(
+    server: RealServer, connections: tuple[int, ...] = (0, 0, 0), numbers: tuple[int, ...] = IDLE
+) -> bytes:
+    """A message as the kernel orders it: the address family stands behind the connections."""
+    request = requests.new_real_server(server)
+    found = unpack_attributes(unpack_attributes(request, 4)[2])
+    family = pack_attribute(11, found.pop(11))
+    configured = b"".join(pack_attribute(t, v) for t, v in found.items())
+    counts = b"".join(attribute(t, n) for t, n in zip((7, 8, 9), connections, strict=True))
+    body = configured + counts + family + counted(numbers)
+    return request[:4] + pack_attribute(2, body)
+
+
+def message_of(type_: int, *parts: bytes) -> bytes:
+    """The command's header, and the one attribute that holds an object."""
+    return bytes(4) + pack_attribute(type_, b"".join(parts))
+
+
+@given(real_servers(), st.tuples(*[COUNT] * 3), st.tuples(*[COUNT] * 5), st.booleans())
+def test_a_real_server_in_the_order_of_the_kernel_is_as_the_codec_says(
+    server: RealServer,
+    connections: tuple[int, ...],
+    numbers: tuple[int, ...],
+    is_padded: bool,
+) -> None:
+    """Recorded on Linux 6.1; it pads where only aligned numbers can be read."""
+    request = requests.new_real_server(server)
+    found = unpack_attributes(unpack_attributes(request, 4)[2])
+    ordered = [pack_attribute(t, found[t]) for t in (1, 2, 3, 4, 13, 14, 15, 5, 6, 11)]
+    counts = [attribute(t, n) for t, n in zip((7, 8, 9), connections, strict=True)]
+    stats = pack_attribute(10, bytes(92 if is_padded else 88))
+    stats += pack_attribute(12, stats64(numbers, is_padded=is_padded))
+    payload = message_of(2, *ordered[:-1], *counts, ordered[-1], stats)
+    expected = (server, Connections(*connections), Counters(*numbers))
+    assert replies.real_server_from(payload, server.listener) == expected
+    assert replies.configured_real_server(b"".join(ordered), server.listener) == server
+    assert replies.configuration(server) == b"".join(ordered)
+    decoder = IpvsDecoder()
+    for _ in range(2):
+        assert decoder.real_servers([payload], server.listener) == [expected]
+    decoder.expect([server])
+    assert decoder.real_servers([payload], server.listener)[0][0] is server
+
+
+@given(st.lists(st.tuples(virtual_services(), st.tuples(*[COUNT] * 5)), max_size=4))
+def test_services_are_as_each_message_says(
+    rows: list[tuple[VirtualService, tuple[int, ...]]],
+) -> None:
+    decoder = IpvsDecoder()
+    for counted in (IDLE, *(counts for _, counts in rows)):
+        payloads = [service_reply(service, counted) for service, _ in rows]
+        assert decoder.services(payloads) == [replies.service_from(p) for p in payloads]
+
+
+@given(
+    st.lists(
+        st.tuples(real_servers(), st.tuples(*[COUNT] * 3), st.tuples(*[COUNT] * 5)), max_size=4
+    )
+)
+def test_real_servers_are_as_each_message_says(
+    rows: list[tuple[RealServer, tuple[int, ...], tuple[int, ...]]],
+) -> None:
+    decoder = IpvsDecoder()
+    for is_idle in (True, False, True):
+        payloads = [
+            server_reply(server) if is_idle else server_reply(server, connections, numbers)
+            for server, connections, numbers in rows
+        ]
+        assert decoder.real_servers(payloads, WEB) == [
+            replies.real_server_from(p, WEB) for p in payloads
+        ]
+
+
+def test_what_stays_is_the_same_object_and_what_changes_is_not() -> None:
+    decoder = IpvsDecoder()
+    server = RealServer(WEB, ip_address("10.0.0.1"), 80, 5)
+    other = RealServer(WEB, ip_address("10.0.0.1"), 80, 6)
+    decoder.services([service_reply(VirtualService(WEB))])
+    [(first, _, _)] = decoder.real_servers([server_reply(server)], WEB)
+    [(again, connections, counters)] = decoder.real_servers(
+        [server_reply(server, (1, 2, 3), (4, 5, 6, 7, 8))], WEB
+    )
+    assert again is first
+    assert (connections.inactive, counters) == (2, Counters(4, 5, 6, 7, 8))
+    [(changed, _, _)] = decoder.real_servers([server_reply(other)], WEB)
+    assert changed == other
+
+
+def test_nothing_is_kept_of_a_service_that_left() -> None:
+    decoder = IpvsDecoder()
+    reply = server_reply(RealServer(WEB, ip_address("10.0.0.1"), 80))
+    [(first, _, _)] = decoder.real_servers([reply], WEB)
+    decoder.services([])
+    [(again, _, _)] = decoder.real_servers([reply], WEB)
+    assert again is not first
+    assert again == first
+
+
+@pytest.mark.parametrize("end", [b"", pack("=HH", 10, 0), bytes(3), bytes(200)])
+def test_a_message_of_another_shape_is_read_by_the_codec(end: bytes) -> None:
+    """Older and newer kernels, and those that pad: no counters, no family, more attributes."""
+    request = requests.new_real_server(RealServer(WEB, ip_address("10.0.0.1"), 80))
+    counts = b"".join(attribute(t, n) for t, n in ((7, 1), (8, 2), (9, 3)))
+    body = unpack_attributes(request, 4)[2] + counts + end
+    reply = request[:4] + pack_attribute(2, body)
+    decoder = IpvsDecoder()
+    decoder.real_servers([server_reply(RealServer(WEB, ip_address("10.0.0.2"), 80))], WEB)
+    for _ in range(2):
+        assert decoder.real_servers([reply], WEB) == [replies.real_server_from(reply, WEB)]

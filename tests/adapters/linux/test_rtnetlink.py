@@ -1,0 +1,20 @@
+"""What is remembered of routing messages: each is decoded once, while it stays."""
+
+from __future__ import annotations
+
+from gitvs.adapters.linux.rtnetlink import RoutingMemory
+
+
+def test_a_message_is_decoded_once_while_it_stays() -> None:
+    decoded = []
+
+    def decode(payload: bytes) -> str:
+        decoded.append(payload)
+        return payload.decode()
+
+    memory = RoutingMemory()
+    assert memory.decoded(1, [b"a", b"b"], decode) == ["a", "b"]
+    assert memory.decoded(2, [b"b"], decode) == ["b"], "another dump has a memory of its own"
+    assert memory.decoded(1, [b"a", b"c"], decode) == ["a", "c"]
+    assert memory.decoded(1, [b"b"], decode) == ["b"], "what was gone is forgotten"
+    assert decoded == [b"a", b"b", b"b", b"c", b"b"]

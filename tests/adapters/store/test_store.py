@@ -1,0 +1,806 @@
+"""The store on real SQLite files: round trips, incarnations, damage, and death at every step."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import gitvs.adapters.store.store as store_module
+from gitvs.adapters.store.store import SqliteStore
+from gitvs.core.errors import StoreError
+from gitvs.core.model.desired import Desired, Policy, Source
+from gitvs.core.model.history import Commit, Result
+from gitvs.core.model.ledger import Drain, Incarnation, Ledger
+from gitvs.core.model.resources import (
+    DummyInterface,
+    Endpoint,
+    Forwarding,
+    Key,
+    LocalRoute,
+    Persistence,
+    PersistenceEngine,
+    Protocol,
+    RealServer,
+    Resource,
+    Scheduler,
+    SchedulerFlag,
+    SyncDaemon,
+    SyncRole,
+    Sysctl,
+    Timeout,
+    TimeoutName,
+    Tunnel,
+    TunnelChecksum,
+    TunnelType,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.model.state import State
+from gitvs.core.planning.plan import Change, Phase
+from gitvs.core.planning.records import (
+    change_from_record,
+    change_record,
+    desired_from_record,
+    desired_record,
+)
+from gitvs.ports import Applied, Stage, Store
+from tests.support.strategies import desired_states
+
+HERE = Incarnation("boot-1", 7)
+OTHER_NAMESPACE = Incarnation("boot-1", 8)
+AFTER_REBOOT = Incarnation("boot-2", 7)
+NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+WEB = Endpoint(Protocol.UDP, ip_address("2001:db8::10"), 443)
+SERVER = RealServer(
+    WEB,
+    ip_address("2001:db8:3::5"),
+    8443,
+    10,
+    Forwarding.TUN,
+    Tunnel(TunnelType.GUE, 6080, TunnelChecksum.REMOTE),
+    1000,
+    800,
+)
+RESOURCES: tuple[Resource, ...] = (
+    Sysctl("net.ipv4.ip_local_port_range", "1024 65535"),
+    Timeout(TimeoutName.TCP_FIN, 120),
+    SyncDaemon(SyncRole.BACKUP, "eth1", 3),
+    DummyInterface("gitvs0"),
+    Vip(ip_address("203.0.113.10"), "gitvs0", 32, has_route=False),
+    LocalRoute(ip_network("10.20.0.0/24")),
+    VirtualService(
+        WEB,
+        Scheduler.MH,
+        frozenset({SchedulerFlag.MH_PORT, SchedulerFlag.MH_FALLBACK}),
+        True,
+        Persistence(300, 64, PersistenceEngine.SIP),
+    ),
+    SERVER,
+)
+DRAIN = Drain(SERVER.key, 60.0, 1234.5678901)
+COMMIT = Commit("c" * 40, "Ada <ada@example.org>", "Add “web”\x1b[31m", NOON)
+
+
+def applied(number: int = 1, commit: Commit | None = COMMIT) -> Applied:
+    """A desired state that `number` runs through."""
+    desired = Desired(
+        f"lb{number}",
+        "gitvs0",
+        State(RESOURCES),
+        {Key(str(WEB)): float(number)},
+        Policy(12.5, 40, 3, frozenset({ip_address("203.0.113.10")}), Source(None, "p.yaml", 2)),
+        {SERVER.key: Source("web", "a/b.yaml", 12)},
+        {SERVER.key: "web1"},
+        is_standby=True,
+    )
+    return Applied(desired, commit, NOON + timedelta(minutes=number))
+
+
+def ledger(number: int = 1) -> Ledger:
+    """A ledger that `number` runs through."""
+    saved = Sysctl("net.ipv4.vs.expire_nodest_conn", str(number))
+    owned = {Key(f"local 10.{number}.0.0/24"), SERVER.key}
+    return Ledger(frozenset(owned), {DRAIN.key: DRAIN}, {saved.key: saved})
+
+
+CHANGES = (
+    Change(None, RESOURCES[4], Phase.BIND),
+    Change(SERVER, replace(SERVER, weight=0), Phase.MODIFY, DRAIN),
+    Change(RESOURCES[6], None, Phase.BREAK),
+)
+
+
+@pytest.fixture(autouse=True)
+def every_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what a test leaves open, as Python 3.13 wants it."""
+    with ExitStack() as connections:
+        for name in ("open_for_writing", "open_for_reading"):
+            opened = getattr(store_module, name)
+
+            def closed_later(
+                folder: Path, opened: Callable[[Path], sqlite3.Connection] = opened
+            ) -> sqlite3.Connection:
+                return connections.enter_context(closing(opened(folder)))
+
+            monkeypatch.setattr(store_module, name, closed_later)
+        yield
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    with SqliteStore(tmp_path) as store:
+        yield store
+
+
+def reopened(store: SqliteStore, folder: Path) -> SqliteStore:
+    store.close()
+    return SqliteStore(folder)
+
+
+def run_one(store: Store, number: int = 1, incarnation: Incarnation = HERE) -> None:
+    """A transaction from its beginning to its end."""
+    transaction = store.begin(incarnation, CHANGES, applied(number))
+    store.commit(transaction, ledger(number))
+    store.finish(transaction, Result.APPLIED, ledger(number))
+
+
+def test_it_is_what_the_port_asks_for(store: SqliteStore) -> None:
+    port: Store = store
+    assert port.id
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: r.key)
+def test_every_kind_of_change_comes_back_as_it_was(resource: Resource) -> None:
+    for change in (
+        Change(None, resource, Phase.MAKE),
+        Change(resource, None, Phase.BREAK),
+        Change(resource, resource, Phase.MODIFY, DRAIN),
+    ):
+        assert change_from_record(change_record(change)) == change
+
+
+@given(desired=desired_states())
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=30)
+def test_every_desired_state_comes_back_as_it_was(desired: Desired) -> None:
+    again = desired_from_record(desired_record(desired))
+    assert again == desired
+    assert list(again.state) == list(desired.state)
+
+
+def test_the_name_of_a_store_is_made_once(store: SqliteStore, tmp_path: Path) -> None:
+    name = store.id
+    assert reopened(store, tmp_path).id == name
+    assert SqliteStore(tmp_path / "other").id != name
+
+
+def test_a_new_store_is_empty(store: SqliteStore) -> None:
+    assert store.ledger(HERE) == Ledger()
+    assert store.applied() is None
+    assert store.open_transaction(HERE) is None
+    assert store.history() == []
+    assert store.accepted_head() is None
+    assert store.quarantined(HERE) == []
+
+
+def test_the_folder_and_its_file_are_for_their_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    SqliteStore(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "gitvs.db").stat().st_mode) == 0o600
+    assert not list(folder.glob("*.new"))
+
+
+def test_an_open_transaction_is_found_after_a_restart(store: SqliteStore, tmp_path: Path) -> None:
+    begun = store.begin(HERE, CHANGES, applied())
+    assert reopened(store, tmp_path).open_transaction(HERE) == begun
+    assert begun.stage is Stage.OPEN
+
+
+def test_sources_and_names_survive_although_they_take_no_part_in_comparisons(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.record_converged(HERE, Ledger(), applied())
+    found = reopened(store, tmp_path).applied()
+    assert found is not None
+    assert found.desired.sources == applied().desired.sources
+    assert found.desired.server_names == applied().desired.server_names
+    assert found.desired.policy.source == Source(None, "p.yaml", 2)
+
+
+def test_beginning_leaves_the_ledger_and_the_applied_state_alone(store: SqliteStore) -> None:
+    store.begin(HERE, CHANGES, applied())
+    assert store.ledger(HERE) == Ledger()
+    assert store.applied() is None
+
+
+def test_the_point_of_no_return_puts_target_and_ledger_in_force(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    transaction = store.begin(HERE, CHANGES, applied())
+    store.commit(transaction, ledger())
+    store = reopened(store, tmp_path)
+    found = store.open_transaction(HERE)
+    assert found == replace(transaction, stage=Stage.COMMITTED, ledger=ledger())
+    assert store.applied() == applied()
+    assert store.ledger(HERE) == ledger()
+
+
+def test_a_rolled_back_transaction_leaves_the_applied_state(store: SqliteStore) -> None:
+    run_one(store, 1)
+    transaction = store.begin(HERE, CHANGES, applied(2))
+    store.finish(transaction, Result.ROLLED_BACK, ledger(3), "scheduler mh is unknown")
+    assert store.applied() == applied(1)
+    assert store.ledger(HERE) == ledger(3)
+    assert store.open_transaction(HERE) is None
+    newest = store.history()[0]
+    assert (newest.result, newest.message) == (Result.ROLLED_BACK, "scheduler mh is unknown")
+
+
+def test_conflicts_add_up(store: SqliteStore, tmp_path: Path) -> None:
+    transaction = store.begin(HERE, CHANGES, applied())
+    store.record_conflicts(transaction, frozenset({Key("a")}))
+    store.record_conflicts(transaction, frozenset({Key("b")}))
+    found = reopened(store, tmp_path).open_transaction(HERE)
+    assert found is not None
+    assert found.conflicts == {"a", "b"}
+
+
+def test_a_ledger_is_replaced_not_merged(store: SqliteStore) -> None:
+    store.record_converged(HERE, ledger(1), applied())
+    later = replace(ledger(2), drains={DRAIN.key: replace(DRAIN, deadline_seconds=9.0)})
+    store.record_converged(HERE, later, applied())
+    assert store.ledger(HERE) == later
+    store.record_converged(HERE, Ledger(), applied())
+    assert store.ledger(HERE) == Ledger()
+
+
+def test_a_second_transaction_waits_for_the_first(store: SqliteStore) -> None:
+    store.begin(HERE, CHANGES, applied(1))
+    with pytest.raises(StoreError, match="transaction 1 is still open"):
+        store.begin(HERE, CHANGES, applied(2))
+    found = store.open_transaction(HERE)
+    assert found is not None
+    assert found.target == applied(1)
+
+
+def test_a_reboot_voids_ledger_transaction_and_quarantine_but_not_the_applied_state(
+    store: SqliteStore,
+) -> None:
+    run_one(store)
+    store.begin(HERE, CHANGES, applied(2))
+    store.quarantine(HERE, COMMIT.id, "rolled back")
+    assert store.ledger(AFTER_REBOOT) == Ledger()
+    assert store.open_transaction(AFTER_REBOOT) is None
+    assert store.quarantined(AFTER_REBOOT) == []
+    assert store.applied() == applied()
+    run_one(store, 3, AFTER_REBOOT)
+    assert store.open_transaction(HERE) is None
+    assert store.ledger(HERE) == Ledger()
+    assert [entry.id for entry in store.history()] == [3, 1]
+
+
+def test_another_namespace_of_this_boot_keeps_what_is_its_own(store: SqliteStore) -> None:
+    run_one(store)
+    begun = store.begin(HERE, CHANGES, applied(2))
+    run_one(store, 3, OTHER_NAMESPACE)
+    assert store.ledger(HERE) == ledger(1)
+    assert store.ledger(OTHER_NAMESPACE) == ledger(3)
+    assert store.open_transaction(HERE) == begun
+
+
+def test_history_tells_when_what_and_how(tmp_path: Path) -> None:
+    now = [NOON]
+    store = SqliteStore(tmp_path, now=lambda: now[0])
+    transaction = store.begin(HERE, CHANGES, applied())
+    now[0] += timedelta(seconds=3)
+    store.finish(transaction, Result.APPLIED, ledger())
+    (entry,) = store.history()
+    assert entry.started_at == NOON
+    assert entry.finished_at == NOON + timedelta(seconds=3)
+    assert entry.result is Result.APPLIED
+    assert entry.commit == COMMIT
+    assert entry.summary == {"create": 1, "drain": 1, "delete": 1}
+
+
+def test_history_keeps_500_transactions_and_50_plans(store: SqliteStore, tmp_path: Path) -> None:
+    fast = sqlite3.connect(tmp_path / "gitvs.db")
+    with fast:
+        for number in range(1, 521):
+            fast.execute(
+                "INSERT INTO history VALUES (?, ?, ?, 'applied', NULL, '{}', '')",
+                (number, NOON.isoformat(), NOON.isoformat()),
+            )
+            fast.execute("INSERT INTO plan VALUES (?, '[]')", (number,))
+    fast.close()
+    run_one(store)
+    assert [entry.id for entry in store.history()] == list(range(521, 21, -1))
+    assert [entry.id for entry in store.history(2)] == [521, 520]
+    assert store.plan_of(521) == list(CHANGES)
+    assert store.plan_of(472) == []
+    assert store.plan_of(471) is None
+
+
+def test_settings_say_how_much_history_is_kept(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, kept_transactions=3, kept_plans=1)
+    for number in range(1, 6):
+        run_one(store, number)
+    assert [entry.id for entry in store.history()] == [5, 4, 3]
+    assert [store.plan_of(number) is not None for number in (3, 4, 5)] == [False, False, True]
+
+
+def test_an_open_transaction_is_never_forgotten(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, kept_transactions=1, kept_plans=1)
+    begun = store.begin(HERE, CHANGES, applied(2))
+    for number in range(1, 4):
+        run_one(store, number, OTHER_NAMESPACE)
+    assert store.open_transaction(HERE) == begun
+
+
+def test_a_work_tree_has_no_commit(store: SqliteStore) -> None:
+    store.record_converged(HERE, Ledger(), applied(1, commit=None))
+    assert store.applied() == applied(1, commit=None)
+
+
+def test_the_newest_accepted_head_is_kept(store: SqliteStore, tmp_path: Path) -> None:
+    store.accept_head("a" * 40)
+    store.accept_head("b" * 40)
+    assert reopened(store, tmp_path).accepted_head() == "b" * 40
+
+
+def test_a_commit_is_in_quarantine_for_this_version_and_incarnation(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.quarantine(HERE, "a" * 40, "rolled back: mh is unknown")
+    (found,) = store.quarantined(HERE)
+    assert (found.commit_id, found.reason) == ("a" * 40, "rolled back: mh is unknown")
+    assert store.quarantined(OTHER_NAMESPACE) == []
+    monkeypatch.setattr("gitvs.adapters.store.store.__version__", "99.0")
+    assert store.quarantined(HERE) == []
+
+
+def test_transactions_found_open_are_counted_up_to_a_quarantine(store: SqliteStore) -> None:
+    assert [store.count_found_open(HERE, "a" * 40) for _ in range(3)] == [1, 2, 3]
+    assert store.count_found_open(HERE, "b" * 40) == 1
+    assert store.quarantined(HERE) == []
+    store.quarantine(HERE, "a" * 40, "found open three times")
+    (found,) = store.quarantined(HERE)
+    assert found.found_open == 3
+    store.clear_quarantine("a" * 40)
+    assert store.quarantined(HERE) == []
+    assert store.count_found_open(HERE, "a" * 40) == 1
+
+
+def test_all_of_a_quarantine_is_cleared_at_once(store: SqliteStore) -> None:
+    for commit in ("a" * 40, "b" * 40):
+        store.quarantine(HERE, commit, "rolled back")
+    store.clear_quarantine()
+    assert store.quarantined(HERE) == []
+
+
+def test_reading_where_there_is_no_store_finds_nothing_and_makes_nothing(tmp_path: Path) -> None:
+    reader = SqliteStore.open_readonly(tmp_path / "state")
+    assert reader.ledger(HERE) == Ledger()
+    assert reader.applied() is None
+    assert reader.id != SqliteStore.open_readonly(tmp_path / "state").id
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_reader_sees_what_a_writer_wrote_and_cannot_write(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    reader = SqliteStore.open_readonly(tmp_path)
+    run_one(store)
+    assert (reader.id, reader.ledger(HERE)) == (store.id, ledger())
+    with pytest.raises(StoreError, match="cannot be written"):
+        reader.accept_head("a" * 40)
+    assert store.accepted_head() is None
+
+
+def test_what_is_remembered_of_the_applied_state_is_given_up_once_another_is_applied(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.record_converged(HERE, Ledger(), applied(1))
+    first = store.applied()
+    assert first is not None
+    again = store.applied()
+    assert again is not None
+    assert again.desired is first.desired
+    with SqliteStore(tmp_path) as other:
+        other.record_converged(HERE, Ledger(), applied(2))
+    assert store.applied() == applied(2)
+
+
+def with_weight(target: Applied, weight: int) -> Applied:
+    state = target.desired.state.with_changes([replace(SERVER, weight=weight)], [SERVER.key])
+    return replace(target, desired=replace(target.desired, state=state))
+
+
+def without(target: Applied, key: Key) -> Applied:
+    state = target.desired.state.with_changes((), [key])
+    return replace(target, desired=replace(target.desired, state=state))
+
+
+def target_rows(folder: Path) -> dict[str, bool]:
+    """Which rows an open transaction has, and whether they hold anything."""
+    with closing(sqlite3.connect(folder / "gitvs.db")) as hand:
+        return dict(hand.execute("SELECT key, record IS NOT NULL FROM target_part").fetchall())
+
+
+def test_a_transaction_records_only_in_what_its_target_differs(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.record_converged(HERE, ledger(), applied())
+    later = without(with_weight(applied(), 0), RESOURCES[4].key)
+    begun = store.begin(HERE, CHANGES, later)
+    assert target_rows(tmp_path) == {str(WEB): True, RESOURCES[4].key: False}
+    assert SqliteStore.open_readonly(tmp_path).open_transaction(HERE) == begun
+    store.commit(begun, ledger(2))
+    store.finish(begun, Result.APPLIED, ledger(2))
+    assert target_rows(tmp_path) == {}
+    assert reopened(store, tmp_path).applied() == later
+
+
+@pytest.mark.parametrize("has_transaction", [True, False])
+def test_what_another_namespace_brought_into_force_is_no_part_of_what_comes_after(
+    store: SqliteStore, tmp_path: Path, has_transaction: bool
+) -> None:
+    store.record_converged(HERE, ledger(), applied())
+    target, others = with_weight(applied(), 0), without(applied(), RESOURCES[4].key)
+    begun = store.begin(HERE, CHANGES, target)
+    if has_transaction:
+        store.commit(store.begin(OTHER_NAMESPACE, CHANGES, others), ledger())
+    else:
+        store.record_converged(OTHER_NAMESPACE, ledger(), others)
+    store.commit(begun, ledger())
+    assert store.applied() == target
+    assert SqliteStore.open_readonly(tmp_path).applied() == target
+
+
+@given(desired_states(), desired_states(), desired_states())
+@settings(max_examples=40, deadline=None)
+def test_one_state_after_another_comes_back_as_it_was(
+    first: Desired, second: Desired, third: Desired
+) -> None:
+    targets = [Applied(desired, COMMIT, NOON) for desired in (first, second, third)]
+    with TemporaryDirectory() as folder, SqliteStore(Path(folder)) as store:
+        for target in targets:
+            begun = store.begin(HERE, CHANGES, target)
+            assert SqliteStore.open_readonly(Path(folder)).open_transaction(HERE) == begun
+            store.commit(begun, ledger())
+            assert SqliteStore.open_readonly(Path(folder)).applied() == target
+            store.finish(begun, Result.APPLIED, ledger())
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000, 2001])
+def test_however_many_changes_come_back_as_they_were(
+    store: SqliteStore, tmp_path: Path, count: int
+) -> None:
+    changes = [Change(None, replace(SERVER, port=port), Phase.MAKE) for port in range(count)]
+    begun = store.begin(HERE, changes, applied())
+    assert reopened(store, tmp_path).open_transaction(HERE) == begun
+
+
+def test_a_write_that_failed_is_not_remembered(store: SqliteStore) -> None:
+    run_one(store, 1)
+    transaction = store.begin(HERE, CHANGES, applied(2))
+    store._database.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError):
+        store.commit(transaction, ledger(2))
+    with pytest.raises(StoreError):
+        store.record_converged(HERE, ledger(3), applied(3))
+    assert (store.applied(), store.ledger(HERE)) == (applied(1), ledger(1))
+
+
+def test_a_database_of_an_older_gitvs_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Version 2 kept each desired state as one text, and a transaction's ledger beside it."""
+    with SqliteStore(tmp_path) as store:
+        run_one(store)
+        begun = store.begin(HERE, CHANGES, with_weight(applied(2), 7))
+    with closing(sqlite3.connect(tmp_path / "gitvs.db")) as hand:
+        hand.executescript(
+            """
+            DROP TABLE target_part;
+            DROP TABLE applied_part;
+            ALTER TABLE applied RENAME COLUMN head TO desired;
+            ALTER TABLE open_transaction RENAME COLUMN head TO desired;
+            ALTER TABLE open_transaction ADD COLUMN ledger TEXT NOT NULL DEFAULT '{}';
+            PRAGMA user_version = 2;
+            """
+        )
+        texts = [json.dumps(desired_record(a.desired)) for a in (applied(), begun.target)]
+        hand.execute("UPDATE applied SET desired = ?", texts[:1])
+        hand.execute("UPDATE open_transaction SET desired = ?", texts[1:])
+        hand.commit()
+    with pytest.raises(StoreError, match="older gitvs"):
+        SqliteStore.open_readonly(tmp_path)
+    with SqliteStore(tmp_path) as store:
+        assert store.applied() == applied()
+        assert store.open_transaction(HERE) == begun
+
+
+# Damage
+
+
+def closed_store(folder: Path) -> Path:
+    with SqliteStore(folder) as store:
+        run_one(store)
+    return folder / "gitvs.db"
+
+
+def zero_page(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(bytes(path.stat().st_size - 4096))
+
+
+def drop_store(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as hand:
+        hand.execute("DROP TABLE store")
+        hand.commit()
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "zeroed": zero_page,
+    "another file": lambda path: path.write_bytes(b"apiVersion: gitvs/v1\n" * 1000),
+    "without our tables": drop_store,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("opened", [SqliteStore, SqliteStore.open_readonly])
+def test_a_damaged_database_is_refused_and_left_as_it_is(
+    tmp_path: Path, damage: str, opened: Callable[[Path], SqliteStore]
+) -> None:
+    path = closed_store(tmp_path)
+    DAMAGES[damage](path)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"damaged.*nothing was changed.*--adopt"):
+        opened(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "gitvs.db") as other:
+        other.execute("CREATE TABLE cookies (id)")
+    other.close()
+    with pytest.raises(StoreError, match="not a database of gitvs"):
+        SqliteStore(tmp_path)
+
+
+def test_a_folder_in_place_of_the_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gitvs.db").mkdir()
+    with pytest.raises(StoreError, match="it is a folder"):
+        SqliteStore(tmp_path)
+
+
+def test_a_store_that_cannot_be_made_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk and a timer would leave new files every minute."""
+
+    def fail(path: Path, _mode: str) -> sqlite3.Connection:
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).touch()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("gitvs.adapters.store.database._connect", fail)
+    with pytest.raises(StoreError, match="disk I/O error"):
+        SqliteStore(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
+    path = closed_store(tmp_path)
+    with sqlite3.connect(path) as hand:
+        hand.execute('UPDATE applied SET head = \'{"director": "lb1"}\'')
+    hand.close()
+    with pytest.raises(StoreError, match="unreadable record"):
+        SqliteStore(tmp_path).applied()
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    path = closed_store(tmp_path)
+    with sqlite3.connect(path) as hand:
+        hand.execute("PRAGMA user_version = 999")
+    hand.close()
+    with pytest.raises(StoreError, match=r"newer gitvs.*schema 999"):
+        SqliteStore(tmp_path)
+
+
+def test_a_database_that_lost_its_file_but_not_its_journal_is_refused(tmp_path: Path) -> None:
+    path = closed_store(tmp_path)
+    path.with_name("gitvs.db-wal").write_bytes(b"left over")
+    path.unlink()
+    with pytest.raises(StoreError, match=r"journal gitvs\.db-wal is there"):
+        SqliteStore(tmp_path)
+    assert not path.exists()
+
+
+def test_a_locked_database_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = closed_store(tmp_path)
+    monkeypatch.setattr("gitvs.adapters.store.database.BUSY_SECONDS", 0.1)
+    store = SqliteStore(tmp_path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="another process has kept it locked"):
+        store.accept_head("a" * 40)
+    other.close()
+    store.accept_head("a" * 40)
+    assert store.accepted_head() == "a" * 40
+
+
+def test_a_full_disk_says_so_and_changes_nothing(store: SqliteStore) -> None:
+    run_one(store)
+    store._database.execute("PRAGMA max_page_count = 1")  # the lowest it takes: the present size
+    huge = Ledger(frozenset(Key(f"local 10.0.0.{n}/32 {'x' * 100}") for n in range(10_000)))
+    with pytest.raises(StoreError, match="disk is full"):
+        store.record_converged(HERE, huge, applied(2))
+    assert store.ledger(HERE) == ledger()
+    assert store.applied() == applied()
+
+
+def test_a_state_folder_that_is_a_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(StoreError, match=r"state: .*has to be a folder"):
+        SqliteStore(tmp_path / "state")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_somebody_elses_state_folder_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(StoreError, match="belongs to user 65534, and gitvs runs as user 0"):
+        SqliteStore(folder)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_folder_without_permission_says_so() -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        closed_store(Path(folder, "state"))
+        os.seteuid(65534)
+        try:
+            with pytest.raises(StoreError, match="run gitvs as root, or as the owner"):
+                SqliteStore.open_readonly(Path(folder, "state"))
+        finally:
+            os.seteuid(0)
+
+
+# Death
+
+
+class Killed:
+    """Kills the process at the nth statement that reaches SQLite."""
+
+    def __init__(self, statement: int) -> None:
+        self._left = statement
+
+    def __call__(self, _sql: str) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run `work` in a forked process; return its wait status."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def assert_one_or_the_other(folder: Path) -> int:
+    """Return which of the numbered transactions is in force; all records have to agree."""
+    with SqliteStore(folder) as store:
+        found = store.applied()
+        assert found is not None
+        number = int(found.desired.director.removeprefix("lb"))
+        assert found == applied(number)
+        assert store.ledger(HERE) == ledger(number)
+        open_one = store.open_transaction(HERE)
+        if open_one is not None and open_one.stage is Stage.COMMITTED:
+            assert open_one.target == found
+        elif open_one is not None:
+            assert open_one.target == applied(number + 1)
+            assert open_one.changes == CHANGES
+        return number
+
+
+def test_a_process_killed_at_any_statement_leaves_the_old_or_the_new_record(
+    tmp_path: Path,
+) -> None:
+    numbers = set()
+    for statement in range(1, 200):
+        folder = tmp_path / str(statement)
+        with SqliteStore(folder) as store:
+            run_one(store, 1)
+
+        def work(folder: Path = folder, statement: int = statement) -> None:
+            store = SqliteStore(folder)
+            store._database.set_trace_callback(Killed(statement))
+            run_one(store, 2)
+
+        was_killed = os.WIFSIGNALED(in_child(work))
+        numbers.add(assert_one_or_the_other(folder))
+        if not was_killed:
+            break
+    else:
+        pytest.fail("more statements than the test knows of")
+    assert statement > 20
+    assert numbers == {1, 2}
+
+
+def test_a_process_killed_at_any_moment_leaves_the_old_or_the_new_record(tmp_path: Path) -> None:
+    random_delay = random.Random(7)
+    with SqliteStore(tmp_path) as store:
+        run_one(store, 1)
+
+    def work() -> None:
+        with SqliteStore(tmp_path) as store:
+            found = store.applied()
+            assert found is not None
+            number = int(found.desired.director.removeprefix("lb"))
+            left = store.open_transaction(HERE)
+            if left is not None:
+                store.finish(left, Result.APPLIED, ledger(number))
+            while True:
+                number += 1
+                run_one(store, number)
+
+    number = 1
+    for attempt in range(500):
+        if attempt >= 25 and number > 1:
+            break
+        child = os.fork()
+        if child == 0:
+            try:
+                work()
+            finally:
+                os._exit(0)
+        time.sleep(random_delay.uniform(0.005, 0.06) * (1 + attempt / 25))
+        os.kill(child, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        number = assert_one_or_the_other(tmp_path)
+    assert number > 1
+
+
+def test_a_process_killed_while_making_the_store_leaves_none_or_a_whole_one(
+    tmp_path: Path,
+) -> None:
+    random_delay = random.Random(7)
+    for attempt in range(20):
+        folder = tmp_path / str(attempt)
+        child = os.fork()
+        if child == 0:
+            try:
+                SqliteStore(folder)
+            finally:
+                os._exit(0)
+        time.sleep(random_delay.uniform(0, 0.02))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with SqliteStore(folder) as store:
+            run_one(store)
+            assert store.applied() == applied()

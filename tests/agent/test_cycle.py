@@ -1,0 +1,179 @@
+"""One turn of the agent, on real Git repositories and the kernel in memory.
+
+Whatever keeps the newest commit from being applied, the applied one stays in force.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gitvs.adapters.git.remote import GitRemote
+from gitvs.adapters.store.store import SqliteStore
+from gitvs.agent.cycle import TRIES, Turn, take_turn
+from gitvs.cli.agent import exit_code
+from gitvs.core.errors import ExitCode, SourceError
+from gitvs.core.model.history import Result
+from gitvs.core.settings import RemoteSettings
+from gitvs.ports import Kernel
+from gitvs.reconcile.transaction import Ports
+from tests.support.agents import DIRECTOR, Site, service
+from tests.support.agents import site as make_site
+from tests.support.faults import Crashed, FaultyKernel, How
+from tests.support.sweep import TestClock
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+def turn(site: Site, kernel: Kernel | None = None) -> Turn:
+    """One run of `gitvs agent --once`."""
+    settings = RemoteSettings(str(site.remote), allow_local=True)
+    with SqliteStore(site.state_dir) as store:
+        ports = Ports(kernel or site.kernel, store, TestClock())
+        return take_turn(ports, GitRemote(site.state_dir, settings), site.choose)
+
+
+def applied_commit(site: Site) -> str | None:
+    """The commit in force."""
+    with SqliteStore(site.state_dir) as store:
+        applied = store.applied()
+        return applied.commit.id if applied is not None and applied.commit else None
+
+
+def test_a_turn_applies_the_head(site: Site) -> None:
+    head = site.push(service(weight=5))
+    done = turn(site)
+    assert done.done is not None
+    assert (done.done.result, exit_code(done)) == (Result.APPLIED, ExitCode.DONE)
+    assert site.weights() == [5, 5]
+    assert applied_commit(site) == head
+
+
+def test_a_second_turn_has_nothing_to_do(site: Site) -> None:
+    turn(site)
+    done = turn(site)
+    assert done.done is not None
+    assert done.done.result is Result.CONVERGED
+
+
+def drift(site: Site) -> None:
+    """Somebody changes a weight by hand."""
+    site.set_weight(77)
+    assert 77 in site.weights()
+
+
+def test_an_invalid_commit_holds_the_applied_one_and_repairs_its_drift(site: Site) -> None:
+    turn(site)
+    applied = applied_commit(site)
+    drift(site)
+    site.push(service().replace("scheduler", "shceduler"))
+    done = turn(site)
+    assert exit_code(done) is ExitCode.INVALID
+    assert site.weights() == [1, 1]
+    assert applied_commit(site) == applied
+
+
+def test_a_blocked_commit_holds_the_applied_one_and_repairs_its_drift(site: Site) -> None:
+    turn(site)
+    applied = applied_commit(site)
+    drift(site)
+    site.push(service(weight=0))
+    assert exit_code(turn(site)) is ExitCode.BLOCKED
+    assert site.weights() == [1, 1]
+    assert applied_commit(site) == applied
+
+
+def test_a_line_in_any_message_since_the_applied_commit_lifts_a_gate(site: Site) -> None:
+    turn(site)
+    site.push(service(weight=0), "off\n\nGitvs-Allow: last-real-server lb1\n\nmore")
+    site.push(service(weight=0) + "\n", "later\n\nGitvs-Allow: capacity-drop")
+    assert exit_code(turn(site)) is ExitCode.DONE
+    assert site.weights() == [0, 0]
+
+
+def test_a_line_from_before_the_applied_commit_lifts_nothing(site: Site) -> None:
+    site.push(service(), "Gitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop")
+    turn(site)
+    site.push(service(weight=0))
+    assert exit_code(turn(site)) is ExitCode.BLOCKED
+
+
+def test_a_remote_that_is_gone_holds_the_newest_accepted_commit(site: Site) -> None:
+    turn(site)
+    drift(site)
+    site.remote.rename(site.remote.with_name("gone"))
+    done = turn(site)
+    assert exit_code(done) is ExitCode.ERROR
+    assert site.weights() == [1, 1]
+
+
+def test_a_remote_that_never_answered_leaves_nothing_to_hold(site: Site) -> None:
+    site.remote.rename(site.remote.with_name("gone"))
+    done = turn(site)
+    assert done.done is None
+    assert [type(p).__mro__[1] for p in done.problems] == [SourceError]
+    assert site.weights() == []
+
+
+def test_a_rewritten_branch_is_refused_and_the_accepted_commit_stays(site: Site) -> None:
+    site.push(service(weight=5))
+    turn(site)
+    site.git("reset", "--quiet", "--hard", "HEAD~1")
+    site.push(service(weight=9))
+    done = turn(site)
+    assert exit_code(done) is ExitCode.ERROR
+    assert "does not descend" in str(done.problems[0])
+    assert site.weights() == [5, 5]
+
+
+def test_a_commit_that_was_rolled_back_is_tried_once_and_quarantined(site: Site) -> None:
+    turn(site)
+    site.push(service(weight=5))
+    assert exit_code(turn(site, FaultyKernel(site.kernel, 0, How.REFUSED))) is ExitCode.ROLLED_BACK
+    done = turn(site)
+    assert exit_code(done) is ExitCode.ROLLED_BACK
+    assert "not tried again" in str(done.problems[0])
+    assert site.weights() == [1, 1]
+    site.push(service(weight=6))
+    assert exit_code(turn(site)) is ExitCode.DONE
+    assert site.weights() == [6, 6]
+
+
+def test_a_failed_drift_repair_does_not_quarantine_the_commit_in_force(site: Site) -> None:
+    turn(site)
+    drift(site)
+    assert exit_code(turn(site, FaultyKernel(site.kernel, 0, How.REFUSED))) is ExitCode.ROLLED_BACK
+    assert exit_code(turn(site)) is ExitCode.DONE
+    assert site.weights() == [1, 1]
+
+
+def test_a_commit_that_crashes_every_time_is_quarantined(site: Site) -> None:
+    turn(site)
+    site.push(service(weight=5))
+    for _ in range(TRIES):
+        with pytest.raises(Crashed):
+            turn(site, FaultyKernel(site.kernel, 0, How.CRASH_AFTER))
+    done = turn(site)
+    assert done.recovered is not None
+    assert f"found open at start {TRIES} times" in str(done.problems[0])
+    assert site.weights() == [1, 1]
+
+
+def test_a_director_without_a_document_is_invalid_and_never_an_empty_state(site: Site) -> None:
+    turn(site)
+    (site.remote / "lb1.yaml").write_text(DIRECTOR.replace("lb1", "lb2"))
+    site.push(service())
+    done = turn(site)
+    assert exit_code(done) is ExitCode.INVALID
+    assert site.weights() == [1, 1]
+
+
+def test_where_several_exit_codes_hold_the_severest_is_told() -> None:
+    every = [*ExitCode]
+    assert ExitCode.severest(every) is ExitCode.STUCK
+    assert ExitCode.severest([ExitCode.ERROR, ExitCode.BLOCKED]) is ExitCode.BLOCKED
+    assert ExitCode.severest([]) is ExitCode.DONE

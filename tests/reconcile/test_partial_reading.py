@@ -1,0 +1,235 @@
+"""Passes that read only what may have to change, held against passes that read everything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.history import Result
+from gitvs.core.model.observation import Observation, Scope
+from gitvs.core.model.resources import Key, RealServer
+from gitvs.core.model.state import State
+from gitvs.core.planning.plan import Change, Phase
+from gitvs.ports import Applied
+from gitvs.reconcile.one_pass import Pass, reconcile
+from tests.support.builders import endpoint, real_server, virtual_service
+from tests.support.memory.kernel import MemoryKernel
+from tests.support.strategies import LISTENERS, desired_states
+from tests.support.sweep import ALLOW, World, counted_plans
+
+WEB, DNS = endpoint(port=443), endpoint(port=53)
+EVERYTHING = Scope(
+    frozenset({"gitvs0"}), frozenset({"net.ipv4.vs.expire_nodest_conn"}), surroundings=False
+)
+
+
+class Watched(MemoryKernel):
+    """A kernel that remembers which virtual services it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("gitvs:test")
+        self.asked: list[set[Key] | None] = []
+
+    def observe(self, scope: Scope) -> Observation:
+        """Note what is read; None is everything."""
+        self.asked.append(None if scope.listeners is None else {x.key for x in scope.listeners})
+        return super().observe(scope)
+
+
+def two_services(weight: int = 1) -> Desired:
+    """A state of which the first service's real server has this weight."""
+    resources = [
+        virtual_service(WEB),
+        real_server(WEB, weight=weight),
+        virtual_service(DNS),
+        real_server(DNS),
+    ]
+    return Desired("lb1", "gitvs0", State(resources))
+
+
+def quick_world(folder: Path) -> tuple[World, Watched]:
+    """A director on which two services are in force."""
+    kernel = Watched()
+    world = World(kernel, folder, has_memory=True, is_quick=True)
+    assert world.bring(two_services()).result is Result.APPLIED
+    kernel.asked.clear()
+    return world, kernel
+
+
+def is_whole(done: Pass) -> bool:
+    assert done.survey is not None
+    return done.survey.is_whole
+
+
+def test_a_changed_service_alone_is_read_before_and_after(tmp_path: Path) -> None:
+    world, kernel = quick_world(tmp_path)
+    done = world.bring(two_services(weight=5))
+    assert done.result is Result.APPLIED
+    assert not is_whole(done)
+    assert kernel.asked == [{WEB.key}, {WEB.key}]
+    assert world.state()[real_server(WEB).key] == real_server(WEB, weight=5)
+
+
+def test_where_something_else_has_written_everything_is_read(tmp_path: Path) -> None:
+    world, kernel = quick_world(tmp_path)
+    for listener in (WEB, DNS):
+        server = real_server(listener)
+        kernel.execute([Change(server, replace(server, weight=9), Phase.MODIFY)])
+    done = world.bring(two_services(weight=5))
+    assert kernel.asked[:2] == [{WEB.key}, None]
+    assert is_whole(done)
+    assert world.state()[real_server(DNS).key] == real_server(DNS), "its drift was found as well"
+
+
+def test_a_service_that_somebody_else_made_meanwhile_is_a_conflict(tmp_path: Path) -> None:
+    world, kernel = quick_world(tmp_path)
+    foreign = virtual_service(endpoint(port=25))
+    kernel.execute([Change(None, foreign, Phase.MAKE)])
+    state = State([*two_services().state.values(), foreign])
+    done = world.bring(replace(two_services(), state=state))
+    assert done.result is Result.BLOCKED
+    assert world.last is None, "nothing is built upon a pass that did not come to an end"
+
+
+def test_drift_of_what_is_not_read_waits_for_a_pass_that_reads_it(tmp_path: Path) -> None:
+    world, kernel = quick_world(tmp_path)
+    kernel.execute([Change(real_server(DNS), replace(real_server(DNS), weight=9), Phase.MODIFY)])
+    assert not is_whole(world.bring(two_services(weight=5)))
+    world.last = None
+    done = world.bring(two_services(weight=5))
+    assert done.result is Result.APPLIED
+    assert world.state()[real_server(DNS).key] == real_server(DNS)
+
+
+def test_a_drain_is_looked_at_without_reading_the_other_services(tmp_path: Path) -> None:
+    world, kernel = quick_world(tmp_path)
+    without = two_services().state.with_changes(drop=[real_server(WEB).key])
+    kernel.set_connections(real_server(WEB), active=1)
+    wanted = replace(two_services(), state=without)
+    assert world.bring(wanted).result is Result.APPLIED
+    assert world.bring(wanted).result is Result.CONVERGED, "its connection is there still"
+    kernel.set_connections(real_server(WEB))
+    kernel.asked.clear()
+    done = world.bring(wanted)
+    assert done.result is Result.APPLIED
+    assert kernel.asked == 3 * [{WEB.key}], "before, between and after"
+    assert real_server(WEB).key not in world.state()
+
+
+def test_more_changes_than_are_worth_it_are_read_whole(tmp_path: Path) -> None:
+    kernel = Watched()
+    world = World(kernel, tmp_path, has_memory=True, is_quick=True)
+    services = [virtual_service(endpoint(port=n)) for n in range(1, 1100)]
+    desired = Desired("lb1", "gitvs0", State(services))
+    world.bring(replace(desired, state=State()))
+    kernel.asked.clear()
+    assert is_whole(world.bring(desired))
+    assert set(kernel.asked) == {None}
+
+
+@st.composite
+def drifts(draw: st.DrawFn) -> tuple[int, int]:
+    """Which real server, and the weight that somebody gives it."""
+    return draw(st.integers(0, 30)), draw(st.integers(0, 9))
+
+
+def drift(world: World, which: int, weight: int) -> None:
+    """Let somebody change a weight behind gitvs's back."""
+    servers = world.kernel.observe(EVERYTHING).state.of(RealServer)
+    if servers:
+        server = servers[which % len(servers)]
+        world.kernel.execute([Change(server, replace(server, weight=weight), Phase.MODIFY)])
+
+
+@given(st.lists(st.tuples(desired_states(LISTENERS[:4]), st.none() | drifts()), max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_both_ways_lead_to_the_same_kernel(
+    steps: list[tuple[Desired, tuple[int, int] | None]],
+) -> None:
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        worlds = [
+            World(MemoryKernel("gitvs:test"), Path(one)),
+            World(MemoryKernel("gitvs:test"), Path(other), has_memory=True, is_quick=True),
+        ]
+        has_drifted = False
+        for desired, somebody in steps:
+            results = [world.bring(desired).result for world in worlds]
+            assert results[0] == results[1] or has_drifted
+            if somebody is not None:
+                has_drifted = True
+                for world in worlds:
+                    drift(world, *somebody)
+        worlds[1].last = None  # as when the drift timer comes
+        last = steps[-1][0] if steps else two_services()
+        ends = []
+        for world in worlds:
+            world.bring(last)
+            world.clock.seconds += 3600  # all drains are over
+            ends.append((world.bring(last).result, world.kernel.observe(EVERYTHING).state))
+        assert ends[0] == ends[1]
+
+
+class Kept:
+    """A director whose store stays open, as an agent's does."""
+
+    def __init__(self, folder: str, has_memory: bool) -> None:
+        self.world = World(MemoryKernel("gitvs:test"), Path(folder))
+        self.store = self.world.store()
+        self.has_memory = has_memory
+        self.last: Pass | None = None
+
+    def bring(self, desired: Desired) -> Pass:
+        target = Applied(desired, None, self.world.clock.now())
+        done = reconcile(self.world.ports(self.store), target, ALLOW, self.last)
+        self.last = done if self.has_memory else None
+        return done
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_pass_that_finds_all_as_before_does_what_any_other_does(data: st.DataObject) -> None:
+    states = data.draw(st.lists(desired_states(LISTENERS[:4]), min_size=1, max_size=3))
+    steps = data.draw(st.lists(st.tuples(st.sampled_from(states), st.none() | drifts())))
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        directors = [Kept(one, has_memory=False), Kept(other, has_memory=True)]
+        with directors[0].store, directors[1].store:
+            for desired, somebody in steps:
+                for _ in range(3):
+                    ends = []
+                    for director in directors:
+                        done = director.bring(desired)
+                        assert done.survey is not None
+                        proposal = done.survey.proposal
+                        state = director.world.kernel.observe(EVERYTHING).state
+                        ends.append((done.result, proposal, state))
+                        director.world.clock.seconds += 30
+                    assert ends[0] == ends[1]
+                if somebody is not None:
+                    for director in directors:
+                        drift(director.world, *somebody)
+
+
+def test_where_nothing_has_changed_the_last_plan_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    director = Kept(str(tmp_path), has_memory=True)
+    planned = counted_plans(monkeypatch)
+    desired = two_services()
+    with director.store:
+        for _ in range(4):
+            director.bring(desired)
+        assert len(planned) == 2, "to apply it, and once more to find it right"
+        server = real_server(WEB)
+        director.world.kernel.set_connections(server, active=3)
+        done = director.bring(desired)
+        assert len(planned) == 2
+        assert done.observation is not None
+        assert done.observation.connections[server.key].active == 3
+        drift(director.world, 0, 7)
+        assert director.bring(desired).result is Result.APPLIED

@@ -1,0 +1,302 @@
+"""A kernel in memory as the port `Kernel`: it refuses what Linux refuses, with the same errno,
+and makes of everything else what Linux makes of it.
+
+One contract suite holds it and `linux_kernel` to the same answers. What it has no idea of:
+traffic (connections and counters are what a test says they are) and the passing of time.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_interface
+from typing import assert_never
+
+from gitvs.core.model.ledger import Incarnation
+from gitvs.core.model.observation import (
+    Connections,
+    Counters,
+    Link,
+    Observation,
+    Scope,
+    WildcardListener,
+)
+from gitvs.core.model.resources import (
+    DummyInterface,
+    IPAddress,
+    IPNetwork,
+    LocalRoute,
+    RealServer,
+    Resource,
+    Scheduler,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.model.state import State
+from gitvs.core.planning.host_settings import settings_of
+from gitvs.core.planning.kernel_refusals import explain
+from gitvs.core.planning.plan import Change, Phase
+from gitvs.ports import Outcome, Status
+from tests.support.memory.ipvs import MemoryIpvs, names_of
+from tests.support.memory.routing import LOOPBACK, MemoryRouting
+from tests.support.memory.sysctl import MemorySysctls, Setting
+
+
+class MemoryKernel:
+    """One network namespace of a kernel with IPVS, just booted: `lo` is up, all else empty.
+
+    `mark` is the alias that a dummy interface gets when it is made through the port.
+    """
+
+    def __init__(
+        self,
+        mark: str = "",
+        *,
+        missing_schedulers: frozenset[Scheduler] = frozenset(),
+        more_sysctls: Mapping[str, tuple[int, ...]] | None = None,
+        release: str = "6.1.0",
+        is_lo_up: bool = True,
+    ) -> None:
+        """`more_sysctls` exist beside those that every kernel has, with these numbers."""
+        self._mark = mark
+        self._missing_schedulers = missing_schedulers
+        self._more = {name: Setting(value) for name, value in (more_sysctls or {}).items()}
+        self._release = release
+        self._is_lo_up = is_lo_up
+        self._life = 0
+        self.reboot()
+
+    def incarnation(self) -> Incarnation:
+        """Return which life of which network namespace this is."""
+        return Incarnation(f"00000000-0000-4000-8000-{self._life:012}", 1)
+
+    def observe(self, scope: Scope) -> Observation:
+        """Read everything once; see `ports.Kernel`."""
+        routing, ipvs = self._routing, self._ipvs
+        links = routing.observed_links()
+        wanted = [links[name] for name in sorted(scope.interfaces) if name in links]
+        sysctls = scope.sysctls | (settings_of(links.values()) if scope.surroundings else set())
+        rules = ipvs.rules(scope.listeners)
+        return Observation(
+            State(
+                [
+                    *self._sysctls.read(sysctls),
+                    *(DummyInterface(link.name) for link in wanted if link.kind == "dummy"),
+                    *(vip for vip in routing.vips() if vip.interface in scope.interfaces),
+                    *routing.local_routes(),
+                    *ipvs.settings(),
+                    *rules,
+                ]
+            ),
+            ipvs.connections(rules),
+            links,
+            frozenset(routing.gateways),
+            frozenset(routing.foreign_routes),
+            self._missing_schedulers,
+            frozenset(ipvs.unnamed if scope.listeners is None else ()),
+            self._release,
+            ipvs.counters(rules),
+            frozenset(self._listening) if scope.surroundings else frozenset(),
+        )
+
+    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Write changes in their order; see `ports.Kernel`."""
+        return [self._execute(change) for change in changes]
+
+    def _execute(self, change: Change) -> Outcome:
+        try:
+            self._write(change)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            return Outcome(change, Status.REFUSED, code, explain(change, code))
+        return Outcome(change, Status.DONE)
+
+    def _write(self, change: Change) -> None:
+        if change.before == change.after:
+            return
+        if change.after is None and isinstance(change.before, Sysctl | Timeout):
+            return  # a setting is there or not; nobody can take it away
+        match change.resource:
+            case VirtualService() as service:
+                self._write_service(change, service)
+            case RealServer() as server:
+                self._write_server(change, server)
+            case Timeout() as timeout:
+                self._ipvs.set_timeout(timeout)
+            case SyncDaemon() as daemon:
+                self._write_daemon(change, daemon)
+            case Vip() as vip:
+                self._write_vip(change, vip)
+            case LocalRoute() as route:
+                self._write_local_route(change, route)
+            case DummyInterface(name):
+                self._write_dummy(change, name)
+            case Sysctl() as sysctl:
+                self._write_sysctl(sysctl)
+            case _:
+                assert_never(change.resource)
+
+    def _write_service(self, change: Change, service: VirtualService) -> None:
+        if change.after is None:
+            self._ipvs.delete_service(service.listener)
+        elif change.before is None:
+            self._ipvs.add_service(service)
+        else:
+            self._ipvs.set_service(service)
+
+    def _write_server(self, change: Change, server: RealServer) -> None:
+        if change.after is None:
+            self._ipvs.delete_server(server)
+        elif change.before is None:
+            self._ipvs.add_server(server)
+        else:
+            self._ipvs.set_server(server)
+
+    def _write_daemon(self, change: Change, daemon: SyncDaemon) -> None:
+        if change.after is None:
+            self._ipvs.stop_daemon(daemon.role)
+            return
+        if change.before is not None:
+            with suppress(ProcessLookupError):  # ESRCH: none runs
+                self._ipvs.stop_daemon(daemon.role)
+        self._ipvs.start_daemon(daemon)
+
+    def _write_vip(self, change: Change, vip: Vip) -> None:
+        if change.after is None:
+            self._routing.delete_address(vip)
+        elif change.before is None:
+            self._routing.add_address(vip)
+        elif vip.has_route:
+            self._routing.restore_route(vip)
+        else:
+            self._routing.delete_own_route(vip)
+
+    def _write_local_route(self, change: Change, route: LocalRoute) -> None:
+        if change.after is None:
+            self._routing.delete_local_route(route)
+        else:
+            self._routing.add_local_route(route)
+
+    def _write_dummy(self, change: Change, name: str) -> None:
+        if change.after is None:
+            self._routing.delete_link(name)
+        else:
+            self._routing.add_link(Link(name, "dummy", self._mark, is_up=False))
+
+    def _write_sysctl(self, sysctl: Sysctl) -> None:
+        try:
+            self._sysctls.write(sysctl)
+        finally:
+            self._routing.heed_sysctls()
+
+    # What happens on a host behind gitvs's back
+
+    def reboot(self) -> None:
+        """Begin another life: whatever was made is gone, and everything is as at first."""
+        self._life += 1
+        self._sysctls = MemorySysctls(self._more)
+        self._routing = MemoryRouting(self._sysctls)
+        if self._is_lo_up:
+            self._routing.set_up(LOOPBACK)
+        self._ipvs = MemoryIpvs(names_of(self._missing_schedulers), self._routing)
+        self._listening: set[WildcardListener] = set()
+
+    def put(self, *resources: Resource) -> None:
+        """Make objects, or set them if they exist, as some other program would.
+
+        Schedulers and persistence engines that gitvs has no word for are known from then on.
+
+        Raises:
+            OSError: the kernel's answer.
+        """
+        for resource in resources:
+            self._learn_names(resource)
+            now = self._now(resource)
+            if isinstance(resource, DummyInterface) and now is None:
+                self.add_link(resource.name, "dummy", is_up=False)
+                continue
+            self._write(Change(now, resource, Phase.MAKE))
+            if isinstance(resource, Vip) and not resource.has_route:
+                self._routing.delete_own_route(resource)
+
+    def remove(self, *resources: Resource) -> None:
+        """Take objects away, as some other program would.
+
+        Raises:
+            OSError: the kernel's answer.
+        """
+        for resource in resources:
+            self._write(Change(resource, None, Phase.BREAK))
+
+    def set_connections(
+        self, server: RealServer, active: int = 0, inactive: int = 0, persistent: int = 0
+    ) -> None:
+        """Let a real server have so many connections."""
+        self._ipvs.set_connections(server.key, Connections(active, inactive, persistent))
+
+    def set_counters(self, of: VirtualService | RealServer, counters: Counters) -> None:
+        """Let a virtual service or real server have counted this."""
+        self._ipvs.set_counters(of.key, counters)
+
+    def add_link(
+        self,
+        name: str,
+        kind: str = "",
+        *,
+        alias: str = "",
+        is_up: bool = True,
+        addresses: Sequence[str] = (),
+    ) -> None:
+        """Give the host a link, with addresses as `10.0.0.1/24`; an empty kind is hardware."""
+        self._routing.add_link(Link(name, kind, alias, is_up))
+        for text in addresses:
+            address = ip_interface(text)
+            self._routing.add_address(Vip(address.ip, name, address.network.prefixlen))
+
+    def delete_link(self, name: str) -> None:
+        """Take a link away."""
+        self._routing.delete_link(name)
+
+    def set_up(self, name: str) -> None:
+        """Set a link up."""
+        self._routing.set_up(name)
+
+    def set_down(self, name: str) -> None:
+        """Set a link down."""
+        self._routing.set_down(name)
+
+    def add_gateway(self, address: IPAddress) -> None:
+        """Let a route of the host lead through a gateway."""
+        self._routing.gateways.add(address)
+
+    def add_foreign_route(self, prefix: IPNetwork) -> None:
+        """Let somebody else make a prefix local."""
+        self._routing.foreign_routes.add(prefix)
+
+    def listen(self, *listeners: WildcardListener) -> None:
+        """Let daemons of the host listen on every address."""
+        self._listening |= set(listeners)
+
+    def delete_vip_route(self, vip: Vip) -> None:
+        """Delete the kernel's own route of a VIP."""
+        self._routing.delete_own_route(vip)
+
+    def add_unnamed(self, text: str) -> None:
+        """Let somebody else make an IPVS object that gitvs has no words for."""
+        self._ipvs.unnamed.add(text)
+
+    def _now(self, resource: Resource) -> Resource | None:
+        interfaces = frozenset(self._routing.links)
+        sysctls = frozenset({resource.name} if isinstance(resource, Sysctl) else ())
+        return self.observe(Scope(interfaces, sysctls)).state.get(resource.key)
+
+    def _learn_names(self, resource: Resource) -> None:
+        if not isinstance(resource, VirtualService):
+            return
+        engine = resource.persistence.engine if resource.persistence is not None else None
+        names = {str(n) for n in (resource.scheduler, engine) if n is not None}
+        self._ipvs.names |= names

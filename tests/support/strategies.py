@@ -1,0 +1,100 @@
+"""Hypothesis strategies: small worlds in which everything meets everything."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+from hypothesis import strategies as st
+
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.resources import (
+    AddressFamily,
+    DummyInterface,
+    Endpoint,
+    FirewallMark,
+    Forwarding,
+    IPAddress,
+    Key,
+    Listener,
+    LocalRoute,
+    Persistence,
+    Protocol,
+    RealServer,
+    Resource,
+    Scheduler,
+    Sysctl,
+    Timeout,
+    TimeoutName,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.model.state import State
+
+VIPS = [ip_address(a) for a in ("203.0.113.10", "203.0.113.11", "2001:db8::10")]
+ROUTES = [ip_network(p) for p in ("198.51.100.0/24", "2001:db8:a::/64")]
+LISTENERS: list[Listener] = [
+    *(Endpoint(Protocol.TCP, address, port) for address in VIPS for port in (80, 443)),
+    Endpoint(Protocol.TCP, ip_address("198.51.100.7"), 80),
+    FirewallMark(7, AddressFamily.IPV4),
+]
+SERVERS: dict[AddressFamily, list[IPAddress]] = {
+    AddressFamily.IPV4: [ip_address(f"10.0.0.{n}") for n in (1, 2, 3)],
+    AddressFamily.IPV6: [ip_address(f"2001:db8:1::{n}") for n in (1, 2, 3)],
+}
+SCHEDULERS = [Scheduler.WLC, Scheduler.WRR, Scheduler.SH, Scheduler.MH]
+
+
+@st.composite
+def services(draw: st.DrawFn, listener: Listener, schedulers: list[Scheduler]) -> list[Resource]:
+    """A virtual service with up to three real servers."""
+    length = 32 if listener.family is AddressFamily.IPV4 else 128
+    persistence = draw(st.sampled_from([None, Persistence(300, length)]))
+    service = VirtualService(listener, draw(st.sampled_from(schedulers)), persistence=persistence)
+    servers = draw(st.lists(st.sampled_from(SERVERS[listener.family]), unique=True))
+    return [service, *(draw(real_servers(listener, address)) for address in servers)]
+
+
+@st.composite
+def real_servers(draw: st.DrawFn, listener: Listener, address: IPAddress) -> RealServer:
+    """A real server with the attributes that change in place."""
+    return RealServer(
+        listener,
+        address,
+        0 if isinstance(listener, FirewallMark) else 8080,
+        draw(st.integers(0, 3)),
+        draw(st.sampled_from([Forwarding.NAT, Forwarding.NAT, Forwarding.DR]))
+        if isinstance(listener, FirewallMark)
+        else Forwarding.NAT,
+        upper_threshold=draw(st.sampled_from([0, 100])),
+    )
+
+
+@st.composite
+def transitions(draw: st.DrawFn) -> tuple[Desired, Desired]:
+    """Two desired states, with much in common as often as with little."""
+    listeners = draw(st.sampled_from([LISTENERS, LISTENERS[:1], LISTENERS[:2], LISTENERS[5:]]))
+    schedulers = draw(st.sampled_from([SCHEDULERS, [Scheduler.SH], [Scheduler.MH]]))
+    states = desired_states(listeners, schedulers)
+    return draw(states), draw(states)
+
+
+@st.composite
+def desired_states(
+    draw: st.DrawFn,
+    listeners: list[Listener] = LISTENERS,
+    schedulers: list[Scheduler] = SCHEDULERS,
+) -> Desired:
+    """What manifests could say of one director, in a world of eight virtual services."""
+    chosen = draw(st.lists(st.sampled_from(listeners), unique=True))
+    resources: list[Resource] = [DummyInterface("gitvs0")]
+    for listener in chosen:
+        resources += draw(services(listener, schedulers))
+    bound = draw(st.sets(st.sampled_from(VIPS)))
+    resources += [Vip(a, "gitvs0", 32 if a.version == 4 else 128) for a in sorted(bound, key=str)]
+    resources += [LocalRoute(p) for p in ROUTES if draw(st.booleans())]
+    if draw(st.booleans()):
+        resources.append(Sysctl("net.ipv4.vs.expire_nodest_conn", "1"))
+    if draw(st.booleans()):
+        resources.append(Timeout(TimeoutName.TCP, draw(st.sampled_from([600, 1200]))))
+    drain = {Key(str(x)): draw(st.sampled_from([0.0, 60.0])) for x in chosen}
+    return Desired("lb1", "gitvs0", State(resources), drain)
