@@ -10,12 +10,12 @@ import pytest
 from gitvs.adapters.service.settings_file import load_settings
 from gitvs.cli import COMMANDS
 from gitvs.core.errors import ExitCode
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
 from gitvs.core.manifests.schema import schema_for
 from gitvs.core.model.desired import ManifestFile
 from gitvs.core.model.resources import RealServer
-from gitvs.core.planning.gates import LIFTABLE
+from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.core.settings import RemoteSettings
 from tests.support.command_line import Gitvs, in_process
 from tests.support.git.repositories import Repository
@@ -36,8 +36,10 @@ def gitvs(capsys: pytest.CaptureFixture[str]) -> Gitvs:
 
 def test_its_manifests_are_sound() -> None:
     [text] = blocks("yaml")
-    desired = render(load([ManifestFile("readme.yaml", text.encode())]), "lb1")
-    assert len(desired.state.of(RealServer)) == 3
+    desired = render_director(
+        load_manifest_files([ManifestFile("readme.yaml", text.encode())]), "lb1"
+    )
+    assert len(desired.state.of_type(RealServer)) == 3
 
 
 def test_its_settings_are_sound(tmp_path: Path) -> None:
@@ -52,7 +54,7 @@ def test_it_lists_every_command_gate_and_exit_code() -> None:
     rows = re.findall(r"^\| (`gitvs [^|]*)\|", README, re.MULTILINE)
     assert {c for row in rows for c in re.findall(r"`gitvs ([\w-]+)", row)} == set(COMMANDS)
     gates = set(re.findall(r"^\| `([a-z]+-[a-z-]+|conflict|unsupported)` \|", README, re.MULTILINE))
-    assert gates == {*LIFTABLE, "conflict", "unsupported"}
+    assert gates == {*LIFTABLE_GATES, "conflict", "unsupported"}
     codes = {int(n) for n in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     assert codes == {int(code) for code in ExitCode}
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gitvs.core.model.desired import Desired, File
-from gitvs.core.model.history import Commit, HistoryEntry, Quarantine, Result
+from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key
@@ -17,7 +17,7 @@ from gitvs.core.planning.operations import Operation, Operations
 from gitvs.core.planning.plan import Change
 
 
-class Status(StrEnum):
+class WriteStatus(StrEnum):
     """What became of one write."""
 
     DONE = "done"
@@ -26,14 +26,14 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WriteResult:
     """What the kernel answered to one change.
 
     `errno` is positive, as in `errno.ENOENT`, and None unless refused. `message` is for people.
     """
 
     change: Change
-    status: Status
+    status: WriteStatus
     errno: int | None = None
     message: str = ""
 
@@ -54,7 +54,7 @@ class Kernel(Protocol):
         """
         ...
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         """Write `changes` in their order, in as few calls as possible; one outcome each.
 
         A refusal does not stop the ones behind it (batches reach the kernel as a whole). An
@@ -74,7 +74,7 @@ class Snapshot:
     """What looks like manifests but is not followed: symbolic links and submodules."""
 
 
-class Source(Protocol):
+class FollowedSource(Protocol):
     """Where manifests come from."""
 
     def load(self) -> Snapshot:
@@ -115,7 +115,7 @@ class Commits(Protocol):
         """Read all manifest files of a commit."""
         ...
 
-    def since(self, base: str, head: str) -> Sequence[str]:
+    def since(self, base_id: str, head_id: str) -> Sequence[str]:
         """Return the commits of `head` that `base` lacks, the newest first.
 
         `head` alone where it does not descend from `base`; none on the way back.
@@ -130,7 +130,7 @@ class Commits(Protocol):
         """Return the commits before one, along first parents, the newest first."""
         ...
 
-    def merge_bases(self, one: str, other: str) -> Sequence[str]:
+    def merge_bases(self, first_id: str, second_id: str) -> Sequence[str]:
         """Return the newest commits that both descend from: one, as a rule, or none here."""
         ...
 
@@ -151,7 +151,7 @@ class Clock(Protocol):
         ...
 
 
-class Stage(StrEnum):
+class TransactionStage(StrEnum):
     """How far an open transaction is known to have come."""
 
     OPEN = "open"
@@ -165,7 +165,7 @@ class Applied:
 
     desired: Desired
     commit: Commit | None
-    at: datetime
+    applied_at: datetime
 
     @property
     def commit_id(self) -> str | None:
@@ -179,7 +179,7 @@ class Transaction:
     id: int
     incarnation: Incarnation
     started_at: datetime
-    stage: Stage
+    stage: TransactionStage
     changes: Sequence[Change]
     ledger: Ledger
     """The ledger in force: until the point of no return, what an undo goes back to."""
@@ -227,7 +227,7 @@ class Store(Protocol):
         ...
 
     def finish(
-        self, transaction: Transaction, result: Result, ledger: Ledger, message: str = ""
+        self, transaction: Transaction, outcome: Outcome, ledger: Ledger, message: str = ""
     ) -> None:
         """Close the transaction with the ledger then in force, and add it to the history."""
         ...

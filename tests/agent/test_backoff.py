@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitvs.agent.backoff import LONGEST_SECONDS, delay_seconds
+from gitvs.agent.backoff import MAX_DELAY_SECONDS, delay_seconds
 
 INTERVALS = st.floats(1, 7 * 24 * 3600)
 FAILURES = st.integers(0, 10**9)
@@ -39,7 +39,7 @@ def test_it_is_never_much_sooner_than_the_interval_nor_over_the_limit(
 ) -> None:
     delay = delay_seconds(interval, failures, lambda: random)
     assert delay >= interval * 0.9 * (1 - 1e-9)
-    limit = max(interval, LONGEST_SECONDS) if failures else interval * 1.1
+    limit = max(interval, MAX_DELAY_SECONDS) if failures else interval * 1.1
     assert delay <= limit * (1 + 1e-9)
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.agent.cycle import TRIES, Turn, take_turn
-from gitvs.cli.agent import exit_code
+from gitvs.agent.cycle import MAX_TIMES_FOUND_OPEN, CycleResult, run_single_cycle
+from gitvs.cli.agent import cycle_exit_code
 from gitvs.core.errors import ExitCode, SourceError
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.settings import RemoteSettings
 from gitvs.ports import Kernel
 from gitvs.reconcile.transaction import Ports
@@ -29,12 +29,12 @@ def site(tmp_path: Path) -> Site:
     return make_site(tmp_path)
 
 
-def turn(site: Site, kernel: Kernel | None = None) -> Turn:
+def turn(site: Site, kernel: Kernel | None = None) -> CycleResult:
     """One run of `gitvs agent --once`."""
     settings = RemoteSettings(str(site.remote), allow_local=True)
     with SqliteStore(site.state_dir) as store:
         ports = Ports(kernel or site.kernel, store, TestClock())
-        return take_turn(ports, GitRemote(site.state_dir, settings), site.choose)
+        return run_single_cycle(ports, GitRemote(site.state_dir, settings), site.choose)
 
 
 def applied_commit(site: Site) -> str | None:
@@ -47,8 +47,8 @@ def applied_commit(site: Site) -> str | None:
 def test_a_turn_applies_the_head(site: Site) -> None:
     head = site.push(service(weight=5))
     done = turn(site)
-    assert done.done is not None
-    assert (done.done.result, exit_code(done)) == (Result.APPLIED, ExitCode.DONE)
+    assert done.pass_result is not None
+    assert (done.pass_result.outcome, cycle_exit_code(done)) == (Outcome.APPLIED, ExitCode.DONE)
     assert site.weights() == [5, 5]
     assert applied_commit(site) == head
 
@@ -56,8 +56,8 @@ def test_a_turn_applies_the_head(site: Site) -> None:
 def test_a_second_turn_has_nothing_to_do(site: Site) -> None:
     turn(site)
     done = turn(site)
-    assert done.done is not None
-    assert done.done.result is Result.CONVERGED
+    assert done.pass_result is not None
+    assert done.pass_result.outcome is Outcome.CONVERGED
 
 
 def drift(site: Site) -> None:
@@ -72,7 +72,7 @@ def test_an_invalid_commit_holds_the_applied_one_and_repairs_its_drift(site: Sit
     drift(site)
     site.push(service().replace("scheduler", "shceduler"))
     done = turn(site)
-    assert exit_code(done) is ExitCode.INVALID
+    assert cycle_exit_code(done) is ExitCode.INVALID
     assert site.weights() == [1, 1]
     assert applied_commit(site) == applied
 
@@ -82,7 +82,7 @@ def test_a_blocked_commit_holds_the_applied_one_and_repairs_its_drift(site: Site
     applied = applied_commit(site)
     drift(site)
     site.push(service(weight=0))
-    assert exit_code(turn(site)) is ExitCode.BLOCKED
+    assert cycle_exit_code(turn(site)) is ExitCode.BLOCKED
     assert site.weights() == [1, 1]
     assert applied_commit(site) == applied
 
@@ -91,7 +91,7 @@ def test_a_line_in_any_message_since_the_applied_commit_lifts_a_gate(site: Site)
     turn(site)
     site.push(service(weight=0), "off\n\nGitvs-Allow: last-real-server lb1\n\nmore")
     site.push(service(weight=0) + "\n", "later\n\nGitvs-Allow: capacity-drop")
-    assert exit_code(turn(site)) is ExitCode.DONE
+    assert cycle_exit_code(turn(site)) is ExitCode.DONE
     assert site.weights() == [0, 0]
 
 
@@ -99,7 +99,7 @@ def test_a_line_from_before_the_applied_commit_lifts_nothing(site: Site) -> None
     site.push(service(), "Gitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop")
     turn(site)
     site.push(service(weight=0))
-    assert exit_code(turn(site)) is ExitCode.BLOCKED
+    assert cycle_exit_code(turn(site)) is ExitCode.BLOCKED
 
 
 def test_a_remote_that_is_gone_holds_the_newest_accepted_commit(site: Site) -> None:
@@ -107,14 +107,14 @@ def test_a_remote_that_is_gone_holds_the_newest_accepted_commit(site: Site) -> N
     drift(site)
     site.remote.rename(site.remote.with_name("gone"))
     done = turn(site)
-    assert exit_code(done) is ExitCode.ERROR
+    assert cycle_exit_code(done) is ExitCode.ERROR
     assert site.weights() == [1, 1]
 
 
 def test_a_remote_that_never_answered_leaves_nothing_to_hold(site: Site) -> None:
     site.remote.rename(site.remote.with_name("gone"))
     done = turn(site)
-    assert done.done is None
+    assert done.pass_result is None
     assert [type(p).__mro__[1] for p in done.problems] == [SourceError]
     assert site.weights() == []
 
@@ -125,7 +125,7 @@ def test_a_rewritten_branch_is_refused_and_the_accepted_commit_stays(site: Site)
     site.git("reset", "--quiet", "--hard", "HEAD~1")
     site.push(service(weight=9))
     done = turn(site)
-    assert exit_code(done) is ExitCode.ERROR
+    assert cycle_exit_code(done) is ExitCode.ERROR
     assert "does not descend" in str(done.problems[0])
     assert site.weights() == [5, 5]
 
@@ -133,33 +133,39 @@ def test_a_rewritten_branch_is_refused_and_the_accepted_commit_stays(site: Site)
 def test_a_commit_that_was_rolled_back_is_tried_once_and_quarantined(site: Site) -> None:
     turn(site)
     site.push(service(weight=5))
-    assert exit_code(turn(site, FaultyKernel(site.kernel, 0, How.REFUSED))) is ExitCode.ROLLED_BACK
+    assert (
+        cycle_exit_code(turn(site, FaultyKernel(site.kernel, 0, How.REFUSED)))
+        is ExitCode.ROLLED_BACK
+    )
     done = turn(site)
-    assert exit_code(done) is ExitCode.ROLLED_BACK
+    assert cycle_exit_code(done) is ExitCode.ROLLED_BACK
     assert "not tried again" in str(done.problems[0])
     assert site.weights() == [1, 1]
     site.push(service(weight=6))
-    assert exit_code(turn(site)) is ExitCode.DONE
+    assert cycle_exit_code(turn(site)) is ExitCode.DONE
     assert site.weights() == [6, 6]
 
 
 def test_a_failed_drift_repair_does_not_quarantine_the_commit_in_force(site: Site) -> None:
     turn(site)
     drift(site)
-    assert exit_code(turn(site, FaultyKernel(site.kernel, 0, How.REFUSED))) is ExitCode.ROLLED_BACK
-    assert exit_code(turn(site)) is ExitCode.DONE
+    assert (
+        cycle_exit_code(turn(site, FaultyKernel(site.kernel, 0, How.REFUSED)))
+        is ExitCode.ROLLED_BACK
+    )
+    assert cycle_exit_code(turn(site)) is ExitCode.DONE
     assert site.weights() == [1, 1]
 
 
 def test_a_commit_that_crashes_every_time_is_quarantined(site: Site) -> None:
     turn(site)
     site.push(service(weight=5))
-    for _ in range(TRIES):
+    for _ in range(MAX_TIMES_FOUND_OPEN):
         with pytest.raises(Crashed):
             turn(site, FaultyKernel(site.kernel, 0, How.CRASH_AFTER))
     done = turn(site)
     assert done.recovered is not None
-    assert f"found open at start {TRIES} times" in str(done.problems[0])
+    assert f"found open at start {MAX_TIMES_FOUND_OPEN} times" in str(done.problems[0])
     assert site.weights() == [1, 1]
 
 
@@ -168,7 +174,7 @@ def test_a_director_without_a_document_is_invalid_and_never_an_empty_state(site:
     (site.remote / "lb1.yaml").write_text(DIRECTOR.replace("lb1", "lb2"))
     site.push(service())
     done = turn(site)
-    assert exit_code(done) is ExitCode.INVALID
+    assert cycle_exit_code(done) is ExitCode.INVALID
     assert site.weights() == [1, 1]
 
 

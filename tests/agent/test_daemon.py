@@ -12,15 +12,15 @@ import pytest
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.agent.fetcher import Fetched
+from gitvs.agent.fetcher import FetchResult
 from gitvs.core.errors import KernelUnreadable, StoreDamaged
-from gitvs.core.model.history import Commit, Result
+from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import RealServer, Vip
 from gitvs.core.planning.operations import OperationKind
 from gitvs.core.planning.plan import Change
 from gitvs.core.settings import RemoteSettings, Settings, SshSignatures
-from gitvs.ports import Outcome
+from gitvs.ports import WriteResult
 from tests.support.agents import Site, eventually, service, site
 from tests.support.builders import endpoint, virtual_service
 from tests.support.faults import FaultyKernel, How
@@ -45,8 +45,8 @@ def test_a_commit_is_applied_within_one_poll(here: Site) -> None:
         eventually(lambda: here.weights() == [1, 1])
         head = here.push(service(weight=5))
         eventually(lambda: here.weights() == [5, 5])
-        eventually(lambda: getattr(running.status.applied, "id", None) == head)
-        assert running.status.source.head == running.status.applied
+        eventually(lambda: getattr(running.status.applied_commit, "id", None) == head)
+        assert running.status.source.head == running.status.applied_commit
 
 
 def test_a_database_that_is_damaged_when_a_commit_comes_ends_the_agent(
@@ -63,7 +63,7 @@ def test_a_database_that_is_damaged_when_a_commit_comes_ends_the_agent(
             eventually(lambda: here.weights() == [1, 1])
             monkeypatch.setattr(SqliteStore, "accept_head", damaged)
             here.push(service(weight=7))
-            running.agent.inbox.submit(running.agent.sync)
+            running.agent.work_queue.submit(running.agent.sync)
             assert is_damaged.wait(10)
 
     slow_polls(here)
@@ -105,7 +105,7 @@ def test_drift_is_repaired_within_the_drift_interval(here: Site) -> None:
         eventually(lambda: here.weights() == [1, 1])
         here.set_weight(99)
         eventually(lambda: here.weights() == [1, 1])
-        eventually(lambda: running.status.last is not None)
+        eventually(lambda: running.status.last_pass is not None)
 
 
 OTHERS = service().replace("web", "other").replace("203.0.113.10", "203.0.113.11")
@@ -121,7 +121,7 @@ def test_a_commit_is_applied_from_what_it_is_about_and_the_status_claims_no_more
         eventually(lambda: here.weights() == [1, 1, 1, 1])
         eventually(lambda: running.status.source.head is not None)
         read_at = running.status.observed_at
-        other = here.state().of(RealServer)[-1]
+        other = here.state().of_type(RealServer)[-1]
         here.kernel.put(replace(other, weight=77))
         here.push(service(weight=5))
         running.order("sync")
@@ -147,7 +147,7 @@ class Counting:
         time.sleep(0.05)
         return self._kernel.observe(scope)
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         return self._kernel.execute(changes)
 
 
@@ -159,7 +159,7 @@ def test_a_thousand_events_make_one_or_two_passes(here: Site) -> None:
         running.order("sync")
         before = kernel.readings
         for _ in range(1000):
-            running.agent.inbox.put("address changed", 0.1)
+            running.agent.work_queue.add_trigger("address changed", 0.1)
         eventually(lambda: kernel.readings > before)
         time.sleep(0.5)
         assert kernel.readings - before <= 2
@@ -169,10 +169,10 @@ def test_an_idle_drain_ends_though_the_remote_hangs(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         here.remote.rename(here.folder / "gone")
-        eventually(lambda: running.status.source.failures > 0)
+        eventually(lambda: running.status.source.failure_count > 0)
         (here.folder / "gone").rename(here.remote)
         here.push(service(servers=1))
-        for server in here.state().of(RealServer):
+        for server in here.state().of_type(RealServer):
             here.kernel.set_connections(server, active=1)
         running.order("sync")
         assert here.weights() == [1, 0]
@@ -185,7 +185,7 @@ def test_a_remote_that_vanishes_is_told_and_comes_back_by_itself(here: Site) -> 
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         here.remote.rename(here.folder / "gone")
-        eventually(lambda: running.status.source.failures > 1)
+        eventually(lambda: running.status.source.failure_count > 1)
         assert "no repository" in running.status.source.error
         (here.folder / "gone").rename(here.remote)
         here.push(service(weight=4))
@@ -288,7 +288,7 @@ def test_a_pause_lets_due_drains_end(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         here.push(service(servers=1))
-        for server in here.state().of(RealServer):
+        for server in here.state().of_type(RealServer):
             here.kernel.set_connections(server, active=1)
         running.order("sync")
         running.order("pause", seconds=600)
@@ -422,7 +422,7 @@ def test_a_real_server_is_drained_by_address_port_or_name(here: Site, subject: s
 def test_a_real_server_that_goes_now_is_removed_and_comes_back(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
-        for server in here.state().of(RealServer):
+        for server in here.state().of_type(RealServer):
             here.kernel.set_connections(server, active=1)
         running.order("drain", subject="s2", now=True)
         assert here.weights() == [1]
@@ -486,11 +486,11 @@ def test_standby_unbinds_the_vips_and_active_binds_them_again(here: Site) -> Non
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         running.order("standby", why="kernel update")
-        assert here.state().of(Vip) == []
+        assert here.state().of_type(Vip) == []
         assert here.weights() == [1, 1]
         assert running.status.is_standby
         running.order("active")
-        assert [str(v.address) for v in here.state().of(Vip)] == ["203.0.113.10"]
+        assert [str(v.address) for v in here.state().of_type(Vip)] == ["203.0.113.10"]
         assert "nothing to end" in running.refusal("active")
 
 
@@ -540,7 +540,7 @@ def test_a_half_written_file_is_never_applied(here: Site) -> None:
             file.write(text[:half])
             file.flush()
             time.sleep(1.5)
-            running.agent.inbox.put("drift timer")
+            running.agent.work_queue.add_trigger("drift timer")
             time.sleep(0.5)
             assert here.weights() == [1, 1]
             file.write(text[half:])
@@ -566,9 +566,9 @@ def test_an_invalid_commit_is_told_while_the_applied_one_stays(here: Site) -> No
         answer = running.order("sync")
         assert answer["exitCode"] == 4
         assert "did you mean scheduler" in answer["problems"][0]
-        last = running.status.last
+        last = running.status.last_pass
         assert last is not None
-        assert last.result is Result.CONVERGED
+        assert last.outcome is Outcome.CONVERGED
         assert "did you mean scheduler" in last.problems[0]
 
 
@@ -578,7 +578,7 @@ def test_what_is_not_ours_is_counted_and_left_alone(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         running.order("sync")
-        assert running.status.foreign == (theirs.key,)
+        assert running.status.foreign_objects == (theirs.key,)
         assert running.status.vips == ("203.0.113.10/32 dev gitvs0",)
 
 
@@ -621,9 +621,9 @@ def test_what_is_long_out_of_date_waits_for_the_source(here: Site) -> None:
     here.clock.ahead_seconds += 30 * 24 * 3600
     here.remote.rename(here.folder / "gone")
     with here.running() as running:
-        eventually(lambda: running.status.source.failures > 1)
+        eventually(lambda: running.status.source.failure_count > 1)
         assert here.weights() == []
-        last = running.status.last
+        last = running.status.last_pass
         assert last is not None
         assert "was down for 30 days" in last.problems[-1]
         (here.folder / "gone").rename(here.remote)
@@ -639,7 +639,7 @@ def test_a_drain_by_hand_survives_another_name_in_git(here: Site) -> None:
         running.order("sync")
         assert here.weights() == [1, 0]
         (operation,) = running.status.operations.drains
-        assert (operation.subject, operation.name) == ("10.0.0.2", "s2")
+        assert (operation.subject, operation.server_name) == ("10.0.0.2", "s2")
         running.order("undrain", subject="s2")
         assert here.weights() == [1, 1]
 
@@ -678,7 +678,7 @@ def test_pauses_and_pins_expire_whether_or_not_a_time_was_said(here: Site) -> No
         running.order("sync")
         running.order("rollback")
         running.order("pause")
-        assert all(o.until is not None for o in running.status.operations.all)
+        assert all(o.expires_at is not None for o in running.status.operations.all)
 
 
 def test_break_glass_succeeds_whatever_git_says(here: Site) -> None:
@@ -697,7 +697,7 @@ def test_a_drain_that_the_kernel_refuses_is_no_success(here: Site) -> None:
         eventually(lambda: here.weights() == [1, 1])
     kernel = FaultyKernel(here.kernel, 0, How.REFUSED)
     with here.running(kernel) as running:
-        eventually(lambda: running.status.last is not None)
+        eventually(lambda: running.status.last_pass is not None)
         answer = running.order("drain", subject="s2")
         assert answer["exitCode"] == 6
         assert answer["text"].startswith("recorded, but not yet so in the kernel")
@@ -741,7 +741,7 @@ def test_a_due_drain_that_cannot_end_yet_is_tried_again_with_pauses(here: Site) 
     with here.running(kernel) as running:  # type: ignore[arg-type]  # unwilling, else the same
         eventually(lambda: here.weights() == [1, 1])
         here.push(service(servers=1))
-        for server in here.state().of(RealServer):
+        for server in here.state().of_type(RealServer):
             here.kernel.set_connections(server, active=1)
         running.order("sync")
         kernel.is_unwilling = True
@@ -756,19 +756,19 @@ def test_a_due_drain_that_cannot_end_yet_is_tried_again_with_pauses(here: Site) 
 def test_a_fetch_that_was_under_way_at_a_reload_counts_no_more(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
-        old = running.agent.pilot.source
+        old = running.agent.follower.source
         assert isinstance(old, GitRemote)
         here.git("branch", "stable")
         late = here.push(service(weight=9))
         eventually(lambda: here.weights() == [9, 9])
     with here.running() as running:
         eventually(lambda: running.status.source.head is not None)
-        old = running.agent.pilot.source
+        old = running.agent.follower.source
         assert isinstance(old, GitRemote)
         running.agent.reload()
-        eventually(lambda: running.agent.pilot.source is not old)
-        commit = replace(old.commit(late), id="0" * 40)
-        running.agent._on_fetched(Fetched(99, old, commit))
+        eventually(lambda: running.agent.follower.source is not old)
+        commit = replace(old.read_commit(late), id="0" * 40)
+        running.agent._on_fetch_result(FetchResult(99, old, commit))
         running.order("sync")
         assert running.status.source.head is not None
         assert running.status.source.head.id == late
@@ -796,7 +796,7 @@ def test_a_fetch_that_was_under_way_when_a_rewrite_was_accepted_refuses_it_no_mo
         here.git("reset", "--quiet", "--hard", "HEAD~1")
         head = here.push(service(weight=6))
         assert running.order("sync")["exitCode"] == 1
-        remote = running.agent.pilot.source
+        remote = running.agent.follower.source
         assert isinstance(remote, GitRemote)
         is_judged, may_tell, fetch = threading.Event(), threading.Event(), remote.fetch
 
@@ -816,13 +816,13 @@ def test_a_fetch_that_was_under_way_when_a_rewrite_was_accepted_refuses_it_no_mo
         may_tell.set()
         sync.join()
         assert (answers[0]["exitCode"], answers[0]["problems"]) == (0, [])
-        assert running.status.source.failures == 0
+        assert running.status.source.failure_count == 0
 
 
 def test_a_kernel_that_cannot_be_read_is_asked_less_and_less_often(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gitvs.agent.daemon._SHORTEST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gitvs.agent.daemon._MIN_RETRY_SECONDS", 0.1)
     slow_polls(here)
     kernel = Unwilling(here)
     kernel.is_unwilling = True

@@ -21,9 +21,9 @@ import pytest
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.agent.cycle import Turn, recover_at_start, take_turn
+from gitvs.agent.cycle import CycleResult, recover_at_start, run_single_cycle
 from gitvs.core.errors import StoreError
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.state import State
 from gitvs.core.settings import RemoteSettings
@@ -44,11 +44,15 @@ SCOPE = Scope(frozenset({"gitvs0"}), frozenset({SYSCTL}))
 STORE_WRITES = frozenset(
     {
         *("begin", "record_conflicts", "commit", "finish", "record_converged", "accept_head"),
-        *("count_found_open", "quarantine", "bar", "clear_quarantine", "put_operation"),
+        *("count_found_open", "quarantine", "pin", "clear_quarantine", "put_operation"),
         *("end_operation", "record_alive"),
     }
 )
-CALLS = STORE_WRITES | {"observe", "execute", "fetch", "keep", "verify", "source"}
+REMOTE_CALLS = frozenset({"fetch", "keep_commits", "verify_signature", "manifests_of"})
+assert all(hasattr(SqliteStore, name) for name in STORE_WRITES)
+assert all(hasattr(GitRemote, name) for name in REMOTE_CALLS)
+
+CALLS = STORE_WRITES | {"observe", "execute", *REMOTE_CALLS}
 
 
 def web(*addresses: str, **fields: Any) -> Doc:
@@ -135,7 +139,7 @@ class WiredRemote(GitRemote):
     def __getattribute__(self, name: str) -> Any:
         found = object.__getattribute__(self, name)
         wire = object.__getattribute__(self, "wire")
-        is_heard = wire is not None and name in {"fetch", "keep", "verify", "source"}
+        is_heard = wire is not None and name in REMOTE_CALLS
         return wire.around(name, found) if is_heard and name in wire.names else found
 
 
@@ -148,7 +152,7 @@ class World:
     kernel: MemoryKernel
     clock: TestClock = field(default_factory=TestClock)
 
-    def turn(self, kernel: Kernel | None = None, wire: Wire | None = None) -> Turn:
+    def turn(self, kernel: Kernel | None = None, wire: Wire | None = None) -> CycleResult:
         """One turn of a process that has just started."""
         source = WiredRemote(
             self.state_dir, RemoteSettings(str(self.remote.folder), allow_local=True)
@@ -158,7 +162,7 @@ class World:
             if wire is not None:
                 source.wire = wire
                 ports = Ports(Wired(self.kernel, wire), Wired(store, wire), self.clock)
-            return take_turn(ports, source, lambda known: "lb1")
+            return run_single_cycle(ports, source, lambda known: "lb1")
 
     def recover(self) -> None:
         """What the next start does first."""
@@ -197,21 +201,21 @@ def worlds(folder: Path, *documents: Doc) -> Worlds:
     world = World(Repository(folder / "remote"), folder / "state", MemoryKernel("gitvs:test"))
     world.kernel.add_link("eth0", addresses=["10.0.0.254/24"])
     world.push(*BEFORE)
-    assert world.turn().passes[0].result is Result.APPLIED
+    assert world.turn().pass_results[0].outcome is Outcome.APPLIED
     head = world.push(*documents)
     tried = world.copy(folder / "tried")
     tried.turn()
     return Worlds(world, folder, head, world.state(), tried.state())
 
 
-def check(all_worlds: Worlds, world: World, final: State, result: Result) -> None:
+def check(all_worlds: Worlds, world: World, final: State, result: Outcome) -> None:
     """The next start finds the kernel as before or as after, and converges."""
     world.recover()
     now = world.state()
     assert now in (all_worlds.before, all_worlds.after), _differing(now, all_worlds.before)
     last = [world.turn() for _ in range(3)][-1]
-    assert last.done is not None
-    assert last.done.result is result
+    assert last.pass_result is not None
+    assert last.pass_result.outcome is result
     assert world.state() == final
     with SqliteStore(world.state_dir) as store:
         assert store.accepted_head() == all_worlds.head
@@ -240,7 +244,7 @@ def test_a_crash_at_any_call_of_a_turn_leaves_the_kernel_as_before_or_as_after(
         try:
             world.turn(wire=wire)
         except Crashed:
-            check(tried, world, final, Result.CONVERGED)
+            check(tried, world, final, Outcome.CONVERGED)
         else:
             break
     assert {"fetch", "accept_head", "begin", "execute", "observe", "commit", "finish"} <= set(
@@ -257,7 +261,7 @@ def test_a_crash_at_any_change_of_a_turn_leaves_the_kernel_as_before_or_as_after
         try:
             world.turn(FaultyKernel(world.kernel, at, How.CRASH_AFTER))
         except Crashed:
-            check(tried, world, final, Result.CONVERGED)
+            check(tried, world, final, Outcome.CONVERGED)
         else:
             break
     assert at > 10, "a sweep over so few places is no sweep"
@@ -276,7 +280,7 @@ def test_a_disk_that_is_full_from_any_write_on_leaves_the_kernel_as_before_or_as
         if not wire.has_struck:
             break
         assert world.state() in (tried.before, tried.after)
-        check(tried, world, final, Result.CONVERGED)
+        check(tried, world, final, Outcome.CONVERGED)
     assert {"accept_head", "begin", "commit", "finish"} <= set(wire.calls)
 
 
@@ -293,7 +297,7 @@ def test_a_refused_commit_ends_in_quarantine_whatever_broke_its_turn(
             world.turn(wire=wire)
         if not wire.has_struck:
             break
-        check(tried, world, tried.before, Result.CONVERGED)
+        check(tried, world, tried.before, Outcome.CONVERGED)
         with SqliteStore(world.state_dir) as store:
             (entry,) = store.quarantined(world.kernel.incarnation())
         assert entry.commit_id == tried.head
@@ -311,11 +315,11 @@ def test_a_running_agent_outlives_a_full_disk_says_so_and_catches_up(
             disk.setattr(SqliteStore, "_writing", _full)
             head = here.push(service_of_two(weight=5))
             here.set_weight(77)
-            eventually(lambda: "disk is full" in str(running.status.last))
+            eventually(lambda: "disk is full" in str(running.status.last_pass))
             time.sleep(1.0)
             assert here.weights() == [77, 1], "nothing is written that is not recorded first"
         eventually(lambda: here.weights() == [5, 5])
-        eventually(lambda: getattr(running.status.applied, "id", None) == head)
+        eventually(lambda: getattr(running.status.applied_commit, "id", None) == head)
 
 
 @contextmanager

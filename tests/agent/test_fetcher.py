@@ -8,7 +8,7 @@ from queue import Queue
 import pytest
 
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.agent.fetcher import Fetched, Fetcher
+from gitvs.agent.fetcher import Fetcher, FetchResult
 from gitvs.core.settings import RemoteSettings
 from tests.support.git.repositories import Repository
 
@@ -21,14 +21,14 @@ def test_a_bug_in_reading_a_commit_does_not_end_the_fetching(
     if is_there:
         Repository(url).commit({"web.yaml": ""})
     remote = GitRemote(tmp_path / "state", RemoteSettings(str(url), allow_local=True))
-    told: Queue[Fetched] = Queue()
+    told: Queue[FetchResult] = Queue()
     fetcher = Fetcher(remote, _bug, told.put)
-    fetcher.accepted = None if is_there else "0" * 40
+    fetcher.accepted_head = None if is_there else "0" * 40
     fetcher.start()
     for number in (1, 2):
-        assert fetcher.ask() == number
+        assert fetcher.request_fetch() == number
         fetched = told.get(timeout=10)
-        assert fetched.number == number
+        assert fetched.request_number == number
         assert "met a bug: ValueError" in str(fetched.error)
     fetcher.stop()
 

@@ -7,42 +7,42 @@ import time
 
 import pytest
 
-from gitvs.agent.work_queue import Inbox
+from gitvs.agent.work_queue import WorkQueue
 
 NEVER = 10.0
 
 
 def test_the_same_trigger_many_times_is_one() -> None:
-    inbox = Inbox()
+    inbox = WorkQueue()
     for _ in range(1000):
-        inbox.put("address changed")
-    inbox.put("drift timer")
-    assert inbox.take(NEVER) == ({"address changed", "drift timer"}, [])
-    assert inbox.take(0) == (frozenset(), [])
+        inbox.add_trigger("address changed")
+    inbox.add_trigger("drift timer")
+    assert inbox.wait_for_work(NEVER) == ({"address changed", "drift timer"}, [])
+    assert inbox.wait_for_work(0) == (frozenset(), [])
 
 
 def test_a_trigger_waits_for_its_moment_and_later_ones_do_not_put_it_off() -> None:
-    inbox = Inbox()
+    inbox = WorkQueue()
     started = time.monotonic()
-    inbox.put("event", 0.2)
-    inbox.put("event", 5.0)
-    assert inbox.take(NEVER)[0] == {"event"}
+    inbox.add_trigger("event", 0.2)
+    inbox.add_trigger("event", 5.0)
+    assert inbox.wait_for_work(NEVER)[0] == {"event"}
     assert 0.2 <= time.monotonic() - started < 2
 
 
 def test_a_trigger_that_is_not_due_stays() -> None:
-    inbox = Inbox()
-    inbox.put("later", 60.0)
-    inbox.put("now")
-    assert inbox.take(NEVER)[0] == {"now"}
-    assert inbox.take(0.05)[0] == frozenset()
+    inbox = WorkQueue()
+    inbox.add_trigger("later", 60.0)
+    inbox.add_trigger("now")
+    assert inbox.wait_for_work(NEVER)[0] == {"now"}
+    assert inbox.wait_for_work(0.05)[0] == frozenset()
 
 
 def test_jobs_come_in_their_order_and_tell_what_came_of_them() -> None:
-    inbox = Inbox()
+    inbox = WorkQueue()
     first = inbox.submit(lambda: 1)
     second = inbox.submit(lambda: 1 // 0)
-    for job in inbox.take(NEVER)[1]:
+    for job in inbox.wait_for_work(NEVER)[1]:
         job()
     assert first.result(0) == 1
     with pytest.raises(ZeroDivisionError):
@@ -50,14 +50,14 @@ def test_jobs_come_in_their_order_and_tell_what_came_of_them() -> None:
 
 
 def test_waking_returns_with_nothing_to_do() -> None:
-    inbox = Inbox()
+    inbox = WorkQueue()
     threading.Timer(0.1, inbox.wake).start()
-    assert inbox.take(NEVER) == (frozenset(), [])
+    assert inbox.wait_for_work(NEVER) == (frozenset(), [])
 
 
 def test_whoever_waits_is_woken_by_another_thread() -> None:
-    inbox = Inbox()
-    threading.Timer(0.1, inbox.put, ["kernel"]).start()
+    inbox = WorkQueue()
+    threading.Timer(0.1, inbox.add_trigger, ["kernel"]).start()
     started = time.monotonic()
-    assert inbox.take(NEVER)[0] == {"kernel"}
+    assert inbox.wait_for_work(NEVER)[0] == {"kernel"}
     assert time.monotonic() - started < 5

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gitvs.cli import RARE_COLLECTIONS
+from gitvs.cli import GC_THRESHOLDS
 from tests.bench.figures import Verdict, figures_of, growths_of
 from tests.bench.host import LOADS, PREVIEWS, loading_in_child, measure_host, profile_previews
 from tests.bench.load import SEED, make_load
@@ -93,7 +93,7 @@ def _keep_profiles(folder: Path, missed: set[Row], services: int) -> None:
             profile_file(folder, row).replace(profile_file(FOLDER, row))
     if missed.intersection(LOADS):
         loading_in_child(FOLDER, services, "profile")
-    gc.set_threshold(*RARE_COLLECTIONS)
+    gc.set_threshold(*GC_THRESHOLDS)
     load = make_load(services)
     if missed.intersection(PREVIEWS):
         profile_previews(FOLDER, load)

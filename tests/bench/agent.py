@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from gitvs.adapters.git.local_copy import FOLDER_NAME, HEAD
-from gitvs.adapters.service.control import ask
-from gitvs.core.settings import SOCKET_NAME
+from gitvs.adapters.git.local_copy import FETCHED_HEAD_REF, REPOSITORY_FOLDER_NAME
+from gitvs.adapters.service.control import send_request
+from gitvs.core.settings import SOCKET_FILE_NAME
 from tests.bench.load import DIRECTOR, Load, changed_path, manifests
 from tests.support.git.repositories import Repository
 
@@ -75,7 +75,7 @@ class Agent:
         path = changed_path(after)
         self._remote.commit({path: manifests(after)[path]})
         found = self._sync(_VERIFIED)
-        fetched_at = (self._state_dir / FOLDER_NAME / HEAD).stat().st_mtime
+        fetched_at = (self._state_dir / REPOSITORY_FOLDER_NAME / FETCHED_HEAD_REF).stat().st_mtime
         return timestamp(found[1]) - fetched_at
 
     def drift_pass(self) -> float:
@@ -111,7 +111,7 @@ class Agent:
     def _sync(self, wanted: re.Pattern[str]) -> re.Match[str]:
         """Have it fetch and make a pass; return what the log says of that."""
         began_at = self._log.stat().st_size
-        ask(self._state_dir / SOCKET_NAME, {"command": "sync"}, _PATIENCE_SECONDS)
+        send_request(self._state_dir / SOCKET_FILE_NAME, {"command": "sync"}, _PATIENCE_SECONDS)
         found = wanted.search(self._said(began_at))
         assert found is not None, self._said(began_at)[-2000:]
         return found

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gitvs.cli import RARE_COLLECTIONS
+from gitvs.cli import GC_THRESHOLDS
 from tests.bench import peers
 from tests.bench.agent import Agent
 from tests.bench.load import Load, ipvsadm_text, make_load
@@ -36,7 +36,7 @@ FIRST_NEW_WEIGHT = 101
 def main(arguments: Sequence[str]) -> int:
     """Measure: a folder, the number of runs, seconds for each stage, and the sizes."""
     folder = Path(arguments[0])
-    gc.set_threshold(*RARE_COLLECTIONS)  # as every gitvs command does
+    gc.set_threshold(*GC_THRESHOLDS)  # as every gitvs command does
     MEMORY.mkdir(exist_ok=True)
     (folder / "spin").write_text(str(spin()))
     plan = Schedule(Recorder(folder), int(arguments[1]), float(arguments[2]))

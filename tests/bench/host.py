@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gitvs.cli import RARE_COLLECTIONS
+from gitvs.cli import GC_THRESHOLDS
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
 from gitvs.core.model.desired import ManifestFile
@@ -134,7 +134,7 @@ def measure_agent(plan: Schedule, load: Load) -> None:
 
 def main(folder: Path, services: int, what: str) -> None:
     """Measure loading once, or profile it."""
-    gc.set_threshold(*RARE_COLLECTIONS)  # as every gitvs command does
+    gc.set_threshold(*GC_THRESHOLDS)  # as every gitvs command does
     for row, work in loading(make_load(services)):
         if what == "profile":
             profile(folder, row, f"{services:,} services, on the host", work)

@@ -161,7 +161,7 @@ class Keepalived:
                 stdout=log,
                 stderr=log,
             )
-            self._wait(lambda: len(ipvs.real_servers(last.listener)) == SERVERS)
+            self._wait(lambda: len(ipvs.read_real_servers(last.listener)) == SERVERS)
             return time.perf_counter() - began_at
 
     def reload(self, load: Load) -> float:
@@ -192,7 +192,7 @@ class Keepalived:
 
 
 def _weight(ipvs: Ipvs, wanted: RealServer) -> int | None:
-    for server, _, _ in ipvs.real_servers(wanted.listener):
+    for server, _, _ in ipvs.read_real_servers(wanted.listener):
         if isinstance(server, RealServer) and server.key == wanted.key:
             return server.weight
     return None

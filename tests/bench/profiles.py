@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.agent.cycle import Pilot
-from gitvs.core.model.history import Result
-from gitvs.core.planning.ownership import MARK_PREFIX
+from gitvs.agent.cycle import CommitFollower
+from gitvs.core.model.history import Outcome
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.core.settings import RemoteSettings
 from gitvs.reconcile.transaction import Ports
 from tests.bench.load import DIRECTOR, Load, changed_path, manifests
@@ -65,18 +65,18 @@ def profile_agent(folder: Path, load: Load, rows: Collection[Row]) -> None:
         if Row.CHANGE in rows:
             profile(folder, Row.CHANGE, what, follow)
         if Row.DRIFT_HERE in rows:
-            profile(folder, Row.DRIFT_HERE, what, pilot.take)
+            profile(folder, Row.DRIFT_HERE, what, pilot.run_cycle)
 
 
 @contextmanager
-def _followed(load: Load) -> Iterator[tuple[Pilot, Callable[[], None]]]:
+def _followed(load: Load) -> Iterator[tuple[CommitFollower, Callable[[], None]]]:
     """Have a load applied; yield who did it, and what follows a changed real server."""
     with TemporaryDirectory() as temporary, SqliteStore(Path(temporary) / "state") as store:
         repository = Repository(Path(temporary) / "remote")
         url = str(repository.folder)
         remote = GitRemote(Path(temporary) / "state", RemoteSettings(url, allow_local=True))
-        kernel = MemoryKernel(MARK_PREFIX + store.id)
-        pilot = Pilot(Ports(kernel, store, SystemClock()), remote, lambda _: DIRECTOR)
+        kernel = MemoryKernel(OWNER_ALIAS_PREFIX + store.id)
+        pilot = CommitFollower(Ports(kernel, store, SystemClock()), remote, lambda _: DIRECTOR)
         repository.commit({**manifests(load)})
         _follow(pilot, remote)
         after = manifests(load.reweighed(101))
@@ -92,14 +92,14 @@ def _write_memory(folder: Path, what: str) -> None:
     profile_file(folder, Row.MEMORY_HERE).write_text("\n".join([what, *lines, ""]))
 
 
-def _follow(pilot: Pilot, remote: GitRemote) -> None:
+def _follow(pilot: CommitFollower, remote: GitRemote) -> None:
     """Do what the agent does once a commit is here."""
-    head = remote.head()
-    fetched = remote.fetch(None) if head is None else remote.commit(head)
+    head = remote.fetched_head()
+    fetched = remote.fetch(None) if head is None else remote.read_commit(head)
     pilot.prepare(fetched.id)
-    pilot.accept(fetched)
-    turn = pilot.take(is_all_read=False)
-    assert [done.result for done in turn.passes] == [Result.APPLIED], turn
+    pilot.accept_head(fetched)
+    turn = pilot.run_cycle(is_full_reading=False)
+    assert [done.outcome for done in turn.pass_results] == [Outcome.APPLIED], turn
 
 
 def spin() -> float:

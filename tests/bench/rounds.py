@@ -10,13 +10,13 @@ from pathlib import Path
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.state import State
-from gitvs.core.planning.ownership import MARK_PREFIX, scope_of
-from gitvs.core.planning.plan import Change, diff, order
-from gitvs.ports import Applied, Status
-from gitvs.reconcile.one_pass import Pass, reconcile
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
+from gitvs.core.planning.plan import Change, build_plan, diff
+from gitvs.ports import Applied, WriteStatus
+from gitvs.reconcile.one_pass import PassResult, reconcile
 from gitvs.reconcile.transaction import Ports
 from tests.bench import peers
 from tests.bench.load import Load, ipvsadm_text
@@ -36,7 +36,7 @@ class Rounds:
         self._recorder = recorder
         self._rules = folder / "rules"
         self._rules.write_text(ipvsadm_text(load))
-        self._changes = order(diff(State(), load.state())).changes
+        self._changes = build_plan(diff(State(), load.state())).changes
         self._lines = sorted(self._rules.read_text().splitlines())
         self._wanted: Table = {}
 
@@ -78,19 +78,19 @@ class Rounds:
         assert all(seen.state.get(c.key) == c.after for c in self._changes), "read amiss"
         return seconds
 
-    def _recorded(self, work: Callable[[], Pass]) -> None:
+    def _recorded(self, work: Callable[[], PassResult]) -> None:
         began_at = time.perf_counter()
         done = work()
         self._recorder.add(Row.TRANSACTION, Who.GITVS, time.perf_counter() - began_at)
-        assert done.result is Result.APPLIED, done
+        assert done.outcome is Outcome.APPLIED, done
 
-    def _transact(self, run: Callable[[Callable[[], Pass]], object]) -> None:
+    def _transact(self, run: Callable[[Callable[[], PassResult]], object]) -> None:
         """Have a whole pass run, with a state folder that is new."""
         state_dir = self._disk / "state"
         shutil.rmtree(state_dir, ignore_errors=True)
         with SqliteStore(state_dir) as store:
             clock = SystemClock()
-            ports = Ports(LinuxKernel(MARK_PREFIX + store.id), store, clock)
+            ports = Ports(LinuxKernel(OWNER_ALIAS_PREFIX + store.id), store, clock)
             target = Applied(self._load.desired(), None, clock.now())
             run(lambda: reconcile(ports, target))
 
@@ -117,5 +117,5 @@ def execute(changes: tuple[Change, ...]) -> float:
     began_at = time.perf_counter()
     outcomes = kernel.execute(changes)
     seconds = time.perf_counter() - began_at
-    assert all(o.status is Status.DONE for o in outcomes), "the kernel refused"
+    assert all(o.status is WriteStatus.DONE for o in outcomes), "the kernel refused"
     return seconds

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from gitvs.core.manifests.load import load as load_manifests
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.load import load_manifest_files as load_manifests
+from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import ManifestFile
 from gitvs.core.model.resources import RealServer, VirtualService
 from gitvs.core.planning.plan import diff
@@ -31,14 +31,14 @@ def test_a_load_follows_from_its_seed() -> None:
 
 def test_it_has_five_real_servers_a_service_in_both_families() -> None:
     state = LOAD.state()
-    services = state.of(VirtualService)
-    assert (len(services), len(state.of(RealServer))) == (SIZE, SIZE * SERVERS)
+    services = state.of_type(VirtualService)
+    assert (len(services), len(state.of_type(RealServer))) == (SIZE, SIZE * SERVERS)
     assert {service.listener.family for service in services} == {"ipv4", "ipv6"}
 
 
 def test_its_manifests_say_what_its_state_says() -> None:
     files = [ManifestFile(path, data) for path, data in manifests(LOAD).items()]
-    rendered = render(load_manifests(files), DIRECTOR)
+    rendered = render_director(load_manifests(files), DIRECTOR)
     wanted = LOAD.desired()
     assert rendered.state == wanted.state
     assert (rendered.interface, rendered.drain_seconds) == (wanted.interface, wanted.drain_seconds)
@@ -59,12 +59,14 @@ def test_one_file_has_the_real_server_that_changes() -> None:
 def test_directors_share_it_out_by_site() -> None:
     files = shared_manifests(LOAD, sites=4, directors_per_site=2)
     loaded = load_manifests([ManifestFile(path, data) for path, data in files.items()])
-    states = {name: render(loaded, name).state for name in loaded.directors}
+    states = {name: render_director(loaded, name).state for name in loaded.director_names}
     assert len(states) == 8
     assert states["lb0.s1"] == states["lb1.s1"] != states["lb0.s2"]
-    shares = [state.of(VirtualService) for name, state in states.items() if name.startswith("lb0")]
+    shares = [
+        state.of_type(VirtualService) for name, state in states.items() if name.startswith("lb0")
+    ]
     assert sorted(s.key for share in shares for s in share) == sorted(
-        s.key for s in LOAD.state().of(VirtualService)
+        s.key for s in LOAD.state().of_type(VirtualService)
     )
 
 

@@ -22,20 +22,20 @@ import gitvs.cli.status as status_module
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.service.control import ControlServer, make_socket
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.cli.shared.in_child_process import apart
+from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.core.errors import GitvsError
 from gitvs.core.manifests.schema import schema_for
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Incarnation, Ledger
-from gitvs.core.model.resource_json import Document
+from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.state import State
-from gitvs.core.planning.plan import diff, order
+from gitvs.core.planning.plan import build_plan, diff
 from gitvs.core.settings import KEPT_PLANS
 from gitvs.ports import Applied
 from gitvs.reconcile.one_pass import reconcile
 from gitvs.reconcile.transaction import Ports
-from gitvs.report.status.status_json import status_document
+from gitvs.report.status.status_json import status_json
 from tests.support import scenario
 from tests.support.builders import dummy, endpoint, real_server, vip, virtual_service
 from tests.support.command_line import Gitvs, in_process
@@ -43,7 +43,7 @@ from tests.support.memory.kernel import MemoryKernel
 from tests.support.statuses import NOW, A, in_sync
 
 HERE = Incarnation("boot", 1)
-CHANGES = order(diff(scenario.before().state, scenario.after().state)).changes
+CHANGES = build_plan(diff(scenario.before().state, scenario.after().state)).changes
 
 
 @pytest.fixture(name="cli")
@@ -54,7 +54,7 @@ def fixture_cli(
     return in_process(capsys)
 
 
-def record(folder: Path, number: int = 1, result: Result = Result.APPLIED) -> None:
+def record(folder: Path, number: int = 1, result: Outcome = Outcome.APPLIED) -> None:
     """Record transactions that ended, each with the same plan."""
     target = Applied(scenario.after(), A, NOW)
     with SqliteStore(folder) as store:
@@ -133,7 +133,7 @@ def test_the_history_needs_no_kernel(tmp_path: Path) -> None:
 
 
 @contextmanager
-def answering(folder: Path, document: Document) -> Iterator[None]:
+def answering(folder: Path, document: JsonObject) -> Iterator[None]:
     """An agent that answers every request with a document."""
     server = ControlServer(make_socket(folder / "control.sock"), lambda request, peer: document)
     server.start()
@@ -153,7 +153,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> MemoryKernel:
         with SqliteStore.open_readonly(folder) as store:
             yield Ports(made, store, SystemClock())
 
-    monkeypatch.setattr(status_module, "reader", reader)
+    monkeypatch.setattr(status_module, "open_for_reading", reader)
     return made
 
 
@@ -164,7 +164,7 @@ def apply(folder: Path, kernel: MemoryKernel) -> None:
     desired = Desired("lb1", "gitvs0", State([*services, *servers, dummy(), vip()]))
     with SqliteStore(folder) as store:
         ports = Ports(kernel, store, SystemClock())
-        assert reconcile(ports, Applied(desired, A, NOW)).result is Result.APPLIED
+        assert reconcile(ports, Applied(desired, A, NOW)).outcome is Outcome.APPLIED
 
 
 WATCH = ["status", "--watch", "0.1"]
@@ -174,7 +174,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="an agent refuses its own
 
 @as_root
 def test_the_agents_word_is_passed_on(cli: Gitvs, tmp_path: Path) -> None:
-    document = status_document(in_sync())
+    document = status_json(in_sync())
     with answering(tmp_path, document):
         ran = cli("status", "--json")
         text = cli("status")
@@ -216,7 +216,7 @@ def test_a_host_that_never_had_gitvs_has_a_status_too(
 def test_an_agent_that_may_not_be_asked_is_not_said_to_be_absent(
     cli: Gitvs, kernel: MemoryKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_module, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(status_module, "ANSWER_TIMEOUT_SECONDS", 0.1)
     with make_socket(tmp_path / "control.sock"):  # nobody accepts
         ran = cli("status")
     assert (ran.code, ran.out) == (1, "")
@@ -247,7 +247,7 @@ def test_watching_shows_again_and_ctrl_c_ends_it_well(
 
 @as_root
 def test_on_a_terminal_it_is_watched_in_place_and_cut_to_the_width(tmp_path: Path) -> None:
-    document = status_document(in_sync(director="a-very-long-name" * 10))
+    document = status_json(in_sync(director="a-very-long-name" * 10))
     script = f"from gitvs.cli import main; import sys; sys.argv[1:] = {WATCH!r}; main()"
     terminal, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (20, 60))
@@ -274,19 +274,19 @@ def test_on_a_terminal_it_is_watched_in_place_and_cut_to_the_width(tmp_path: Pat
 
 
 def test_a_look_apart_brings_back_what_it_found_or_met() -> None:
-    assert apart(lambda: {"pid": os.getpid()})["pid"] != os.getpid()
+    assert in_child_process(lambda: {"pid": os.getpid()})["pid"] != os.getpid()
 
-    def fail() -> Document:
+    def fail() -> JsonObject:
         raise GitvsError("no IPVS here")
 
     with pytest.raises(GitvsError, match="no IPVS here"):
-        apart(fail)
+        in_child_process(fail)
 
 
 def test_a_look_apart_that_meets_a_bug_shows_it(capfd: pytest.CaptureFixture[str]) -> None:
-    def fail() -> Document:
+    def fail() -> JsonObject:
         raise ZeroDivisionError("bug")
 
     with pytest.raises(GitvsError, match="without an answer"):
-        apart(fail)
+        in_child_process(fail)
     assert "ZeroDivisionError: bug" in capfd.readouterr().err

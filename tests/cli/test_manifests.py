@@ -13,8 +13,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from gitvs.core.errors import ExitCode
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.schema import KINDS
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.schema import DOCUMENT_KINDS
 from gitvs.core.model.desired import ManifestFile
 from gitvs.report.text.problems import ProblemFormat
 from tests.support.command_line import Gitvs, in_process
@@ -31,9 +31,9 @@ def directors() -> list[tuple[Path, str]]:
     return [
         (folder, name)
         for folder in FOLDERS
-        for name in load(
+        for name in load_manifest_files(
             ManifestFile(str(x.relative_to(folder)), x.read_bytes()) for x in folder.rglob("*.yaml")
-        ).directors
+        ).director_names
     ]
 
 
@@ -230,7 +230,7 @@ def test_the_kinds_are_listed(cli: Gitvs) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["Manifest", *KINDS, "Plan"])
+@pytest.mark.parametrize("kind", ["Manifest", *DOCUMENT_KINDS, "Plan"])
 def test_a_schema_is_printed_whatever_its_case(cli: Gitvs, kind: str) -> None:
     ran = cli("schema", kind)
     schema = json.loads(ran.out)

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
 from gitvs.core.manifests.schema import schema_for
 from gitvs.core.model.ledger import Ledger
-from gitvs.core.model.observation import Connections, Observation, Scope
+from gitvs.core.model.observation import ConnectionCounts, Observation, Scope
 from gitvs.core.model.resources import RealServer, Sysctl
 from gitvs.core.model.state import State
-from gitvs.core.planning.preview import preview
-from gitvs.report.host.observation_json import Seen, observation_document
+from gitvs.core.planning.preview import propose_preview
+from gitvs.report.host.observation_json import ObservedHost, observation_json
 from tests.support.command_line import Gitvs, in_process
 from tests.support.git.repositories import Repository
 from tests.support.manifests.writing import director, file_of, server, service
@@ -191,14 +191,14 @@ def test_text_that_no_file_can_hold_is_escaped(
 
 def saved(tmp_path: Path, commit: str | None, *drifted: RealServer | Sysctl) -> Path:
     """The state of lb1, which has BEFORE in force, with this drift; its server is busy."""
-    applied = render(load([file_of("all.yaml", *BEFORE)]), "lb1")
-    proposal = preview(None, applied)
+    applied = render_director(load_manifest_files([file_of("all.yaml", *BEFORE)]), "lb1")
+    proposal = propose_preview(None, applied)
     state = applied.state.with_changes(drifted)
-    busy = {s.key: Connections(3, 4, 0) for s in state.of(RealServer)}
-    sysctls = frozenset(s.name for s in state.of(Sysctl))
-    seen = Seen(
+    busy = {s.key: ConnectionCounts(3, 4, 0) for s in state.of_type(RealServer)}
+    sysctls = frozenset(s.name for s in state.of_type(Sysctl))
+    seen = ObservedHost(
         "lb1.example",
-        Observation(state, busy, release="6.1.0"),
+        Observation(state, busy, kernel_release="6.1.0"),
         Scope(frozenset({"gitvs0"}), sysctls),
         Ledger(proposal.ledger.owned),
         "gitvs:x",
@@ -207,7 +207,7 @@ def saved(tmp_path: Path, commit: str | None, *drifted: RealServer | Sysctl) -> 
         commit,
     )
     file = tmp_path / "lb1.json"
-    file.write_text(json.dumps(observation_document(seen)))
+    file.write_text(json.dumps(observation_json(seen)))
     return file
 
 
@@ -260,9 +260,9 @@ def test_a_new_host_is_a_director_by_its_short_name(
     cli: Gitvs, repository: Repository, tmp_path: Path
 ) -> None:
     scope = Scope(frozenset({"gitvs0"}), frozenset())
-    seen = Seen("lb1.example", Observation(State()), scope, Ledger(), "gitvs:x", 0.0)
+    seen = ObservedHost("lb1.example", Observation(State()), scope, Ledger(), "gitvs:x", 0.0)
     file = tmp_path / "lb1.json"
-    file.write_text(json.dumps(observation_document(seen)))
+    file.write_text(json.dumps(observation_json(seen)))
     _, text = compared(cli, repository, "after", "--state", file)
     assert "note: lb1 had no commit in force when its state was saved" in text
 

@@ -28,7 +28,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Change
-from gitvs.ports import Kernel, Outcome, Status
+from gitvs.ports import Kernel, WriteResult, WriteStatus
 from tests.support.memory.kernel import MemoryKernel
 
 MARK = "gitvs:contract"
@@ -45,9 +45,9 @@ class Tools(Interface):
 
     def delete_link(self, name: str) -> None: ...
 
-    def set_up(self, name: str) -> None: ...
+    def set_link_up(self, name: str) -> None: ...
 
-    def set_down(self, name: str) -> None: ...
+    def set_link_down(self, name: str) -> None: ...
 
     def add_gateway(self, address: IPAddress) -> None: ...
 
@@ -78,10 +78,10 @@ class LinuxTools:
     def delete_link(self, name: str) -> None:
         _ip(f"link delete {name}")
 
-    def set_up(self, name: str) -> None:
+    def set_link_up(self, name: str) -> None:
         _ip(f"link set {name} up")
 
-    def set_down(self, name: str) -> None:
+    def set_link_down(self, name: str) -> None:
         _ip(f"link set {name} down")
 
     def add_gateway(self, address: IPAddress) -> None:
@@ -125,7 +125,7 @@ class Host:
         self._tools = [tools for _, tools in kernels]
         self.scope = SCOPE
 
-    def execute(self, *changes: Change) -> list[Outcome]:
+    def execute(self, *changes: Change) -> list[WriteResult]:
         """Write changes, and return what became of them."""
         outcomes, *others = (kernel.execute(changes) for kernel in self._kernels)
         assert [o.change for o in outcomes] == list(changes)
@@ -136,14 +136,14 @@ class Host:
 
     def do(self, *changes: Change) -> None:
         """Write changes, all of which are done."""
-        refused = [o.message for o in self.execute(*changes) if o.status is not Status.DONE]
+        refused = [o.message for o in self.execute(*changes) if o.status is not WriteStatus.DONE]
         assert refused == []
 
-    def refuse(self, code: int, *changes: Change) -> Outcome:
+    def refuse(self, code: int, *changes: Change) -> WriteResult:
         """Write changes, the last of which is refused and no other."""
         *before, outcome = self.execute(*changes)
-        assert [o.message for o in before if o.status is not Status.DONE] == []
-        assert outcome.status is Status.REFUSED
+        assert [o.message for o in before if o.status is not WriteStatus.DONE] == []
+        assert outcome.status is WriteStatus.REFUSED
         assert outcome.errno == code
         return outcome
 
@@ -195,15 +195,15 @@ class Host:
         for tools in self._tools:
             tools.delete_link(name)
 
-    def set_up(self, name: str) -> None:
+    def set_link_up(self, name: str) -> None:
         """Set a link up."""
         for tools in self._tools:
-            tools.set_up(name)
+            tools.set_link_up(name)
 
-    def set_down(self, name: str) -> None:
+    def set_link_down(self, name: str) -> None:
         """Set a link down."""
         for tools in self._tools:
-            tools.set_down(name)
+            tools.set_link_down(name)
 
     def add_gateway(self, address: IPAddress) -> None:
         """Let a route of the host lead through a gateway."""
@@ -239,7 +239,7 @@ def twin_host(*, is_lo_up: bool = True) -> Host:
     memory = MemoryKernel(
         MARK,
         missing_schedulers=seen.missing_schedulers,
-        release=seen.release,
+        release=seen.kernel_release,
         is_lo_up=is_lo_up,
     )
     return Host([(linux, LinuxTools()), (memory, memory)])
@@ -276,9 +276,9 @@ def _by_part(observation: Observation) -> dict[str, Mapping[str, object]]:
         "gateway": {str(gateway): True for gateway in observation.gateways},
         "foreign route": {str(prefix): True for prefix in observation.foreign_routes},
         "missing scheduler": {str(name): True for name in observation.missing_schedulers},
-        "unnamed": dict.fromkeys(observation.unnamed, True),
-        "release": {"": observation.release},
-        "listening": dict.fromkeys(map(repr, observation.listening), True),
+        "unnamed": dict.fromkeys(observation.unknown_objects, True),
+        "release": {"": observation.kernel_release},
+        "listening": dict.fromkeys(map(repr, observation.wildcard_listeners), True),
     }
 
 

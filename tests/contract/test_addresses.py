@@ -217,11 +217,11 @@ def test_setting_the_interface_up_brings_lost_ipv4_routes_back(host: Host) -> No
     host.do(*creates(dummy(), *BOTH))
     for bound in BOTH:
         host.delete_vip_route(bound)
-    host.set_up("gitvs0")
+    host.set_link_up("gitvs0")
     host.holds(VIP, replace(VIP6, has_route=False))
     host.delete_vip_route(VIP)
-    host.set_up("gitvs0")
-    host.set_down("gitvs0")
+    host.set_link_up("gitvs0")
+    host.set_link_down("gitvs0")
     host.holds(replace(VIP, has_route=False))
 
 
@@ -250,11 +250,11 @@ def test_the_last_ipv4_address_takes_every_ipv4_route_of_its_interface_with_it(h
 
 def test_setting_the_interface_down_deletes_ipv6_addresses_alone(host: Host) -> None:
     host.do(*creates(dummy(), *BOTH))
-    host.set_down("gitvs0")
+    host.set_link_down("gitvs0")
     host.holds(*BOTH)
-    host.set_up("gitvs0")
+    host.set_link_up("gitvs0")
     host.holds(*BOTH)
-    host.set_down("gitvs0")
+    host.set_link_down("gitvs0")
     assert host.addresses() == State([VIP])
 
 
@@ -323,14 +323,14 @@ def test_gateways_and_links_of_the_host_are_seen(host: Host) -> None:
     observation = host.observe()
     assert {str(g) for g in observation.gateways} == {"192.0.2.254", "2001:db8:9::fe"}
     assert (observation.links["up0"].alias, observation.links["up0"].is_up) == ("uplink", True)
-    assert observation.state.of(Vip) == []
+    assert observation.state.of_type(Vip) == []
 
 
 def test_with_lo_down_an_ipv6_prefix_cannot_be_made_local(host: Host) -> None:
-    host.set_down("lo")
+    host.set_link_down("lo")
     host.refuse(errno.ENETDOWN, create(local_route("2001:db8:a::/64")))
     host.do(create(local_route()))
-    host.set_up("lo")
+    host.set_link_up("lo")
     host.do(create(local_route("2001:db8:a::/64")))
 
 
@@ -342,15 +342,15 @@ def test_lo_without_ipv6_keeps_its_ipv4_address_and_routes(host: Host) -> None:
     observation = host.observe()
     assert observation.foreign_routes == {ip_network("192.0.2.0/24")}
     assert [str(a) for a in observation.links["lo"].addresses] == ["127.0.0.1"]
-    assert observation.state.of(LocalRoute) == [local_route()]
-    host.set_down("lo")
-    host.set_up("lo")
+    assert observation.state.of_type(LocalRoute) == [local_route()]
+    host.set_link_down("lo")
+    host.set_link_up("lo")
     host.do(create(sysctl("net.ipv6.conf.lo.disable_ipv6", "0")))
 
 
 def test_lo_keeps_its_ipv4_address_and_routes_while_it_is_down(host: Host) -> None:
     host.do(*creates(local_route(), local_route("2001:db8:a::/64"), virtual_service()))
-    host.set_down("lo")
+    host.set_link_down("lo")
     host.do(create(real_server(address="127.0.0.1")))
     assert host.addresses().keys() == {local_route().key}
 
@@ -379,7 +379,7 @@ def test_so_is_a_restored_route(bare_host: Host) -> None:
 
 def test_setting_lo_up_is_enough_too(bare_host: Host) -> None:
     bare_host.do(create(virtual_service()))
-    bare_host.set_up("lo")
+    bare_host.set_link_up("lo")
     bare_host.do(create(real_server()))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gitvs.core.model.resources import Resource, Scheduler, SyncRole
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Change
-from gitvs.ports import Status
+from gitvs.ports import WriteStatus
 from tests.contract.host import Host
 from tests.support.builders import (
     WEB,
@@ -162,6 +162,6 @@ def test_a_batch_may_go_back_and_forth(host: Host) -> None:
 
 def test_every_outcome_is_done_or_refused_and_a_refusal_has_words(host: Host) -> None:
     done, refused = host.execute(create(virtual_service(WEB)), create(virtual_service(WEB)))
-    assert (done.status, done.errno, done.message) == (Status.DONE, None, "")
-    assert refused.status is Status.REFUSED
+    assert (done.status, done.errno, done.message) == (WriteStatus.DONE, None, "")
+    assert refused.status is WriteStatus.REFUSED
     assert "EEXIST" in refused.message

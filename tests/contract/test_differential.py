@@ -35,7 +35,7 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.planning.plan import Change
-from gitvs.ports import Status
+from gitvs.ports import WriteStatus
 from tests.contract.host import SCOPE, Host, enter_bare_namespace, memory_host, twin_host
 from tests.harness.namespace import set_up
 from tests.support.builders import (
@@ -201,14 +201,14 @@ class Event:
 
 def lose_routes(host: Host, name: str) -> None:
     """Delete the routes that the kernel made for the addresses of an interface."""
-    bound = (v for v in host.observe().state.of(Vip) if v.interface == name and v.has_route)
+    bound = (v for v in host.observe().state.of_type(Vip) if v.interface == name and v.has_route)
     for one in {v.address: v for v in bound}.values():
         host.delete_vip_route(one)
 
 
 def repair_routes(host: Host, name: str) -> None:
     """Repair them, as a plan would: for addresses with a prefix of their own."""
-    lost = (v for v in host.observe().state.of(Vip) if v.interface == name and not v.has_route)
+    lost = (v for v in host.observe().state.of_type(Vip) if v.interface == name and not v.has_route)
     own = (v for v in lost if v.prefix_length == v.address.max_prefixlen)
     host.execute(*(update(v, replace(v, has_route=True)) for v in own))
 
@@ -216,7 +216,7 @@ def repair_routes(host: Host, name: str) -> None:
 EVENTS = [
     Event(name, do)
     for name in INTERFACES
-    for do in (Host.set_up, Host.set_down, lose_routes, repair_routes)
+    for do in (Host.set_link_up, Host.set_link_down, lose_routes, repair_routes)
 ]
 BATCHES = st.lists(CHANGES, min_size=1, max_size=8, unique_by=lambda change: change.key)
 STEPS = st.lists(st.one_of(BATCHES, BATCHES, BATCHES, st.sampled_from(EVENTS)), max_size=6)
@@ -241,7 +241,7 @@ def run(host: Host, beginning: list[Resource], steps: list[list[Change] | Event]
                 host.observe()
         else:
             outcomes = host.execute(*step)
-            assert {o.status for o in outcomes} <= {Status.DONE, Status.REFUSED}
+            assert {o.status for o in outcomes} <= {WriteStatus.DONE, WriteStatus.REFUSED}
 
 
 LONG_SEARCH = int(os.environ.get("GITVS_TEST_EXAMPLES", "0"))

@@ -68,7 +68,7 @@ def test_put_into_the_reading_before_it_is_what_reading_everything_finds(host: H
     )
     touched = frozenset({WEB, MARK, endpoint(port=81)})
     part = host.observe(replace(SCOPE, listeners=touched))
-    merged = before.with_reading(part, touched)
+    merged = before.updated_with(part, touched)
     after = host.observe()
     assert merged == after
     assert merged.connections == after.connections

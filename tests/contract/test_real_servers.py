@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
     AddressFamily,
     Forwarding,
@@ -266,7 +266,7 @@ def test_a_deleted_real_server_can_be_made_again(host: Host) -> None:
 def test_connections_are_counted_for_each_real_server(host: Host) -> None:
     servers: list[RealServer] = [real_server(), real_server(port=1)]
     host.do(*creates(virtual_service(), *servers))
-    assert host.observe().connections == {s.key: Connections() for s in servers}
+    assert host.observe().connections == {s.key: ConnectionCounts() for s in servers}
     host.do(delete(virtual_service()))
     assert host.observe().connections == {}
 

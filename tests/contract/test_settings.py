@@ -65,7 +65,7 @@ def of_links(*links: str) -> list[str]:
 
 def read(host: Host, *names: str) -> dict[str, str]:
     """Return the settings that exist."""
-    found = host.observe(Scope(host.scope.interfaces, frozenset(names))).state.of(Sysctl)
+    found = host.observe(Scope(host.scope.interfaces, frozenset(names))).state.of_type(Sysctl)
     return {s.name: s.value for s in found}
 
 
@@ -214,7 +214,7 @@ def test_timeouts_are_set_one_by_one_and_read_together(host: Host) -> None:
     host.holds(*(timeout(n, s) for n, s in zip(TimeoutName, (900, 120, 300), strict=True)))
     for number, name in enumerate(TimeoutName, 1):
         host.do(update(timeout(name, 0), timeout(name, number)))
-    assert [t.seconds for t in host.state.of(Timeout)] == [1, 2, 3]
+    assert [t.seconds for t in host.state.of_type(Timeout)] == [1, 2, 3]
 
 
 def test_a_timeout_of_0_changes_nothing(host: Host) -> None:
@@ -246,11 +246,11 @@ def synced(host: Host) -> Host:
 
 def test_one_sync_daemon_of_each_role_runs(synced: Host) -> None:
     synced.do(*creates(PRIMARY, BACKUP))
-    assert set(synced.state.of(SyncDaemon)) == {PRIMARY, BACKUP}
+    assert set(synced.state.of_type(SyncDaemon)) == {PRIMARY, BACKUP}
     for daemon in (PRIMARY, BACKUP):
         synced.refuse(errno.EEXIST, create(replace(daemon, id=9)))
     synced.do(delete(PRIMARY))
-    assert synced.state.of(SyncDaemon) == [BACKUP]
+    assert synced.state.of_type(SyncDaemon) == [BACKUP]
     synced.refuse(errno.ESRCH, delete(PRIMARY))
 
 
@@ -258,13 +258,13 @@ def test_a_sync_daemon_is_replaced_whether_it_runs_or_not(synced: Host) -> None:
     other = replace(PRIMARY, id=7)
     synced.do(update(other, PRIMARY))
     synced.do(update(PRIMARY, other))
-    assert synced.state.of(SyncDaemon) == [other]
+    assert synced.state.of_type(SyncDaemon) == [other]
 
 
 def test_a_refused_replacement_leaves_no_sync_daemon(synced: Host) -> None:
     synced.do(create(PRIMARY))
     synced.refuse(errno.ENODEV, update(PRIMARY, replace(PRIMARY, interface="nope")))
-    assert synced.state.of(SyncDaemon) == []
+    assert synced.state.of_type(SyncDaemon) == []
 
 
 @pytest.mark.parametrize("role", list(SyncRole))
@@ -300,7 +300,7 @@ def test_a_sync_daemon_has_any_id(synced: Host, id_: int) -> None:
 
 def test_a_sync_daemon_outlives_its_interface(synced: Host) -> None:
     synced.do(create(PRIMARY))
-    synced.set_down("up0")
+    synced.set_link_down("up0")
     synced.holds(PRIMARY)
     synced.delete_link("up0")
     synced.holds(PRIMARY)

@@ -15,7 +15,7 @@ DNS = WildcardListener(Protocol.UDP, AddressFamily.IPV6, 53)
 
 
 def surroundings(host: Host) -> Observation:
-    return host.observe(replace(host.scope, surroundings=True))
+    return host.observe(replace(host.scope, includes_host_settings=True))
 
 
 def test_the_prefixes_of_an_interface_are_those_with_neighbours(host: Host) -> None:
@@ -29,8 +29,8 @@ def test_the_prefixes_of_an_interface_are_those_with_neighbours(host: Host) -> N
 def test_what_listens_on_every_address_is_read_where_it_is_wanted(host: Host) -> None:
     both = replace(DNS, family=AddressFamily.IPV4)
     host.listen(SSH, DNS, both)
-    assert surroundings(host).listening == {SSH, DNS, both}
-    assert host.observe().listening == frozenset()
+    assert surroundings(host).wildcard_listeners == {SSH, DNS, both}
+    assert host.observe().wildcard_listeners == frozenset()
 
 
 def test_settings_of_interfaces_that_answer_arp_are_read_where_they_are_wanted(host: Host) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.manifests.load import load
+from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.problems import InvalidManifests
 from tests.demo import commits
 from tests.demo.commits import Commit
@@ -27,12 +27,12 @@ def test_a_commit_of_the_demo_is_sound(work_tree: Path, commit: Commit) -> None:
     commits.DRAIN.write(work_tree)
     if commit is not commits.DRAIN:
         commit.write(work_tree)
-    assert load(folder(work_tree)).directors == ("lb-ams", "lb-lax")
+    assert load_manifest_files(folder(work_tree)).director_names == ("lb-ams", "lb-lax")
 
 
 def test_the_bad_commit_of_the_demo_has_two_problems(work_tree: Path) -> None:
     commits.DRAIN.write(work_tree)
     commits.MISTYPED.write(work_tree)
     with pytest.raises(InvalidManifests) as caught:
-        load(folder(work_tree))
+        load_manifest_files(folder(work_tree))
     assert [p.rule for p in caught.value.problems] == ["unknown-field", "out-of-range"]

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gitvs.adapters.service.control import ask
+from gitvs.adapters.service.control import send_request
 from gitvs.core.errors import AgentUnreachable
-from gitvs.core.settings import SOCKET_NAME
+from gitvs.core.settings import SOCKET_FILE_NAME
 from tests.support.git.repositories import Repository
 
 PATIENCE_SECONDS = 30.0
@@ -70,4 +70,4 @@ class Host:
             return False
 
     def order(self, command: str, **fields: Any) -> Any:
-        return ask(self.state_dir / SOCKET_NAME, {"command": command, **fields})
+        return send_request(self.state_dir / SOCKET_FILE_NAME, {"command": command, **fields})

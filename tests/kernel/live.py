@@ -15,17 +15,17 @@ from pathlib import Path
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key
-from gitvs.core.planning.ownership import MARK_PREFIX, scope_of
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from gitvs.core.planning.plan import Change, Plan
-from gitvs.ports import Applied, Kernel, Outcome
-from gitvs.reconcile.one_pass import Options, Pass, look, reconcile
+from gitvs.ports import Applied, Kernel, WriteResult
+from gitvs.reconcile.one_pass import PassOptions, PassResult, plan_pass, reconcile
 from gitvs.reconcile.transaction import Ports
 from tests.harness.lab import Lab
 from tests.harness.traffic import Flood
@@ -34,7 +34,7 @@ from tests.support.manifests.writing import Doc, director, file_of, server
 NAME = "lb1"
 VIP = "192.0.2.10"
 VIP6 = "2001:db8::10"
-NOTHING_SAID = Options()
+NOTHING_SAID = PassOptions()
 NO_SCOPE = Scope()
 
 
@@ -51,7 +51,7 @@ def desired(*documents: Doc, name: str = NAME) -> Desired:
     """Return what manifests say; without a Director among them there is a plain one."""
     has_director = any(d["kind"] == "Director" for d in documents)
     written = documents if has_director else (director(name), *documents)
-    return render(load([file_of("all.yaml", *written)]), name)
+    return render_director(load_manifest_files([file_of("all.yaml", *written)]), name)
 
 
 class Unhurried:
@@ -70,7 +70,7 @@ class Unhurried:
     def observe(self, scope: Scope) -> Observation:
         return self._kernel.observe(scope)
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         outcomes = []
         for change in changes:
             outcomes += self._kernel.execute([change])
@@ -93,9 +93,9 @@ class Director:
         self,
         *documents: Doc,
         on: Callable[[Kernel], Kernel] = lambda kernel: kernel,
-        options: Options = NOTHING_SAID,
+        options: PassOptions = NOTHING_SAID,
         name: str = NAME,
-    ) -> Pass:
+    ) -> PassResult:
         """One pass, however it ends; `on` wraps the kernel that it runs on."""
         return self.follow(desired(*documents, name=name), on, options)
 
@@ -103,26 +103,26 @@ class Director:
         self,
         wanted: Desired,
         on: Callable[[Kernel], Kernel] = lambda kernel: kernel,
-        options: Options = NOTHING_SAID,
-    ) -> Pass:
+        options: PassOptions = NOTHING_SAID,
+    ) -> PassResult:
         """One pass to a rendered state, however it ends."""
         with self.ports() as ports:
             kernel = on(ports.kernel)
             target = Applied(wanted, None, self.clock.now())
             return reconcile(Ports(kernel, ports.store, self.clock), target, options)
 
-    def apply(self, *documents: Doc) -> Pass:
+    def apply(self, *documents: Doc) -> PassResult:
         """One pass, which must have changed the kernel just as planned."""
         done = self.bring(*documents)
-        gates = () if done.survey is None else done.survey.proposal.gates
-        failures = () if done.finished is None else done.finished.failures
-        assert (done.result, gates, failures) == (Result.APPLIED, (), ())
+        gates = () if done.planned is None else done.planned.proposal.gates
+        failures = () if done.transaction is None else done.transaction.failures
+        assert (done.outcome, gates, failures) == (Outcome.APPLIED, (), ())
         return done
 
     def plan(self, *documents: Doc) -> Plan:
         """Return what a pass would do now."""
         with self.ports() as ports:
-            return look(ports, desired(*documents)).proposal.plan
+            return plan_pass(ports, desired(*documents)).proposal.plan
 
     def ledger(self) -> Ledger:
         """Return what the store records."""
@@ -147,7 +147,7 @@ class Director:
     def ports(self) -> Iterator[Ports]:
         """Open the store, as every run of gitvs does."""
         with SqliteStore(self.state_dir) as store:
-            kernel: Kernel = LinuxKernel(MARK_PREFIX + store.id)
+            kernel: Kernel = LinuxKernel(OWNER_ALIAS_PREFIX + store.id)
             if self.pause_seconds:
                 kernel = Unhurried(kernel, self.pause_seconds)
             yield Ports(kernel, store, self.clock)

@@ -13,8 +13,8 @@ import gitvs.cli.apply
 import gitvs.cli.teardown  # noqa: F401  # loaded once, before every test forks
 from gitvs.cli import run as gitvs_run
 from gitvs.core.errors import ExitCode
-from gitvs.core.model.history import Result
-from gitvs.reconcile.one_pass import Options
+from gitvs.core.model.history import Outcome
+from gitvs.reconcile.one_pass import PassOptions
 from gitvs.reconcile.transaction import recover
 from tests.harness.lab import Lab, run, run_batch
 from tests.kernel.live import VIP, VIP6, Director, nobody_complains, real_servers
@@ -106,13 +106,13 @@ def test_a_takeover_that_fails_gives_everything_back(lab: Lab, tmp_path: Path, h
         for at in (2, 4, 6):
             faulty = partial(FaultyKernel, at=at, how=how)
             with suppress(Crashed):
-                here.bring(wanted, on=faulty, options=Options(adopt=True))
+                here.bring(wanted, on=faulty, options=PassOptions(adopt=True))
             with here.ports() as ports:
                 recovered = recover(ports)
             assert (recovered is not None) == (how is How.CRASH_AFTER)
             assert looks() == before
-        assert here.bring(wanted).result is Result.BLOCKED, "nothing was taken over"
-        assert here.bring(wanted, options=Options(adopt=True)).result is Result.APPLIED
+        assert here.bring(wanted).outcome is Outcome.BLOCKED, "nothing was taken over"
+        assert here.bring(wanted, options=PassOptions(adopt=True)).outcome is Outcome.APPLIED
 
 
 def test_what_others_made_is_left_alone_by_apply_and_teardown(lab: Lab, manifests: Path) -> None:

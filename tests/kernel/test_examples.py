@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.manifests.load import Manifests, load
-from gitvs.core.manifests.render import render
-from gitvs.core.model.history import Result
+from gitvs.core.manifests.load import Manifests, load_manifest_files
+from gitvs.core.manifests.render import render_director
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import Sysctl, Timeout
 from gitvs.core.model.state import State
-from gitvs.core.planning.plan import is_forwarding_switch
+from gitvs.core.planning.plan import is_forwarding_sysctl
 from gitvs.reconcile.one_pass import teardown
 from tests.harness.lab import run, run_batch
 from tests.kernel.live import Director
@@ -26,13 +26,13 @@ IPVS_SYSCTLS = Path("/proc/sys/net/ipv4/vs")
 
 
 def load_example(name: str) -> Manifests:
-    return load(folder(EXAMPLES / name))
+    return load_manifest_files(folder(EXAMPLES / name))
 
 
 DIRECTORS = [
     (path.name, name)
     for path in manifest_examples(EXAMPLES)
-    for name in load_example(path.name).directors
+    for name in load_example(path.name).director_names
 ]
 
 NODE = ("127.0.0.1", "172.17.0.1", "192.168.204.142", "10.0.1.0")
@@ -59,12 +59,12 @@ def prepare_host(manifests: Manifests, name: str) -> None:
 
     That is addresses, interfaces for sync daemons, and forwarding, which is never turned back.
     """
-    (written,) = (d for d in manifests.placement.all if d.name == name)
+    (written,) = (d for d in manifests.director_index.all if d.name == name)
     found = [address for named in written.addresses.values() for address in named]
     add_link("uplink", [f"{a}/{a.max_prefixlen}" for a in found if not a.is_loopback])
     for number, interface in enumerate(sorted({d.interface for d, _ in written.sync_daemons})):
         add_link(interface, [f"192.0.2.{number}/24"])
-    for name in filter(is_forwarding_switch, written.sysctls):
+    for name in filter(is_forwarding_sysctl, written.sysctls):
         Path("/proc/sys", *name.split(".")).write_text("1")
 
 
@@ -87,7 +87,7 @@ def traces(here: Director, wanted: State) -> tuple[set[str], State]:
     links = {path.name for path in Path("/sys/class/net").iterdir()}
     sysctls = {f"net.ipv4.vs.{path.name}" for path in IPVS_SYSCTLS.iterdir()}
     assert sysctls, "ipvsadm loaded the module"
-    scope = Scope(frozenset(links), frozenset(sysctls | {s.name for s in wanted.of(Sysctl)}))
+    scope = Scope(frozenset(links), frozenset(sysctls | {s.name for s in wanted.of_type(Sysctl)}))
     return lines, here.observe(scope=scope).state
 
 
@@ -101,16 +101,16 @@ def test_an_example_is_applied_rests_and_leaves_no_trace(
     here: Director, example: str, name: str
 ) -> None:
     manifests = load_example(example)
-    desired = render(manifests, name)
+    desired = render_director(manifests, name)
     prepare_host(manifests, name)
     before = traces(here, desired.state)
-    assert here.follow(desired).result is Result.APPLIED
-    names = frozenset(s.name for s in desired.state.of(Sysctl))
+    assert here.follow(desired).outcome is Outcome.APPLIED
+    names = frozenset(s.name for s in desired.state.of_type(Sysctl))
     found = here.observe(scope=Scope(frozenset({desired.interface}), names)).state
     assert without_other_settings(found, desired.state) == desired.state
-    assert here.follow(desired).result is Result.CONVERGED
+    assert here.follow(desired).outcome is Outcome.CONVERGED
     with here.ports() as ports:
-        assert teardown(ports).result is Result.APPLIED
+        assert teardown(ports).outcome is Outcome.APPLIED
     assert traces(here, desired.state) == before
 
 
@@ -130,8 +130,8 @@ def rules_of_ipvsadm() -> dict[str, list[str]]:
 
 def test_the_cluster_node_is_what_kube_proxy_makes_of_it(here: Director) -> None:
     add_link("eth0", ["192.168.204.142/24", "172.17.0.1/16", "10.0.1.0/32"])
-    desired = render(load_example("kube-ipvs0"), "node1")
-    assert here.follow(desired).result is Result.APPLIED
+    desired = render_director(load_example("kube-ipvs0"), "node1")
+    assert here.follow(desired).outcome is Outcome.APPLIED
     assert rules_of_ipvsadm() == KUBE_RULES
     link = run("ip", "-details", "link", "show", "dev", "kube-ipvs0")
     assert "state DOWN" in link

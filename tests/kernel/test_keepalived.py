@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.planning.plan import Action
-from gitvs.reconcile.one_pass import Options, Pass
+from gitvs.reconcile.one_pass import PassOptions, PassResult
 from tests.harness.keepalived import Keepalived, wait_until
 from tests.harness.lab import DIRECTOR, Lab, run, run_batch
 from tests.kernel.live import VIP, VIP6, Director, nobody_complains, real_servers
@@ -19,7 +19,7 @@ from tests.support.manifests.writing import Doc, director, service
 pytestmark = pytest.mark.kernel
 
 WEB = [{"port": 80}]
-ADOPT = Options(adopt=True)
+ADOPT = PassOptions(adopt=True)
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def web(lab: Lab, *names: str, **fields: object) -> Doc:
     return service(**{**spec, **fields})
 
 
-def actions(done: Pass) -> list[tuple[Action, str]]:
-    assert done.survey is not None
-    return [(c.action, c.kind) for c in done.survey.proposal.plan.changes]
+def actions(done: PassResult) -> list[tuple[Action, str]]:
+    assert done.planned is not None
+    return [(c.action, c.kind) for c in done.planned.proposal.plan.changes]
 
 
 def kill_and_unbind(keepalived: Keepalived) -> None:
@@ -138,9 +138,9 @@ def test_a_move_from_keepalived_costs_no_connection(
         started(lab, tmp_path / "keepalived", *options) as keepalived,
         nobody_complains(lab, VIP, VIP6) as clients,
     ):
-        assert here.bring(web(lab)).result is Result.BLOCKED
+        assert here.bring(web(lab)).outcome is Outcome.BLOCKED
         adopted = here.bring(web(lab), options=ADOPT)
-        assert adopted.result is Result.APPLIED
+        assert adopted.outcome is Outcome.APPLIED
         assert actions(adopted).count((Action.UPDATE, "virtual-service")) == 2
         assert actions(adopted).count((Action.UPDATE, "real-server")) == 4
         assert actions(adopted).count((Action.CREATE, "vip")) == 2
@@ -150,7 +150,7 @@ def test_a_move_from_keepalived_costs_no_connection(
         wait_until(lets_go_of("front", VIP, VIP6), "keepalived gives up its VIPs")
         assert rules() == before
         clients.go_on()
-        assert here.bring(web(lab)).result is Result.CONVERGED
+        assert here.bring(web(lab)).outcome is Outcome.CONVERGED
         here.apply(web(lab, "rs1"))
         assert len(here.draining()) == 2
         clients.go_on()
@@ -162,7 +162,7 @@ def test_a_plain_stop_takes_the_rules_along_and_the_next_pass_makes_them_anew(
 ) -> None:
     here = Director(tmp_path / "state")
     with started(lab, tmp_path / "keepalived") as keepalived:
-        assert here.bring(web(lab), options=ADOPT).result is Result.APPLIED
+        assert here.bring(web(lab), options=ADOPT).outcome is Outcome.APPLIED
         wanted = here.observe(web(lab)).state
         flood = lab.flood(VIP, 80)
         flood.run(3)
@@ -177,7 +177,7 @@ def test_a_plain_stop_takes_the_rules_along_and_the_next_pass_makes_them_anew(
     assert report.failures["refused"] >= 3
     assert report.broken == {"reset": report.long_lived}
     assert set(lab.requests(VIP, 80, 4)) == {"rs1", "rs2"}
-    assert here.bring(web(lab)).result is Result.CONVERGED
+    assert here.bring(web(lab)).outcome is Outcome.CONVERGED
 
 
 def test_its_vrrp_gets_the_vips_back_from_gitvs_under_the_clients(lab: Lab, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_its_vrrp_gets_the_vips_back_from_gitvs_under_the_clients(lab: Lab, tmp_
         ExitStack() as later,
         nobody_complains(lab, VIP, VIP6) as clients,
     ):
-        assert here.bring(web(lab), options=ADOPT).result is Result.APPLIED
+        assert here.bring(web(lab), options=ADOPT).outcome is Outcome.APPLIED
         keepalived.kill()
         before = rules()
         anew = later.enter_context(Keepalived(folder, everything(lab), "--vrrp"))
@@ -201,7 +201,7 @@ def test_its_vrrp_gets_the_vips_back_from_gitvs_under_the_clients(lab: Lab, tmp_
         here.apply(beside)
         assert lets_go_of("gitvs0", VIP, VIP6)()
         clients.go_on()
-        assert here.bring(beside).result is Result.CONVERGED
+        assert here.bring(beside).outcome is Outcome.CONVERGED
 
 
 SHARED_VIP = "10.0.1.10"
@@ -247,13 +247,13 @@ class Pair:
             OTHER: (OTHER, Director(folder / OTHER)),
         }
 
-    def bring(self, *documents: Doc) -> list[Result]:
+    def bring(self, *documents: Doc) -> list[Outcome]:
         """One pass on each, which must leave what VRRP holds alone, and bind nothing."""
         results = []
         for host, (name, here) in self._directors.items():
             with self._lab.at(host):
                 before = addresses("front") + addresses("back")
-                results.append(here.bring(*documents, name=name).result)
+                results.append(here.bring(*documents, name=name).outcome)
                 assert addresses("front") + addresses("back") == before
                 assert SHARED_VIP not in addresses("gitvs0")
         return results
@@ -287,7 +287,7 @@ def test_a_vip_that_vrrp_holds_is_served_wherever_it_is_and_never_bound(
 ) -> None:
     """A connection that the other director has heard of lives on there."""
     gitvs = Pair(pair, tmp_path)
-    assert gitvs.bring(*shared(pair)) == [Result.APPLIED] * 2
+    assert gitvs.bring(*shared(pair)) == [Outcome.APPLIED] * 2
     with pair.at(OTHER):
         spare = Keepalived(tmp_path / "spare", vrrp(100, SHARED))
     with spare, Keepalived(tmp_path / "main", vrrp(200, SHARED)) as main:
@@ -302,6 +302,6 @@ def test_a_vip_that_vrrp_holds_is_served_wherever_it_is_and_never_bound(
         assert pair.requests(SHARED_VIP, 80, 4) == {"rs1": 2, "rs2": 2}
         gitvs.wait_for_served(OTHER, 4)
         assert long_lived.ask() == name
-        assert gitvs.bring(*shared(pair)) == [Result.CONVERGED] * 2
-        assert gitvs.bring(*shared(pair, "rs1")) == [Result.APPLIED] * 2
+        assert gitvs.bring(*shared(pair)) == [Outcome.CONVERGED] * 2
+        assert gitvs.bring(*shared(pair, "rs1")) == [Outcome.APPLIED] * 2
         assert pair.requests(SHARED_VIP, 80, 4) == {"rs1": 4}

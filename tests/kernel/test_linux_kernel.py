@@ -19,7 +19,7 @@ from gitvs.adapters.linux.ipvs_codec.numbers import Payload
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.linux.netlink import NETLINK_GENERIC, Netlink, Request
 from gitvs.core.errors import KernelUnavailable
-from gitvs.core.model.observation import Connections, Observation, Scope
+from gitvs.core.model.observation import ConnectionCounts, Observation, Scope
 from gitvs.core.model.resources import (
     DummyInterface,
     Endpoint,
@@ -45,7 +45,7 @@ from gitvs.core.model.resources import (
 from gitvs.core.model.state import State
 from gitvs.core.planning.kernel_refusals import errno_name
 from gitvs.core.planning.plan import Change, Phase
-from gitvs.ports import Outcome, Status
+from gitvs.ports import WriteResult, WriteStatus
 from tests.support.ipvsadm_lines import DNS, EVERYTHING, SIP, WEB, WEB6, server, tunnelled
 
 pytestmark = pytest.mark.kernel
@@ -89,13 +89,16 @@ def write(*changes: Change) -> None:
     """Write changes, all of which must be done."""
     outcomes = kernel().execute(changes)
     assert [o.change for o in outcomes] == list(changes)
-    assert [o.message for o in outcomes if o.status is not Status.DONE] == []
+    assert [o.message for o in outcomes if o.status is not WriteStatus.DONE] == []
 
 
-def refusal(*changes: Change) -> Outcome:
+def refusal(*changes: Change) -> WriteResult:
     """Write changes, of which only the last is refused, and return that refusal."""
     outcomes = kernel().execute(changes)
-    assert [o.status for o in outcomes] == [*[Status.DONE] * (len(changes) - 1), Status.REFUSED]
+    assert [o.status for o in outcomes] == [
+        *[WriteStatus.DONE] * (len(changes) - 1),
+        WriteStatus.REFUSED,
+    ]
     return outcomes[-1]
 
 
@@ -126,7 +129,7 @@ def test_what_ipvsadm_wrote_is_read_as_what_gitvs_would_have_written() -> None:
         run(f"ipvsadm {line}")
     observation = observe()
     assert rules(observation) == State([resource for resource, _ in EVERYTHING])
-    assert observation.unnamed == frozenset()
+    assert observation.unknown_objects == frozenset()
 
 
 def test_every_scheduler_of_this_kernel_can_be_set_and_read_back() -> None:
@@ -161,7 +164,7 @@ def test_setting_a_service_takes_away_what_it_no_longer_has() -> None:
         SIP,
         Scheduler.SH,
         frozenset({SchedulerFlag.SH_FALLBACK, SchedulerFlag.SH_PORT}),
-        one_packet=True,
+        is_one_packet=True,
         persistence=Persistence(90, 24, PersistenceEngine.SIP),
     )
     after = VirtualService(SIP, Scheduler.MH)
@@ -202,7 +205,9 @@ def test_a_scheduler_without_a_word_is_observed_and_put_back() -> None:
 
 def send(payload: bytes) -> None:
     with Ipvs() as ipvs:
-        assert ipvs.execute([[(Payload(payload), frozenset())]])[0].status is Status.DONE
+        assert (
+            ipvs.execute_groups([[(Payload(payload), frozenset())]])[0].status is WriteStatus.DONE
+        )
 
 
 def test_a_service_of_another_protocol_is_reported_and_left_out() -> None:
@@ -212,7 +217,7 @@ def test_a_service_of_another_protocol_is_reported_and_left_out() -> None:
     send(payload.replace(tcp, icmp))
     observation = observe()
     assert rules(observation) == State()
-    assert observation.unnamed == {"protocol 1 192.0.2.7:80"}
+    assert observation.unknown_objects == {"protocol 1 192.0.2.7:80"}
 
 
 @pytest.mark.parametrize("method", [1, 4])
@@ -222,19 +227,21 @@ def test_a_forwarding_method_of_the_kernel_s_own_is_reported_and_left_out(method
     send(requests.new_real_server(server(WEB)).replace(nat, other))
     observation = observe()
     assert rules(observation) == State([VirtualService(WEB)])
-    assert observation.unnamed == {f"tcp 192.0.2.7:80 -> 10.0.0.1:80 (forwarding method {method})"}
+    assert observation.unknown_objects == {
+        f"tcp 192.0.2.7:80 -> 10.0.0.1:80 (forwarding method {method})"
+    }
 
 
 def test_connections_are_counted_apart_from_the_real_server() -> None:
     write(*create(VirtualService(WEB), server(WEB)))
-    assert observe().connections == {server(WEB).key: Connections()}
+    assert observe().connections == {server(WEB).key: ConnectionCounts()}
 
 
 def test_timeouts_are_set_one_by_one() -> None:
     write(put(Timeout(TimeoutName.TCP, 900), Timeout(TimeoutName.TCP, 800)))
     write(put(Timeout(TimeoutName.UDP, 300), Timeout(TimeoutName.UDP, 200)))
     assert run("ipvsadm -Ln --timeout").split()[-3:] == ["800", "120", "200"]
-    assert observe().state.of(Timeout) == [
+    assert observe().state.of_type(Timeout) == [
         Timeout(TimeoutName.TCP, 800),
         Timeout(TimeoutName.TCP_FIN, 120),
         Timeout(TimeoutName.UDP, 200),
@@ -252,17 +259,17 @@ def test_a_sync_daemon_is_started_replaced_and_stopped() -> None:
     first, second = SyncDaemon(SyncRole.PRIMARY, "up0", 1), SyncDaemon(SyncRole.PRIMARY, "up0", 2)
     backup = SyncDaemon(SyncRole.BACKUP, "up0", 255)
     write(*create(first, backup))
-    assert observe().state.of(SyncDaemon) == [first, backup]
+    assert observe().state.of_type(SyncDaemon) == [first, backup]
     write(put(first, second))
-    assert observe().state.of(SyncDaemon) == [second, backup]
+    assert observe().state.of_type(SyncDaemon) == [second, backup]
     write(*delete(second, backup))
-    assert observe().state.of(SyncDaemon) == []
+    assert observe().state.of_type(SyncDaemon) == []
 
 
 def test_replacing_a_sync_daemon_that_stopped_starts_it() -> None:
     uplink()
     write(put(SyncDaemon(SyncRole.PRIMARY, "up0", 1), SyncDaemon(SyncRole.PRIMARY, "up0", 2)))
-    assert observe().state.of(SyncDaemon) == [SyncDaemon(SyncRole.PRIMARY, "up0", 2)]
+    assert observe().state.of_type(SyncDaemon) == [SyncDaemon(SyncRole.PRIMARY, "up0", 2)]
 
 
 def test_the_dummy_interface_is_made_down_with_its_mark() -> None:
@@ -270,7 +277,7 @@ def test_the_dummy_interface_is_made_down_with_its_mark() -> None:
     observation = observe()
     link = observation.links["gitvs0"]
     assert (link.kind, link.alias, link.is_up) == ("dummy", "gitvs:test", False)
-    assert observation.state.of(DummyInterface) == [DUMMY]
+    assert observation.state.of_type(DummyInterface) == [DUMMY]
     write(*delete(DUMMY))
     assert "gitvs0" not in observe().links
 
@@ -279,7 +286,7 @@ def test_an_interface_of_another_kind_is_a_link_but_no_dummy() -> None:
     run("ip link add gitvs0 type veth peer name other")
     observation = observe()
     assert observation.links["gitvs0"].kind == "veth"
-    assert observation.state.of(DummyInterface) == []
+    assert observation.state.of_type(DummyInterface) == []
 
 
 @pytest.mark.parametrize("state", ["down", "up"])
@@ -287,14 +294,14 @@ def test_addresses_get_their_route_and_leave_with_it(state: str) -> None:
     write(*create(DUMMY))
     run(f"ip link set gitvs0 {state}")
     write(*create(VIP, VIP6))
-    assert observe().state.of(Vip) == [VIP, VIP6]
+    assert observe().state.of_type(Vip) == [VIP, VIP6]
     assert observe().links["gitvs0"].is_up == (state == "up")
     assert "local 192.0.2.7 dev gitvs0 proto kernel scope host src 192.0.2.7" in run(
         "ip -4 route show table local"
     )
     assert "local 2001:db8::7 dev gitvs0 proto kernel" in run("ip -6 route show table local")
     write(*delete(VIP, VIP6))
-    assert observe().state.of(Vip) == []
+    assert observe().state.of_type(Vip) == []
     assert "gitvs0" not in run("ip -4 route show table all type local")
     assert "2001:db8::7" not in run("ip -6 route show table all")
 
@@ -311,9 +318,9 @@ def test_a_stranger_s_address_is_observed_with_its_prefix_length() -> None:
     write(*create(DUMMY))
     run("ip address add 198.51.100.9/24 dev gitvs0")
     strange = Vip(ip_address("198.51.100.9"), "gitvs0", 24)
-    assert observe().state.of(Vip) == [strange]
+    assert observe().state.of_type(Vip) == [strange]
     write(*delete(strange))
-    assert observe().state.of(Vip) == []
+    assert observe().state.of_type(Vip) == []
 
 
 @pytest.mark.parametrize("vip", [VIP, VIP6])
@@ -324,9 +331,9 @@ def test_a_lost_route_is_noticed_repaired_and_goes_with_its_address(vip: Vip, st
     write(*create(VIP, VIP6))
     run(f"ip route del local {vip.address} dev gitvs0 table local")
     broken = replace(vip, has_route=False)
-    assert broken in observe().state.of(Vip)
+    assert broken in observe().state.of_type(Vip)
     write(put(broken, vip))
-    assert sorted(v.key for v in observe().state.of(Vip) if v.has_route) == [VIP.key, VIP6.key]
+    assert sorted(v.key for v in observe().state.of_type(Vip) if v.has_route) == [VIP.key, VIP6.key]
     write(*delete(vip))
     assert f"local {vip.address}" not in run("ip route show table local") + run(
         "ip -6 route show table local"
@@ -338,7 +345,7 @@ def test_a_repair_can_be_undone(vip: Vip) -> None:
     write(*create(DUMMY, vip))
     broken = replace(vip, has_route=False)
     write(put(vip, broken))
-    assert observe().state.of(Vip) == [broken]
+    assert observe().state.of_type(Vip) == [broken]
 
 
 def test_a_repair_leaves_the_route_that_another_interface_has_for_the_address() -> None:
@@ -358,10 +365,10 @@ def test_a_route_with_another_source_is_not_the_kernel_s() -> None:
     write(*create(DUMMY, VIP))
     run("ip route replace local 192.0.2.7 dev gitvs0 table local src 127.0.0.1")
     observation = observe()
-    assert observation.state.of(Vip) == [replace(VIP, has_route=False)]
+    assert observation.state.of_type(Vip) == [replace(VIP, has_route=False)]
     assert observation.foreign_routes == {ip_network("192.0.2.7/32")}
     write(put(replace(VIP, has_route=False), VIP))
-    assert observe().state.of(Vip) == [VIP]
+    assert observe().state.of_type(Vip) == [VIP]
 
 
 @pytest.mark.parametrize("wrong", ["src 127.0.0.1", ""])
@@ -371,16 +378,16 @@ def test_a_route_of_protocol_kernel_without_its_source_is_not_the_kernel_s(
     write(*create(DUMMY, VIP))
     run("ip route del local 192.0.2.7 dev gitvs0 table local")
     run(f"ip route add local 192.0.2.7 dev gitvs0 table local proto kernel {wrong}")
-    assert observe().state.of(Vip) == [replace(VIP, has_route=False)]
+    assert observe().state.of_type(Vip) == [replace(VIP, has_route=False)]
     write(put(replace(VIP, has_route=False), VIP))
-    assert observe().state.of(Vip) == [VIP]
+    assert observe().state.of_type(Vip) == [VIP]
 
 
 def test_link_local_addresses_that_the_kernel_makes_are_left_out() -> None:
     write(*create(DUMMY))
     run("ip link set gitvs0 up")
     observation = observe()
-    assert observation.state.of(Vip) == []
+    assert observation.state.of_type(Vip) == []
     assert [a.is_link_local for a in observation.links["gitvs0"].addresses] == [True]
 
 
@@ -389,11 +396,11 @@ ROUTES = [LocalRoute(ip_network("198.51.100.0/24")), LocalRoute(ip_network("2001
 
 def test_local_routes_are_made_read_back_and_removed() -> None:
     write(*create(*ROUTES))
-    assert observe().state.of(LocalRoute) == ROUTES
+    assert observe().state.of_type(LocalRoute) == ROUTES
     assert "local 198.51.100.0/24 dev lo proto 71 scope host" in run("ip route show table local")
     assert "local 2001:db8:a::/64 dev lo proto 71" in run("ip -6 route show table local")
     write(*delete(*ROUTES))
-    assert observe().state.of(LocalRoute) == []
+    assert observe().state.of_type(LocalRoute) == []
 
 
 @pytest.mark.parametrize("prefix", ["198.51.100.0/24", "2001:db8:a::/64"])
@@ -401,7 +408,7 @@ def test_a_stranger_s_local_route_is_foreign_and_neither_taken_nor_removed(prefi
     run(f"ip route add local {prefix} dev lo table local")
     route = LocalRoute(ip_network(prefix))
     assert observe().foreign_routes == {route.prefix}
-    assert observe().state.of(LocalRoute) == []
+    assert observe().state.of_type(LocalRoute) == []
     if route.prefix.version == 4:
         assert refusal(*create(route)).errno == errno.EEXIST
     assert refusal(*delete(route)).errno == errno.ESRCH
@@ -436,7 +443,7 @@ def test_sysctls_are_read_in_canonical_form_and_absent_where_they_cannot_be() ->
         "net.ipv4.no_such_thing",
         "net.//.//.kernel.hostname",
     }
-    found = observe(Scope(sysctls=frozenset(names))).state.of(Sysctl)
+    found = observe(Scope(sysctls=frozenset(names))).state.of_type(Sysctl)
     assert found == [
         Sysctl("net.ipv4.conf.up0/100.forwarding", "0"),
         Sysctl("net.ipv4.vs.sync_threshold", "3 50"),
@@ -446,7 +453,7 @@ def test_sysctls_are_read_in_canonical_form_and_absent_where_they_cannot_be() ->
 def test_sysctls_are_written() -> None:
     before, after = (Sysctl("net.ipv4.vs.sync_threshold", v) for v in ("3 50", "4 60"))
     write(put(before, after))
-    assert observe(Scope(sysctls=frozenset({before.name}))).state.of(Sysctl) == [after]
+    assert observe(Scope(sysctls=frozenset({before.name}))).state.of_type(Sysctl) == [after]
 
 
 def test_a_change_without_a_difference_writes_nothing() -> None:
@@ -458,10 +465,10 @@ def test_a_refusal_does_not_stop_what_comes_behind_it() -> None:
     wrong = VirtualService(WEB, ForeignName("nope"))
     changes = create(DUMMY, wrong, VirtualService(WEB6), VIP, replace(VIP, interface="no"), VIP6)
     outcomes = kernel().execute(changes)
-    assert [o.status for o in outcomes].count(Status.REFUSED) == 2
-    assert (outcomes[1].status, outcomes[4].status) == (Status.REFUSED, Status.REFUSED)
+    assert [o.status for o in outcomes].count(WriteStatus.REFUSED) == 2
+    assert (outcomes[1].status, outcomes[4].status) == (WriteStatus.REFUSED, WriteStatus.REFUSED)
     assert rules(observe()) == State([VirtualService(WEB6)])
-    assert observe().state.of(Vip) == [VIP, VIP6]
+    assert observe().state.of_type(Vip) == [VIP, VIP6]
 
 
 def test_a_change_is_refused_as_a_whole_where_its_interface_is_missing() -> None:
@@ -634,23 +641,23 @@ def test_an_ipv6_prefix_with_lo_down_is_explained() -> None:
 def test_1200_refusals_are_all_answered() -> None:
     """More than the default receive buffer holds; each error reply goes to its change."""
     outcomes = kernel().execute([*create(*[SERVICE] * 1201), *create(VirtualService(DNS))])
-    assert (outcomes[0].status, outcomes[-1].status) == (Status.DONE, Status.DONE)
-    assert {(o.status, o.errno) for o in outcomes[1:-1]} == {(Status.REFUSED, errno.EEXIST)}
+    assert (outcomes[0].status, outcomes[-1].status) == (WriteStatus.DONE, WriteStatus.DONE)
+    assert {(o.status, o.errno) for o in outcomes[1:-1]} == {(WriteStatus.REFUSED, errno.EEXIST)}
 
 
 def test_a_lost_answer_is_unknown_and_nothing_hangs() -> None:
     """With a receive buffer for a few replies, the kernel drops the rest, and the last too."""
     write(*create(SERVICE))
     with Ipvs() as ipvs:
-        family = ipvs._family
+        family = ipvs._family_id
     refused = Request(family, requests.new_service(SERVICE))
     with Netlink(NETLINK_GENERIC) as netlink:
         netlink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         answers = netlink.execute([refused] * 100)
-        counted = {s: [a.status for a in answers].count(s) for s in Status}
-        assert counted[Status.REFUSED] + counted[Status.UNKNOWN] == 100
-        assert counted[Status.UNKNOWN] > 50
-        assert answers[-1].status is Status.UNKNOWN
+        counted = {s: [a.status for a in answers].count(s) for s in WriteStatus}
+        assert counted[WriteStatus.REFUSED] + counted[WriteStatus.UNKNOWN] == 100
+        assert counted[WriteStatus.UNKNOWN] > 50
+        assert answers[-1].status is WriteStatus.UNKNOWN
         # The next batch is not confused by what is left of this one.
         assert netlink.execute([refused])[0].errno == errno.EEXIST
 
@@ -679,5 +686,5 @@ def test_without_the_right_to_ask_the_error_says_what_is_missing() -> None:
     with pytest.raises(KernelUnavailable, match="CAP_NET_ADMIN"):
         observe()
     outcomes = kernel().execute(create(SERVICE, VIP, Sysctl("net.ipv4.ip_forward", "1")))
-    assert [o.status for o in outcomes] == [Status.REFUSED] * 3
+    assert [o.status for o in outcomes] == [WriteStatus.REFUSED] * 3
     assert "CAP_NET_ADMIN" in outcomes[0].message

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import Key, Kind, RealServer, Vip, VirtualService
 from gitvs.core.planning.plan import Action, Change, Phase, Plan
 from tests.harness.lab import Lab, run
@@ -73,12 +73,12 @@ def test_a_real_server_comes_drains_is_wanted_again_drains_and_goes(
         assert here.draining() == {new}
         clients.go_on()
         assert set(lab.requests(VIP, 80, 6)) == {"rs1", "rs2"}
-        assert here.bring(two).result is Result.CONVERGED, "the drain goes on"
+        assert here.bring(two).outcome is Outcome.CONVERGED, "the drain goes on"
         here.apply(three)
         assert here.draining() == set()
         assert "rs3" in lab.requests(VIP, 80, 6)
         here.pass_time(3600)
-        assert here.bring(three).result is Result.CONVERGED
+        assert here.bring(three).outcome is Outcome.CONVERGED
         assert long_lived.ask() == "rs3"
         here.apply(two)
         assert long_lived.ask() == "rs3"
@@ -97,10 +97,12 @@ def test_a_drain_ends_with_the_last_connection(lab: Lab, here: Director) -> None
     here.apply(quick, web(lab, "rs1", ports=ports))
     assert len(here.draining()) == 1
     started_at = here.clock.boottime()
-    while here.bring(quick, web(lab, "rs1", ports=ports)).result is Result.CONVERGED:
+    while here.bring(quick, web(lab, "rs1", ports=ports)).outcome is Outcome.CONVERGED:
         here.clock.sleep(0.1)
     assert here.draining() == set()
-    assert [str(s.address) for s in here.observe().state.of(RealServer)] == [lab.address("rs1")]
+    assert [str(s.address) for s in here.observe().state.of_type(RealServer)] == [
+        lab.address("rs1")
+    ]
     assert here.clock.boottime() < started_at + 60, "long before its deadline"
 
 
@@ -127,12 +129,12 @@ def test_whatever_changes_in_place_changes_under_the_clients(lab: Lab, here: Dir
     with nobody_complains(lab, VIP) as clients:
         for step in steps:
             done = here.apply(*step)
-            assert done.survey is not None
-            actions = {c.action for c in done.survey.proposal.plan.changes}
+            assert done.planned is not None
+            actions = {c.action for c in done.planned.proposal.plan.changes}
             assert actions == {Action.UPDATE}
             clients.go_on(3)
             assert lab.requests(VIP, 80, 2).total() == 2
-            assert here.bring(*step).result is Result.CONVERGED
+            assert here.bring(*step).outcome is Outcome.CONVERGED
 
 
 def test_a_client_that_is_held_by_persistence_moves_when_its_real_server_drains(
@@ -143,7 +145,7 @@ def test_a_client_that_is_held_by_persistence_moves_when_its_real_server_drains(
     ((mine, _),) = lab.requests(VIP, 80, 3).items()
     (other,) = {"rs1", "rs2"} - {mine}
     with nobody_complains(lab, VIP) as clients:
-        assert here.bring(web(lab, other, **held)).result is Result.APPLIED
+        assert here.bring(web(lab, other, **held)).outcome is Outcome.APPLIED
         clients.go_on()
         assert lab.requests(VIP, 80, 3) == {other: 3}
 
@@ -183,7 +185,7 @@ def test_a_service_moves_to_another_port_of_its_vip(lab: Lab, here: Director) ->
         assert lab.requests(VIP, 8080, 1) == {"refused": 1}
         assert [c.ask() for c in long_lived] == names
         here.pass_time(30)
-        assert here.bring(other, new).result is Result.CONVERGED
+        assert here.bring(other, new).outcome is Outcome.CONVERGED
         assert [c.ask() for c in long_lived] == names
         here.pass_time(30)
         here.apply(other, new)
@@ -209,7 +211,7 @@ def test_a_vip_stays_while_any_service_has_connections_on_it(lab: Lab, here: Dir
         assert long_lived.ask() == name
         here.pass_time(60)
         here.apply(stays)
-        assert [str(v.address) for v in here.observe(stays).state.of(Vip)] == [VIP6]
+        assert [str(v.address) for v in here.observe(stays).state.of_type(Vip)] == [VIP6]
 
 
 def test_names_are_no_identity(here: Director) -> None:
@@ -220,11 +222,11 @@ def test_names_are_no_identity(here: Director) -> None:
             pool(f"pool{suffix}", server(name=f"rs{suffix}"), server("10.0.3.6")),
         )
 
-    assert here.bring(*named("1"), name="lb1").result is Result.APPLIED
+    assert here.bring(*named("1"), name="lb1").outcome is Outcome.APPLIED
     done = here.bring(*named("2"), name="lb2")
-    assert done.result is Result.CONVERGED
-    assert done.survey is not None
-    assert not done.survey.proposal.plan
+    assert done.outcome is Outcome.CONVERGED
+    assert done.planned is not None
+    assert not done.planned.proposal.plan
 
 
 def test_vips_move_to_another_interface_to_a_local_route_and_back(lab: Lab, here: Director) -> None:
@@ -309,7 +311,7 @@ def test_an_apply_that_fails_halfway_leaves_everything_as_it_was(lab: Lab, here:
     with nobody_complains(lab, VIP) as clients:
         for at in [*range(0, last, 4), last]:
             done = here.bring(*wanted, on=partial(FaultyKernel, at=at, how=REFUSED))
-            assert done.result is Result.ROLLED_BACK
+            assert done.outcome is Outcome.ROLLED_BACK
             now = dict(here.observe(*wanted).state)
             if new in here.draining():  # it had connections by then
                 assert isinstance(drained := now.pop(new), RealServer)
@@ -333,11 +335,11 @@ def test_a_crash_anywhere_and_recovery_cost_no_connection(lab: Lab, here: Direct
                 kept.append(connection_to(lab, "rs3"))
             done = here.bring(web(lab))
             assert done.recovered is not None
-            ends.add(done.recovered.result)
+            ends.add(done.recovered.outcome)
             clients.go_on(2)
             here.bring(web(lab))
     assert {c.ask() for c in kept} == {"rs3"}, "new meanwhile, and drained since"
-    assert ends == {Result.ROLLED_BACK, Result.APPLIED}
+    assert ends == {Outcome.ROLLED_BACK, Outcome.APPLIED}
 
 
 def test_these_clients_would_notice_a_break_without_a_drain_and_before_the_make(
@@ -353,7 +355,7 @@ def test_these_clients_would_notice_a_break_without_a_drain_and_before_the_make(
     assert 0 < report.broken["reset"] < report.long_lived
 
     flood = lab.flood(VIP, 80)
-    (rule,) = here.observe().state.of(VirtualService)
+    (rule,) = here.observe().state.of_type(VirtualService)
     with here.ports() as ports:
         ports.kernel.execute([Change(rule, None, Phase.BREAK)])
     flood.run(3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.report.host.observation_json import observation_from
+from gitvs.report.host.observation_json import parse_observation
 from tests.support.command_line import Gitvs, in_process
 from tests.support.paths import EXAMPLES
 
@@ -72,9 +72,9 @@ def test_what_was_applied_is_owned_and_is_what_render_prints(cli: Gitvs) -> None
 def test_a_saved_observation_is_read_as_the_host_is(cli: Gitvs) -> None:
     make_foreign_objects()
     assert cli("apply", QUICKSTART, "--director", "lb-ams").code == 0
-    seen = observation_from(cli("observe", "--format", "json").out, "lb-ams.json")
+    seen = parse_observation(cli("observe", "--format", "json").out, "lb-ams.json")
     assert "tcp 192.0.2.99:25" in seen.observation.state
-    assert "tcp 192.0.2.99:25" not in seen.owned()
-    assert "tcp 203.0.113.10:443" in seen.owned()
+    assert "tcp 192.0.2.99:25" not in seen.owned_state()
+    assert "tcp 203.0.113.10:443" in seen.owned_state()
     assert seen.applied is not None
     assert seen.applied.director == "lb-ams"

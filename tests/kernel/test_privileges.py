@@ -10,7 +10,7 @@ import pytest
 
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.privileges import become_owner_of
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from tests.harness.lab import run_batch
 from tests.support import scenario
 from tests.support.sweep import World
@@ -26,6 +26,6 @@ def test_a_user_with_one_capability_applies_every_kind_of_change() -> None:
     become_owner_of(folder)
     assert os.getresuid() == (NOBODY, NOBODY, NOBODY)
     world = World(LinuxKernel("gitvs:test"), folder)
-    assert world.bring(scenario.before()).result is Result.APPLIED
+    assert world.bring(scenario.before()).outcome is Outcome.APPLIED
     done = world.bring(scenario.after())
-    assert done.result is Result.APPLIED, done.finished
+    assert done.outcome is Outcome.APPLIED, done.transaction

@@ -28,12 +28,12 @@ from gitvs.adapters.store.store import SqliteStore
 from gitvs.cli import agent as _agent  # noqa: F401  # loaded before it is forked, not after
 from gitvs.cli import run as gitvs
 from gitvs.core.errors import AgentUnreachable, ControlFailed, ExitCode
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired, ManifestFile
 from gitvs.core.model.resources import Key, Resource, Sysctl, Timeout
-from gitvs.core.planning.overlay import with_fallback
-from gitvs.core.planning.ownership import MARK_PREFIX, scope_of
+from gitvs.core.planning.overlay import with_fallback_flags
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from tests.harness.lab import Lab, run, run_batch
 from tests.harness.processes import die_with_parent, fork_child
 from tests.harness.traffic import Connection, Flood, FloodReport
@@ -292,13 +292,13 @@ class Soak:
             return bool(store.ledger(LinuxKernel("").incarnation()).drains)
 
     def _wanted(self, text: str) -> dict[Key, Resource]:
-        return dict(with_fallback(_desired(text).state))
+        return dict(with_fallback_flags(_desired(text).state))
 
     def _kernel(self, text: str) -> dict[Key, Resource]:
         """Everything in the kernel but what others own, and settings that are there anyway."""
         wanted = self._wanted(text)
         with SqliteStore(self.host.state_dir) as store:
-            kernel = LinuxKernel(MARK_PREFIX + store.id)
+            kernel = LinuxKernel(OWNER_ALIAS_PREFIX + store.id)
             assert store.open_transaction(kernel.incarnation()) is None
             scope = scope_of(store.ledger(kernel.incarnation()), _desired(text))
             found = kernel.observe(scope).state
@@ -330,7 +330,7 @@ class Soak:
 
 
 def _desired(text: str) -> Desired:
-    return render(load([ManifestFile("all.yaml", text.encode())]), "lb1")
+    return render_director(load_manifest_files([ManifestFile("all.yaml", text.encode())]), "lb1")
 
 
 class Others:

@@ -230,6 +230,6 @@ def test_the_addresses_that_the_host_has_anyway_are_served_and_stay(
     for address in node:
         assert lab.requests(address, 30080, 6) == BOTH
     here.apply(director(addresses={"node": node}), service(vips=[VIP], realServers=[]))
-    assert [s.key for s in here.observe().state.of(VirtualService)] == [f"tcp {VIP}:443"]
+    assert [s.key for s in here.observe().state.of_type(VirtualService)] == [f"tcp {VIP}:443"]
     for address in node:
         assert lab.requests(address, 30080) == {"refused": 1}, "by the host, which is still there"

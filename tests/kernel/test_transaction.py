@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from gitvs.adapters.linux.kernel import LinuxKernel
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.planning.plan import Change
 from gitvs.ports import Applied
 from gitvs.reconcile.one_pass import reconcile
@@ -45,7 +45,7 @@ def test_kill_9_at_any_change_leaves_the_snapshot_or_the_target(tmp_path: Path) 
     outcomes = set()
     for at in range(len(plan_of_the_sweep(tmp_path / "probe"))):
         world = fresh_world(tmp_path / str(at))
-        assert world.bring(scenario.before()).result is Result.APPLIED
+        assert world.bring(scenario.before()).outcome is Outcome.APPLIED
         snapshot = world.state()
         pid = os.fork()
         if pid == 0:
@@ -55,19 +55,19 @@ def test_kill_9_at_any_change_leaves_the_snapshot_or_the_target(tmp_path: Path) 
         _, status = os.waitpid(pid, 0)
         result = world.recover()
         outcomes.add((os.waitstatus_to_exitcode(status), result))
-        if result is Result.ROLLED_BACK:
+        if result is Outcome.ROLLED_BACK:
             assert_state(world, snapshot)
         else:
             check_target(world)
     killed = -signal.SIGKILL
-    assert {(killed, Result.ROLLED_BACK), (killed, Result.APPLIED)} <= outcomes
+    assert {(killed, Outcome.ROLLED_BACK), (killed, Outcome.APPLIED)} <= outcomes
 
 
 def plan_of_the_sweep(folder: Path) -> tuple[Change, ...]:
     """The changes that are disturbed."""
     world = fresh_world(folder)
     world.bring(scenario.before())
-    survey = world.bring(scenario.after()).survey
+    survey = world.bring(scenario.after()).planned
     assert survey is not None
     return survey.proposal.plan.changes
 
@@ -87,5 +87,5 @@ def test_where_nothing_has_changed_the_last_plan_is_taken_again(
         for _ in range(4):
             last = reconcile(world.ports(store), target, ALLOW, last)
         assert last is not None
-        assert last.result is Result.CONVERGED
+        assert last.outcome is Outcome.CONVERGED
     assert len(planned) == 2, "to apply it, and once more to find it right"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.git.commits import commits_at
+from gitvs.adapters.git.commits import open_commits
 from gitvs.core.errors import ExitCode, SourceError, UnknownDirector
-from gitvs.preview.compare import Question, compare
-from gitvs.preview.starting_point import FARTHEST_BACK
+from gitvs.preview.compare import Comparison, compare
+from gitvs.preview.starting_point import MAX_COMMITS_BACK
 from gitvs.report.plan.plan_view import Presence
 from gitvs.report.plan.preview_view import Preview, Verdict
 from tests.support.git.repositories import Repository
@@ -36,8 +36,8 @@ def compared(
     directors: Sequence[str] = (),
     allowed: Sequence[str] = (),
 ) -> Preview:
-    question = Question(base, head, tuple(directors), frozenset(allowed))
-    with commits_at(repository.folder / FOLDER) as commits:
+    question = Comparison(base, head, tuple(directors), frozenset(allowed))
+    with open_commits(repository.folder / FOLDER) as commits:
         return compare(commits, question)
 
 
@@ -83,8 +83,8 @@ def test_directors_that_appear_get_everything_and_those_that_leave_keep_it(
     base = commit(repository, director("lb1"), service())
     commit(repository, director("lb2"), service())
     preview = compared(repository, base)
-    assert preview.named(Presence.DISAPPEARS) == ("lb1",)
-    assert preview.named(Presence.APPEARS) == ("lb2",)
+    assert preview.directors_with(Presence.DISAPPEARS) == ("lb1",)
+    assert preview.directors_with(Presence.APPEARS) == ("lb2",)
     assert keys(preview, "lb1") == []
     assert "create tcp 203.0.113.10:443" in keys(preview, "lb2")
     assert preview.verdict is Verdict.CHANGES
@@ -95,7 +95,7 @@ def test_a_director_that_leaves_is_news_though_nothing_changes(repository: Repos
     commit(repository, director("lb1"), service())
     preview = compared(repository, base)
     assert preview.verdict is Verdict.CHANGES
-    assert preview.named(Presence.DISAPPEARS) == ("lb2",)
+    assert preview.directors_with(Presence.DISAPPEARS) == ("lb2",)
 
 
 def test_only_the_directors_that_were_asked_for(repository: Repository) -> None:
@@ -233,7 +233,7 @@ def test_without_the_folder_at_the_base_everything_is_new(repository: Repository
     base = repository.commit({"README.md": "x"})
     commit(repository, director("lb1"), service())
     preview = compared(repository, base)
-    assert preview.named(Presence.APPEARS) == ("lb1",)
+    assert preview.directors_with(Presence.APPEARS) == ("lb1",)
     assert preview.remarks == (
         f"commit {base[:12]} has no folder manifests, and no sound one is before it:"
         " everything is new",
@@ -280,7 +280,7 @@ def test_a_folder_without_manifests_at_the_head_is_remarked(repository: Reposito
     repository.git("mv", f"{FOLDER}/all.yaml", f"{FOLDER}/all.txt")
     repository.commit()
     preview = compared(repository, base)
-    assert preview.named(Presence.DISAPPEARS) == ("lb1",)
+    assert preview.directors_with(Presence.DISAPPEARS) == ("lb1",)
     assert "no manifests" in preview.remarks[0]
 
 
@@ -310,7 +310,7 @@ def test_an_invalid_base_stands_for_the_newest_sound_commit_before_it(
         f"commit {base[:12]} is invalid (1 problem), so that agents stay with an older commit",
         f"compared from commit {sound[:12]}, the newest sound commit",
     )
-    gates = {gate.name: gate.allowed for gate in preview.plans[0].gates}
+    gates = {gate.name: gate.is_allowed for gate in preview.plans[0].gates}
     assert gates == {"last-real-server": True, "capacity-drop": False}
 
 
@@ -318,9 +318,9 @@ def test_with_no_sound_commit_before_it_everything_is_new(repository: Repository
     base = commit(repository, *BOTH, service(scheduler="x"))
     commit(repository, *BOTH, service())
     preview = compared(repository, base)
-    assert preview.named(Presence.APPEARS) == ("lb1", "lb2")
+    assert preview.directors_with(Presence.APPEARS) == ("lb1", "lb2")
     assert "and no sound one is before it: everything is new" in preview.remarks[-1]
-    for number in range(FARTHEST_BACK + 1):
+    for number in range(MAX_COMMITS_BACK + 1):
         base = commit(repository, *BOTH, service(scheduler=f"x{number}"))
     commit(repository, *BOTH, service())
     assert "is among the 50 before it" in compared(repository, base).remarks[-1]
@@ -339,7 +339,7 @@ def off(repository: Repository, message: str) -> Preview:
 
 def verdicts(preview: Preview) -> dict[str, bool]:
     """Whether what the plans meet is allowed, by director."""
-    return {p.director: all(g.allowed for g in p.gates) for p in preview.plans if p.gates}
+    return {p.director: all(g.is_allowed for g in p.gates) for p in preview.plans if p.gates}
 
 
 def test_a_blocked_plan_is_whole(repository: Repository) -> None:

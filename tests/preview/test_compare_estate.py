@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.git.commits import GitCommits, commits_at
+from gitvs.adapters.git.commits import GitCommits, open_commits
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.cli import RARE_COLLECTIONS
+from gitvs.cli import GC_THRESHOLDS
 from gitvs.core.manifests.load import Loader, Manifests
-from gitvs.core.manifests.render import render
-from gitvs.core.model.history import Commit, Result
-from gitvs.core.planning.gates import LIFTABLE, allowed_gates
-from gitvs.core.planning.ownership import MARK_PREFIX
+from gitvs.core.manifests.render import render_director
+from gitvs.core.model.history import Commit, Outcome
+from gitvs.core.planning.gates import LIFTABLE_GATES, allowed_gates
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.ports import Applied
-from gitvs.preview.compare import Question, compare
-from gitvs.reconcile.one_pass import Options, Pass, reconcile
+from gitvs.preview.compare import Comparison, compare
+from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
 from gitvs.reconcile.transaction import Ports
 from gitvs.report.plan.plan_view import DirectorPlan, Presence
 from gitvs.report.plan.preview_view import Preview
@@ -42,7 +42,7 @@ CONNTRACK = "net.ipv4.vs.conntrack"
 @pytest.fixture(autouse=True)
 def _collections_as_in_the_command() -> Iterator[None]:
     usual = gc.get_threshold()
-    gc.set_threshold(*RARE_COLLECTIONS)
+    gc.set_threshold(*GC_THRESHOLDS)
     yield
     gc.set_threshold(*usual)
 
@@ -63,20 +63,20 @@ class Host:
         self.name = name
         self.clock = TestClock()
         self.store = closing.enter_context(SqliteStore(state_dir))
-        kernel = MemoryKernel(MARK_PREFIX + self.store.id, more_sysctls={CONNTRACK: (0,)})
+        kernel = MemoryKernel(OWNER_ALIAS_PREFIX + self.store.id, extra_sysctls={CONNTRACK: (0,)})
         self.ports = Ports(kernel, self.store, self.clock)
 
-    def follow(self, side: Sides, allowed: frozenset[str]) -> Pass:
+    def follow(self, side: Sides, allowed: frozenset[str]) -> PassResult:
         """Make the pass of an agent that has a new commit."""
-        desired = render(side.manifests, self.name)
+        desired = render_director(side.manifests, self.name)
         target = Applied(desired, side.commit, self.clock.now())
-        return reconcile(self.ports, target, Options(allowed))
+        return reconcile(self.ports, target, PassOptions(allowed))
 
     def settle(self, side: Sides) -> None:
         """Have a commit in force whatever gates say, with no drain left."""
-        self.follow(side, frozenset(LIFTABLE))
+        self.follow(side, frozenset(LIFTABLE_GATES))
         self.clock.seconds += 3600
-        assert self.follow(side, frozenset()).result in (Result.APPLIED, Result.CONVERGED)
+        assert self.follow(side, frozenset()).outcome in (Outcome.APPLIED, Outcome.CONVERGED)
 
 
 class Company:
@@ -96,7 +96,7 @@ class Company:
             path.unlink()
         commit_id = self.repository.commit(step.files, step.message)
         if self.commits is None:
-            self.commits = self.closing.enter_context(commits_at(self.repository.folder))
+            self.commits = self.closing.enter_context(open_commits(self.repository.folder))
         manifests = self.agents_loader.load(self.commits.snapshot(commit_id).files)
         return Sides(self.commits.commit(commit_id), manifests, [step.message])
 
@@ -106,7 +106,7 @@ class Company:
         return self.hosts[name]
 
     def preview(self, base: Sides, head: Sides) -> Preview:
-        return compare(self.commits, Question(base.commit.id, head.commit.id), self.loader)
+        return compare(self.commits, Comparison(base.commit.id, head.commit.id), self.loader)
 
 
 def test_every_preview_is_what_a_real_apply_does(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_every_preview_is_what_a_real_apply_does(tmp_path: Path) -> None:
     with ExitStack() as closing:
         company = Company(tmp_path, closing)
         base = company.push(steps[0])
-        for name in base.manifests.directors:
+        for name in base.manifests.director_names:
             if int(name[2]) < HOSTS_PER_SITE:
                 company.host(name).settle(base)
         for step in steps[1:]:
@@ -131,14 +131,14 @@ def test_every_preview_is_what_a_real_apply_does(tmp_path: Path) -> None:
 def expect_real(company: Company, preview: Preview, base: Sides, head: Sides) -> None:
     """A preview is what happens, on every director that is there."""
     plans = {plan.director: plan for plan in preview.plans}
-    assert set(preview.named(Presence.APPEARS)) == set(head.manifests.directors) - set(
-        base.manifests.directors
-    )
-    total = len({*base.manifests.directors, *head.manifests.directors})
+    assert set(preview.directors_with(Presence.APPEARS)) == set(
+        head.manifests.director_names
+    ) - set(base.manifests.director_names)
+    total = len({*base.manifests.director_names, *head.manifests.director_names})
     assert preview.unchanged == total - len(plans)
-    for name in preview.named(Presence.DISAPPEARS):
+    for name in preview.directors_with(Presence.DISAPPEARS):
         company.hosts.pop(name, None)
-    for name in preview.named(Presence.APPEARS):
+    for name in preview.directors_with(Presence.APPEARS):
         company.host(name)
     there: dict[str, DirectorPlan] = {}
     for name, host in company.hosts.items():
@@ -159,7 +159,7 @@ def expect_rest_unchanged(company: Company, head: Sides, changed: set[str]) -> N
     """Directors without a plan have nothing to do; a few of them say so."""
     rest = sorted(set(company.hosts) - changed)
     for name in rest[:: max(1, len(rest) // 3)]:
-        assert company.hosts[name].follow(head, frozenset()).result is Result.CONVERGED
+        assert company.hosts[name].follow(head, frozenset()).outcome is Outcome.CONVERGED
 
 
 def site_of(name: str) -> str:

@@ -12,18 +12,18 @@ from pathlib import Path
 from hypothesis import given, settings
 
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.core.manifests.file_cache import KnownFiles
-from gitvs.core.manifests.load import Loader, Manifests, load
-from gitvs.core.manifests.render import Renderer, affected, render
+from gitvs.core.manifests.file_cache import FileCache
+from gitvs.core.manifests.load import Loader, Manifests, load_manifest_files
+from gitvs.core.manifests.render import Renderer, affected_directors, render_director
 from gitvs.core.model.desired import Desired, ManifestFile
-from gitvs.core.model.history import Commit, Result
-from gitvs.core.planning.ownership import MARK_PREFIX
+from gitvs.core.model.history import Commit, Outcome
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.core.problems import InvalidManifests
 from gitvs.ports import Applied, Snapshot
-from gitvs.preview.compare import Question, compare
-from gitvs.reconcile.one_pass import Pass, reconcile
+from gitvs.preview.compare import Comparison, compare
+from gitvs.reconcile.one_pass import PassResult, reconcile
 from gitvs.reconcile.transaction import Ports
-from gitvs.report.plan.plan_json import plan_document
+from gitvs.report.plan.plan_json import plan_json
 from gitvs.report.plan.plan_view import Presence
 from tests.support.agreement import expect_same
 from tests.support.manifests.manifest_strategies import (
@@ -72,20 +72,20 @@ class Commits:
 @settings(max_examples=25, deadline=None)
 @given(histories(2))
 def test_a_preview_is_what_agents_do(history: list[Files]) -> None:
-    preview = compare(Commits(history), Question("0", "1"))
-    before, after = (load(manifest_files(files)) for files in history)
+    preview = compare(Commits(history), Comparison("0", "1"))
+    before, after = (load_manifest_files(manifest_files(files)) for files in history)
     plans = {plan.director: plan for plan in preview.plans}
     assert preview.problems == ()
-    assert len(plans) + preview.unchanged == len({*before.directors, *after.directors})
-    came, gone = (preview.named(p) for p in (Presence.APPEARS, Presence.DISAPPEARS))
-    assert set(came) == set(after.directors) - set(before.directors)
-    assert set(gone) == set(before.directors) - set(after.directors)
-    for name in after.directors:
+    assert len(plans) + preview.unchanged == len({*before.director_names, *after.director_names})
+    came, gone = (preview.directors_with(p) for p in (Presence.APPEARS, Presence.DISAPPEARS))
+    assert set(came) == set(after.director_names) - set(before.director_names)
+    assert set(gone) == set(before.director_names) - set(after.director_names)
+    for name in after.director_names:
         done = followed(name, before, after)
         if name in plans:
             expect_same(plans[name], done)
         else:
-            assert done.result is Result.CONVERGED
+            assert done.outcome is Outcome.CONVERGED
 
 
 @settings(max_examples=25, deadline=None)
@@ -95,23 +95,23 @@ def test_a_preview_with_what_is_known_of_files_says_what_one_without_says(
 ) -> None:
     """Each commit after the one before: first with what earlier ones left, then with all of it."""
     commits, texts = Commits(history), Texts()
-    questions = [Question(str(n - 1), str(n)) for n in range(1, len(history))]
-    fresh = [plan_document(compare(commits, question)) for question in questions]
+    questions = [Comparison(str(n - 1), str(n)) for n in range(1, len(history))]
+    fresh = [plan_json(compare(commits, question)) for question in questions]
     for _ in range(2):
-        loaders = [Loader(KnownFiles(texts).read) for _ in questions]
+        loaders = [Loader(FileCache(texts).validate_file) for _ in questions]
         again = [compare(commits, q, known) for q, known in zip(questions, loaders, strict=True)]
-        assert [plan_document(preview) for preview in again] == fresh
+        assert [plan_json(preview) for preview in again] == fresh
     assert texts.found or not texts.kept
 
 
 @settings(max_examples=25, deadline=None)
 @given(histories(2))
 def test_directors_that_may_change_are_all_that_do(history: list[Files]) -> None:
-    before, after = (load(manifest_files(files)) for files in history)
-    chosen = affected(before, after)
-    for name in {*before.directors, *after.directors} - chosen:
-        old, new = render(before, name), render(after, name)
-        assert replace(old, policy=new.policy, sources=new.sources) == new
+    before, after = (load_manifest_files(manifest_files(files)) for files in history)
+    chosen = affected_directors(before, after)
+    for name in {*before.director_names, *after.director_names} - chosen:
+        old, new = render_director(before, name), render_director(after, name)
+        assert replace(old, policy=new.policy, locations=new.locations) == new
 
 
 @settings(max_examples=40, deadline=None)
@@ -121,7 +121,7 @@ def test_what_is_used_again_says_what_a_fresh_one_says(history: list[Files]) -> 
     loader, renderers = Loader(), defaultdict[str, Renderer](Renderer)
     for files in history:
         again = outcome(loader.load, lambda m, name: renderers[name].render(m, name), files)
-        assert again == outcome(load, render, files)
+        assert again == outcome(load_manifest_files, render_director, files)
 
 
 def outcome(
@@ -134,18 +134,18 @@ def outcome(
         manifests = loading(manifest_files(files))
     except InvalidManifests as error:
         return error.problems
-    return [rendering(manifests, name) for name in manifests.directors]
+    return [rendering(manifests, name) for name in manifests.director_names]
 
 
-def followed(name: str, before: Manifests, after: Manifests) -> Pass:
+def followed(name: str, before: Manifests, after: Manifests) -> PassResult:
     """The pass of the agent that has one commit in force, and gets the next."""
     with tempfile.TemporaryDirectory(dir=FAST) as folder, SqliteStore(Path(folder)) as store:
-        kernel = MemoryKernel(MARK_PREFIX + store.id, more_sysctls={CONNTRACK: (0,)})
+        kernel = MemoryKernel(OWNER_ALIAS_PREFIX + store.id, extra_sysctls={CONNTRACK: (0,)})
         ports = Ports(kernel, store, TestClock())
-        if name in before.directors:
+        if name in before.director_names:
             for _ in range(2):
                 first = reconcile(ports, target_of(ports, before, name))
-                assert first.result in (Result.APPLIED, Result.CONVERGED)
+                assert first.outcome in (Outcome.APPLIED, Outcome.CONVERGED)
         return reconcile(ports, target_of(ports, after, name))
 
 
@@ -153,4 +153,4 @@ FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def target_of(ports: Ports, manifests: Manifests, name: str) -> Applied:
-    return Applied(render(manifests, name), None, ports.clock.now())
+    return Applied(render_director(manifests, name), None, ports.clock.now())

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key, RealServer
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Change, Phase
 from gitvs.ports import Applied
-from gitvs.reconcile.one_pass import Pass, reconcile
+from gitvs.reconcile.one_pass import PassResult, reconcile
 from tests.support.builders import endpoint, real_server, virtual_service
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.strategies import LISTENERS, desired_states
@@ -25,7 +25,9 @@ from tests.support.sweep import ALLOW, World, counted_plans
 
 WEB, DNS = endpoint(port=443), endpoint(port=53)
 EVERYTHING = Scope(
-    frozenset({"gitvs0"}), frozenset({"net.ipv4.vs.expire_nodest_conn"}), surroundings=False
+    frozenset({"gitvs0"}),
+    frozenset({"net.ipv4.vs.expire_nodest_conn"}),
+    includes_host_settings=False,
 )
 
 
@@ -57,20 +59,20 @@ def quick_world(folder: Path) -> tuple[World, Watched]:
     """A director on which two services are in force."""
     kernel = Watched()
     world = World(kernel, folder, has_memory=True, is_quick=True)
-    assert world.bring(two_services()).result is Result.APPLIED
+    assert world.bring(two_services()).outcome is Outcome.APPLIED
     kernel.asked.clear()
     return world, kernel
 
 
-def is_whole(done: Pass) -> bool:
-    assert done.survey is not None
-    return done.survey.is_whole
+def is_whole(done: PassResult) -> bool:
+    assert done.planned is not None
+    return done.planned.is_full_reading
 
 
 def test_a_changed_service_alone_is_read_before_and_after(tmp_path: Path) -> None:
     world, kernel = quick_world(tmp_path)
     done = world.bring(two_services(weight=5))
-    assert done.result is Result.APPLIED
+    assert done.outcome is Outcome.APPLIED
     assert not is_whole(done)
     assert kernel.asked == [{WEB.key}, {WEB.key}]
     assert world.state()[real_server(WEB).key] == real_server(WEB, weight=5)
@@ -93,7 +95,7 @@ def test_a_service_that_somebody_else_made_meanwhile_is_a_conflict(tmp_path: Pat
     kernel.execute([Change(None, foreign, Phase.MAKE)])
     state = State([*two_services().state.values(), foreign])
     done = world.bring(replace(two_services(), state=state))
-    assert done.result is Result.BLOCKED
+    assert done.outcome is Outcome.BLOCKED
     assert world.last is None, "nothing is built upon a pass that did not come to an end"
 
 
@@ -103,7 +105,7 @@ def test_drift_of_what_is_not_read_waits_for_a_pass_that_reads_it(tmp_path: Path
     assert not is_whole(world.bring(two_services(weight=5)))
     world.last = None
     done = world.bring(two_services(weight=5))
-    assert done.result is Result.APPLIED
+    assert done.outcome is Outcome.APPLIED
     assert world.state()[real_server(DNS).key] == real_server(DNS)
 
 
@@ -112,12 +114,12 @@ def test_a_drain_is_looked_at_without_reading_the_other_services(tmp_path: Path)
     without = two_services().state.with_changes(drop=[real_server(WEB).key])
     kernel.set_connections(real_server(WEB), active=1)
     wanted = replace(two_services(), state=without)
-    assert world.bring(wanted).result is Result.APPLIED
-    assert world.bring(wanted).result is Result.CONVERGED, "its connection is there still"
+    assert world.bring(wanted).outcome is Outcome.APPLIED
+    assert world.bring(wanted).outcome is Outcome.CONVERGED, "its connection is there still"
     kernel.set_connections(real_server(WEB))
     kernel.asked.clear()
     done = world.bring(wanted)
-    assert done.result is Result.APPLIED
+    assert done.outcome is Outcome.APPLIED
     assert kernel.asked == 3 * [{WEB.key}], "before, between and after"
     assert real_server(WEB).key not in world.state()
 
@@ -141,7 +143,7 @@ def drifts(draw: st.DrawFn) -> tuple[int, int]:
 
 def drift(world: World, which: int, weight: int) -> None:
     """Let somebody change a weight behind gitvs's back."""
-    servers = world.kernel.observe(EVERYTHING).state.of(RealServer)
+    servers = world.kernel.observe(EVERYTHING).state.of_type(RealServer)
     if servers:
         server = servers[which % len(servers)]
         world.kernel.execute([Change(server, replace(server, weight=weight), Phase.MODIFY)])
@@ -159,7 +161,7 @@ def test_both_ways_lead_to_the_same_kernel(
         ]
         has_drifted = False
         for desired, somebody in steps:
-            results = [world.bring(desired).result for world in worlds]
+            results = [world.bring(desired).outcome for world in worlds]
             assert results[0] == results[1] or has_drifted
             if somebody is not None:
                 has_drifted = True
@@ -171,7 +173,7 @@ def test_both_ways_lead_to_the_same_kernel(
         for world in worlds:
             world.bring(last)
             world.clock.seconds += 3600  # all drains are over
-            ends.append((world.bring(last).result, world.kernel.observe(EVERYTHING).state))
+            ends.append((world.bring(last).outcome, world.kernel.observe(EVERYTHING).state))
         assert ends[0] == ends[1]
 
 
@@ -182,9 +184,9 @@ class Kept:
         self.world = World(MemoryKernel("gitvs:test"), Path(folder))
         self.store = self.world.store()
         self.has_memory = has_memory
-        self.last: Pass | None = None
+        self.last: PassResult | None = None
 
-    def bring(self, desired: Desired) -> Pass:
+    def bring(self, desired: Desired) -> PassResult:
         target = Applied(desired, None, self.world.clock.now())
         done = reconcile(self.world.ports(self.store), target, ALLOW, self.last)
         self.last = done if self.has_memory else None
@@ -204,10 +206,10 @@ def test_a_pass_that_finds_all_as_before_does_what_any_other_does(data: st.DataO
                     ends = []
                     for director in directors:
                         done = director.bring(desired)
-                        assert done.survey is not None
-                        proposal = done.survey.proposal
+                        assert done.planned is not None
+                        proposal = done.planned.proposal
                         state = director.world.kernel.observe(EVERYTHING).state
-                        ends.append((done.result, proposal, state))
+                        ends.append((done.outcome, proposal, state))
                         director.world.clock.seconds += 30
                     assert ends[0] == ends[1]
                 if somebody is not None:
@@ -232,4 +234,4 @@ def test_where_nothing_has_changed_the_last_plan_is_taken_again(
         assert done.observation is not None
         assert done.observation.connections[server.key].active == 3
         drift(director.world, 0, 7)
-        assert director.bring(desired).result is Result.APPLIED
+        assert director.bring(desired).outcome is Outcome.APPLIED

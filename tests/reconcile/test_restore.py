@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import RealServer, SyncDaemon, Sysctl, Vip
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import Operation, OperationKind
-from gitvs.reconcile.one_pass import Pass, restore
+from gitvs.reconcile.one_pass import PassResult, restore
 from tests.support.builders import dummy, real_server, sync_daemon, sysctl, vip, virtual_service
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.sweep import World
@@ -43,11 +43,11 @@ def world(tmp_path: Path) -> World:
     kernel.add_link("up0", is_up=True, addresses=["192.0.2.1/24"])
     made = World(kernel, tmp_path)
     done = made.bring(desired())
-    assert done.result is Result.APPLIED, done
+    assert done.outcome is Outcome.APPLIED, done
     return made
 
 
-def restored(world: World) -> Pass | None:
+def restored(world: World) -> PassResult | None:
     with world.store() as store:
         return restore(world.ports(store))
 
@@ -58,11 +58,11 @@ def test_rules_and_vips_come_back_without_sync_daemons_and_interface_settings(
     world.kernel.reboot()
     done = restored(world)
     assert done is not None
-    assert done.result is Result.APPLIED
+    assert done.outcome is Outcome.APPLIED
     state = world.state()
-    assert [str(v.address) for v in state.of(Vip)] == ["203.0.113.10"]
-    assert len(state.of(RealServer)) == 2
-    assert state.of(SyncDaemon) == []
+    assert [str(v.address) for v in state.of_type(Vip)] == ["203.0.113.10"]
+    assert len(state.of_type(RealServer)) == 2
+    assert state.of_type(SyncDaemon) == []
 
 
 def test_all_of_it_still_counts_as_applied_and_the_next_pass_adds_the_rest(world: World) -> None:
@@ -73,9 +73,9 @@ def test_all_of_it_still_counts_as_applied_and_the_next_pass_adds_the_rest(world
     assert applied is not None
     assert applied.desired == desired()
     world.kernel.add_link("up0", is_up=True, addresses=["192.0.2.1/24"])
-    assert world.bring(desired()).result is Result.APPLIED
-    assert [d.interface for d in world.state().of(SyncDaemon)] == ["up0"]
-    assert world.bring(desired()).result is Result.CONVERGED
+    assert world.bring(desired()).outcome is Outcome.APPLIED
+    assert [d.interface for d in world.state().of_type(SyncDaemon)] == ["up0"]
+    assert world.bring(desired()).outcome is Outcome.CONVERGED
 
 
 def test_nothing_is_restored_twice_or_over_what_was_applied_since(world: World) -> None:
@@ -94,10 +94,10 @@ def test_drains_are_forgotten_since_their_connections_are_gone(world: World) -> 
     state = fewer.state.with_changes(drop=[real_server(address="10.0.0.2").key])
     world.kernel.set_connections(real_server(address="10.0.0.2"), active=1)
     world.bring(replace(fewer, state=state))
-    assert [s.weight for s in world.state().of(RealServer)] == [1, 0]
+    assert [s.weight for s in world.state().of_type(RealServer)] == [1, 0]
     world.kernel.reboot()
     restored(world)
-    assert [s.weight for s in world.state().of(RealServer)] == [1]
+    assert [s.weight for s in world.state().of_type(RealServer)] == [1]
 
 
 def test_what_operators_said_holds_after_a_reboot_too(world: World) -> None:
@@ -108,12 +108,12 @@ def test_what_operators_said_holds_after_a_reboot_too(world: World) -> None:
         store.put_operation(Operation(OperationKind.DRAIN, "ada", "", at, until, "10.0.0.2"))
     world.kernel.reboot()
     restored(world)
-    assert world.state().of(Vip) == []
-    assert [s.weight for s in world.state().of(RealServer)] == [1, 1]
+    assert world.state().of_type(Vip) == []
+    assert [s.weight for s in world.state().of_type(RealServer)] == [1, 1]
 
 
 def test_a_setting_of_all_interfaces_comes_back(world: World) -> None:
     world.kernel.reboot()
     restored(world)
     scope = Scope(sysctls=frozenset({"net.ipv4.vs.expire_nodest_conn", NEIGHBOUR}))
-    assert world.kernel.observe(scope).state.of(Sysctl) == [sysctl()]
+    assert world.kernel.observe(scope).state.of_type(Sysctl) == [sysctl()]

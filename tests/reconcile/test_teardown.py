@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gitvs.core.errors import StoreError
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import RealServer, Sysctl, VirtualService
-from gitvs.reconcile.one_pass import Pass, teardown
+from gitvs.reconcile.one_pass import PassResult, teardown
 from tests.support import scenario
 from tests.support.builders import endpoint, real_server, virtual_service
 from tests.support.memory.kernel import MemoryKernel
@@ -26,7 +26,7 @@ def world_in(folder: Path) -> World:
     return World(kernel, folder)
 
 
-def tear_down(world: World) -> Pass:
+def tear_down(world: World) -> PassResult:
     """Tear down with a store of its own, as one run of gitvs does."""
     with world.store() as store:
         return teardown(world.ports(store))
@@ -36,16 +36,16 @@ def test_what_was_there_before_gitvs_is_all_that_is_left(tmp_path: Path) -> None
     world = world_in(tmp_path)
     snapshot = world.state()
     world.bring(scenario.before())
-    busy = next(s for s in world.state().of(RealServer) if s.address == ip_address("10.0.0.1"))
+    busy = next(s for s in world.state().of_type(RealServer) if s.address == ip_address("10.0.0.1"))
     world.kernel.set_connections(busy, active=1)
     world.bring(scenario.after())
     world.kernel.put(VirtualService(scenario.DNS))
-    assert tear_down(world).result is Result.APPLIED
+    assert tear_down(world).outcome is Outcome.APPLIED
     switch = Sysctl("net.ipv4.ip_forward", "1")  # never turned back
     assert_state(world, snapshot.with_changes([switch]))
     with world.store() as store:
         ledger = store.ledger(world.kernel.incarnation())
-    assert (ledger.owned, ledger.drains, ledger.saved) == (frozenset(), {}, {})
+    assert (ledger.owned, ledger.drains, ledger.saved_settings) == (frozenset(), {}, {})
 
 
 def test_nothing_is_in_force_afterwards_even_where_nothing_was_left(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_nothing_is_in_force_afterwards_even_where_nothing_was_left(tmp_path: Pa
     world = world_in(tmp_path)
     world.bring(scenario.before())
     world.kernel.reboot()
-    assert tear_down(world).result is Result.CONVERGED
+    assert tear_down(world).outcome is Outcome.CONVERGED
     with world.store() as store:
         applied = store.applied()
     assert applied is not None
@@ -69,6 +69,6 @@ def test_the_wrong_store_does_not_say_that_there_is_nothing_to_remove(tmp_path: 
 
 def test_a_store_that_never_applied_anything_stays_so(tmp_path: Path) -> None:
     world = world_in(tmp_path)
-    assert tear_down(world).result is Result.CONVERGED
+    assert tear_down(world).outcome is Outcome.CONVERGED
     with world.store() as store:
         assert store.applied() is None

@@ -19,7 +19,7 @@ import pytest
 from gitvs.adapters.store.store import SqliteStore
 from gitvs.core.errors import StoreError
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Incarnation
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import (
@@ -34,9 +34,9 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.overlay import with_fallback
+from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.plan import Change, Phase
-from gitvs.ports import Applied, Kernel, Outcome, Stage, Status
+from gitvs.ports import Applied, Kernel, TransactionStage, WriteResult, WriteStatus
 from gitvs.reconcile.one_pass import reconcile
 from gitvs.reconcile.transaction import Interrupted
 from tests.support import scenario
@@ -61,7 +61,7 @@ def world_in(folder: Path) -> World:
 def applied_world(folder: Path) -> World:
     """A director on which the scenario's first state is in force."""
     world = world_in(folder)
-    assert world.bring(scenario.before()).result is Result.APPLIED
+    assert world.bring(scenario.before()).outcome is Outcome.APPLIED
     return world
 
 
@@ -92,13 +92,13 @@ def test_a_second_fault_on_the_way_back_changes_nothing_of_that(tmp_path: Path, 
             snapshot = world.state()
             faulty = TwiceFaulty(world.kernel, at, How.REFUSED, later, then)
             try:
-                result: Result | None = world.bring(scenario.after(), faulty).result
+                result: Outcome | None = world.bring(scenario.after(), faulty).outcome
             except Crashed:
                 result = world.recover()
-            if result is Result.ROLLED_BACK:
+            if result is Outcome.ROLLED_BACK:
                 assert_state(world, snapshot)
             else:
-                assert result is Result.APPLIED
+                assert result is Outcome.APPLIED
                 check_target(world)
 
 
@@ -152,10 +152,10 @@ def test_a_crash_around_any_record_leaves_the_snapshot_or_the_target(
         bring_after(world, lambda store: CrashingStore(store, at, after))
     result = world.recover()
     if at == 2 or (at == 1 and after):
-        assert result is (None if at == 2 and after else Result.APPLIED)
+        assert result is (None if at == 2 and after else Outcome.APPLIED)
         check_target(world)
     else:
-        assert result is (None if at == 0 and not after else Result.ROLLED_BACK)
+        assert result is (None if at == 0 and not after else Outcome.ROLLED_BACK)
         assert_state(world, snapshot)
 
 
@@ -186,7 +186,7 @@ def test_a_full_disk_before_the_point_of_no_return_changes_nothing(tmp_path: Pat
     with pytest.raises(StoreError, match="disk is full"):
         bring_after(world, lambda store: FullDisk(store, at))
     assert_state(world, snapshot)
-    assert world.recover() is (None if at == 0 else Result.ROLLED_BACK)
+    assert world.recover() is (None if at == 0 else Outcome.ROLLED_BACK)
     assert_state(world, snapshot)
 
 
@@ -209,7 +209,7 @@ def test_an_undo_does_not_wait_for_a_store_that_cannot_be_read(tmp_path: Path) -
     with world.store() as store:
         broken: Any = Unreadable(store)
         done = reconcile(world.ports(broken, faulty), target_of(world, scenario.after()), ALLOW)
-    assert done.result is Result.ROLLED_BACK
+    assert done.outcome is Outcome.ROLLED_BACK
     assert_state(world, snapshot)
 
 
@@ -217,7 +217,7 @@ def test_a_full_disk_at_the_end_is_finished_at_the_next_start(tmp_path: Path) ->
     world = applied_world(tmp_path)
     with pytest.raises(StoreError):
         bring_after(world, lambda store: FullDisk(store, 2))
-    assert world.recover() is Result.APPLIED
+    assert world.recover() is Outcome.APPLIED
     check_target(world)
 
 
@@ -249,7 +249,7 @@ def test_what_is_past_the_point_of_no_return_is_finished_whatever_the_store_said
 class Ordered(FaultyKernel):
     """A kernel that is looked at whenever a VIP is bound."""
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         if any(isinstance(c.after, Vip) and c.before is None for c in changes):
             now = super().observe(SCOPE).state
             assert scenario.server(scenario.NEW, 1).key in now
@@ -261,9 +261,9 @@ def test_no_vip_is_bound_while_an_answer_is_missing(tmp_path: Path) -> None:
     keys = [c.key for c in plan_for_after(applied_world(tmp_path / "probe"))]
     at = keys.index(scenario.server(scenario.NEW, 1).key)
     done = world.bring(scenario.after(), Ordered(world.kernel, at, How.LOST_UNWRITTEN))
-    assert done.result is Result.ROLLED_BACK
+    assert done.outcome is Outcome.ROLLED_BACK
     done = world.bring(scenario.after(), Ordered(world.kernel, at, How.LOST))
-    assert done.result is Result.APPLIED
+    assert done.outcome is Outcome.APPLIED
 
 
 class Meddling:
@@ -279,7 +279,7 @@ class Meddling:
     def observe(self, scope: Scope) -> Observation:
         return self._kernel.observe(scope)
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         outcomes = []
         for change in changes:
             if change.key == self._key and not self._has_meddled:
@@ -309,18 +309,18 @@ class Watched(Meddling):
 
 def test_what_a_plan_does_not_touch_is_read_once(tmp_path: Path) -> None:
     world = applied_world(tmp_path)
-    web = scenario.before().state.of(RealServer)[0]
+    web = scenario.before().state.of_type(RealServer)[0]
     reweighted = replace(web, weight=web.weight + 1)
     state = scenario.before().state.with_changes([reweighted])
     watched = Watched(world.kernel)
     done = world.bring(replace(scenario.before(), state=state), watched)
-    assert done.result is Result.APPLIED
+    assert done.outcome is Outcome.APPLIED
     assert watched.read == [None, frozenset({web.service_key})]
-    assert done.finished is not None
-    seen, now = done.finished.observation, world.kernel.observe(SCOPE)
+    assert done.transaction is not None
+    seen, now = done.transaction.observation, world.kernel.observe(SCOPE)
     assert seen is not None
     for kind in (VirtualService, RealServer, Vip):
-        assert set(seen.state.of(kind)) == set(now.state.of(kind))
+        assert set(seen.state.of_type(kind)) == set(now.state.of_type(kind))
     assert seen.connections == now.connections
 
 
@@ -341,9 +341,9 @@ def test_what_somebody_made_meanwhile_on_a_wanted_key_is_a_conflict_and_stays(
     twin = replace(scenario.server(scenario.NEW, 2), weight=9)
     meddling = Meddling(world.kernel, key, put(theirs, server, twin))
     done = world.bring(scenario.after(), meddling)
-    assert done.result is Result.ROLLED_BACK
-    assert done.finished is not None
-    assert "exists" in done.finished.failures[0]
+    assert done.outcome is Outcome.ROLLED_BACK
+    assert done.transaction is not None
+    assert "exists" in done.transaction.failures[0]
     assert_state(world, snapshot.with_changes([theirs, server, twin]))
 
 
@@ -351,15 +351,15 @@ def test_what_somebody_changed_meanwhile_is_read_back_and_told(tmp_path: Path) -
     world = applied_world(tmp_path)
     theirs = VirtualService(scenario.WEB4, Scheduler.SED)
     done = world.bring(scenario.after(), Meddling(world.kernel, LAST_VIP, put(theirs)))
-    assert done.finished is not None
-    assert "scheduler is sed, not wrr" in done.finished.failures[0]
+    assert done.transaction is not None
+    assert "scheduler is sed, not wrr" in done.transaction.failures[0]
 
 
 def test_a_real_server_that_somebody_added_meanwhile_is_set_right(tmp_path: Path) -> None:
     world = applied_world(tmp_path)
     twin = RealServer(scenario.WEB4, ip_address("10.0.0.3"), 8080, 77)
     done = world.bring(scenario.after(), Meddling(world.kernel, FIRST, put(twin)))
-    assert done.result is Result.APPLIED
+    assert done.outcome is Outcome.APPLIED
     check_target(world)
 
 
@@ -373,7 +373,7 @@ def test_what_somebody_made_meanwhile_stays_even_if_the_undo_crashes(tmp_path: P
     faulty = FaultyKernel(world.kernel, forward, How.CRASH_AFTER)
     with pytest.raises(Crashed):
         world.bring(scenario.after(), Meddling(faulty, key, lambda _: world.kernel.put(theirs)))
-    assert world.recover() is Result.ROLLED_BACK
+    assert world.recover() is Outcome.ROLLED_BACK
     assert_state(world, snapshot.with_changes([theirs]))
 
 
@@ -382,9 +382,9 @@ def test_what_somebody_changes_during_the_break_is_told(tmp_path: Path) -> None:
     last = plan_for_after(applied_world(tmp_path / "probe"))[-1].key
     theirs = replace(scenario.server(scenario.WEB4, 1), weight=77)
     done = world.bring(scenario.after(), Meddling(world.kernel, last, put(theirs)))
-    assert done.result is Result.APPLIED
-    assert done.finished is not None
-    [told] = done.finished.failures
+    assert done.outcome is Outcome.APPLIED
+    assert done.transaction is not None
+    [told] = done.transaction.failures
     assert told.startswith(f"{theirs.key}: changed by something else")
 
 
@@ -397,7 +397,7 @@ def test_a_drain_that_somebody_ended_is_forgotten_though_nothing_is_to_be_done(
     wanted = replace(wanted, state=wanted.state.with_changes(drop=[leaving.key]))
     world.bring(wanted)
     world.kernel.remove(leaving)
-    assert world.bring(wanted).result is Result.CONVERGED
+    assert world.bring(wanted).outcome is Outcome.CONVERGED
     with world.store() as store:
         assert not store.ledger(world.kernel.incarnation()).drains
 
@@ -419,7 +419,7 @@ def fail_at_the_last_vip(world: World, connected: RealServer) -> None:
     done = world.bring(
         scenario.after(), FaultyKernel(meddling, keys.index(Key(LAST_VIP)), How.REFUSED)
     )
-    assert done.result is Result.ROLLED_BACK
+    assert done.outcome is Outcome.ROLLED_BACK
 
 
 def test_a_new_server_with_connections_drains_instead_of_being_undone(tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ def test_a_new_server_with_connections_drains_instead_of_being_undone(tmp_path: 
         [drain] = store.ledger(world.kernel.incarnation()).drains.values()
     assert (drain.key, drain.timeout_seconds) == (new.key, 60)
     world.kernel.set_connections(new)
-    assert world.bring(scenario.before()).result is Result.APPLIED
+    assert world.bring(scenario.before()).outcome is Outcome.APPLIED
     assert_state(world, snapshot)
 
 
@@ -442,7 +442,7 @@ def test_a_new_service_with_connections_keeps_its_vip_while_it_drains(tmp_path: 
     new = replace(scenario.server(scenario.NEW, 1), weight=0)
     fail_at_the_last_vip(world, new)
     service = scenario.after().state[new.service_key]
-    kept = [with_fallback(State([service, new]))[new.service_key], new]
+    kept = [with_fallback_flags(State([service, new]))[new.service_key], new]
     vip = scenario.after().state[Key(MIDDLE)]
     assert_state(world, snapshot.with_changes([*kept, vip, DummyInterface("gitvs1")]))
     world.kernel.set_connections(new)
@@ -457,7 +457,7 @@ def test_a_reboot_voids_an_open_transaction(tmp_path: Path) -> None:
     world.kernel.reboot()
     add_uplink(world.kernel)
     assert world.recover() is None
-    assert world.bring(scenario.before()).result is Result.APPLIED
+    assert world.bring(scenario.before()).outcome is Outcome.APPLIED
 
 
 def press_ctrl_c() -> NoReturn:
@@ -473,10 +473,10 @@ def test_an_interrupt_says_how_the_transaction_ended(tmp_path: Path, is_after: b
     with pytest.raises(Interrupted) as interrupt:
         world.bring(scenario.after(), kernel)
     if is_after:
-        assert interrupt.value.finished.result is Result.APPLIED
+        assert interrupt.value.transaction_result.outcome is Outcome.APPLIED
         check_target(world)
     else:
-        assert interrupt.value.finished.result is Result.ROLLED_BACK
+        assert interrupt.value.transaction_result.outcome is Outcome.ROLLED_BACK
         assert_state(world, snapshot)
     assert world.recover() is None
 
@@ -484,10 +484,10 @@ def test_an_interrupt_says_how_the_transaction_ended(tmp_path: Path, is_after: b
 class Refusing(FaultyKernel):
     """A kernel that, from its `at`-th change on, refuses everything."""
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         if not self.has_struck:
             return super().execute(changes)
-        return [Outcome(c, Status.REFUSED, EPERM, f"{c.key}: EPERM") for c in changes]
+        return [WriteResult(c, WriteStatus.REFUSED, EPERM, f"{c.key}: EPERM") for c in changes]
 
 
 @pytest.mark.parametrize("phase", [Phase.MODIFY, Phase.BREAK])
@@ -497,7 +497,7 @@ def test_stuck_is_said_even_when_interrupted(tmp_path: Path, phase: Phase) -> No
     kernel = Refusing(world.kernel, phases.index(phase), How.CRASH_BEFORE, press_ctrl_c)
     with pytest.raises(Interrupted) as raised:
         world.bring(scenario.after(), kernel)
-    assert raised.value.finished.result is Result.STUCK
+    assert raised.value.transaction_result.outcome is Outcome.STUCK
 
 
 def test_what_cannot_be_undone_is_stuck_and_tried_again_at_the_next_start(tmp_path: Path) -> None:
@@ -505,18 +505,18 @@ def test_what_cannot_be_undone_is_stuck_and_tried_again_at_the_next_start(tmp_pa
     snapshot = world.state()
 
     done = world.bring(scenario.after(), Refusing(world.kernel, 15, How.REFUSED))
-    assert done.result is Result.STUCK
+    assert done.outcome is Outcome.STUCK
     with world.store() as store:
         opened = store.open_transaction(world.kernel.incarnation())
         assert opened is not None
-        assert opened.stage is Stage.OPEN
+        assert opened.stage is TransactionStage.OPEN
         again = reconcile(
             world.ports(store, Refusing(world.kernel, 0, How.REFUSED)),
             target_of(world, scenario.after()),
         )
-    assert again.result is Result.STUCK
-    assert again.survey is None
-    assert world.recover() is Result.ROLLED_BACK
+    assert again.outcome is Outcome.STUCK
+    assert again.planned is None
+    assert world.recover() is Outcome.ROLLED_BACK
     assert_state(world, snapshot)
 
 
@@ -532,9 +532,9 @@ def test_the_history_tells_the_first_of_a_thousand_failures(tmp_path: Path) -> N
         world.kernel.put(replace(service, scheduler=Scheduler.SED))
     meddling = NoSight(world.kernel, frozenset(s.key for s in new))
     done = world.bring(wanted, meddling)
-    assert done.result is Result.ROLLED_BACK
-    assert done.finished is not None
-    assert len(done.finished.failures) == 1000
+    assert done.outcome is Outcome.ROLLED_BACK
+    assert done.transaction is not None
+    assert len(done.transaction.failures) == 1000
     with world.store() as store:
         message = store.history()[0].message
     assert message.count("exists already") == 10
@@ -559,8 +559,8 @@ def test_a_break_that_cannot_be_finished_is_stuck_and_finished_at_the_next_start
 ) -> None:
     world = applied_world(tmp_path)
     done = world.bring(scenario.after(), Refusing(world.kernel, first_break(tmp_path), How.REFUSED))
-    assert done.result is Result.STUCK
-    assert world.recover() is Result.APPLIED
+    assert done.outcome is Outcome.STUCK
+    assert world.recover() is Outcome.APPLIED
     check_target(world)
 
 
@@ -568,12 +568,15 @@ def test_a_former_setting_that_the_kernel_does_not_take_back_is_given_up(tmp_pat
     world = applied_world(tmp_path)
     last = len(plan_for_after(applied_world(tmp_path / "probe"))) - 1
     done = world.bring(scenario.after(), Refusing(world.kernel, last, How.REFUSED))
-    assert done.result is Result.APPLIED
-    assert done.finished is not None
-    assert done.finished.failures == ("net.ipv4.vs.conntrack: EPERM; left as it is",)
+    assert done.outcome is Outcome.APPLIED
+    assert done.transaction is not None
+    assert done.transaction.failures == ("net.ipv4.vs.conntrack: EPERM; left as it is",)
     assert world.recover() is None
     with world.store() as store:
-        assert Key("net.ipv4.vs.conntrack") not in store.ledger(world.kernel.incarnation()).saved
+        assert (
+            Key("net.ipv4.vs.conntrack")
+            not in store.ledger(world.kernel.incarnation()).saved_settings
+        )
 
 
 def first_break(folder: Path) -> int:
@@ -585,5 +588,5 @@ def first_break(folder: Path) -> int:
 def plan_for_after(world: World) -> Sequence[Change]:
     """The plan that the sweep disturbs."""
     done = world.bring(scenario.after())
-    assert done.survey is not None
-    return done.survey.proposal.plan.changes
+    assert done.planned is not None
+    return done.planned.proposal.plan.changes

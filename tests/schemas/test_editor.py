@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from gitvs.core.manifests.schema import KINDS, schema_for
+from gitvs.core.manifests.schema import DOCUMENT_KINDS, schema_for
 from gitvs.core.manifests.syntax.yaml_documents import is_manifest
 from tests.harness.editor import Editor, Mark, editor
 from tests.support.manifests.writing import manifest_examples
@@ -64,7 +64,7 @@ def with_schema(text: str, schema: object = SCHEMAS / "manifest.schema.json") ->
 
 
 def test_it_completes_kinds_and_the_fields_of_the_kind(at_work: Editor) -> None:
-    assert at_work.offers(ROOT, "apiVersion: gitvs/v1\nkind: ¦") == [*KINDS]
+    assert at_work.offers(ROOT, "apiVersion: gitvs/v1\nkind: ¦") == [*DOCUMENT_KINDS]
     service = at_work.offers(ROOT, f"{HEAD}  ¦")
     director = at_work.offers(ROOT, f"{DIRECTOR}spec:\n  ¦")
     assert {"vips", "ports", "scheduler", "realServers", "pools"} <= set(service)
@@ -136,7 +136,7 @@ def test_it_underlines_what_is_wrong(at_work: Editor, text: str, line: int, word
 def test_a_line_gives_a_document_its_schema(bare: Editor) -> None:
     [mark] = bare.marks(ROOT, f"{with_schema(DIRECTOR)}---\n{with_schema(WRONG)}")
     assert mark == Mark(15, 3, "Property pool is not allowed.")
-    assert bare.offers(ROOT, with_schema("kind: ¦")) == [*KINDS]
+    assert bare.offers(ROOT, with_schema("kind: ¦")) == [*DOCUMENT_KINDS]
 
 
 def test_a_line_says_nothing_of_the_next_document(bare: Editor) -> None:
@@ -155,7 +155,7 @@ def test_the_schema_of_one_kind_does_too(bare: Editor) -> None:
 def test_a_schema_may_be_named_from_the_folder_of_the_file(bare: Editor, tmp_path: Path) -> None:
     name = schema_beside(tmp_path).name
     for folder, path in ((tmp_path, name), (tmp_path, f"./{name}"), (tmp_path / "a", f"../{name}")):
-        assert bare.offers(folder, with_schema("kind: ¦", path)) == [*KINDS], path
+        assert bare.offers(folder, with_schema("kind: ¦", path)) == [*DOCUMENT_KINDS], path
 
 
 def test_a_schema_may_be_a_url(bare: Editor) -> None:
@@ -163,7 +163,7 @@ def test_a_schema_may_be_a_url(bare: Editor) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/manifest.schema.json"
-        assert bare.offers(ROOT, with_schema("kind: ¦", url)) == [*KINDS]
+        assert bare.offers(ROOT, with_schema("kind: ¦", url)) == [*DOCUMENT_KINDS]
         server.shutdown()
 
 
@@ -173,7 +173,7 @@ def test_a_setting_of_the_editor_serves_all_documents_of_a_folder(tmp_path: Path
     with editor(
         tmp_path, schemas=json.loads(readme(r"\{.*yaml\.schemas.*\}"))["yaml.schemas"]
     ) as one:
-        assert one.offers(manifests / "team", f"{DIRECTOR}---\nkind: ¦") == [*KINDS]
+        assert one.offers(manifests / "team", f"{DIRECTOR}---\nkind: ¦") == [*DOCUMENT_KINDS]
         assert one.offers(tmp_path / "other", "kind: ¦") == []
 
 
@@ -181,7 +181,7 @@ def test_readme_shows_a_schema_that_gitvs_leaves_alone(bare: Editor, tmp_path: P
     schema = schema_beside(tmp_path)
     assert readme(r"gitvs schema Manifest > .*").endswith(f"/{schema.name}")
     line = readme(r"# yaml-language-server: .*")
-    assert bare.offers(tmp_path, f"{line}\nkind: ¦") == [*KINDS]
+    assert bare.offers(tmp_path, f"{line}\nkind: ¦") == [*DOCUMENT_KINDS]
     assert not is_manifest(schema.name)
 
 

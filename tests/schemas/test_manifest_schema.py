@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from gitvs.core.manifests.schema import KINDS, schema_for
+from gitvs.core.manifests.schema import DOCUMENT_KINDS, schema_for
 from tests.support.manifests.manifest_schema import FILE, composed
 from tests.support.manifests.writing import (
     Doc,
@@ -45,7 +45,7 @@ def faults(document: Doc) -> Iterator[Doc]:
     yield {**document, "spec": {**document.get("spec", {}), "extra": 1}}
     for field in document:
         yield {name: value for name, value in document.items() if name != field}
-    for kind in KINDS:
+    for kind in DOCUMENT_KINDS:
         yield {**document, "kind": kind}
 
 
@@ -57,7 +57,7 @@ def test_it_is_what_the_schemas_of_the_kinds_make() -> None:
     Draft202012Validator.check_schema(written)
 
 
-@pytest.mark.parametrize("document", SOUND, ids=KINDS)
+@pytest.mark.parametrize("document", SOUND, ids=DOCUMENT_KINDS)
 def test_it_judges_a_document_as_its_kind_does(document: Doc) -> None:
     assert is_valid("Manifest", document)
     for fault in faults(document):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
-from gitvs.core.manifests.schema import KINDS, schema_for
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
+from gitvs.core.manifests.schema import DOCUMENT_KINDS, schema_for
 from gitvs.core.problems import InvalidManifests
 from tests.support.manifests.writing import (
     LEFT_OUT,
@@ -27,8 +27,8 @@ from tests.support.manifests.writing import (
 )
 
 FOR_PEOPLE = {
-    *(f"{kind}.metadata.description" for kind in KINDS),
-    *(f"{kind}.metadata.labels" for kind in KINDS if kind != "Director"),
+    *(f"{kind}.metadata.description" for kind in DOCUMENT_KINDS),
+    *(f"{kind}.metadata.labels" for kind in DOCUMENT_KINDS if kind != "Director"),
     "Defaults.metadata.name",
     "Policy.metadata.name",
 }
@@ -55,7 +55,7 @@ def fields(schema: Any, root: Any, path: str) -> Iterator[tuple[str, Any]]:
 def all_fields() -> dict[str, Any]:
     return {
         path: field
-        for kind in KINDS
+        for kind in DOCUMENT_KINDS
         for path, field in fields(schema_for(kind), schema_for(kind), kind)
     }
 
@@ -72,7 +72,7 @@ def objects(schema: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from objects(child, f"{path}/{index}")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DOCUMENT_KINDS)
 def test_a_schema_is_a_valid_schema_with_an_id(kind: str) -> None:
     schema = schema_for(kind)
     Draft202012Validator.check_schema(schema)
@@ -80,13 +80,13 @@ def test_a_schema_is_a_valid_schema_with_an_id(kind: str) -> None:
     assert schema["$id"] == f"urn:gitvs:v1:{kind.lower()}"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DOCUMENT_KINDS)
 def test_no_object_takes_fields_that_it_does_not_know(kind: str) -> None:
     for path, schema in objects(schema_for(kind), ""):
         assert schema.get("additionalProperties") is False, path
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DOCUMENT_KINDS)
 def test_the_names_of_health_checks_stay_free(kind: str) -> None:
     for path, schema in objects(schema_for(kind), ""):
         assert not set(RESERVED) & set(schema["properties"]), path
@@ -413,7 +413,7 @@ VARIATIONS: dict[str, tuple[list[Doc], list[Doc]]] = {
     ),
 }
 OWNER_DIRECTORS = "Policy.spec.owners.directors"
-CONSTANT = {f"{kind}.{field}" for kind in KINDS for field in ("apiVersion", "kind")}
+CONSTANT = {f"{kind}.{field}" for kind in DOCUMENT_KINDS for field in ("apiVersion", "kind")}
 NO_EFFECT = {
     *FOR_PEOPLE,
     "Defaults.metadata",
@@ -424,13 +424,13 @@ NO_EFFECT = {
 def outcome(documents: list[Doc], path: str = "all.yaml") -> object:
     """Everything that manifests lead to: each director's desired state, or the problems."""
     try:
-        manifests = load([file_of(path, *documents)])
+        manifests = load_manifest_files([file_of(path, *documents)])
     except InvalidManifests as error:
         return [problem.message for problem in error.problems]
     result = []
-    for name in manifests.directors:
-        desired = render(manifests, name)
-        services = {key: source.service for key, source in desired.sources.items()}
+    for name in manifests.director_names:
+        desired = render_director(manifests, name)
+        services = {key: source.service for key, source in desired.locations.items()}
         result.append((desired, services, desired.server_names))
     return result
 
@@ -454,6 +454,8 @@ def test_every_field_changes_what_comes_of_it(path: str) -> None:
 def test_the_directors_of_an_owner_limit_its_services(directors: Doc) -> None:
     owner = {"path": "a", "vips": ["203.0.113.0/24"]}
     theirs = file_of("a/x.yaml", service())
-    load([file_of("p.yaml", *TWO, policy(owners=[owner])), theirs])
+    load_manifest_files([file_of("p.yaml", *TWO, policy(owners=[owner])), theirs])
     with pytest.raises(InvalidManifests):
-        load([file_of("p.yaml", *TWO, policy(owners=[{**owner, "directors": directors}])), theirs])
+        load_manifest_files(
+            [file_of("p.yaml", *TWO, policy(owners=[{**owner, "directors": directors}])), theirs]
+        )

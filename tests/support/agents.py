@@ -16,14 +16,14 @@ from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.service.control import Peer
 from gitvs.adapters.service.systemd import Notifier
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.agent.control_requests import Desk
+from gitvs.agent.control_requests import ControlRequests
 from gitvs.agent.daemon import Agent
 from gitvs.core.errors import GitvsError
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import RealServer
 from gitvs.core.model.state import State
 from gitvs.core.settings import MetricsSettings, RemoteSettings, Settings
-from gitvs.core.status.agent_status import Status
+from gitvs.core.status.agent_status import AgentStatus
 from gitvs.ports import Kernel
 from gitvs.reconcile.transaction import Ports
 from tests.support.memory.kernel import MemoryKernel
@@ -91,10 +91,10 @@ class Running:
     """A running agent."""
 
     agent: Agent
-    desk: Desk
+    desk: ControlRequests
 
     @property
-    def status(self) -> Status:
+    def status(self) -> AgentStatus:
         return self.agent.status
 
     def order(self, command: str, **fields: Any) -> dict[str, Any]:
@@ -155,14 +155,14 @@ class Site:
 
     def weights(self) -> list[int]:
         """The weights in the kernel."""
-        return [s.weight for s in self.state().of(RealServer)]
+        return [s.weight for s in self.state().of_type(RealServer)]
 
     def choose(self, known: Collection[str]) -> str:
         return "lb1"
 
     def set_weight(self, weight: int) -> None:
         """Somebody changes a weight by hand."""
-        server = self.state().of(RealServer)[0]
+        server = self.state().of_type(RealServer)[0]
         self.kernel.put(replace(server, weight=weight))
 
     @contextmanager
@@ -184,7 +184,7 @@ class Site:
                         Notifier({}),
                         self.lock,
                     )
-                    found.append(Running(agent, Desk(agent)))
+                    found.append(Running(agent, ControlRequests(agent)))
                     ready.set()
                     agent.run()
             except BaseException as error:  # noqa: BLE001  # told below, in the test's thread

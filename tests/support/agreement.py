@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import Sysctl, Timeout
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.plan import Change
-from gitvs.reconcile.one_pass import Pass
+from gitvs.reconcile.one_pass import PassResult
 from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome
 
 
@@ -21,13 +21,13 @@ def told(change: Change) -> tuple[object, ...]:
 
 
 def judged(gate: Gate) -> tuple[object, ...]:
-    return (gate.name, gate.measured, gate.limit, gate.message, gate.allowed)
+    return (gate.name, gate.measured, gate.limit, gate.message, gate.is_allowed)
 
 
-def expect_same(plan: DirectorPlan, done: Pass) -> None:
+def expect_same(plan: DirectorPlan, done: PassResult) -> None:
     """A preview is what the pass planned, and did."""
-    assert done.survey is not None
-    proposal = done.survey.proposal
+    assert done.planned is not None
+    proposal = done.planned.proposal
     previewed, planned = plan.plan.changes, proposal.plan.changes
     assert [told(c) for c in previewed if not is_setting(c)] == [
         told(c) for c in planned if not is_setting(c)
@@ -39,10 +39,10 @@ def expect_same(plan: DirectorPlan, done: Pass) -> None:
     assert list(map(judged, plan.gates)) == list(map(judged, proposal.gates))
     assert plan.desired_digest == proposal.desired_digest
     assert (
-        done.result
+        done.outcome
         is {
-            PlanOutcome.BLOCKED: Result.BLOCKED,
-            PlanOutcome.CHANGES: Result.APPLIED,
-            PlanOutcome.NONE: Result.CONVERGED,
+            PlanOutcome.BLOCKED: Outcome.BLOCKED,
+            PlanOutcome.CHANGES: Outcome.APPLIED,
+            PlanOutcome.NONE: Outcome.CONVERGED,
         }[plan.outcome]
     )

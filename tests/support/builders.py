@@ -29,7 +29,7 @@ from gitvs.core.model.resources import (
     Vip,
     VirtualService,
 )
-from gitvs.core.planning.plan import Change, order
+from gitvs.core.planning.plan import Change, build_plan
 
 INTERFACE = "gitvs0"
 
@@ -142,4 +142,4 @@ def creates(*resources: Resource) -> list[Change]:
 
 
 def _change(before: Resource | None, after: Resource | None) -> Change:
-    return order([(before, after)]).changes[0]
+    return build_plan([(before, after)]).changes[0]

@@ -11,7 +11,7 @@ from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.ledger import Incarnation
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.planning.plan import Change
-from gitvs.ports import Kernel, Outcome, Status
+from gitvs.ports import Kernel, WriteResult, WriteStatus
 
 
 class Crashed(BaseException):
@@ -65,7 +65,7 @@ class FaultyKernel:
             raise KernelUnreadable("the kernel changed while it was read: try again")
         return self._kernel.observe(scope)
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         index = None if self._how is How.UNREADABLE else self._position(len(changes))
         if index is None:
             return self._kernel.execute(changes)
@@ -82,12 +82,12 @@ class FaultyKernel:
         self.has_struck = True
         return self._at - first
 
-    def _strike(self, change: Change) -> Outcome:
+    def _strike(self, change: Change) -> WriteResult:
         if self._how in (How.LOST, How.CRASH_AFTER):
             self._kernel.execute([change])
         if self._how in (How.CRASH_BEFORE, How.CRASH_AFTER):
             self._die()
         if self._how is How.REFUSED:
             message = f"{change.key}: cannot allocate memory (ENOMEM)"
-            return Outcome(change, Status.REFUSED, errno.ENOMEM, message)
-        return Outcome(change, Status.UNKNOWN, None, f"{change.key}: the answer got lost")
+            return WriteResult(change, WriteStatus.REFUSED, errno.ENOMEM, message)
+        return WriteResult(change, WriteStatus.UNKNOWN, None, f"{change.key}: the answer got lost")

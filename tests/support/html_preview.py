@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from gitvs.core.manifests.render import render
-from gitvs.core.model.desired import Desired, Source
-from gitvs.core.planning.preview import preview as proposed
-from gitvs.core.planning.risks import risks, vip_risks
+from gitvs.core.manifests.render import render_director
+from gitvs.core.model.desired import Desired, ManifestLocation
+from gitvs.core.planning.preview import propose_preview as proposed
+from gitvs.core.planning.risks import director_risks, vip_risks
 from gitvs.core.problems import Problem
-from gitvs.report.plan.plan_view import DirectorPlan, Presence, Side, SideKind, director_plan
+from gitvs.report.plan.plan_view import (
+    DirectorPlan,
+    PlanSide,
+    PlanSideKind,
+    Presence,
+    director_plan,
+)
 from gitvs.report.plan.preview_view import Preview
 from tests.support.builders import sysctl, update
 from tests.support.manifests.writing import Doc, director, loaded, server, service
@@ -21,8 +27,10 @@ HOSTILE = (
 )
 """What a manifest or a commit might bring to take over a page."""
 
-BASE = Side(SideKind.COMMIT, "4be1c07f93d2" + "0" * 28, "Add the second site")
-HEAD = Side(SideKind.COMMIT, "9d20e5aa17c4" + "0" * 28, "Move web to wrr, retire the old API")
+BASE = PlanSide(PlanSideKind.COMMIT, "4be1c07f93d2" + "0" * 28, "Add the second site")
+HEAD = PlanSide(
+    PlanSideKind.COMMIT, "9d20e5aa17c4" + "0" * 28, "Move web to wrr, retire the old API"
+)
 PROBLEM = Problem(
     "team-a/web.yaml", 14, 3, "/spec", "unknown-field", "shceduler is no `Service` field"
 )
@@ -120,7 +128,7 @@ def _after() -> list[Doc]:
 
 def _states(documents: list[Doc]) -> dict[str, Desired]:
     manifests = loaded(*documents)
-    return {name: render(manifests, name) for name in manifests.directors}
+    return {name: render_director(manifests, name) for name in manifests.director_names}
 
 
 def _plan(name: str, before: Desired | None, after: Desired | None) -> DirectorPlan:
@@ -132,15 +140,15 @@ def _plan(name: str, before: Desired | None, after: Desired | None) -> DirectorP
     return replace(
         director_plan(proposal, applied=before),
         presence=Presence.APPEARS if before is None else Presence.STAYS,
-        risks=risks(before, after, proposal.plan),
-        policy_source=Source(None, "policy.yaml", 3),
+        risks=director_risks(before, after, proposal.plan),
+        policy_location=ManifestLocation(None, "policy.yaml", 3),
     )
 
 
 def _changed_by_hand(plan: DirectorPlan) -> DirectorPlan:
     """Somebody changed a setting on the host, and a commit allows what the plan takes away."""
     drifted = update(sysctl("net.ipv4.vs.conntrack", "0"), sysctl("net.ipv4.vs.conntrack", "1"))
-    gates = tuple(replace(gate, allowed=True) for gate in plan.gates)
+    gates = tuple(replace(gate, is_allowed=True) for gate in plan.gates)
     return replace(plan, repairs=(drifted,), gates=gates)
 
 
@@ -171,15 +179,15 @@ def dressed(text: str) -> Preview:
 
 def _dressed_plan(plan: DirectorPlan, text: str) -> DirectorPlan:
     told = {"name": text, "message": text}
-    sources = {key: replace(s, file=text, service=text) for key, s in plan.sources.items()}
+    sources = {key: replace(s, file=text, service=text) for key, s in plan.locations.items()}
     return replace(
         plan,
         director=plan.director + text,
         desired_digest=text,
         gates=tuple(replace(g, measured=text, limit=text, **told) for g in plan.gates),
         risks=tuple(replace(risk, **told) for risk in plan.risks),
-        names=dict.fromkeys(plan.names, text),
-        sources=sources,
-        foreign=(text,),
-        policy_source=Source(None, text, 1),
+        server_names=dict.fromkeys(plan.server_names, text),
+        locations=sources,
+        foreign_names=(text,),
+        policy_location=ManifestLocation(None, text, 1),
     )

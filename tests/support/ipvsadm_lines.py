@@ -74,7 +74,7 @@ EVERYTHING: list[tuple[VirtualService | RealServer, str]] = [
         tunnelled(WEB, "2001:db8:1::1", TunnelType.IPIP),
         "-a -t 192.0.2.7:80 -r [2001:db8:1::1]:80 -i -w 1 --tun-type ipip",
     ),
-    (VirtualService(DNS, Scheduler.WRR, one_packet=True), "-A -u 192.0.2.7:53 -s wrr -o"),
+    (VirtualService(DNS, Scheduler.WRR, is_one_packet=True), "-A -u 192.0.2.7:53 -s wrr -o"),
     (
         VirtualService(SIP, Scheduler.WLC, persistence=Persistence(90, 32, PersistenceEngine.SIP)),
         "-A -u 192.0.2.7:5060 -s wlc -p 90 --pe sip",

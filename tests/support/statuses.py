@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from gitvs.core.model.history import Commit, Quarantine, Result
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.history import Commit, Outcome, Quarantine
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
     Key,
     Persistence,
@@ -19,11 +19,11 @@ from gitvs.core.model.resources import (
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import Operation, OperationKind, Operations
 from gitvs.core.status.agent_status import (
+    AgentStatus,
     LastPass,
     ServerStatus,
     ServiceStatus,
     SourceStatus,
-    Status,
 )
 from tests.support.builders import endpoint, firewall_mark, real_server, virtual_service
 
@@ -58,7 +58,7 @@ def said(
 
 def served(server: RealServer, name: str = "", active: int = 0, **known: object) -> ServerStatus:
     """Return a real server with this many active connections, and one inactive for each."""
-    status = ServerStatus(server, name, Connections(active, active), Counters(active))
+    status = ServerStatus(server, name, ConnectionCounts(active, active), Counters(active))
     return replace(status, **known)  # type: ignore[arg-type]  # as ServerStatus wants
 
 
@@ -72,23 +72,27 @@ def service_with(
     )
 
 
-def in_sync(**known: object) -> Status:
+def in_sync(**known: object) -> AgentStatus:
     """Return the status of a director on which all is well, but for what is given."""
     source = SourceStatus(
-        "https://git.example.org/lb.git main", A, "", earlier(seconds=12), next_at=later(seconds=18)
+        "https://git.example.org/lb.git main",
+        A,
+        "",
+        earlier(seconds=12),
+        next_fetch_at=later(seconds=18),
     )
-    status = Status(
+    status = AgentStatus(
         "lb1",
         "0.3.0",
         NOW,
         earlier(days=4),
         source,
-        desired=A,
-        applied=A,
+        desired_commit=A,
+        applied_commit=A,
         applied_at=earlier(minutes=2),
         is_applied=True,
         desired_digest=DIGEST,
-        last=LastPass(Result.CONVERGED, earlier(seconds=12), 0.0421, A, "poll timer"),
+        last_pass=LastPass(Outcome.CONVERGED, earlier(seconds=12), 0.0421, A, "poll timer"),
         observed_at=earlier(seconds=2),
         vips=("203.0.113.10/32 dev gitvs0",),
         services=(service_with(),),
@@ -96,19 +100,30 @@ def in_sync(**known: object) -> Status:
     return replace(status, **known)  # type: ignore[arg-type]  # as Status wants
 
 
-def unknown() -> Status:
+def unknown() -> AgentStatus:
     """Return the status of a director on which nothing was ever done, and no agent runs."""
-    return Status("", "0.3.0", NOW)
+    return AgentStatus("", "0.3.0", NOW)
 
 
-def everything() -> Status:
+def everything() -> AgentStatus:
     """Return a status with something of everything in it."""
     gate = Gate("mass-removal", "9 of 10 VIPs (90 %)", "30 %", "9 of 10 VIPs would leave", False)
     last = LastPass(
-        Result.BLOCKED, earlier(seconds=5), 1.5, B, "new commit", ("a problem",), (gate,), ("gone",)
+        Outcome.BLOCKED,
+        earlier(seconds=5),
+        1.5,
+        B,
+        "new commit",
+        ("a problem",),
+        (gate,),
+        ("gone",),
     )
     source = replace(
-        in_sync().source, head=B, signed_by="ada@example.org", failures=3, error="no route to host"
+        in_sync().source,
+        head=B,
+        signed_by="ada@example.org",
+        failure_count=3,
+        error="no route to host",
     )
     operations = Operations(
         (
@@ -119,9 +134,9 @@ def everything() -> Status:
     )
     return in_sync(
         source=source,
-        desired=B,
-        last=last,
-        drift=(Key("tcp 203.0.113.10:80"),),
+        desired_commit=B,
+        last_pass=last,
+        drifted_keys=(Key("tcp 203.0.113.10:80"),),
         is_standby=True,
         operations=operations,
         quarantined=(Quarantine("c" * 40, "refused: EINVAL", earlier(hours=5)),),
@@ -140,9 +155,14 @@ def services() -> tuple[ServiceStatus, ...]:
             [
                 served(real_server(weight=10, upper_threshold=1000), "web1", 120),
                 served(
-                    real_server(address="10.0.0.2", weight=0), "web2", 7, is_drained_by_hand=True
+                    real_server(address="10.0.0.2", weight=0),
+                    "web2",
+                    7,
+                    is_drained_by_operator=True,
                 ),
-                served(real_server(address="10.0.0.3", weight=0), "", 2, draining_seconds=42.25),
+                served(
+                    real_server(address="10.0.0.3", weight=0), "", 2, remaining_drain_seconds=42.25
+                ),
             ],
         ),
         service_with(

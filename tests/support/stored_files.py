@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from gitvs.core.model.desired import StoredFile
+from gitvs.core.model.desired import GitFile
 
 
 @dataclass
@@ -25,6 +25,6 @@ class Texts:
         self.kept[key] = text
 
 
-def stored(path: str, data: bytes) -> StoredFile:
+def stored(path: str, data: bytes) -> GitFile:
     blob = b"blob %d\0" % len(data) + data
-    return StoredFile(path, hashlib.sha1(blob, usedforsecurity=False).hexdigest(), lambda: data)
+    return GitFile(path, hashlib.sha1(blob, usedforsecurity=False).hexdigest(), lambda: data)

@@ -17,22 +17,24 @@ import pytest
 from gitvs.adapters.store.store import SqliteStore
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import RealServer, Sysctl, Timeout
 from gitvs.core.model.state import State
-from gitvs.core.planning.overlay import with_fallback
+from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.proposal import Proposal, propose
 from gitvs.ports import Applied, Kernel, Store
-from gitvs.reconcile.one_pass import Options, Pass, reconcile
+from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
 from gitvs.reconcile.transaction import Ports, recover
 from tests.support import scenario
 from tests.support.faults import Crashed, FaultyKernel, How
 
-ALLOW = Options(allowed=frozenset({"capacity-drop", "last-real-server", "mass-removal"}))
+ALLOW = PassOptions(allowed_gates=frozenset({"capacity-drop", "last-real-server", "mass-removal"}))
 SCOPE = Scope(
     frozenset({"gitvs0", "gitvs1"}),
-    frozenset(r.name for d in (scenario.before(), scenario.after()) for r in d.state.of(Sysctl)),
+    frozenset(
+        r.name for d in (scenario.before(), scenario.after()) for r in d.state.of_type(Sysctl)
+    ),
 )
 
 
@@ -68,7 +70,7 @@ class World:
     """Whether passes build upon the pass before, as an agent's do."""
     is_quick: bool = False
     """Whether they read only what may have to change, where they can."""
-    last: Pass | None = None
+    last: PassResult | None = None
 
     def store(self) -> SqliteStore:
         return SqliteStore(self.state_dir)
@@ -76,23 +78,23 @@ class World:
     def ports(self, store: Store, kernel: Kernel | None = None) -> Ports:
         return Ports(kernel or self.kernel, store, self.clock)
 
-    def bring(self, desired: Desired, kernel: Kernel | None = None) -> Pass:
+    def bring(self, desired: Desired, kernel: Kernel | None = None) -> PassResult:
         """One pass with a store of its own, as one run of gitvs is."""
         with self.store() as store:
             target = Applied(desired, None, self.clock.now())
             last, self.last = self.last, None
-            options = replace(ALLOW, is_all_read=not self.is_quick)
+            options = replace(ALLOW, is_full_reading=not self.is_quick)
             done = reconcile(self.ports(store, kernel), target, options, last)
-            if self.has_memory and done.result in (Result.APPLIED, Result.CONVERGED):
+            if self.has_memory and done.outcome in (Outcome.APPLIED, Outcome.CONVERGED):
                 self.last = done
             return done
 
-    def recover(self) -> Result | None:
+    def recover(self) -> Outcome | None:
         """What the next start does first."""
         with self.store() as store:
             finished = recover(self.ports(store))
             assert store.open_transaction(self.kernel.incarnation()) is None
-            return None if finished is None else finished.result
+            return None if finished is None else finished.outcome
 
     def state(self) -> State:
         """Everything in the kernel that the scenario speaks of."""
@@ -114,18 +116,18 @@ def counted_plans(monkeypatch: pytest.MonkeyPatch) -> list[Proposal]:
 def check_fault(world: World, at: int, how: How) -> bool:
     """Bring `after` over `before` with one fault; check what must hold. False: beyond the end."""
     first = world.bring(scenario.before())
-    assert first.result is Result.APPLIED, first.finished
+    assert first.outcome is Outcome.APPLIED, first.transaction
     snapshot = world.state()
     with world.store() as store:
         ledger = store.ledger(world.kernel.incarnation())
     faulty = FaultyKernel(world.kernel, at, how)
     try:
-        result: Result | None = world.bring(scenario.after(), faulty).result
+        result: Outcome | None = world.bring(scenario.after(), faulty).outcome
     except Crashed:
         result = world.recover()
     except KernelUnreadable:
         result = None  # before anything was planned
-    if result is Result.ROLLED_BACK or result is None:
+    if result is Outcome.ROLLED_BACK or result is None:
         assert_state(world, snapshot)
         with world.store() as store:
             assert store.ledger(world.kernel.incarnation()) == ledger
@@ -133,7 +135,7 @@ def check_fault(world: World, at: int, how: How) -> bool:
             assert applied is not None
             assert applied.desired == scenario.before()
     else:
-        assert result is Result.APPLIED
+        assert result is Outcome.APPLIED
         check_target(world)
     check_convergence(world)
     return faulty.has_struck
@@ -141,10 +143,10 @@ def check_fault(world: World, at: int, how: How) -> bool:
 
 def check_convergence(world: World) -> None:
     """The next passes reach `after`, end the drains, which are idle here, and rest."""
-    results = [world.bring(scenario.after()).result for _ in range(3)]
-    assert results[-1] is Result.CONVERGED
-    assert set(results) <= {Result.APPLIED, Result.CONVERGED}
-    wanted = with_fallback(scenario.after().state)
+    results = [world.bring(scenario.after()).outcome for _ in range(3)]
+    assert results[-1] is Outcome.CONVERGED
+    assert set(results) <= {Outcome.APPLIED, Outcome.CONVERGED}
+    wanted = with_fallback_flags(scenario.after().state)
     now = {k: r for k, r in world.state().items() if k in wanted or not is_setting(r)}
     assert now == dict(wanted)
 
@@ -164,12 +166,14 @@ def assert_state(world: World, snapshot: State) -> None:
 def check_target(world: World) -> None:
     """The kernel has all of `after`, drains what left, and owns up to it."""
     now = world.state()
-    wanted = with_fallback(scenario.after().state)
+    wanted = with_fallback_flags(scenario.after().state)
     missing = {k for k, r in wanted.items() if now.get(k) != r and k != str(scenario.WEB6)}
     assert not missing, {k: now.get(k) for k in missing}
     with world.store() as store:
         drains = store.ledger(world.kernel.incarnation()).drains
-    assert {s.key for s in now.of(RealServer) if s.key in drains and s.weight == 0} == set(drains)
+    assert {s.key for s in now.of_type(RealServer) if s.key in drains and s.weight == 0} == set(
+        drains
+    )
     extra = {k for k in now if k not in wanted and k not in drains}
     held = {k for k, r in now.items() if k in extra and not is_setting(r)}
     assert held <= HELD, held

@@ -9,7 +9,7 @@ import pytest
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import Endpoint, VirtualService
-from gitvs.ports import Status
+from gitvs.ports import WriteStatus
 from tests.support.builders import create, endpoint, virtual_service
 from tests.support.faults import Crashed, FaultyKernel, How
 from tests.support.memory.kernel import MemoryKernel
@@ -20,26 +20,26 @@ SCOPE = Scope()
 
 def ports(kernel: MemoryKernel) -> set[int]:
     """Return the ports of the virtual services that are there."""
-    services = kernel.observe(SCOPE).state.of(VirtualService)
+    services = kernel.observe(SCOPE).state.of_type(VirtualService)
     return {s.listener.port for s in services if isinstance(s.listener, Endpoint)}
 
 
 @pytest.mark.parametrize(
     ("how", "status", "code", "left"),
     [
-        (How.REFUSED, Status.REFUSED, errno.ENOMEM, {1, 3}),
-        (How.LOST, Status.UNKNOWN, None, {1, 2, 3}),
-        (How.LOST_UNWRITTEN, Status.UNKNOWN, None, {1, 3}),
+        (How.REFUSED, WriteStatus.REFUSED, errno.ENOMEM, {1, 3}),
+        (How.LOST, WriteStatus.UNKNOWN, None, {1, 2, 3}),
+        (How.LOST_UNWRITTEN, WriteStatus.UNKNOWN, None, {1, 3}),
     ],
 )
 def test_the_others_of_a_batch_are_written(
-    how: How, status: Status, code: int | None, left: set[int]
+    how: How, status: WriteStatus, code: int | None, left: set[int]
 ) -> None:
     memory = MemoryKernel()
     faulty = FaultyKernel(memory, 1, how)
     outcomes = faulty.execute(CHANGES)
     assert [o.change for o in outcomes] == CHANGES
-    assert [o.status for o in outcomes] == [Status.DONE, status, Status.DONE]
+    assert [o.status for o in outcomes] == [WriteStatus.DONE, status, WriteStatus.DONE]
     assert outcomes[1].errno == code
     assert ports(memory) == left
     assert faulty.has_struck
@@ -65,7 +65,7 @@ def test_changes_are_counted_over_all_calls_and_the_fault_strikes_once() -> None
 
 def test_a_place_beyond_the_end_never_strikes() -> None:
     faulty = FaultyKernel(MemoryKernel(), 3, How.REFUSED)
-    assert {o.status for o in faulty.execute(CHANGES)} == {Status.DONE}
+    assert {o.status for o in faulty.execute(CHANGES)} == {WriteStatus.DONE}
     assert not faulty.has_struck
 
 
@@ -75,7 +75,7 @@ def test_one_reading_fails() -> None:
     faulty.observe(SCOPE)
     with pytest.raises(KernelUnreadable):
         faulty.observe(SCOPE)
-    assert len(faulty.observe(SCOPE).state.of(VirtualService)) == 3
+    assert len(faulty.observe(SCOPE).state.of_type(VirtualService)) == 3
 
 
 def test_the_incarnation_is_the_kernel_s() -> None:

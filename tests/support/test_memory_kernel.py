@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gitvs.core.model.observation import Connections, Counters, Observation, Scope
+from gitvs.core.model.observation import ConnectionCounts, Counters, Observation, Scope
 from gitvs.core.model.resources import ForeignName, Resource, Scheduler, TimeoutName
 from gitvs.core.model.state import State
 from tests.support.builders import (
@@ -109,12 +109,12 @@ def test_connections_are_what_a_test_says(kernel: MemoryKernel) -> None:
     kernel.put(virtual_service(), real_server(), real_server(port=1))
     kernel.set_connections(real_server(), active=3, inactive=2)
     key, other = real_server().key, real_server(port=1).key
-    assert observe(kernel).connections == {key: Connections(3, 2), other: Connections()}
+    assert observe(kernel).connections == {key: ConnectionCounts(3, 2), other: ConnectionCounts()}
     kernel.put(real_server(weight=0))
-    assert observe(kernel).connections[key] == Connections(3, 2)
+    assert observe(kernel).connections[key] == ConnectionCounts(3, 2)
     kernel.remove(real_server())
     kernel.put(real_server())
-    assert observe(kernel).connections[key] == Connections()
+    assert observe(kernel).connections[key] == ConnectionCounts()
 
 
 def test_counters_are_what_a_test_says_and_end_with_their_object(kernel: MemoryKernel) -> None:
@@ -147,12 +147,12 @@ def test_the_host_has_links_gateways_routes_and_what_has_no_name(kernel: MemoryK
     assert [str(a) for a in link.addresses] == ["192.0.2.1", "2001:db8:9::1"]
     assert observation.gateways == {ip_address("192.0.2.254")}
     assert observation.foreign_routes == {ip_network("198.51.100.0/24")}
-    assert observation.unnamed == {"protocol 1 192.0.2.7:80"}
+    assert observation.unknown_objects == {"protocol 1 192.0.2.7:80"}
 
 
 def test_a_kernel_may_lack_schedulers_and_have_more_sysctls() -> None:
     kernel = MemoryKernel(
-        missing_schedulers=frozenset({Scheduler.MH}), more_sysctls={"net.ipv4.more": (1, 2)}
+        missing_schedulers=frozenset({Scheduler.MH}), extra_sysctls={"net.ipv4.more": (1, 2)}
     )
     assert kernel.execute([create(virtual_service(scheduler=Scheduler.MH))])[0].errno == 2
     more = sysctl("net.ipv4.more", "3 2")

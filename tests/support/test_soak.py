@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import ManifestFile
 from gitvs.core.model.resources import RealServer
 from gitvs.core.model.state import State
@@ -16,12 +16,14 @@ SEEDS = range(5)
 
 
 def state_of(text: str) -> State:
-    return render(load([ManifestFile("all.yaml", text.encode())]), "lb1").state
+    return render_director(
+        load_manifest_files([ManifestFile("all.yaml", text.encode())]), "lb1"
+    ).state
 
 
 def steady_weights(text: str) -> list[int]:
     """The weights of the first two real servers of the steady service."""
-    servers = state_of(text).of(RealServer)
+    servers = state_of(text).of_type(RealServer)
     steady = [s for s in servers if s.service_key == f"tcp {STEADY_VIP}:{STEADY_PORT}"]
     return [s.weight for s in steady if str(s.address) in ("10.0.2.1", "10.0.2.2")]
 
@@ -54,6 +56,8 @@ def test_bad_commits_are_bad_in_their_way() -> None:
                 with pytest.raises(InvalidManifests):
                     state_of(step.text)
             case Push.REFUSED:
-                assert BROADCAST in {str(s.address) for s in state_of(step.text).of(RealServer)}
+                assert BROADCAST in {
+                    str(s.address) for s in state_of(step.text).of_type(RealServer)
+                }
             case Push.BLOCKED:
                 assert steady_weights(step.text) == [0, 0]

@@ -12,81 +12,84 @@ from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from functools import partial
 
-from gitvs.adapters.service.control import Peer, Request
-from gitvs.agent.cycle import Turn
+from gitvs.adapters.service.control import Peer, RequestJson
+from gitvs.agent.cycle import CycleResult
 from gitvs.agent.daemon import Agent
-from gitvs.agent.operator_actions import Answer, BreakGlass, Order, ending
+from gitvs.agent.operator_actions import ActionRequest, Answer, OperatorActions, cycle_json
 from gitvs.core.errors import ControlFailed, ExitCode, GitvsError
-from gitvs.core.planning.gates import LIFTABLE
-from gitvs.report.status.status_json import status_document
+from gitvs.core.planning.gates import LIFTABLE_GATES
+from gitvs.report.status.status_json import status_json
 
-LONGEST_SECONDS = 90 * 24 * 3600.0
+MAX_OPERATION_SECONDS = 90 * 24 * 3600.0
 """No operation that has an end lasts longer: what is meant for ever belongs into Git."""
 
-FRESH_SECONDS = 2.0
+MAX_OBSERVATION_AGE_SECONDS = 2.0
 """How old a reading of the kernel may be for `gitvs status`."""
 
-LOOK_SECONDS = 5.0
+OBSERVE_TIMEOUT_SECONDS = 5.0
 """How long `gitvs status` waits for a worker that is busy; then it gets what there is."""
 
-ORDER_SECONDS = 540.0
+ACTION_TIMEOUT_SECONDS = 540.0
 
 
-class Desk:
+class ControlRequests:
     """Takes orders from the control socket's threads, and has the agent carry them out."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._looking = threading.Lock()
-        self._look: Future[None] | None = None
-        self._orders = BreakGlass(agent).orders
+        self._observe_lock = threading.Lock()
+        self._pending_observe: Future[None] | None = None
+        self._actions = OperatorActions(agent).actions
 
-    def answer(self, request: Request, peer: Peer) -> Answer:
+    def answer(self, request: RequestJson, peer: Peer) -> Answer:
         """Carry out a request. Called from any thread.
 
         Raises:
             ControlFailed, and any GitvsError: with what is wrong.
         """
         if request.get("command") == "status":
-            return self._status()
-        order = _order_from(request, peer)
-        carry_out = self._orders.get(order.command)
-        if carry_out is None:
-            known = ", ".join(sorted([*self._orders, "status"]))
-            raise ControlFailed(f"the agent knows no {order.command!r}; it knows {known}")
-        submitted = self._agent.inbox.submit(partial(carry_out, order))
+            return self._status_json()
+        action_request = _parse_action_request(request, peer)
+        action = self._actions.get(action_request.command)
+        if action is None:
+            known = ", ".join(sorted([*self._actions, "status"]))
+            raise ControlFailed(f"the agent knows no {action_request.command!r}; it knows {known}")
+        job = self._agent.work_queue.submit(partial(action, action_request))
         try:
-            result: Answer | Future[Turn] = submitted.result(ORDER_SECONDS)
+            result: Answer | Future[CycleResult] = job.result(ACTION_TIMEOUT_SECONDS)
             if isinstance(result, Future):
-                return ending(result.result(ORDER_SECONDS))
+                return cycle_json(result.result(ACTION_TIMEOUT_SECONDS))
         except Late as error:
             raise ControlFailed(
-                f"the agent has not come to an end of this within {ORDER_SECONDS:.0f} s; it goes"
-                " on, and `gitvs status` tells how it ends"
+                f"the agent has not come to an end of this within {ACTION_TIMEOUT_SECONDS:.0f} s;"
+                " it goes on, and `gitvs status` tells how it ends"
             ) from error
         return result
 
-    def _status(self) -> Answer:
+    def _status_json(self) -> Answer:
         if self._is_stale():
-            with self._looking:
-                if self._look is None or self._look.done():
-                    self._look = self._agent.inbox.submit(self._look_again)
-                look = self._look
+            with self._observe_lock:
+                if self._pending_observe is None or self._pending_observe.done():
+                    self._pending_observe = self._agent.work_queue.submit(self._observe_if_stale)
+                pending = self._pending_observe
             with suppress(Late, GitvsError):
-                look.result(LOOK_SECONDS)
-        return status_document(self._agent.status)
+                pending.result(OBSERVE_TIMEOUT_SECONDS)
+        return status_json(self._agent.status)
 
     def _is_stale(self) -> bool:
-        at, now = self._agent.summary.observed_at, self._agent.ports.clock.now()
-        return at is None or abs((now - at).total_seconds()) > FRESH_SECONDS
+        observed_at, now = self._agent.summary.observed_at, self._agent.ports.clock.now()
+        return (
+            observed_at is None
+            or abs((now - observed_at).total_seconds()) > MAX_OBSERVATION_AGE_SECONDS
+        )
 
-    def _look_again(self) -> None:
+    def _observe_if_stale(self) -> None:
         """One reading for all who ask meanwhile."""
         if self._is_stale():
-            self._agent.look()
+            self._agent.observe()
 
 
-def _order_from(request: Request, peer: Peer) -> Order:
+def _parse_action_request(request: RequestJson, peer: Peer) -> ActionRequest:
     """Check a request's fields.
 
     Raises:
@@ -100,18 +103,20 @@ def _order_from(request: Request, peer: Peer) -> Order:
             raise ControlFailed(f"{name} has to be a short text, not {value!r}", ExitCode.USAGE)
     seconds = request.get("seconds")
     if seconds is not None and not (
-        isinstance(seconds, int | float) and 1 <= seconds <= LONGEST_SECONDS
+        isinstance(seconds, int | float) and 1 <= seconds <= MAX_OPERATION_SECONDS
     ):
         raise ControlFailed(
-            f"a time of {seconds} s: it has to be from 1s to {LONGEST_SECONDS / 3600:.0f}h",
+            f"a time of {seconds} s: it has to be from 1s to {MAX_OPERATION_SECONDS / 3600:.0f}h",
             ExitCode.USAGE,
         )
-    allowed = request.get("allow", [])
-    if not isinstance(allowed, list) or not set(map(str, allowed)) <= set(LIFTABLE):
-        raise ControlFailed(f"gates to lift are {', '.join(LIFTABLE)}", ExitCode.USAGE)
-    claimed = texts["for"]
-    who = f"{claimed} (as root)" if claimed and peer.uid == 0 else peer.name
-    return Order(
+    allowed_gates = request.get("allow", [])
+    if not isinstance(allowed_gates, list) or not set(map(str, allowed_gates)) <= set(
+        LIFTABLE_GATES
+    ):
+        raise ControlFailed(f"gates to lift are {', '.join(LIFTABLE_GATES)}", ExitCode.USAGE)
+    on_behalf_of = texts["for"]
+    who = f"{on_behalf_of} (as root)" if on_behalf_of and peer.uid == 0 else peer.user_name
+    return ActionRequest(
         texts["command"],
         who,
         texts["why"],
@@ -120,5 +125,5 @@ def _order_from(request: Request, peer: Peer) -> Order:
         texts["service"],
         request.get("now") is True,
         request.get("retry") is True,
-        frozenset(map(str, allowed)),
+        frozenset(map(str, allowed_gates)),
     )

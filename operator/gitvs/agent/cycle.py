@@ -17,49 +17,49 @@ from datetime import timedelta
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.core.errors import GitvsError, Quarantined, SourceError, UnknownDirector
-from gitvs.core.manifests.file_cache import read_small
+from gitvs.core.manifests.file_cache import validate_file_compactly
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
-from gitvs.core.model.history import Commit, Result
+from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.resources import Key
-from gitvs.core.planning.gates import allowed_gates, unknown_gates
-from gitvs.core.planning.operations import Operation, Operations, ended_by, touched
+from gitvs.core.planning.gates import allowed_gates, unknown_gate_names
+from gitvs.core.planning.operations import Operation, Operations, affected_keys, obsolete_drains
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import Applied, Snapshot
-from gitvs.reconcile.one_pass import Options, Pass, out_of_date, reconcile
-from gitvs.reconcile.transaction import Finished, Ports, in_short, recover
+from gitvs.reconcile.one_pass import PassOptions, PassResult, outdated_reason, reconcile
+from gitvs.reconcile.transaction import Ports, TransactionResult, failures_text, recover
 
 log = logging.getLogger(__name__)
 
-TRIES = 3
+MAX_TIMES_FOUND_OPEN = 3
 """How often a commit's transaction may be found open at start before it is quarantined."""
 
 ChooseDirector = Callable[[Collection[str]], str]
 """Picks this host's director among those that have a document, or raises UnknownDirector."""
 
-NOBODY: frozenset[str] = frozenset()
+NO_GATES: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class CycleResult:
     """How a turn ended. `target` is what the pass was for, or None if there was none.
 
     `problems` are what kept the newest commit from being applied, but for gates. `held` is the
     further pass for the applied commit where the newest one was blocked.
     """
 
-    done: Pass | None
+    pass_result: PassResult | None
     target: Applied | None
-    recovered: Finished | None = None
+    recovered: TransactionResult | None = None
     problems: tuple[GitvsError, ...] = ()
-    held: Pass | None = None
+    applied_pass_result: PassResult | None = None
     load_seconds: float = 0.0
     """How long reading, validating and rendering took."""
 
     @property
-    def passes(self) -> tuple[Pass, ...]:
+    def pass_results(self) -> tuple[PassResult, ...]:
         """Every pass of this turn, in order."""
-        return tuple(p for p in (self.done, self.held) if p is not None)
+        return tuple(p for p in (self.pass_result, self.applied_pass_result) if p is not None)
 
 
 class NothingFetched(SourceError):
@@ -67,17 +67,17 @@ class NothingFetched(SourceError):
 
 
 @dataclass(slots=True)
-class Pilot:
+class CommitFollower:
     """Decides what each turn is for, and takes it. For one thread."""
 
     ports: Ports
     source: GitRemote | DirectorySource
-    choose: ChooseDirector
-    _rendered: dict[str, Applied | GitvsError] = field(default_factory=dict)
+    choose_director: ChooseDirector
+    _rendered_commits: dict[str, Applied | GitvsError] = field(default_factory=dict)
     """What the newest commit says, or is wrong with it: that never changes, and takes time."""
-    _last: Pass | None = None
+    _last_pass: PassResult | None = None
     """The last pass, if it came to a good end; others may have written since."""
-    _loader: Loader = field(default_factory=lambda: Loader(read_small))
+    _loader: Loader = field(default_factory=lambda: Loader(validate_file_compactly))
     _renderer: Renderer = field(default_factory=Renderer)
 
     def prepare(self, commit_id: str) -> None:
@@ -87,35 +87,35 @@ class Pilot:
         """
         assert isinstance(self.source, GitRemote), "only a remote has commits"
         with suppress(SourceError):
-            self.source.verify(commit_id)
-            self._what_it_says(commit_id)
+            self.source.verify_signature(commit_id)
+            self._render_commit(commit_id)
 
-    def accept(self, head: Commit) -> None:
+    def accept_head(self, head: Commit) -> None:
         """Record a commit that was fetched: from now on only its descendants are accepted."""
         self.ports.store.accept_head(head.id)
-        self.keep()
+        self.keep_commits()
 
-    def keep(self) -> None:
+    def keep_commits(self) -> None:
         """Keep the commits that matter in our copy, whatever becomes of the branch."""
         if isinstance(self.source, GitRemote):
             applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
-            wanted = (
+            commit_ids = (
                 self.ports.store.accepted_head(),
                 None if applied is None else applied.commit_id,
                 None if pin is None else pin.subject,
             )
-            self.source.keep(commit_id for commit_id in wanted if commit_id is not None)
+            self.source.keep_commits(commit_id for commit_id in commit_ids if commit_id is not None)
 
-    def take(
+    def run_cycle(
         self,
         *,
-        allowed: frozenset[str] = NOBODY,
-        ended: Iterable[Operation] = (),
+        allowed_gates: frozenset[str] = NO_GATES,
+        ended_operations: Iterable[Operation] = (),
         problems: Iterable[GitvsError] = (),
         is_source_ready: bool = True,
-        despite_pause: bool = False,
-        is_all_read: bool = True,
-    ) -> Turn:
+        ignores_pause: bool = False,
+        is_full_reading: bool = True,
+    ) -> CycleResult:
         """Bring this host to what it may have now.
 
         `allowed` are gates that a person lifts, `ended` the operations that were just taken
@@ -127,37 +127,47 @@ class Pilot:
         Raises:
             KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
         """
-        last, self._last = self._last, None
+        last_pass, self._last_pass = self._last_pass, None
         operations = self.ports.store.operations()
-        if operations.pause is not None and not despite_pause:
-            return self._pause(operations, ended)
-        met = list(problems)
+        if operations.pause is not None and not ignores_pause:
+            return self._run_paused_cycle(operations, ended_operations)
+        all_problems = list(problems)
         if not is_source_ready:
-            return Turn(self._hold(), self.ports.store.applied(), problems=tuple(met))
-        began_at = self.ports.clock.boottime()
+            return CycleResult(
+                self._reconcile_applied(), self.ports.store.applied(), problems=tuple(all_problems)
+            )
+        started_boottime = self.ports.clock.boottime()
         try:
-            target, said = self._wanted(operations)
+            target, lifted_gates = self._choose_target(operations)
         except GitvsError as error:
-            if not (met and isinstance(error, NothingFetched)):
-                met.append(error)
-            return Turn(self._hold(), self.ports.store.applied(), problems=tuple(met))
-        load_seconds = self.ports.clock.boottime() - began_at
-        options = Options(allowed | said, is_all_read=is_all_read)
-        done = reconcile(self.ports, target, options, last)
-        held = None
-        if done.result is Result.CONVERGED:
-            self._last = done
-        elif done.result is Result.APPLIED:
-            self._last = replace(done, survey=None)  # what was there before is large
-        if done.result is Result.ROLLED_BACK:
-            self._quarantine(target, done)
-        elif done.result is Result.BLOCKED:
-            held = self._hold()
-        elif done.result in (Result.APPLIED, Result.CONVERGED) and operations.pin is None:
-            self._end_what_git_says(target, operations)
-        return Turn(done, target, problems=tuple(met), held=held, load_seconds=load_seconds)
+            if not (all_problems and isinstance(error, NothingFetched)):
+                all_problems.append(error)
+            return CycleResult(
+                self._reconcile_applied(), self.ports.store.applied(), problems=tuple(all_problems)
+            )
+        load_seconds = self.ports.clock.boottime() - started_boottime
+        options = PassOptions(allowed_gates | lifted_gates, is_full_reading=is_full_reading)
+        pass_result = reconcile(self.ports, target, options, last_pass)
+        applied_pass_result = None
+        if pass_result.outcome is Outcome.CONVERGED:
+            self._last_pass = pass_result
+        elif pass_result.outcome is Outcome.APPLIED:
+            self._last_pass = replace(pass_result, planned=None)  # what was there before is large
+        if pass_result.outcome is Outcome.ROLLED_BACK:
+            self._quarantine(target, pass_result)
+        elif pass_result.outcome is Outcome.BLOCKED:
+            applied_pass_result = self._reconcile_applied()
+        elif pass_result.outcome in (Outcome.APPLIED, Outcome.CONVERGED) and operations.pin is None:
+            self._end_superseded_drains(target, operations)
+        return CycleResult(
+            pass_result,
+            target,
+            problems=tuple(all_problems),
+            applied_pass_result=applied_pass_result,
+            load_seconds=load_seconds,
+        )
 
-    def _wanted(self, operations: Operations) -> tuple[Applied, frozenset[str]]:
+    def _choose_target(self, operations: Operations) -> tuple[Applied, frozenset[str]]:
         """Return what is to be in force, and the gates that its commits lift.
 
         Raises:
@@ -165,82 +175,88 @@ class Pilot:
             SourceError, Quarantined, InvalidManifests, UnknownDirector.
         """
         if isinstance(self.source, DirectorySource):
-            return self._target(self.source.load()), NOBODY
+            return self._render_snapshot(self.source.load()), NO_GATES
         applied = self.ports.store.applied()
-        in_force = None if applied is None else applied.commit_id
+        applied_id = None if applied is None else applied.commit_id
         pin = operations.pin
         commit_id = pin.subject if pin is not None else self.ports.store.accepted_head()
         if commit_id is None:
             raise NothingFetched("no commit was fetched yet, so there is nothing to go by")
-        if commit_id != in_force and pin is None:
+        if commit_id != applied_id and pin is None:
             self._refuse_quarantined(commit_id)
-            self.source.verify(commit_id)
-        if pin is not None and applied is not None and commit_id == in_force:
-            return applied, NOBODY
-        says = self._what_it_says(commit_id)
-        if isinstance(says, GitvsError):
-            raise says
-        target = replace(says, at=self.ports.clock.now())
-        if commit_id == in_force:
-            return target, NOBODY
-        said = allowed_gates(
-            self.source.source(commit_id).messages(in_force), target.desired.director
+            self.source.verify_signature(commit_id)
+        if pin is not None and applied is not None and commit_id == applied_id:
+            return applied, NO_GATES
+        rendered = self._render_commit(commit_id)
+        if isinstance(rendered, GitvsError):
+            raise rendered
+        target = replace(rendered, applied_at=self.ports.clock.now())
+        if commit_id == applied_id:
+            return target, NO_GATES
+        lifted_gates = allowed_gates(
+            self.source.manifests_of(commit_id).commit_messages(applied_id), target.desired.director
         )
-        for name in unknown_gates(said):
+        for name in unknown_gate_names(lifted_gates):
             log.warning("unknown gate commit=%s name=%s", commit_id, printable(name))
-        return target, said
+        return target, lifted_gates
 
-    def _what_it_says(self, commit_id: str) -> Applied | GitvsError:
+    def _render_commit(self, commit_id: str) -> Applied | GitvsError:
         """Return what a commit says for this director, or why it says nothing."""
         assert isinstance(self.source, GitRemote)
-        known = self._rendered.get(commit_id)
-        if known is not None:
-            return known
+        cached = self._rendered_commits.get(commit_id)
+        if cached is not None:
+            return cached
         try:
-            with self.source.source(commit_id).opened() as snapshot:
-                says: Applied | GitvsError = self._target(snapshot)
+            with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
+                rendered: Applied | GitvsError = self._render_snapshot(snapshot)
         except (InvalidManifests, UnknownDirector) as error:
-            says = error
+            rendered = error
         except GitvsError as error:  # it may pass
             return error
-        self._rendered = {commit_id: says}
-        return says
+        self._rendered_commits = {commit_id: rendered}
+        return rendered
 
-    def _target(self, snapshot: Snapshot) -> Applied:
+    def _render_snapshot(self, snapshot: Snapshot) -> Applied:
         for name in snapshot.skipped:
             log.warning("left out path=%s reason=link-or-submodule", printable(name))
         manifests = self._loader.load(snapshot.files)
-        desired = self._renderer.render(manifests, self.choose(manifests.directors))
+        desired = self._renderer.render(manifests, self.choose_director(manifests.director_names))
         return Applied(desired, snapshot.commit, self.ports.clock.now())
 
-    def _hold(self) -> Pass | None:
+    def _reconcile_applied(self) -> PassResult | None:
         """Keep the applied commit in force, if there is one."""
         applied = self.ports.store.applied()
         if applied is None:
             return None
         return reconcile(self.ports, applied)
 
-    def _pause(self, operations: Operations, ended: Iterable[Operation]) -> Turn:
+    def _run_paused_cycle(
+        self, operations: Operations, ended_operations: Iterable[Operation]
+    ) -> CycleResult:
         """Let drains end and operations be; nothing else changes."""
         applied = self.ports.store.applied()
         if applied is None:
-            return Turn(None, None)
-        if self._is_first_in_this_kernel():
-            return Turn(self._hold(), applied)
-        only: frozenset[Key] = touched(applied.desired, [*operations.all, *ended])
-        return Turn(reconcile(self.ports, applied, Options(only=only)), applied)
+            return CycleResult(None, None)
+        if self._is_first_since_boot():
+            return CycleResult(self._reconcile_applied(), applied)
+        only_keys: frozenset[Key] = affected_keys(
+            applied.desired, [*operations.all, *ended_operations]
+        )
+        return CycleResult(
+            reconcile(self.ports, applied, PassOptions(only_keys=only_keys)), applied
+        )
 
-    def _is_first_in_this_kernel(self) -> bool:
+    def _is_first_since_boot(self) -> bool:
         """Whether nothing was done yet since the boot: a pause does not keep the kernel empty."""
         return not self.ports.store.ledger(self.ports.kernel.incarnation()).owned
 
-    def _end_what_git_says(self, target: Applied, operations: Operations) -> None:
+    def _end_superseded_drains(self, target: Applied, operations: Operations) -> None:
         """Forget the drains that Git has caught up with."""
-        for operation in ended_by(target.desired, operations):
+        for operation in obsolete_drains(target.desired, operations):
             self.ports.store.end_operation(operation)
             log.info("drain by hand ended server=%s reason=git-agrees", operation.subject)
 
-    def _quarantine(self, target: Applied, done: Pass) -> None:
+    def _quarantine(self, target: Applied, pass_result: PassResult) -> None:
         """Keep a commit that was rolled back from being tried again and again.
 
         One that is in force already is not: its drift is to be repaired.
@@ -248,13 +264,15 @@ class Pilot:
         applied = self.ports.store.applied()
         if target.commit is None or (applied is not None and applied.commit == target.commit):
             return
-        finished = done.finished
+        transaction_result = pass_result.transaction
         incarnation = self.ports.kernel.incarnation()
-        is_transient = finished is not None and finished.is_transient
-        count = self.ports.store.count_found_open
-        if is_transient and count(incarnation, target.commit.id) < TRIES:
+        is_transient = transaction_result is not None and transaction_result.is_transient
+        count_found_open = self.ports.store.count_found_open
+        if is_transient and count_found_open(incarnation, target.commit.id) < MAX_TIMES_FOUND_OPEN:
             return
-        reason = in_short(finished.failures if finished is not None else ())
+        reason = failures_text(
+            transaction_result.failures if transaction_result is not None else ()
+        )
         self.ports.store.quarantine(incarnation, target.commit.id, reason)
         log.error("quarantined commit=%s reason=%s", target.commit.id, reason)
 
@@ -272,43 +290,43 @@ class Pilot:
                 )
 
 
-def recover_at_start(ports: Ports) -> Finished | None:
+def recover_at_start(ports: Ports) -> TransactionResult | None:
     """Recover what was left open, and count that against the commit it was for."""
     incarnation = ports.kernel.incarnation()
-    left = ports.store.open_transaction(incarnation)
-    if left is None:
+    transaction = ports.store.open_transaction(incarnation)
+    if transaction is None:
         return None
-    commit, applied = left.target.commit, ports.store.applied()
-    is_in_force = applied is not None and applied.commit == commit
-    if commit is None or is_in_force:
+    commit, applied = transaction.target.commit, ports.store.applied()
+    is_applied = applied is not None and applied.commit == commit
+    if commit is None or is_applied:
         return recover(ports)
-    if ports.store.count_found_open(incarnation, commit.id) >= TRIES:
-        reason = f"its transaction was found open at start {TRIES} times"
+    if ports.store.count_found_open(incarnation, commit.id) >= MAX_TIMES_FOUND_OPEN:
+        reason = f"its transaction was found open at start {MAX_TIMES_FOUND_OPEN} times"
         ports.store.quarantine(incarnation, commit.id, reason)
     return recover(ports)
 
 
-def take_turn(
+def run_single_cycle(
     ports: Ports,
     source: GitRemote | DirectorySource,
-    choose: ChooseDirector,
-    longest_downtime: timedelta = timedelta.max,
-) -> Turn:
+    choose_director: ChooseDirector,
+    max_downtime: timedelta = timedelta.max,
+) -> CycleResult:
     """Recover, fetch, and bring this host to the newest commit that it may have.
 
     Raises:
         KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
     """
     recovered = recover_at_start(ports)
-    pilot = Pilot(ports, source, choose)
+    follower = CommitFollower(ports, source, choose_director)
     problems: list[GitvsError] = []
     if isinstance(source, GitRemote):
         try:
-            pilot.accept(source.fetch(ports.store.accepted_head()))
+            follower.accept_head(source.fetch(ports.store.accepted_head()))
         except SourceError as error:
             problems.append(error)
-            if reason := out_of_date(ports, longest_downtime):
+            if reason := outdated_reason(ports, max_downtime):
                 problems.append(SourceError(f"nothing is done before the source answers: {reason}"))
-                return Turn(None, None, recovered, tuple(problems))
+                return CycleResult(None, None, recovered, tuple(problems))
     ports.store.record_alive()
-    return replace(pilot.take(problems=problems), recovered=recovered)
+    return replace(follower.run_cycle(problems=problems), recovered=recovered)

@@ -21,46 +21,46 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.writer_lock import writer_lock
 from gitvs.adapters.service.metrics import Metrics
 from gitvs.adapters.service.systemd import Notifier
-from gitvs.agent.cycle import ChooseDirector, Pilot, Turn, recover_at_start
-from gitvs.agent.fetch_results import Intake
-from gitvs.agent.fetcher import Fetched, Fetcher
+from gitvs.agent.cycle import ChooseDirector, CommitFollower, CycleResult, recover_at_start
+from gitvs.agent.fetch_results import FetchResults
+from gitvs.agent.fetcher import Fetcher, FetchResult
 from gitvs.agent.logs import log_fields
 from gitvs.agent.reporting import Reporter
 from gitvs.agent.triggers import Triggers
-from gitvs.agent.work_queue import Inbox
+from gitvs.agent.work_queue import WorkQueue
 from gitvs.core.errors import (
     GitvsError,
     SettingsError,
     StoreDamaged,
 )
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import Operation
 from gitvs.core.planning.ownership import scope_of
 from gitvs.core.settings import RemoteSettings, Settings
-from gitvs.core.status.agent_status import SourceStatus, Status
-from gitvs.reconcile.one_pass import Pass, out_of_date
+from gitvs.core.status.agent_status import AgentStatus, SourceStatus
+from gitvs.reconcile.one_pass import PassResult, outdated_reason
 from gitvs.reconcile.transaction import Ports
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 5.0
+MAX_WAIT_SECONDS = 5.0
 """How long the worker waits at a time: it looks after clocks, deadlines and the watchdog."""
 
 DRAIN_POLL_SECONDS = 5.0
 """How often draining real servers are looked at, for those that are idle before their deadline."""
 
-QUICK = frozenset({"new commit", "folder changed", "drain due"})
+PARTIAL_READING_TRIGGERS = frozenset({"new commit", "folder changed", "drain due"})
 """Triggers that are about some services: the drift timer reads all of the kernel anyway."""
 
-SHARE_OF_TIME = 20
+DRAIN_POLL_FACTOR = 20
 """Looking at drains takes a twentieth of the time at most, however long a reading takes."""
 
 HEARTBEAT_SECONDS = 60.0
-_SHORTEST_RETRY_SECONDS = 1.0
-_LONGEST_RETRY_SECONDS = 60.0
-_MOST_DOUBLINGS = 10
+_MIN_RETRY_SECONDS = 1.0
+_MAX_RETRY_SECONDS = 60.0
+_MAX_DOUBLINGS = 10
 
 
 class Agent:
@@ -70,10 +70,10 @@ class Agent:
         self,
         ports: Ports,
         state_dir: Path,
-        load: Callable[[], Settings],
-        choose: Callable[[Settings], ChooseDirector],
+        load_settings: Callable[[], Settings],
+        make_chooser: Callable[[Settings], ChooseDirector],
         notifier: Notifier,
-        lock: Callable[[], AbstractContextManager[None]] = writer_lock,
+        make_lock: Callable[[], AbstractContextManager[None]] = writer_lock,
     ) -> None:
         """Prepare; nothing is written or sent yet. `load` reads the settings, now and on SIGHUP.
 
@@ -81,31 +81,33 @@ class Agent:
             SettingsError, SourceError: these settings cannot be used.
         """
         self.ports = ports
-        self.inbox = Inbox()
-        self.settings = load()
+        self.work_queue = WorkQueue()
+        self.settings = load_settings()
         self._state_dir = state_dir
-        self._load = load
-        self._choose = choose
+        self._load_settings = load_settings
+        self._make_chooser = make_chooser
         self._notifier = notifier
-        self.pilot, self._triggers = self._prepared(self.settings)
+        self.follower, self._triggers = self._make_follower(self.settings)
         metrics = Metrics(self.settings.metrics)
         self._reporter = Reporter(ports, metrics, SourceStatus(self._source_name()))
-        self.intake = Intake(ports, self.pilot, self._triggers, self._reporter, self.inbox)
-        self._make_lock = lock
+        self.fetch_results = FetchResults(
+            ports, self.follower, self._triggers, self._reporter, self.work_queue
+        )
+        self._make_lock = make_lock
         self._lock: ExitStack | None = None
         self._is_stopping = False
-        self._failures = 0
-        self._drains_at: float | None = None
-        self._alive_at = float("-inf")
-        self._ended: list[Operation] = []
+        self._failures_in_a_row = 0
+        self._drain_poll_boottime: float | None = None
+        self._heartbeat_boottime = float("-inf")
+        self._ended_operations: list[Operation] = []
 
     @property
-    def status(self) -> Status:
+    def status(self) -> AgentStatus:
         """The newest status; any thread may read it."""
         return self._reporter.status
 
     @property
-    def summary(self) -> Status:
+    def summary(self) -> AgentStatus:
         """The newest status without what it says of single objects; any thread may read it."""
         return self._reporter.summary
 
@@ -120,82 +122,91 @@ class Agent:
         with ExitStack() as stack:
             self._reporter.metrics.start()
             stack.callback(lambda: self._reporter.metrics.stop())
-            stack.callback(self._let_go)
+            stack.callback(self._release_lock)
             self._triggers.start(self.ports.store.accepted_head())
             stack.callback(lambda: self._triggers.stop())
-            self._begin()
+            self._start()
             while not self._is_stopping:
-                self._notifier.alive()
-                self._work(*self.inbox.take(self._patience()))
-            self._notifier.stopping()
-            self._leave_sign_of_life()
+                self._notifier.report_alive()
+                self._process(*self.work_queue.wait_for_work(self._wait_seconds()))
+            self._notifier.report_stopping()
+            self._record_heartbeat()
         log.info("stopped")
 
     def stop(self) -> None:
         """Have `run` return after the pass that is under way. Safe in signal handlers."""
         self._is_stopping = True
-        self.inbox.wake()
+        self.work_queue.wake()
 
     def reload(self) -> None:
         """Read the settings anew, and fetch. Safe in signal handlers."""
-        self.inbox.put("reload")
+        self.work_queue.add_trigger("reload")
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         """Recover what was left open, take the first turn, and say that we are ready."""
         log.info("started state_dir=%s source=%s", self._state_dir, self._source_name())
         self._attempt("start", self._recover)
-        if isinstance(self.pilot.source, GitRemote):
-            longest = timedelta(seconds=self.settings.max_downtime_seconds)
-            self.intake.out_of_date = out_of_date(self.ports, longest)
-        self._turn({"start"})
-        self._notifier.ready(self._reporter.in_short())
-        self.intake.ask()
+        if isinstance(self.follower.source, GitRemote):
+            max_downtime = timedelta(seconds=self.settings.max_downtime_seconds)
+            self.fetch_results.outdated_reason = outdated_reason(self.ports, max_downtime)
+        self._attempt_cycle({"start"})
+        self._notifier.report_ready(self._reporter.status_line())
+        self.fetch_results.request_fetch()
 
     def _recover(self) -> None:
-        with self._writing():
+        with self._write_lock():
             recovered = recover_at_start(self.ports)
         if recovered is not None:
-            self._reporter.metrics.count_found_open()
-            log.warning("recovered id=%d result=%s", recovered.id, recovered.result)
+            self._reporter.metrics.count_transaction_found_open()
+            log.warning("recovered id=%d result=%s", recovered.id, recovered.outcome)
 
-    def _work(self, triggers: frozenset[str], jobs: Iterable[Callable[[], None]]) -> None:
+    def _process(self, triggers: frozenset[str], jobs: Iterable[Callable[[], None]]) -> None:
         """Do what has come in."""
-        self._triggers.mind_clock()
-        self._leave_sign_of_life()
+        self._triggers.check_clock()
+        self._record_heartbeat()
         for job in jobs:
-            self._notifier.alive()
+            self._notifier.report_alive()
             job()
         if "reload" in triggers:
             self._reload()
-        wanted = {*triggers, *self._due()}
-        if wanted and not self._is_stopping:
-            self._turn(wanted)
+        all_triggers = {*triggers, *self._due_triggers()}
+        if all_triggers and not self._is_stopping:
+            self._attempt_cycle(all_triggers)
 
-    def _patience(self) -> float:
+    def _wait_seconds(self) -> float:
         """How long to wait for something to do."""
-        watchdog = self._notifier.watchdog_seconds
-        patience = PATIENCE_SECONDS if watchdog is None else min(PATIENCE_SECONDS, watchdog / 4)
-        if self._drains_at is not None:
-            patience = min(patience, self._drains_at - self.ports.clock.boottime())
-        return max(patience, 0.0)
+        watchdog_seconds = self._notifier.watchdog_seconds
+        wait_seconds = (
+            MAX_WAIT_SECONDS
+            if watchdog_seconds is None
+            else min(MAX_WAIT_SECONDS, watchdog_seconds / 4)
+        )
+        if self._drain_poll_boottime is not None:
+            wait_seconds = min(
+                wait_seconds, self._drain_poll_boottime - self.ports.clock.boottime()
+            )
+        return max(wait_seconds, 0.0)
 
-    def _due(self) -> set[str]:
+    def _due_triggers(self) -> set[str]:
         """What time itself sets off: drains to look at, and operations that are over."""
         due = set()
-        if self._drains_at is not None and self.ports.clock.boottime() >= self._drains_at:
+        if (
+            self._drain_poll_boottime is not None
+            and self.ports.clock.boottime() >= self._drain_poll_boottime
+        ):
             due.add("drain due")
         now = self.ports.clock.now()
         if any(o.is_expired(now) for o in self.summary.operations.all):
             due.add("operation expired")
         return due
 
-    def _leave_sign_of_life(self) -> None:
+    def _record_heartbeat(self) -> None:
         """Record that we live, now and then, for `gitvs restore`."""
         now = self.ports.clock.boottime()
-        is_due = now - self._alive_at >= HEARTBEAT_SECONDS or self._is_stopping
-        if not is_due or self.intake.out_of_date:
+        is_due = now - self._heartbeat_boottime >= HEARTBEAT_SECONDS or self._is_stopping
+        if not is_due or self.fetch_results.outdated_reason:
             return
-        self._alive_at = now
+        self._heartbeat_boottime = now
         try:
             self.ports.store.record_alive()
         except StoreDamaged:
@@ -205,39 +216,54 @@ class Agent:
 
     # Settings
 
-    def _prepared(self, settings: Settings) -> tuple[Pilot, Triggers]:
+    def _make_follower(self, settings: Settings) -> tuple[CommitFollower, Triggers]:
         """Return what settings make of us."""
-        source = settings.source
-        remote = GitRemote(self._state_dir, source) if isinstance(source, RemoteSettings) else None
-        folder = source if isinstance(source, Path) else Path()
-        pilot = Pilot(self.ports, remote or DirectorySource(folder), self._choose(settings))
-        fetcher = None if remote is None else Fetcher(remote, pilot.prepare, self._on_fetched)
-        return pilot, Triggers(settings, fetcher, self.inbox)
+        source_settings = settings.source
+        remote = (
+            GitRemote(self._state_dir, source_settings)
+            if isinstance(source_settings, RemoteSettings)
+            else None
+        )
+        folder = source_settings if isinstance(source_settings, Path) else Path()
+        follower = CommitFollower(
+            self.ports, remote or DirectorySource(folder), self._make_chooser(settings)
+        )
+        fetcher = (
+            None if remote is None else Fetcher(remote, follower.prepare, self._on_fetch_result)
+        )
+        return follower, Triggers(settings, fetcher, self.work_queue)
 
     def _reload(self) -> None:
         """Read the settings anew; settings that cannot be used change nothing."""
-        self._notifier.reloading()
+        self._notifier.report_reloading()
         try:
-            settings = self._load()
-            pilot, triggers = self._prepared(settings)
+            settings = self._load_settings()
+            follower, triggers = self._make_follower(settings)
             triggers.start(self.ports.store.accepted_head())
         except GitvsError as error:
             log.error("settings not reloaded reason=%s", error)
         else:
             self._triggers.stop()
             if settings.metrics != self.settings.metrics:
-                self._exchange_metrics(settings)
-            self.settings, self.pilot, self._triggers = settings, pilot, triggers
-            self._reporter.source = SourceStatus(self._source_name())
-            waiting, was_out_of_date = self.intake.leave(), self.intake.out_of_date
-            self.intake = Intake(self.ports, pilot, triggers, self._reporter, self.inbox)
-            self.intake.out_of_date = was_out_of_date if triggers.fetcher is not None else ""
-            self.intake.wait(waiting)
-            self.intake.ask()
+                self._replace_metrics(settings)
+            self.settings, self.follower, self._triggers = settings, follower, triggers
+            self._reporter.source_status = SourceStatus(self._source_name())
+            waiting, outdated_reason = (
+                self.fetch_results.remove_waiting(),
+                self.fetch_results.outdated_reason,
+            )
+            self.fetch_results = FetchResults(
+                self.ports, follower, triggers, self._reporter, self.work_queue
+            )
+            self.fetch_results.outdated_reason = (
+                outdated_reason if triggers.fetcher is not None else ""
+            )
+            self.fetch_results.add_waiting(waiting)
+            self.fetch_results.request_fetch()
             log.info("settings reloaded source=%s", self._source_name())
-        self._notifier.ready(self._reporter.in_short())
+        self._notifier.report_ready(self._reporter.status_line())
 
-    def _exchange_metrics(self, settings: Settings) -> None:
+    def _replace_metrics(self, settings: Settings) -> None:
         self._reporter.metrics.stop()
         self._reporter.metrics = Metrics(settings.metrics)
         try:
@@ -246,93 +272,110 @@ class Agent:
             log.error("no metrics reason=%s", error)
 
     def _source_name(self) -> str:
-        source = self.pilot.source
+        source = self.follower.source
         return source.name if isinstance(source, GitRemote) else str(self.settings.source)
 
     # Turns
 
-    def _on_fetched(self, fetched: Fetched) -> None:
+    def _on_fetch_result(self, fetch_result: FetchResult) -> None:
         """Called in the thread that fetches."""
-        self.inbox.post(lambda: self._attempt("fetched", lambda: self._take_in(fetched)))
+        self.work_queue.add_job(
+            lambda: self._attempt("fetched", lambda: self._handle_fetch_result(fetch_result))
+        )
 
-    def _take_in(self, fetched: Fetched) -> None:
-        if fetched.remote is not self.pilot.source:
+    def _handle_fetch_result(self, fetch_result: FetchResult) -> None:
+        if fetch_result.remote is not self.follower.source:
             return  # it was under way when other settings came
-        if trigger := self.intake.take_in(fetched):
-            self._turn({trigger}, answers=fetched.number)
+        if trigger := self.fetch_results.handle(fetch_result):
+            self._attempt_cycle({trigger}, fetch_number=fetch_result.request_number)
         else:
             self.publish()
 
-    def sync(self) -> Future[Turn]:
+    def sync(self) -> Future[CycleResult]:
         """Fetch now; the future tells of the turn after it. For the worker's thread."""
-        future: Future[Turn] = Future()
-        self.intake.wait([future])
+        future: Future[CycleResult] = Future()
+        self.fetch_results.add_waiting([future])
         return future
 
-    def take_turn(
+    def run_cycle(
         self,
         trigger: str,
-        allowed: frozenset[str] = frozenset(),
-        ended: Iterable[Operation] = (),
-        despite_pause: bool = False,
-        is_all_read: bool = True,
-    ) -> Turn:
+        allowed_gates: frozenset[str] = frozenset(),
+        ended_operations: Iterable[Operation] = (),
+        ignores_pause: bool = False,
+        is_full_reading: bool = True,
+    ) -> CycleResult:
         """Take a turn now; arguments as of `Pilot.take`. For the worker's thread.
 
         Raises:
             GitvsError: the pass could not be made; it is tried again soon.
         """
-        started = time.monotonic()
+        started_monotonic = time.monotonic()
         now = self.ports.clock.now()
-        self._ended += [*ended, *self._end_expired(now)]  # until a pass has seen to them
-        if despite_pause:
-            self.intake.out_of_date = ""  # a person has said what is to be in force
-        if self.intake.out_of_date:
-            turn = Turn(None, None, problems=tuple(self.intake.problems))
+        self._ended_operations += [
+            *ended_operations,
+            *self._end_expired(now),
+        ]  # until a pass has seen to them
+        if ignores_pause:
+            self.fetch_results.outdated_reason = ""  # a person has said what is to be in force
+        if self.fetch_results.outdated_reason:
+            cycle_result = CycleResult(
+                None, None, problems=tuple(self.fetch_results.source_problems)
+            )
         else:
-            turn = self._taken(allowed, despite_pause, is_all_read)
-        self._ended = []
-        seconds = time.monotonic() - started
-        self._failures = 0
-        self._reporter.tell_turn(turn, trigger, now, seconds)
-        if turn.target is not None:
-            self._triggers.watch_interface(turn.target.desired.interface)
-        if any(p.result is Result.STUCK or _is_transient(p) for p in turn.passes):
-            self.inbox.put("retry", _LONGEST_RETRY_SECONDS / 4)
-        self._plan_drains(seconds)
+            cycle_result = self._run_locked_cycle(allowed_gates, ignores_pause, is_full_reading)
+        self._ended_operations = []
+        seconds = time.monotonic() - started_monotonic
+        self._failures_in_a_row = 0
+        self._reporter.report_cycle(cycle_result, trigger, now, seconds)
+        if cycle_result.target is not None:
+            self._triggers.watch_interface(cycle_result.target.desired.interface)
+        if any(p.outcome is Outcome.STUCK or _is_transient(p) for p in cycle_result.pass_results):
+            self.work_queue.add_trigger("retry", _MAX_RETRY_SECONDS / 4)
+        self._schedule_drain_poll(seconds)
         self._reporter.publish()
-        return turn
+        return cycle_result
 
-    def _taken(self, allowed: frozenset[str], despite_pause: bool, is_all_read: bool) -> Turn:
+    def _run_locked_cycle(
+        self, allowed_gates: frozenset[str], ignores_pause: bool, is_full_reading: bool
+    ) -> CycleResult:
         try:
-            with self._writing():
-                return self.pilot.take(
-                    allowed=allowed,
-                    ended=self._ended,
-                    problems=self.intake.problems,
-                    is_source_ready=self.intake.is_ready or despite_pause,
-                    despite_pause=despite_pause,
-                    is_all_read=is_all_read,
+            with self._write_lock():
+                return self.follower.run_cycle(
+                    allowed_gates=allowed_gates,
+                    ended_operations=self._ended_operations,
+                    problems=self.fetch_results.source_problems,
+                    is_source_ready=self.fetch_results.is_source_ready or ignores_pause,
+                    ignores_pause=ignores_pause,
+                    is_full_reading=is_full_reading,
                 )
         except GitvsError:
-            self.inbox.put("retry", _retry_seconds(self._failures + 1))
+            self.work_queue.add_trigger("retry", _retry_seconds(self._failures_in_a_row + 1))
             raise
 
-    def _turn(self, triggers: Collection[str], answers: int = 0) -> None:
+    def _attempt_cycle(self, triggers: Collection[str], fetch_number: int = 0) -> None:
         """Take a turn, and try again soon where that was impossible.
 
         It `answers` those who asked for a fetch up to this number.
         """
-        trigger, is_all_read = ", ".join(sorted(triggers)), not QUICK.issuperset(triggers)
-        outcome: list[Turn] = []
+        trigger, is_full_reading = (
+            ", ".join(sorted(triggers)),
+            not PARTIAL_READING_TRIGGERS.issuperset(triggers),
+        )
+        cycle_results: list[CycleResult] = []
         with log_fields(run=f"{time.time_ns() // 1_000_000:x}", director=self.summary.director):
             self._attempt(
-                trigger, lambda: outcome.append(self.take_turn(trigger, is_all_read=is_all_read))
+                trigger,
+                lambda: cycle_results.append(
+                    self.run_cycle(trigger, is_full_reading=is_full_reading)
+                ),
             )
-        if answers or (self._triggers.fetcher is None and "sync" in triggers):
-            self.intake.answer(outcome[0] if outcome else None, answers)
+        if fetch_number or (self._triggers.fetcher is None and "sync" in triggers):
+            self.fetch_results.answer_waiting(
+                cycle_results[0] if cycle_results else None, fetch_number
+            )
         self._reporter.publish()
-        self._notifier.status(self._reporter.in_short())
+        self._notifier.report_status(self._reporter.status_line())
 
     def _attempt(self, trigger: str, work: Callable[[], object]) -> None:
         """Do something that may fail for a while; note that, and try again soon.
@@ -340,18 +383,20 @@ class Agent:
         Raises:
             StoreDamaged: nothing may go on.
         """
-        started, at = time.monotonic(), self.ports.clock.now()
+        started_monotonic, started_at = time.monotonic(), self.ports.clock.now()
         try:
             work()
         except StoreDamaged:
             raise
         except Exception as error:  # noqa: BLE001  # a bug in one pass must not end the repairs
-            self._failures += 1
-            self._reporter.tell_failure(trigger, error, at, time.monotonic() - started)
-            delay = _retry_seconds(self._failures)
-            self.inbox.put("retry", delay)
-            if self._drains_at is not None:
-                self._drains_at = self.ports.clock.boottime() + delay
+            self._failures_in_a_row += 1
+            self._reporter.report_failure(
+                trigger, error, started_at, time.monotonic() - started_monotonic
+            )
+            delay_seconds = _retry_seconds(self._failures_in_a_row)
+            self.work_queue.add_trigger("retry", delay_seconds)
+            if self._drain_poll_boottime is not None:
+                self._drain_poll_boottime = self.ports.clock.boottime() + delay_seconds
 
     def _end_expired(self, now: datetime) -> list[Operation]:
         expired = [o for o in self.ports.store.operations().all if o.is_expired(now)]
@@ -360,23 +405,23 @@ class Agent:
             log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)
         return expired
 
-    def _plan_drains(self, seconds: float) -> None:
+    def _schedule_drain_poll(self, cycle_seconds: float) -> None:
         """Note when draining servers are to be looked at again."""
         drains = self.ports.store.ledger(self.ports.kernel.incarnation()).drains
         if not drains:
-            self._drains_at = None
+            self._drain_poll_boottime = None
             return
         now = self.ports.clock.boottime()
-        regular = now + max(DRAIN_POLL_SECONDS, SHARE_OF_TIME * seconds)
-        deadline = min(d.deadline_seconds for d in drains.values())
-        self._drains_at = min(regular, max(deadline, now + 1.0))
+        regular_boottime = now + max(DRAIN_POLL_SECONDS, DRAIN_POLL_FACTOR * cycle_seconds)
+        deadline_boottime = min(d.deadline_seconds for d in drains.values())
+        self._drain_poll_boottime = min(regular_boottime, max(deadline_boottime, now + 1.0))
 
-    def look(self) -> None:
+    def observe(self) -> None:
         """Read the kernel for whoever asks for the status. For the worker's thread."""
         applied = self.ports.store.applied()
         desired = Desired("", "gitvs0", State()) if applied is None else applied.desired
         ledger = self.ports.store.ledger(self.ports.kernel.incarnation())
-        self._reporter.tell_observation(self.ports.kernel.observe(scope_of(ledger, desired)))
+        self._reporter.record_observation(self.ports.kernel.observe(scope_of(ledger, desired)))
         self.publish()
 
     def publish(self) -> None:
@@ -386,7 +431,7 @@ class Agent:
     # The right to write
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _write_lock(self) -> Iterator[None]:
         """Be the only writer meanwhile, and afterwards too, unless a pause lets others write.
 
         Raises:
@@ -400,9 +445,9 @@ class Agent:
             yield
         finally:
             if self.ports.store.operations().pause is not None:
-                self._let_go()
+                self._release_lock()
 
-    def _let_go(self) -> None:
+    def _release_lock(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -410,10 +455,10 @@ class Agent:
 
 def _retry_seconds(failures: int) -> float:
     """Return how long to wait after so many failures in a row."""
-    doublings = min(failures, _MOST_DOUBLINGS)
-    return min(_SHORTEST_RETRY_SECONDS * 2.0**doublings, _LONGEST_RETRY_SECONDS)
+    doublings = min(failures, _MAX_DOUBLINGS)
+    return min(_MIN_RETRY_SECONDS * 2.0**doublings, _MAX_RETRY_SECONDS)
 
 
-def _is_transient(done: Pass) -> bool:
+def _is_transient(pass_result: PassResult) -> bool:
     """Whether a pass failed for a reason that may pass by itself."""
-    return done.finished is not None and done.finished.is_transient
+    return pass_result.transaction is not None and pass_result.transaction.is_transient

@@ -12,11 +12,11 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.agent.cycle import Pilot, Turn
-from gitvs.agent.fetcher import Fetched
+from gitvs.agent.cycle import CommitFollower, CycleResult
+from gitvs.agent.fetcher import FetchResult
 from gitvs.agent.reporting import Reporter
 from gitvs.agent.triggers import Triggers
-from gitvs.agent.work_queue import Inbox
+from gitvs.agent.work_queue import WorkQueue
 from gitvs.core.errors import GitvsError, RewrittenBranch, SourceError
 from gitvs.core.model.history import Commit
 from gitvs.core.status.agent_status import SourceStatus
@@ -25,94 +25,103 @@ from gitvs.reconcile.transaction import Ports
 log = logging.getLogger(__name__)
 
 
-class Intake:
+class FetchResults:
     """Takes in what the fetch job brings."""
 
     def __init__(
-        self, ports: Ports, pilot: Pilot, triggers: Triggers, reporter: Reporter, inbox: Inbox
+        self,
+        ports: Ports,
+        follower: CommitFollower,
+        triggers: Triggers,
+        reporter: Reporter,
+        work_queue: WorkQueue,
     ) -> None:
         self._ports = ports
-        self._pilot = pilot
+        self._follower = follower
         self._triggers = triggers
         self._reporter = reporter
-        self._inbox = inbox
-        self._waiting: list[tuple[int, Future[Turn]]] = []
-        self._has_heard = triggers.fetcher is None
-        self.out_of_date = ""
+        self._work_queue = work_queue
+        self._waiting_syncs: list[tuple[int, Future[CycleResult]]] = []
+        self._has_source_answered = triggers.fetcher is None
+        self.outdated_reason = ""
         """Why nothing may be done before the source has answered; empty where it may."""
 
     @property
-    def is_ready(self) -> bool:
+    def is_source_ready(self) -> bool:
         """Whether the source has something to say: it was heard, and is not being written."""
-        return self._has_heard and self._triggers.is_at_rest()
+        return self._has_source_answered and self._triggers.is_folder_at_rest()
 
     @property
-    def problems(self) -> list[GitvsError]:
+    def source_problems(self) -> list[GitvsError]:
         """What keeps newer commits away before anything is read: a remote without an answer."""
-        error = self._reporter.source.error
+        error = self._reporter.source_status.error
         found: list[GitvsError] = [SourceError(error)] if error else []
-        if self.out_of_date:
+        if self.outdated_reason:
             found.append(
                 SourceError(
-                    f"nothing is done before the source answers: {self.out_of_date}. To bring back"
-                    " what was applied all the same: `gitvs rollback COMMIT`"
+                    f"nothing is done before the source answers: {self.outdated_reason}. To bring"
+                    " back what was applied all the same: `gitvs rollback COMMIT`"
                 )
             )
         return found
 
-    def ask(self) -> None:
+    def request_fetch(self) -> None:
         """Have the remote fetched from, if there is one."""
         if self._triggers.fetcher is not None:
-            self._triggers.fetcher.ask()
+            self._triggers.fetcher.request_fetch()
 
-    def take_in(self, fetched: Fetched) -> str:
+    def handle(self, fetch_result: FetchResult) -> str:
         """Make a new head the accepted one; return what that sets off, or nothing.
 
         Raises:
             StoreError: it could not be recorded; the next fetch brings it again.
         """
-        if self._was_accepted_meanwhile(fetched):
-            self.ask()
+        if self._was_rewrite_accepted(fetch_result):
+            self.request_fetch()
             return ""
         try:
-            return self._note(fetched)
+            return self._record(fetch_result)
         finally:
-            at = self._triggers.poll_later(self._reporter.source.failures)
-            self._reporter.source = replace(self._reporter.source, next_at=at)
+            poll_at = self._triggers.schedule_poll(self._reporter.source_status.failure_count)
+            self._reporter.source_status = replace(
+                self._reporter.source_status, next_fetch_at=poll_at
+            )
 
-    def _was_accepted_meanwhile(self, fetched: Fetched) -> bool:
+    def _was_rewrite_accepted(self, fetch_result: FetchResult) -> bool:
         """Whether a branch was refused as rewritten, and a person has said otherwise since."""
-        error = fetched.error
+        error = fetch_result.error
         return isinstance(error, RewrittenBranch) and (
             error.accepted != self._ports.store.accepted_head()
         )
 
-    def _note(self, fetched: Fetched) -> str:
-        former = self._reporter.source
-        if fetched.head is None:
-            failures = former.failures + 1
-            source = replace(former, failures=failures, error=str(fetched.error))
+    def _record(self, fetch_result: FetchResult) -> str:
+        previous = self._reporter.source_status
+        if fetch_result.head is None:
+            failures = previous.failure_count + 1
+            source_status = replace(previous, failure_count=failures, error=str(fetch_result.error))
             self._reporter.metrics.count_failure("source")
-            log.warning("not fetched failures=%d reason=%s", failures, fetched.error)
+            log.warning("not fetched failures=%d reason=%s", failures, fetch_result.error)
         else:
             now = self._ports.clock.now()
-            source = SourceStatus(former.name, fetched.head, fetched.signed_by, now)
-            self._accept(fetched.head)
-            self.out_of_date = ""
-        self._reporter.source = source
-        is_first, self._has_heard = not self._has_heard, True
-        if source.head != former.head:
+            source_status = SourceStatus(
+                previous.name, fetch_result.head, fetch_result.signed_by, now
+            )
+            self._accept_head(fetch_result.head)
+            self.outdated_reason = ""
+        self._reporter.source_status = source_status
+        is_first, self._has_source_answered = not self._has_source_answered, True
+        if source_status.head != previous.head:
             return "new commit"
-        if any(number <= fetched.number for number, _ in self._waiting):
+        if any(number <= fetch_result.request_number for number, _ in self._waiting_syncs):
             return "sync"
-        return "remote" if is_first or bool(source.error) != bool(former.error) else ""
+        return "remote" if is_first or bool(source_status.error) != bool(previous.error) else ""
 
-    def _accept(self, head: Commit) -> None:
+    def _accept_head(self, head: Commit) -> None:
         if head.id == self._ports.store.accepted_head():
             return
-        self._pilot.accept(head)
+        self._follower.accept_head(head)
         if self._triggers.fetcher is not None:
-            self._triggers.fetcher.accepted = head.id
+            self._triggers.fetcher.accepted_head = head.id
         log.info("fetched commit=%s subject=%r", head.id, head.subject)
 
     def accept_rewrite(self, commit_id: str) -> Commit:
@@ -121,36 +130,40 @@ class Intake:
         Raises:
             SourceError: it is not on the branch, or not to be trusted.
         """
-        source = self._pilot.source
+        source = self._follower.source
         if not isinstance(source, GitRemote):
             raise SourceError("the manifests come from a folder, which has no history")
-        commit = source.accept_rewrite(commit_id)
-        self._accept(commit)
-        signed_by, now = source.verify(commit.id), self._ports.clock.now()
-        self._reporter.source = SourceStatus(source.name, commit, signed_by, now)
+        commit = source.check_rewritten_commit(commit_id)
+        self._accept_head(commit)
+        signed_by, now = source.verify_signature(commit.id), self._ports.clock.now()
+        self._reporter.source_status = SourceStatus(source.name, commit, signed_by, now)
         return commit
 
-    def wait(self, futures: Sequence[Future[Turn]]) -> None:
+    def add_waiting(self, futures: Sequence[Future[CycleResult]]) -> None:
         """Fetch now, and have these told of the turn after it."""
         fetcher = self._triggers.fetcher
         for future in futures:
-            self._waiting.append((0 if fetcher is None else fetcher.ask(), future))
+            self._waiting_syncs.append((0 if fetcher is None else fetcher.request_fetch(), future))
         if fetcher is None and futures:
-            self._inbox.put("sync")
+            self._work_queue.add_trigger("sync")
 
-    def leave(self) -> list[Future[Turn]]:
+    def remove_waiting(self) -> list[Future[CycleResult]]:
         """Return those who still wait, for another intake to see to."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting_syncs = self._waiting_syncs, []
         return [future for _, future in waiting]
 
-    def answer(self, turn: Turn | None, number: int) -> None:
+    def answer_waiting(self, cycle_result: CycleResult | None, fetch_number: int) -> None:
         """Tell those who asked for a fetch up to this number what came of it."""
-        answered = [future for asked, future in self._waiting if asked <= number]
-        self._waiting = [entry for entry in self._waiting if entry[0] > number]
+        answered = [
+            future
+            for request_number, future in self._waiting_syncs
+            if request_number <= fetch_number
+        ]
+        self._waiting_syncs = [entry for entry in self._waiting_syncs if entry[0] > fetch_number]
         for future in answered:
-            if turn is not None:
-                future.set_result(turn)
+            if cycle_result is not None:
+                future.set_result(cycle_result)
             else:
-                last = self._reporter.summary.last
-                reasons = last.problems if last is not None else ()
+                last_pass = self._reporter.summary.last_pass
+                reasons = last_pass.problems if last_pass is not None else ()
                 future.set_exception(SourceError("; ".join(reasons) or "nothing could be done"))

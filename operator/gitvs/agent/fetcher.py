@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchResult:
     """What a fetch brought: a head, or an error. It answers all who asked up to `number`."""
 
-    number: int
+    request_number: int
     remote: GitRemote
     head: Commit | None = None
     signed_by: str = ""
@@ -36,33 +36,33 @@ class Fetcher:
         self,
         remote: GitRemote,
         prepare: Callable[[str], None],
-        tell: Callable[[Fetched], None],
+        report: Callable[[FetchResult], None],
     ) -> None:
         """`prepare` is called with a commit that is here, and `tell` with what came of a fetch."""
         self.remote = remote
         self._prepare = prepare
-        self.accepted: str | None = None
+        self.accepted_head: str | None = None
         """The newest accepted commit; the worker keeps it up to date."""
-        self._tell = tell
+        self._report = report
         self._changed = threading.Condition()
-        self._asked = 0
+        self._last_request = 0
         self._is_maintenance_due = False
         self._is_stopping = False
-        self._signed = ("", "")
-        self._thread = threading.Thread(target=self._work, name="fetch", daemon=True)
+        self._verified_head = ("", "")
+        self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
 
     def start(self) -> None:
         """Begin to fetch when asked."""
         self._thread.start()
 
-    def ask(self) -> int:
+    def request_fetch(self) -> int:
         """Have the remote fetched from; return the number of this question."""
         with self._changed:
-            self._asked += 1
+            self._last_request += 1
             self._changed.notify()
-            return self._asked
+            return self._last_request
 
-    def ask_for_maintenance(self) -> None:
+    def request_maintenance(self) -> None:
         """Have our copy of the repository tidied up after the next fetch."""
         self._is_maintenance_due = True
 
@@ -72,44 +72,44 @@ class Fetcher:
             self._is_stopping = True
             self._changed.notify()
 
-    def _work(self) -> None:
-        answered = 0
+    def _run(self) -> None:
+        last_served = 0
         while True:
             with self._changed:
-                while self._asked == answered and not self._is_stopping:
+                while self._last_request == last_served and not self._is_stopping:
                     self._changed.wait()
                 if self._is_stopping:
                     return
-                answered = self._asked
-            self._tell(self._fetch(answered))
+                last_served = self._last_request
+            self._report(self._fetch(last_served))
             self._maintain()
 
-    def _fetch(self, number: int) -> Fetched:
+    def _fetch(self, request_number: int) -> FetchResult:
         try:
-            return self._fetched(number)
+            return self._fetch_and_prepare(request_number)
         except Exception as error:  # a bug here must not end the fetching for ever
             log.exception("fetch met a bug")
             reason = GitvsError(f"fetching met a bug: {error!r}")
-            return Fetched(number, self.remote, error=reason)
+            return FetchResult(request_number, self.remote, error=reason)
 
-    def _fetched(self, number: int) -> Fetched:
+    def _fetch_and_prepare(self, request_number: int) -> FetchResult:
         try:
-            head = self.remote.fetch(self.accepted)
+            head = self.remote.fetch(self.accepted_head)
             self._prepare(head.id)
-            return Fetched(number, self.remote, head, self._signer(head))
+            return FetchResult(request_number, self.remote, head, self._signer(head))
         except GitvsError as error:
-            if self.accepted is not None:
-                self._prepare(self.accepted)
-            return Fetched(number, self.remote, error=error)
+            if self.accepted_head is not None:
+                self._prepare(self.accepted_head)
+            return FetchResult(request_number, self.remote, error=error)
 
     def _signer(self, head: Commit) -> str:
         """Return who signed a head that was accepted; nobody, if that would not do any more."""
-        if self._signed[0] != head.id:
+        if self._verified_head[0] != head.id:
             try:
-                self._signed = (head.id, self.remote.verify(head.id))
+                self._verified_head = (head.id, self.remote.verify_signature(head.id))
             except UntrustedCommit:
-                self._signed = (head.id, "")
-        return self._signed[1]
+                self._verified_head = (head.id, "")
+        return self._verified_head[1]
 
     def _maintain(self) -> None:
         if not self._is_maintenance_due:

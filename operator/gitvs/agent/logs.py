@@ -8,25 +8,25 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-_FIELDS: ContextVar[Mapping[str, str]] = ContextVar("fields", default=MappingProxyType({}))
+_LOG_FIELDS: ContextVar[Mapping[str, str]] = ContextVar("fields", default=MappingProxyType({}))
 
 
 @contextmanager
 def log_fields(**fields: str) -> Iterator[None]:
     """Have everything that is logged meanwhile, in this thread, carry these fields too."""
-    token = _FIELDS.set({**_FIELDS.get(), **{k: v for k, v in fields.items() if v}})
+    token = _LOG_FIELDS.set({**_LOG_FIELDS.get(), **{k: v for k, v in fields.items() if v}})
     try:
         yield
     finally:
-        _FIELDS.reset(token)
+        _LOG_FIELDS.reset(token)
 
 
-class AddFields(logging.Filter):
+class LogFieldsFilter(logging.Filter):
     """Gives records `fields`, as the journal names them, and `context`, as text."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record through, with its fields."""
-        fields = _FIELDS.get()
+        fields = _LOG_FIELDS.get()
         record.fields = {f"GITVS_{name.upper()}": value for name, value in fields.items()}
         record.context = "".join(f" {name}={value}" for name, value in fields.items())
         return True

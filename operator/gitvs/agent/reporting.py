@@ -11,7 +11,7 @@ from functools import cache
 
 from gitvs import __version__
 from gitvs.adapters.service.metrics import Metrics
-from gitvs.agent.cycle import Turn
+from gitvs.agent.cycle import CycleResult
 from gitvs.agent.logs import log_fields
 from gitvs.core.errors import (
     GitvsError,
@@ -24,17 +24,17 @@ from gitvs.core.errors import (
     UnknownDirector,
 )
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Commit, Result
+from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import Key, LocalRoute, SyncDaemon, Vip, VirtualService
 from gitvs.core.planning.operations import OperationKind
 from gitvs.core.planning.plan import desired_digest
 from gitvs.core.problems import InvalidManifests
-from gitvs.core.status.agent_status import LastPass, SourceStatus, Status
-from gitvs.core.status.services import services_of
+from gitvs.core.status.agent_status import AgentStatus, LastPass, SourceStatus
+from gitvs.core.status.services import service_statuses
 from gitvs.ports import Applied
-from gitvs.reconcile.one_pass import Pass
+from gitvs.reconcile.one_pass import PassResult
 from gitvs.reconcile.transaction import Ports
 from gitvs.report.plan.plan_view import drift_of
 
@@ -51,79 +51,94 @@ _FAILURE_KINDS: tuple[tuple[type[GitvsError], str], ...] = (
 )
 
 
-_MOST_PROBLEMS = 20
-_MOST_CHARACTERS = 1000
+_MAX_PROBLEMS = 20
+_MAX_CHARACTERS = 1000
 
 
 class Reporter:
     """Remembers what turns found, and tells. What it remembers of its own may be lost."""
 
-    def __init__(self, ports: Ports, metrics: Metrics, source: SourceStatus) -> None:
+    def __init__(self, ports: Ports, metrics: Metrics, source_status: SourceStatus) -> None:
         self.metrics = metrics
-        self.source = source
+        self.source_status = source_status
         self._ports = ports
         self._started_at = ports.clock.now()
-        self._last: LastPass | None = None
+        self._last_pass: LastPass | None = None
         self._observation: Observation | None = None
         self._observed_at: datetime | None = None
-        self._wanted: Commit | None = None
+        self._target_commit: Commit | None = None
         self._drift: tuple[Key, ...] = ()
-        self._told_problems: set[str] = set()
-        self._digest: tuple[Desired, str] | None = None
-        self._detailed: Callable[[], Status]
-        self._keep(Status("", __version__, ports.clock.now()), None)
+        self._reported_problems: set[str] = set()
+        self._digest_cache: tuple[Desired, str] | None = None
+        self._compute_status: Callable[[], AgentStatus]
+        self._set_status(AgentStatus("", __version__, ports.clock.now()), None)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> AgentStatus:
         """The newest status; any thread may read it.
 
         What it says of single services is worked out when it is asked for: of thousands that
         takes longer than a pass.
         """
-        return self._detailed()
+        return self._compute_status()
 
-    def tell_turn(self, turn: Turn, trigger: str, at: datetime, seconds: float) -> None:
+    def report_cycle(
+        self, cycle_result: CycleResult, trigger: str, started_at: datetime, seconds: float
+    ) -> None:
         """Note, count and log how a turn ended."""
-        done = turn.done
-        self._wanted = None if turn.target is None else turn.target.commit
-        survey = None if done is None else done.survey
-        self._last = LastPass(
-            None if done is None else done.result,
-            at,
+        pass_result = cycle_result.pass_result
+        self._target_commit = None if cycle_result.target is None else cycle_result.target.commit
+        planned = None if pass_result is None else pass_result.planned
+        self._last_pass = LastPass(
+            None if pass_result is None else pass_result.outcome,
+            started_at,
             seconds,
-            self._wanted,
+            self._target_commit,
             trigger,
-            tuple(in_brief(p) for p in turn.problems),
-            () if survey is None else survey.proposal.gates,
-            () if done is None or done.finished is None else done.finished.failures,
+            tuple(short_problem_text(p) for p in cycle_result.problems),
+            () if planned is None else planned.proposal.gates,
+            ()
+            if pass_result is None or pass_result.transaction is None
+            else pass_result.transaction.failures,
         )
-        self._tell_problems(turn)
-        if done is not None and done.result is Result.BLOCKED:
+        self._report_problems(cycle_result)
+        if pass_result is not None and pass_result.outcome is Outcome.BLOCKED:
             self.metrics.count_failure("gate")
-        for each in turn.passes:
-            self._tell_pass(each, trigger, seconds, {"load": turn.load_seconds, **each.stages})
+        for each_result in cycle_result.pass_results:
+            self._report_pass(
+                each_result,
+                trigger,
+                seconds,
+                {"load": cycle_result.load_seconds, **each_result.stage_seconds},
+            )
 
-    def _tell_problems(self, turn: Turn) -> None:
+    def _report_problems(self, cycle_result: CycleResult) -> None:
         """Count what keeps the newest commit away, and log what is new of it."""
-        problems = [p for p in turn.problems if str(p) != self.source.error]  # told already
+        problems = [
+            p for p in cycle_result.problems if str(p) != self.source_status.error
+        ]  # told already
         for problem in problems:
-            self.metrics.count_failure(kind_of(problem))
-        told = {in_brief(problem) for problem in problems}
-        for text in sorted(told - self._told_problems):
+            self.metrics.count_failure(failure_kind(problem))
+        reported = {short_problem_text(problem) for problem in problems}
+        for text in sorted(reported - self._reported_problems):
             log.warning("not up to date reason=%s", text)
-        self._told_problems = told
+        self._reported_problems = reported
 
-    def tell_failure(self, trigger: str, error: Exception, at: datetime, seconds: float) -> None:
+    def report_failure(
+        self, trigger: str, error: Exception, started_at: datetime, seconds: float
+    ) -> None:
         """Note, count and log that a turn could not be taken."""
-        self._last = LastPass(None, at, seconds, self._wanted, trigger, (str(error),))
+        self._last_pass = LastPass(
+            None, started_at, seconds, self._target_commit, trigger, (str(error),)
+        )
         self.metrics.count_pass("failed", {})
-        self.metrics.count_failure(kind_of(error))
+        self.metrics.count_failure(failure_kind(error))
         if isinstance(error, GitvsError):
             log.warning("pass failed trigger=%r reason=%s", trigger, error)
         else:
             log.error("pass met a bug trigger=%r", trigger, exc_info=error)
 
-    def tell_observation(self, observation: Observation) -> None:
+    def record_observation(self, observation: Observation) -> None:
         """Note a reading of the kernel."""
         self._observation = observation
         self._observed_at = self._ports.clock.now()
@@ -131,74 +146,78 @@ class Reporter:
     def publish(self) -> None:
         """Make a new status for everybody to read."""
         try:
-            reading = _reading_of(self._ports, self._observation)
-            self._keep(_summary_of(self._ports, reading), reading)
+            inputs = _load_status_inputs(self._ports, self._observation)
+            self._set_status(_load_summary(self._ports, inputs), inputs)
         except StoreDamaged:
             raise
         except GitvsError as error:
             log.warning("no new status reason=%s", error)
-            self._keep(self.summary, self._reading)
-        self.metrics.publish(self._detailed)
+            self._set_status(self.summary, self._inputs)
+        self.metrics.publish(self._compute_status)
 
-    def _keep(self, summary: Status, reading: _Reading | None) -> None:
+    def _set_status(self, summary: AgentStatus, inputs: _StatusInputs | None) -> None:
         """Have this told from now on, with what is known here."""
         summary = replace(
             summary,
             started_at=self._started_at,
-            source=self.source,
-            desired=self._wanted,
-            last=self._last,
+            source=self.source_status,
+            desired_commit=self._target_commit,
+            last_pass=self._last_pass,
             observed_at=self._observed_at,
-            drift=self._drift,
+            drifted_keys=self._drift,
         )
         self.summary = summary
         """The newest status without what it says of single objects."""
-        self._reading = reading
-        self._detailed = cache(lambda: _detailed(summary, reading, self._digest_of))
+        self._inputs = inputs
+        self._compute_status = cache(lambda: _with_details(summary, inputs, self._digest_of))
 
     def _digest_of(self, desired: Desired) -> str:
         """Return the digest of a desired state, which takes long."""
-        known = self._digest
-        if known is None or known[0] is not desired:
-            known = self._digest = desired, desired_digest(desired.director, desired.state)
-        return known[1]
+        cached = self._digest_cache
+        if cached is None or cached[0] is not desired:
+            cached = self._digest_cache = desired, desired_digest(desired.director, desired.state)
+        return cached[1]
 
-    def in_short(self) -> str:
+    def status_line(self) -> str:
         """The agent in one line, for `systemctl status`."""
-        applied, last = self.summary.applied, self._last
+        applied, last_pass = self.summary.applied_commit, self._last_pass
         commit = "nothing applied yet"
         if self.summary.is_applied:
             what = "a folder" if applied is None else f"commit {applied.id[:12]}"
             commit = f"{what} in force"
-        result = "" if last is None else f", last pass {last.result or 'failed'}"
+        last_pass_text = "" if last_pass is None else f", last pass {last_pass.outcome or 'failed'}"
         kinds = [o.kind for o in self.summary.operations.all if o.kind is not OperationKind.DRAIN]
-        return f"{commit}{result}{''.join(f', {kind}' for kind in kinds)}"
+        return f"{commit}{last_pass_text}{''.join(f', {kind}' for kind in kinds)}"
 
-    def _tell_pass(
-        self, done: Pass, trigger: str, seconds: float, stages: Mapping[str, float]
+    def _report_pass(
+        self,
+        pass_result: PassResult,
+        trigger: str,
+        seconds: float,
+        stage_seconds: Mapping[str, float],
     ) -> None:
-        if done.survey is not None and done.survey.is_whole:
+        if pass_result.planned is not None and pass_result.planned.is_full_reading:
             self._observed_at = self._ports.clock.now()
-        self._observation = done.observation or self._observation
-        self._drift = _drift_of(done)
-        repaired = len(self._drift) if done.result is Result.APPLIED else 0
-        self.metrics.count_pass(str(done.result), stages)
+        self._observation = pass_result.observation or self._observation
+        self._drift = _drift_keys(pass_result)
+        repaired = len(self._drift) if pass_result.outcome is Outcome.APPLIED else 0
+        self.metrics.count_pass(str(pass_result.outcome), stage_seconds)
         self.metrics.count_drift(len(self._drift), repaired)
-        if done.survey is not None and done.finished is not None:
-            changes = done.survey.proposal.plan.changes
-            self.metrics.count_operations(Counter((str(c.kind), str(c.action)) for c in changes))
-        self._log_pass(done, trigger, seconds)
+        if pass_result.planned is not None and pass_result.transaction is not None:
+            changes = pass_result.planned.proposal.plan.changes
+            self.metrics.count_changes(Counter((str(c.kind), str(c.action)) for c in changes))
+        self._log_pass(pass_result, trigger, seconds)
 
-    def _log_pass(self, done: Pass, trigger: str, seconds: float) -> None:
+    def _log_pass(self, pass_result: PassResult, trigger: str, seconds: float) -> None:
         """One line for a pass that did something; a quiet one is for those who debug."""
-        proposal = None if done.survey is None else done.survey.proposal
+        proposal = None if pass_result.planned is None else pass_result.planned.proposal
         gates = () if proposal is None else proposal.gates
-        blocking = ",".join(sorted({g.name for g in gates if not g.allowed})) or "none"
-        with log_fields(commit="" if self._wanted is None else self._wanted.id):
+        blocking = ",".join(sorted({g.name for g in gates if not g.is_allowed})) or "none"
+        with log_fields(commit="" if self._target_commit is None else self._target_commit.id):
             log.log(
-                _LEVELS[done.result],
+                _LOG_LEVELS[pass_result.outcome],
                 "pass result=%s trigger=%r changes=%d drift=%d gates=%s seconds=%.3f",
-                done.result,
+                pass_result.outcome,
                 trigger,
                 0 if proposal is None else len(proposal.plan.changes),
                 len(self._drift),
@@ -207,17 +226,17 @@ class Reporter:
             )
 
 
-_LEVELS = {
-    Result.CONVERGED: logging.DEBUG,
-    Result.APPLIED: logging.INFO,
-    Result.BLOCKED: logging.WARNING,
-    Result.ROLLED_BACK: logging.ERROR,
-    Result.STUCK: logging.CRITICAL,
+_LOG_LEVELS = {
+    Outcome.CONVERGED: logging.DEBUG,
+    Outcome.APPLIED: logging.INFO,
+    Outcome.BLOCKED: logging.WARNING,
+    Outcome.ROLLED_BACK: logging.ERROR,
+    Outcome.STUCK: logging.CRITICAL,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _StatusInputs:
     """What was read of a director, for what a status says of single objects."""
 
     observation: Observation | None
@@ -226,33 +245,33 @@ class _Reading:
     boottime: float
 
 
-def status_of(ports: Ports, observation: Observation | None) -> Status:
+def load_status(ports: Ports, observation: Observation | None) -> AgentStatus:
     """Return what store and kernel tell of a director, whether or not an agent runs."""
-    reading = _reading_of(ports, observation)
-    summary = _summary_of(ports, reading)
-    return _detailed(summary, reading, lambda d: desired_digest(d.director, d.state))
+    inputs = _load_status_inputs(ports, observation)
+    summary = _load_summary(ports, inputs)
+    return _with_details(summary, inputs, lambda d: desired_digest(d.director, d.state))
 
 
-def _reading_of(ports: Ports, observation: Observation | None) -> _Reading:
+def _load_status_inputs(ports: Ports, observation: Observation | None) -> _StatusInputs:
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    return _Reading(observation, ledger, ports.store.applied(), ports.clock.boottime())
+    return _StatusInputs(observation, ledger, ports.store.applied(), ports.clock.boottime())
 
 
-def _summary_of(ports: Ports, reading: _Reading) -> Status:
+def _load_summary(ports: Ports, inputs: _StatusInputs) -> AgentStatus:
     """Return a status without what it says of single objects."""
     incarnation = ports.kernel.incarnation()
-    applied = reading.applied
+    applied = inputs.applied
     operations = ports.store.operations()
     is_standby = applied is not None and applied.desired.is_standby
     now = ports.clock.now()
-    return Status(
+    return AgentStatus(
         "" if applied is None else applied.desired.director,
         __version__,
         now,
-        applied=None if applied is None else applied.commit,
-        applied_at=None if applied is None else applied.at,
+        applied_commit=None if applied is None else applied.commit,
+        applied_at=None if applied is None else applied.applied_at,
         is_applied=applied is not None,
-        observed_at=None if reading.observation is None else now,
+        observed_at=None if inputs.observation is None else now,
         operations=operations,
         quarantined=tuple(ports.store.quarantined(incarnation)),
         is_transaction_open=ports.store.open_transaction(incarnation) is not None,
@@ -260,51 +279,53 @@ def _summary_of(ports: Ports, reading: _Reading) -> Status:
     )
 
 
-def _detailed(
-    summary: Status, reading: _Reading | None, digest_of: Callable[[Desired], str]
-) -> Status:
+def _with_details(
+    summary: AgentStatus, inputs: _StatusInputs | None, digest_of: Callable[[Desired], str]
+) -> AgentStatus:
     """Return a status with what it says of single objects."""
-    if reading is None:
+    if inputs is None:
         return summary
-    ledger, observation = reading.ledger, reading.observation
-    desired = None if reading.applied is None else reading.applied.desired
+    ledger, observation = inputs.ledger, inputs.observation
+    desired = None if inputs.applied is None else inputs.applied.desired
     if desired is not None:
         summary = replace(summary, desired_digest=digest_of(desired))
     if observation is None:
         return summary
     state = observation.state
     listed = [r for r in state.values() if isinstance(r, VirtualService | SyncDaemon | Vip)]
-    routes = state.of(LocalRoute)
+    routes = state.of_type(LocalRoute)
     owned = [r for r in listed if r.key in ledger.owned]
     return replace(
         summary,
-        services=services_of(observation, ledger, desired, summary.operations, reading.boottime),
+        services=service_statuses(
+            observation, ledger, desired, summary.operations, inputs.boottime
+        ),
         vips=tuple(str(r.key) for r in (*owned, *routes) if isinstance(r, Vip | LocalRoute)),
-        foreign=(
+        foreign_objects=(
             *(str(r.key) for r in listed if r.key not in ledger.owned),
-            *sorted(observation.unnamed),
+            *sorted(observation.unknown_objects),
         ),
     )
 
 
-def _drift_of(done: Pass) -> tuple[Key, ...]:
+def _drift_keys(pass_result: PassResult) -> tuple[Key, ...]:
     """Return what a pass found changed behind gitvs's back."""
-    survey = done.survey
-    if survey is None or survey.applied is None:
+    planned = pass_result.planned
+    if planned is None or planned.applied is None:
         return ()
-    return tuple(sorted(drift_of(survey.proposal, survey.applied.desired, survey.ledger)))
+    return tuple(sorted(drift_of(planned.proposal, planned.applied.desired, planned.ledger)))
 
 
-def in_brief(problem: GitvsError) -> str:
+def short_problem_text(problem: GitvsError) -> str:
     """Return what a problem says, short enough to be kept and sent."""
     if not isinstance(problem, InvalidManifests):
-        return str(problem)[:_MOST_CHARACTERS]
-    lines = [str(p)[:_MOST_CHARACTERS] for p in problem.problems[:_MOST_PROBLEMS]]
+        return str(problem)[:_MAX_CHARACTERS]
+    lines = [str(p)[:_MAX_CHARACTERS] for p in problem.problems[:_MAX_PROBLEMS]]
     more = len(problem.problems) - len(lines)
     return "\n".join([*lines, *([f"and {more} more; `gitvs validate` has all"] if more else [])])
 
 
-def kind_of(error: Exception) -> str:
+def failure_kind(error: Exception) -> str:
     """Return the kind of a failure, as metrics name it."""
     if not isinstance(error, GitvsError):
         return "bug"

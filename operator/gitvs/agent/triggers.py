@@ -18,7 +18,7 @@ from gitvs.adapters.files.directory_watch import DirectoryWatch
 from gitvs.adapters.linux.kernel_events import KernelEvents
 from gitvs.agent.backoff import delay_seconds
 from gitvs.agent.fetcher import Fetcher
-from gitvs.agent.work_queue import Inbox
+from gitvs.agent.work_queue import WorkQueue
 from gitvs.core.errors import GitvsError
 from gitvs.core.settings import RemoteSettings, Settings
 
@@ -28,8 +28,8 @@ EVENT_DELAY_SECONDS = 0.2
 """How long events of the kernel are collected: a thousand of them make one turn."""
 
 MAINTENANCE_SECONDS = 24 * 3600.0
-CLOCK_STEP_SECONDS = 2.0
-_JITTER = 0.1
+MIN_CLOCK_STEP_SECONDS = 2.0
+_JITTER_FACTOR = 0.1
 
 
 class Triggers:
@@ -39,15 +39,15 @@ class Triggers:
         self,
         settings: Settings,
         fetcher: Fetcher | None,
-        inbox: Inbox,
+        work_queue: WorkQueue,
     ) -> None:
         """Get ready; `start` begins. There is no fetcher for a folder."""
         self.fetcher = fetcher
         self._settings = settings
-        self._inbox = inbox
-        self._events: KernelEvents | None = None
-        self._watch: DirectoryWatch | None = None
-        self._clock_offset = _wall_clock_offset()
+        self._work_queue = work_queue
+        self._kernel_events: KernelEvents | None = None
+        self._folder_watch: DirectoryWatch | None = None
+        self._clock_offset_seconds = _wall_clock_offset_seconds()
         self._failures = 0
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
@@ -55,86 +55,95 @@ class Triggers:
             job_defaults={"coalesce": True, "misfire_grace_time": None},
         )
 
-    def start(self, accepted: str | None) -> None:
+    def start(self, accepted_head: str | None) -> None:
         """Begin. `accepted` is the newest accepted commit.
 
         Raises:
             SourceError: the folder of manifests cannot be watched.
         """
         if self.fetcher is not None:
-            self.fetcher.accepted = accepted
+            self.fetcher.accepted_head = accepted_head
             self.fetcher.start()
         elif not isinstance(self._settings.source, RemoteSettings):
             folder = self._settings.source
-            self._watch = DirectoryWatch(folder, lambda: self._inbox.put("folder changed"))
+            self._folder_watch = DirectoryWatch(
+                folder, lambda: self._work_queue.add_trigger("folder changed")
+            )
         self._scheduler.start()
         self._schedule_timers()
 
     def stop(self) -> None:
         """End all of it."""
         self._scheduler.shutdown(wait=False)
-        for running in (self.fetcher, self._watch, self._events):
-            if running is not None:
-                running.stop()
-        self._events = None
+        for watcher in (self.fetcher, self._folder_watch, self._kernel_events):
+            if watcher is not None:
+                watcher.stop()
+        self._kernel_events = None
 
     def watch_interface(self, interface: str) -> None:
         """Listen to what happens to the dummy interface; its name may change with a commit."""
-        if self._events is not None:
-            if self._events.interfaces == {interface}:
+        if self._kernel_events is not None:
+            if self._kernel_events.interfaces == {interface}:
                 return
-            self._events.stop()
-            self._events = None
+            self._kernel_events.stop()
+            self._kernel_events = None
         try:
-            self._events = KernelEvents(
-                {interface}, lambda what: self._inbox.put(what, EVENT_DELAY_SECONDS)
+            self._kernel_events = KernelEvents(
+                {interface}, lambda what: self._work_queue.add_trigger(what, EVENT_DELAY_SECONDS)
             )
-            self._events.start()
+            self._kernel_events.start()
         except GitvsError as error:
             log.warning("not watching the kernel reason=%s", error)
 
-    def is_at_rest(self) -> bool:
+    def is_folder_at_rest(self) -> bool:
         """Whether nobody is writing into the folder of manifests now, as far as is known."""
-        return self._watch is None or self._watch.is_at_rest()
+        return self._folder_watch is None or self._folder_watch.is_quiet()
 
-    def poll_later(self, failures: int) -> datetime | None:
+    def schedule_poll(self, failures: int) -> datetime | None:
         """Have the remote asked again, later the more often it failed; return when."""
-        source = self._settings.source
-        if self.fetcher is None or not isinstance(source, RemoteSettings):
+        source_settings = self._settings.source
+        if self.fetcher is None or not isinstance(source_settings, RemoteSettings):
             return None
         self._failures = failures
-        delay = delay_seconds(source.poll_seconds, failures, random.random)
-        at = datetime.now(UTC) + timedelta(seconds=delay)
+        delay = delay_seconds(source_settings.poll_seconds, failures, random.random)
+        poll_at = datetime.now(UTC) + timedelta(seconds=delay)
         self._scheduler.add_job(
-            self.fetcher.ask, "date", run_date=at, id="poll", replace_existing=True
+            self.fetcher.request_fetch, "date", run_date=poll_at, id="poll", replace_existing=True
         )
-        return at
+        return poll_at
 
-    def mind_clock(self) -> None:
+    def check_clock(self) -> None:
         """Notice that the wall clock was set, since the scheduler's times are on it."""
-        offset = _wall_clock_offset()
-        step, self._clock_offset = offset - self._clock_offset, offset
-        if abs(step) > CLOCK_STEP_SECONDS:
-            log.warning("clock was set by_seconds=%.0f", step)
+        offset_seconds = _wall_clock_offset_seconds()
+        step_seconds, self._clock_offset_seconds = (
+            offset_seconds - self._clock_offset_seconds,
+            offset_seconds,
+        )
+        if abs(step_seconds) > MIN_CLOCK_STEP_SECONDS:
+            log.warning("clock was set by_seconds=%.0f", step_seconds)
             self._schedule_timers()
-            self.poll_later(self._failures)
+            self.schedule_poll(self._failures)
 
     def _schedule_timers(self) -> None:
-        drift = self._settings.drift_seconds
-        self._every(drift, "drift", lambda: self._inbox.put("drift timer"))
+        drift_seconds = self._settings.drift_seconds
+        self._schedule_every(
+            drift_seconds, "drift", lambda: self._work_queue.add_trigger("drift timer")
+        )
         if self.fetcher is not None:
-            self._every(MAINTENANCE_SECONDS, "maintenance", self.fetcher.ask_for_maintenance)
+            self._schedule_every(
+                MAINTENANCE_SECONDS, "maintenance", self.fetcher.request_maintenance
+            )
 
-    def _every(self, seconds: float, name: str, work: Callable[[], object]) -> None:
+    def _schedule_every(self, seconds: float, name: str, job: Callable[[], object]) -> None:
         self._scheduler.add_job(
-            work,
+            job,
             "interval",
             seconds=seconds,
-            jitter=seconds * _JITTER,
+            jitter=seconds * _JITTER_FACTOR,
             id=name,
             replace_existing=True,
         )
 
 
-def _wall_clock_offset() -> float:
+def _wall_clock_offset_seconds() -> float:
     return time.time() - time.monotonic()

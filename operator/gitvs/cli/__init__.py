@@ -21,9 +21,9 @@ from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.shared.options import log_to_stderr, verbose_option
 from gitvs.core.errors import ExitCode, GitvsError
 from gitvs.core.problems import InvalidManifests, printable
-from gitvs.report.text.problems import counted
+from gitvs.report.text.problems import count_text
 
-RARE_COLLECTIONS = (200_000, 20, 100)
+GC_THRESHOLDS = (200_000, 20, 100)
 """Large manifests are a million objects with hardly a cycle: to look for one as often as Python
 does takes half of a plan's time."""
 
@@ -101,7 +101,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    gc.set_threshold(*RARE_COLLECTIONS)
+    gc.set_threshold(*GC_THRESHOLDS)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -116,12 +116,12 @@ def run(arguments: Sequence[str]) -> int:
         code = gitvs.main(list(arguments), prog_name="gitvs", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_output()
+        _discard_output()
         return ExitCode.ERROR
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EBADF, errno.EIO):
             raise
-        _drop_output()
+        _discard_output()
         click.echo(f"gitvs: standard output cannot be written: {error.strerror}", err=True)
         return ExitCode.ERROR
     except click.Abort:
@@ -131,21 +131,21 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return ExitCode.USAGE if isinstance(error, click.UsageError) else ExitCode.ERROR
     except GitvsError as error:
-        _show(error)
+        _show_error(error)
         return error.exit_code
     return int(code or ExitCode.DONE)
 
 
-def _show(error: GitvsError) -> None:
+def _show_error(error: GitvsError) -> None:
     if isinstance(error, InvalidManifests):
         click.echo(str(error), err=True)
-        click.echo(f"gitvs: {counted(len(error.problems), 'problem')}", err=True)
+        click.echo(f"gitvs: {count_text(len(error.problems), 'problem')}", err=True)
     else:
         lines = (printable(line) for line in f"gitvs: {error}".split("\n"))
         click.echo("\n".join(lines), err=True)
 
 
-def _drop_output() -> None:
+def _discard_output() -> None:
     """Send what is still buffered nowhere: whoever read our output has gone.
 
     Source: Python library, signal, "Note on SIGPIPE".

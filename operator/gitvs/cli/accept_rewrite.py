@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import send_request, why_option
+from gitvs.cli.shared.agent_request import ask_agent, why_option
 from gitvs.cli.shared.options import state_options
 
 
@@ -21,4 +21,4 @@ def accept_rewrite(commit: str, why: str, state_dir: Path) -> int:
     Examples:
       gitvs accept-rewrite 4f2a91c0d3b1
     """
-    return send_request(state_dir, "accept-rewrite", "one pass", subject=commit, why=why)
+    return ask_agent(state_dir, "accept-rewrite", "one pass", subject=commit, why=why)

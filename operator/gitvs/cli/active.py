@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import send_request
+from gitvs.cli.shared.agent_request import ask_agent
 from gitvs.cli.shared.options import state_options
 
 
@@ -19,4 +19,4 @@ def active(state_dir: Path) -> int:
     Examples:
       gitvs active
     """
-    return send_request(state_dir, "active", "binding")
+    return ask_agent(state_dir, "active", "binding")

@@ -18,28 +18,28 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of, clear_ambient_capabilities
-from gitvs.adapters.process.writer_lock import AGENT, writer_lock
+from gitvs.adapters.process.writer_lock import AGENT_LOCK_NAME, writer_lock
 from gitvs.adapters.service.control import ControlServer, make_socket
 from gitvs.adapters.service.settings_file import load_settings
 from gitvs.adapters.service.systemd import (
     JournalHandler,
     Notifier,
-    handed_over_socket,
-    is_journal_at_stderr,
+    is_stderr_the_journal,
+    socket_from_systemd,
 )
 from gitvs.adapters.store.store import SqliteStore
-from gitvs.agent.control_requests import Desk
-from gitvs.agent.cycle import ChooseDirector, Turn, take_turn
+from gitvs.agent.control_requests import ControlRequests
+from gitvs.agent.cycle import ChooseDirector, CycleResult, run_single_cycle
 from gitvs.agent.daemon import Agent
-from gitvs.agent.logs import AddFields
+from gitvs.agent.logs import LogFieldsFilter
 from gitvs.cli.shared.director import choose_director
-from gitvs.cli.shared.host import writer
-from gitvs.cli.shared.options import config_option, state_dir_of, state_options
-from gitvs.cli.shared.output import progress, tell
-from gitvs.cli.shared.pass_output import show_plan, tell_outcome
+from gitvs.cli.shared.host import open_for_writing
+from gitvs.cli.shared.options import choose_state_dir, config_option, state_options
+from gitvs.cli.shared.output import progress, show_message
+from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
 from gitvs.core.errors import ExitCode
-from gitvs.core.planning.ownership import MARK_PREFIX
-from gitvs.core.settings import SOCKET_NAME, Settings
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
+from gitvs.core.settings import SOCKET_FILE_NAME, Settings
 from gitvs.reconcile.transaction import Ports
 
 
@@ -62,54 +62,60 @@ def agent(context: click.Context, config: Path, once: bool, state_dir: Path) -> 
       gitvs agent --config /etc/gitvs/lb1.toml --state-dir /var/lib/gitvs-lb1
     """
     settings = load_settings(config)
-    folder = state_dir_of(context, settings, state_dir)
-    return _once(settings, folder) if once else _for_years(config, folder)
+    chosen_state_dir = choose_state_dir(context, settings, state_dir)
+    return _run_once(settings, chosen_state_dir) if once else _run_daemon(config, chosen_state_dir)
 
 
-def _once(settings: Settings, folder: Path) -> ExitCode:
-    with writer(folder) as ports, progress("one turn"):
-        source = settings.source
-        found = DirectorySource(source) if isinstance(source, Path) else GitRemote(folder, source)
-        longest = timedelta(seconds=settings.max_downtime_seconds)
-        turn = take_turn(ports, found, _chooser(settings), longest)
-    _tell(turn)
-    return exit_code(turn)
+def _run_once(settings: Settings, state_dir: Path) -> ExitCode:
+    with open_for_writing(state_dir) as ports, progress("one turn"):
+        source_settings = settings.source
+        followed_source = (
+            DirectorySource(source_settings)
+            if isinstance(source_settings, Path)
+            else GitRemote(state_dir, source_settings)
+        )
+        max_downtime = timedelta(seconds=settings.max_downtime_seconds)
+        cycle_result = run_single_cycle(
+            ports, followed_source, _make_chooser(settings), max_downtime
+        )
+    _report_cycle(cycle_result)
+    return cycle_exit_code(cycle_result)
 
 
-def _for_years(config: Path, folder: Path) -> ExitCode:
+def _run_daemon(config: Path, state_dir: Path) -> ExitCode:
     """Run the daemon until a signal ends it."""
-    _log_as_a_service()
-    become_owner_of(folder)
+    _log_as_service()
+    become_owner_of(state_dir)
     clear_ambient_capabilities()  # threads and children that start from here have none
-    with writer_lock(AGENT), SqliteStore(folder) as store:
-        ports = Ports(LinuxKernel(MARK_PREFIX + store.id), store, SystemClock())
-        daemon = Agent(ports, folder, partial(load_settings, config), _chooser, Notifier())
-        listener = handed_over_socket() or make_socket(folder / SOCKET_NAME)
-        control = ControlServer(listener, Desk(daemon).answer)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: daemon.stop())
+    with writer_lock(AGENT_LOCK_NAME), SqliteStore(state_dir) as store:
+        ports = Ports(LinuxKernel(OWNER_ALIAS_PREFIX + store.id), store, SystemClock())
+        daemon = Agent(ports, state_dir, partial(load_settings, config), _make_chooser, Notifier())
+        control_socket = socket_from_systemd() or make_socket(state_dir / SOCKET_FILE_NAME)
+        control_server = ControlServer(control_socket, ControlRequests(daemon).answer)
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, lambda *_: daemon.stop())
         signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
-        control.start()
+        control_server.start()
         try:
             daemon.run()
         finally:
-            control.stop()
+            control_server.stop()
     return ExitCode.DONE
 
 
-def _chooser(settings: Settings) -> ChooseDirector:
+def _make_chooser(settings: Settings) -> ChooseDirector:
     return partial(choose_director, settings.director)
 
 
-def _log_as_a_service() -> None:
+def _log_as_service() -> None:
     """Log what changes: to the journal with its fields, or as lines to standard error."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s%(context)s"
-    if is_journal_at_stderr(os.environ):
+    line_format = "%(asctime)s %(levelname)s %(name)s: %(message)s%(context)s"
+    if is_stderr_the_journal(os.environ):
         with suppress(OSError):
-            handler, form = JournalHandler(), "%(message)s%(context)s"
-    handler.setFormatter(logging.Formatter(form))
-    handler.addFilter(AddFields())
+            handler, line_format = JournalHandler(), "%(message)s%(context)s"
+    handler.setFormatter(logging.Formatter(line_format))
+    handler.addFilter(LogFieldsFilter())
     root = logging.getLogger()
     root.handlers = [handler]
     if not root.isEnabledFor(logging.INFO):
@@ -117,19 +123,19 @@ def _log_as_a_service() -> None:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
-def _tell(turn: Turn) -> None:
-    for problem in turn.problems:
-        tell(f"gitvs: {problem}")
-    if turn.done is not None and turn.target is not None:
-        show_plan(turn.done, turn.target.commit, Path())
-        tell_outcome(turn.done, turn.recovered)
+def _report_cycle(cycle_result: CycleResult) -> None:
+    for problem in cycle_result.problems:
+        show_message(f"gitvs: {problem}")
+    if cycle_result.pass_result is not None and cycle_result.target is not None:
+        show_pass_plan(cycle_result.pass_result, cycle_result.target.commit, Path())
+        report_pass(cycle_result.pass_result, cycle_result.recovered)
 
 
-def exit_code(turn: Turn) -> ExitCode:
+def cycle_exit_code(cycle_result: CycleResult) -> ExitCode:
     """Return the severest of what a turn met."""
     return ExitCode.severest(
         [
-            *(problem.exit_code for problem in turn.problems),
-            *(each.result.exit_code for each in turn.passes),
+            *(problem.exit_code for problem in cycle_result.problems),
+            *(each_result.outcome.exit_code for each_result in cycle_result.pass_results),
         ]
     )

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.git.manifests_at import GitSource
+from gitvs.adapters.git.manifests_at import GitManifests
 from gitvs.cli.shared.director import choose_director, director_option
-from gitvs.cli.shared.gates import allow_option, lifted
-from gitvs.cli.shared.host import reader, writer
+from gitvs.cli.shared.gates import allow_option, lifted_gates
+from gitvs.cli.shared.host import open_for_reading, open_for_writing
 from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress
-from gitvs.cli.shared.pass_output import show_plan, tell_drained, tell_outcome
-from gitvs.core.manifests.render import render
+from gitvs.cli.shared.pass_output import report_drained, report_pass, show_pass_plan
+from gitvs.core.manifests.render import render_director
 from gitvs.ports import Applied
-from gitvs.reconcile.one_pass import Options, Pass, drain, reconcile
+from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, reconcile_until_drained
 from gitvs.reconcile.transaction import Ports
 
 
@@ -60,33 +60,35 @@ def apply(
       gitvs apply --allow mass-removal          though a third of all services leaves
     """
     loaded = load_manifests(path, rev)
-    desired = render(loaded.manifests, choose_director(director, loaded.manifests.directors))
-    with reader(state_dir) as ports:
-        messages = _messages(ports, path, rev)
-    options = Options(lifted(allow, messages, desired.director), adopt, expect)
-    with writer(state_dir) as ports:
+    desired = render_director(
+        loaded.manifests, choose_director(director, loaded.manifests.director_names)
+    )
+    with open_for_reading(state_dir) as ports:
+        messages = _commit_messages(ports, path, rev)
+    options = PassOptions(lifted_gates(allow, messages, desired.director), adopt, expect)
+    with open_for_writing(state_dir) as ports:
         target = Applied(desired, loaded.commit, ports.clock.now())
         with progress("applying"):
-            done = reconcile(ports, target, options)
-        show_plan(done, loaded.commit, path)
-        tell_outcome(done)
+            pass_result = reconcile(ports, target, options)
+        show_pass_plan(pass_result, loaded.commit, path)
+        report_pass(pass_result)
         if wait:
-            done = _wait(ports, target, done)
-    return done.result.exit_code
+            pass_result = _wait_for_drains(ports, target, pass_result)
+    return pass_result.outcome.exit_code
 
 
-def _messages(ports: Ports, path: Path, rev: str | None) -> list[str]:
+def _commit_messages(ports: Ports, path: Path, rev: str | None) -> list[str]:
     """The commit messages since what is applied; a work tree has none."""
     if rev is None:
         return []
     applied = ports.store.applied()
-    base = None if applied is None else applied.commit_id
-    return GitSource.at(path, rev).messages(base)
+    base_id = None if applied is None else applied.commit_id
+    return GitManifests.for_folder(path, rev).commit_messages(base_id)
 
 
-def _wait(ports: Ports, target: Applied, done: Pass) -> Pass:
+def _wait_for_drains(ports: Ports, target: Applied, pass_result: PassResult) -> PassResult:
     with progress("waiting for drains"):
-        for last in drain(ports, target, done):
-            done = last
-            tell_drained(done)
-    return done
+        for further_result in reconcile_until_drained(ports, target, pass_result):
+            pass_result = further_result
+            report_drained(pass_result)
+    return pass_result

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import for_option, send_request, why_option
+from gitvs.cli.shared.agent_request import ask_agent, for_option, why_option
 from gitvs.cli.shared.options import state_options
 
 
@@ -31,7 +31,7 @@ def drain(
       gitvs drain 10.0.3.5:8443 --service web --for 1h
       gitvs drain 10.0.3.5 --now
     """
-    return send_request(
+    return ask_agent(
         state_dir,
         "drain",
         "draining",

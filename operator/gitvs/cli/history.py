@@ -14,7 +14,7 @@ from gitvs.cli.shared.output import show, show_json
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.model.history import HistoryEntry
 from gitvs.core.settings import KEPT_PLANS, KEPT_TRANSACTIONS
-from gitvs.report.status.history_json import history_document, transaction_document
+from gitvs.report.status.history_json import history_json, transaction_json
 from gitvs.report.status.history_text import history_text, transaction_text
 
 DEFAULT_LIMIT = 20
@@ -43,17 +43,17 @@ def history(words: tuple[str, ...], limit: int, as_json: bool, state_dir: Path) 
       gitvs history --limit 100 --json
       gitvs history show 17
     """
-    wanted = _id_in(words)
+    transaction_id = _parse_transaction_id(words)
     become_owner_of(state_dir)
     with SqliteStore.open_readonly(state_dir) as store:
-        if wanted is None:
-            _list(store.history(limit), as_json)
+        if transaction_id is None:
+            _show_history(store.history(limit), as_json)
         else:
-            _show(store, wanted, as_json)
+            _show_transaction(store, transaction_id, as_json)
     return ExitCode.DONE
 
 
-def _id_in(words: Sequence[str]) -> int | None:
+def _parse_transaction_id(words: Sequence[str]) -> int | None:
     match words:
         case []:
             return None
@@ -66,19 +66,19 @@ def _id_in(words: Sequence[str]) -> int | None:
             )
 
 
-def _list(entries: Sequence[HistoryEntry], as_json: bool) -> None:
+def _show_history(entries: Sequence[HistoryEntry], as_json: bool) -> None:
     if as_json:
-        show_json(history_document(entries))
+        show_json(history_json(entries))
     else:
         show(history_text(entries))
 
 
-def _show(store: SqliteStore, wanted: int, as_json: bool) -> None:
-    entry = next((e for e in store.history() if e.id == wanted), None)
+def _show_transaction(store: SqliteStore, transaction_id: int, as_json: bool) -> None:
+    entry = next((e for e in store.history() if e.id == transaction_id), None)
     if entry is None:
-        raise UsageError(f"there is no transaction {wanted}; `gitvs history` lists them")
-    changes = store.plan_of(wanted)
+        raise UsageError(f"there is no transaction {transaction_id}; `gitvs history` lists them")
+    changes = store.changes_of(transaction_id)
     if as_json:
-        show_json(transaction_document(entry, changes))
+        show_json(transaction_json(entry, changes))
     else:
         show(transaction_text(entry, changes, KEPT_PLANS))

@@ -10,19 +10,24 @@ import click
 
 from gitvs.adapters.service import service_manager
 from gitvs.adapters.service.installation import (
-    PROGRAM,
-    SETTINGS,
-    Action,
-    Step,
-    carry_out,
+    DEFAULT_PROGRAM,
+    SETTINGS_PATH,
+    FileAction,
+    InstallationStep,
+    apply_step,
     check_program,
     plan_installation,
     running_program,
     write_sample_settings,
 )
-from gitvs.cli.shared.installation import HOST, installation_options, is_wanted, require_root
+from gitvs.cli.shared.installation import (
+    HOST_ROOT,
+    _confirm_steps,
+    installation_options,
+    require_root,
+)
 from gitvs.cli.shared.options import common_options
-from gitvs.cli.shared.output import tell
+from gitvs.cli.shared.output import show_message
 from gitvs.core.errors import ExitCode
 
 
@@ -31,7 +36,7 @@ from gitvs.core.errors import ExitCode
     "--program",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help=f"The gitvs that the units run.  [default: this one; with --root {PROGRAM}]",
+    help=f"The gitvs that the units run.  [default: this one; with --root {DEFAULT_PROGRAM}]",
 )
 @click.option("--no-enable", is_flag=True, help="Leave it to you whether it starts at boot.")
 @installation_options
@@ -50,44 +55,46 @@ def install(
       gitvs install --yes                            for scripts
       gitvs install --root build --program /usr/bin/gitvs    for packages
     """
-    is_host = root == HOST
+    is_host = root == HOST_ROOT
     if is_host:
         require_root()
         service_manager.require_tools()
-    steps = plan_installation(root, _program(program, is_host=is_host), force=force)
-    if not os.path.lexists(root / SETTINGS):
-        steps.append(Step(Action.CREATE, root / SETTINGS))
+    steps = plan_installation(root, _choose_program(program, is_host=is_host), force=force)
+    if not os.path.lexists(root / SETTINGS_PATH):
+        steps.append(InstallationStep(FileAction.CREATE, root / SETTINGS_PATH))
     is_set_up = not is_host or service_manager.is_set_up(enable=not no_enable)
-    if not is_wanted(steps, "Do this?", yes=yes, dry_run=dry_run, is_done=is_set_up):
+    if not _confirm_steps(steps, "Do this?", yes=yes, dry_run=dry_run, is_set_up=is_set_up):
         return ExitCode.DONE
     for step in steps:
-        if step.text:
-            carry_out(step)
+        if step.content:
+            apply_step(step)
     if is_host:
         service_manager.set_up(enable=not no_enable)
-    group = service_manager.group_id(service_manager.GROUP) if is_host else None
-    is_new = write_sample_settings(root / SETTINGS, group)
+    group = service_manager.group_id(service_manager.AGENT_GROUP) if is_host else None
+    is_new = write_sample_settings(root / SETTINGS_PATH, group)
     if is_host:
-        _tell_what_comes_next(is_new=is_new)
+        _report_next_step(is_new=is_new)
     return ExitCode.DONE
 
 
-def _program(given: Path | None, *, is_host: bool) -> Path:
+def _choose_program(option_value: Path | None, *, is_host: bool) -> Path:
     if not is_host:
-        return given or PROGRAM
-    if given is None:
+        return option_value or DEFAULT_PROGRAM
+    if option_value is None:
         return running_program(sys.argv[0])
-    check_program(given)
-    return given
+    check_program(option_value)
+    return option_value
 
 
-def _tell_what_comes_next(*, is_new: bool) -> None:
+def _report_next_step(*, is_new: bool) -> None:
     if service_manager.is_agent_active():
-        tell("installed. `systemctl restart gitvs` runs this version; no connection is touched")
+        show_message(
+            "installed. `systemctl restart gitvs` runs this version; no connection is touched"
+        )
         return
-    settings = HOST / SETTINGS
+    settings = HOST_ROOT / SETTINGS_PATH
     what = f"say in {settings} which repository to follow" if is_new else f"look over {settings}"
-    tell(
+    show_message(
         f"installed, and not started. Next: {what}; add the people who may run `gitvs status` and"
         f" its like to the group {service_manager.ADMIN_GROUP}; then `systemctl start gitvs`"
     )

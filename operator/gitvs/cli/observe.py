@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.host import look_around, reader
+from gitvs.cli.shared.host import observe_host, open_for_reading
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show, show_json
 from gitvs.core.errors import ExitCode
-from gitvs.report.host.observation_json import observation_document
-from gitvs.report.host.state_text import state_text
+from gitvs.report.host.observation_json import observation_json
+from gitvs.report.host.state_text import observation_text
 
 
 @click.command()
@@ -29,10 +29,10 @@ def observe(form: str, state_dir: Path) -> int:
       gitvs observe --format json > lb1.json
       gitvs observe --state-dir /var/lib/gitvs-lb2
     """
-    with reader(state_dir) as ports, progress("reading the kernel"):
-        seen = look_around(ports)
+    with open_for_reading(state_dir) as ports, progress("reading the kernel"):
+        host_observation = observe_host(ports)
     if form == "json":
-        show_json(observation_document(seen))
+        show_json(observation_json(host_observation))
     else:
-        show(state_text(seen))
+        show(observation_text(host_observation))
     return ExitCode.DONE

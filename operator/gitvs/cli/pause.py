@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import for_option, send_request, why_option
+from gitvs.cli.shared.agent_request import ask_agent, for_option, why_option
 from gitvs.cli.shared.options import state_options
 
 
@@ -24,4 +24,4 @@ def pause(seconds: float, why: str, state_dir: Path) -> int:
       gitvs pause --why "moving racks"
       gitvs pause --for 30m
     """
-    return send_request(state_dir, "pause", "pausing", seconds=seconds, why=why)
+    return ask_agent(state_dir, "pause", "pausing", seconds=seconds, why=why)

@@ -12,27 +12,27 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.files.text_cache import TextCache, cache_folder
-from gitvs.adapters.git.commits import commits_at
+from gitvs.adapters.files.text_cache import FileCacheStorage, cache_folder
+from gitvs.adapters.git.commits import open_commits
 from gitvs.cli.shared.director import choose_director
 from gitvs.cli.shared.gates import allow_option
 from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
 from gitvs.cli.shared.options import state_options
-from gitvs.cli.shared.output import progress, tell
-from gitvs.cli.shared.pass_output import sides, view_of
-from gitvs.cli.shared.reports import Reports, report_options
+from gitvs.cli.shared.output import progress, show_message
+from gitvs.cli.shared.pass_output import plan_sides, planned_view
+from gitvs.cli.shared.reports import ReportOutputs, report_options
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.core.manifests.file_cache import KnownFiles, edition
+from gitvs.core.manifests.file_cache import FileCache, cache_edition
 from gitvs.core.manifests.load import Loader
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit
-from gitvs.core.planning.risks import risks
+from gitvs.core.planning.risks import director_risks
 from gitvs.ports import Applied
-from gitvs.preview.compare import Question, compare
-from gitvs.reconcile.one_pass import Options, Survey, look, survey_of
-from gitvs.report.host.observation_json import Seen, observation_from
-from gitvs.report.plan.plan_view import SideKind
+from gitvs.preview.compare import Comparison, compare
+from gitvs.reconcile.one_pass import PassOptions, PlannedPass, plan_from_observation, plan_pass
+from gitvs.report.host.observation_json import ObservedHost, parse_observation
+from gitvs.report.plan.plan_view import PlanSideKind
 from gitvs.report.plan.preview_view import Preview
 
 
@@ -77,7 +77,7 @@ def plan(
     base: str | None,
     head: str | None,
     states: tuple[Path, ...],
-    reports: Reports,
+    reports: ReportOutputs,
     detailed_exitcode: bool,
     adopt: bool,
     allow: tuple[str, ...],
@@ -101,50 +101,56 @@ def plan(
       gitvs plan --base origin/main                  what this branch would change
       gitvs plan --base v1 --head v2 --format markdown --out plan.md --format html --out plan.html
     """
-    seen = [read_state(state) for state in states]
+    saved_observations = [load_saved_observation(state) for state in states]
     if base is not None:
-        _refuse(rev, "--rev", "--head")
-        _refuse(adopt, "--adopt", "`gitvs plan --adopt` on the director")
+        _refuse_with_base(rev, "--rev", "--head")
+        _refuse_with_base(adopt, "--adopt", "`gitvs plan --adopt` on the director")
         revision = "HEAD" if head is None else head
-        question = Question(base, revision, directors, frozenset(allow), _by_director(seen))
+        comparison = Comparison(
+            base, revision, directors, frozenset(allow), _by_director(saved_observations)
+        )
         with (
             progress("comparing"),
-            commits_at(path) as commits,
-            _loader(no_cache) as loader,
-            _no_collections(),
+            open_commits(path) as commits,
+            _cached_loader(no_cache) as loader,
+            _without_gc(),
         ):
-            preview = compare(commits, question, loader)
+            preview = compare(commits, comparison, loader)
     else:
-        _expect_one_host(head, directors, states)
+        _require_one_host(head, directors, states)
         director = directors[0] if directors else None
         loaded = load_manifests(path, rev)
-        desired = render(loaded.manifests, choose_director(director, loaded.manifests.directors))
-        options = Options(frozenset(allow), adopt)
-        survey = _look(desired, options, seen, state_dir)
-        preview = _live(survey, loaded.commit, path, states)
-        if survey.is_left_open:
-            tell("gitvs: a transaction was left open; `gitvs apply` undoes or finishes it first")
+        desired = render_director(
+            loaded.manifests, choose_director(director, loaded.manifests.director_names)
+        )
+        options = PassOptions(frozenset(allow), adopt)
+        planned = _plan_host_or_saved(desired, options, saved_observations, state_dir)
+        preview = _host_preview(planned, loaded.commit, path, states)
+        if planned.has_open_transaction:
+            show_message(
+                "gitvs: a transaction was left open; `gitvs apply` undoes or finishes it first"
+            )
     reports.write(preview)
     code = preview.exit_code
     return ExitCode.DONE if code is ExitCode.CHANGES and not detailed_exitcode else code
 
 
 @contextmanager
-def _loader(no_cache: bool) -> Iterator[Loader]:
+def _cached_loader(no_cache: bool) -> Iterator[Loader]:
     """Load manifests with what was found of files before, and keep it for the next time."""
     folder = None if no_cache else cache_folder()
     if folder is None:
         yield Loader()
         return
-    texts = TextCache(folder, edition())
-    if texts.refusal:
-        tell(f"gitvs: no cache is used: {texts.refusal}")
-    yield Loader(KnownFiles(texts).read)
-    texts.save()
+    file_cache = FileCacheStorage(folder, cache_edition())
+    if file_cache.unusable_reason:
+        show_message(f"gitvs: no cache is used: {file_cache.unusable_reason}")
+    yield Loader(FileCache(file_cache).validate_file)
+    file_cache.save()
 
 
 @contextmanager
-def _no_collections() -> Iterator[None]:
+def _without_gc() -> Iterator[None]:
     """Look for no cycles: a preview makes a million objects, and keeps them to the end."""
     gc.disable()
     try:
@@ -154,21 +160,23 @@ def _no_collections() -> Iterator[None]:
         gc.enable()
 
 
-def _by_director(states: Sequence[Seen]) -> dict[str, Seen]:
+def _by_director(observations: Sequence[ObservedHost]) -> dict[str, ObservedHost]:
     """Return saved states by the director that each is of; a second one would hide the first."""
-    by_director: dict[str, Seen] = {}
-    for seen in states:
-        if by_director.setdefault(seen.director, seen) is not seen:
-            raise UsageError(f"two --state are of director {seen.director}; give the newer one")
+    by_director: dict[str, ObservedHost] = {}
+    for observation in observations:
+        if by_director.setdefault(observation.director, observation) is not observation:
+            raise UsageError(
+                f"two --state are of director {observation.director}; give the newer one"
+            )
     return by_director
 
 
-def _refuse(value: object, option: str, instead: str) -> None:
+def _refuse_with_base(value: object, option: str, instead: str) -> None:
     if value:
         raise UsageError(f"{option} is nothing for --base; use {instead}")
 
 
-def _expect_one_host(head: str | None, directors: Sequence[str], states: Sequence[Path]) -> None:
+def _require_one_host(head: str | None, directors: Sequence[str], states: Sequence[Path]) -> None:
     """Refuse what only makes sense where commits are compared."""
     if head is not None:
         raise UsageError("--head needs --base; for one commit on one director use --rev")
@@ -177,27 +185,36 @@ def _expect_one_host(head: str | None, directors: Sequence[str], states: Sequenc
             raise UsageError(f"{option} may be given once, unless commits are compared (--base)")
 
 
-def _look(desired: Desired, options: Options, seen: Sequence[Seen], state_dir: Path) -> Survey:
+def _plan_host_or_saved(
+    desired: Desired,
+    options: PassOptions,
+    saved_observations: Sequence[ObservedHost],
+    state_dir: Path,
+) -> PlannedPass:
     """Plan against this host, or against a saved state."""
-    if seen:
-        return look_at_saved(seen[0], desired, options)
-    live = import_module("gitvs.cli.shared.host")  # the kernel's libraries: of no use to all others
-    with live.reader(state_dir) as ports, progress("reading the kernel"):
-        return look(ports, desired, options)
+    if saved_observations:
+        return plan_saved_observation(saved_observations[0], desired, options)
+    host_module = import_module(
+        "gitvs.cli.shared.host"
+    )  # the kernel's libraries: of no use to all others
+    with host_module.open_for_reading(state_dir) as ports, progress("reading the kernel"):
+        return plan_pass(ports, desired, options)
 
 
-def _live(survey: Survey, commit: Commit | None, path: Path, states: Sequence[Path]) -> Preview:
+def _host_preview(
+    planned: PlannedPass, commit: Commit | None, path: Path, states: Sequence[Path]
+) -> Preview:
     """Return the plan of one host as a preview."""
-    base, head = sides(survey, commit, path)
+    base, head = plan_sides(planned, commit, path)
     if states:
-        base = replace(base, kind=SideKind.STATE, name=str(states[0]))
-    applied = None if survey.applied is None else survey.applied.desired
-    desired = survey.proposal.desired
-    found = risks(applied, desired, survey.proposal.plan, survey.observation)
-    return Preview(base, head, (replace(view_of(survey), risks=found),))
+        base = replace(base, kind=PlanSideKind.SAVED_OBSERVATION, name=str(states[0]))
+    applied = None if planned.applied is None else planned.applied.desired
+    desired = planned.proposal.desired
+    found_risks = director_risks(applied, desired, planned.proposal.plan, planned.observation)
+    return Preview(base, head, (replace(planned_view(planned), risks=found_risks),))
 
 
-def read_state(file: Path) -> Seen:
+def load_saved_observation(file: Path) -> ObservedHost:
     """Read a saved observation.
 
     Raises:
@@ -207,14 +224,24 @@ def read_state(file: Path) -> Seen:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
-    return observation_from(text, str(file))
+    return parse_observation(text, str(file))
 
 
-def look_at_saved(seen: Seen, desired: Desired, options: Options) -> Survey:
+def plan_saved_observation(
+    saved: ObservedHost, desired: Desired, options: PassOptions
+) -> PlannedPass:
     """Plan against a saved observation. Settings that were not read there count as wanted."""
-    for sysctl in seen.unread(desired):
-        tell(f"gitvs: {sysctl.name} is not in the saved state: taken to be {sysctl.value}")
-    known = seen.observation_for(desired)
-    commit = None if seen.commit is None else Commit(seen.commit)
-    applied = None if seen.applied is None else Applied(seen.applied, commit, datetime.now(UTC))
-    return survey_of(desired, applied, known, seen.ledger, seen.boottime, seen.mark, options)
+    for sysctl in saved.unread_sysctls(desired):
+        show_message(f"gitvs: {sysctl.name} is not in the saved state: taken to be {sysctl.value}")
+    observation = saved.observation_for(desired)
+    commit = None if saved.commit is None else Commit(saved.commit)
+    applied = None if saved.applied is None else Applied(saved.applied, commit, datetime.now(UTC))
+    return plan_from_observation(
+        desired,
+        applied,
+        observation,
+        saved.ledger,
+        saved.boottime_seconds,
+        saved.owner_alias,
+        options,
+    )

@@ -16,12 +16,12 @@ from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_o
 from gitvs.cli.shared.options import common_options
 from gitvs.cli.shared.output import show_json
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.core.manifests.render import render as render_state
+from gitvs.core.manifests.render import render_director as render_state
 from gitvs.core.model.desired import Desired
 from gitvs.report.host.ip_commands import ip_commands
 from gitvs.report.host.ipvsadm import ipvsadm_lines
 from gitvs.report.host.real_server import real_server_commands
-from gitvs.report.host.state_json import desired_document, yaml_of
+from gitvs.report.host.state_json import desired_json, yaml_text
 
 
 class RenderFormat(StrEnum):
@@ -71,30 +71,32 @@ def render(
     """
     manifests = load_manifests(path, rev).manifests
     if real_server is not None:
-        names = sorted(manifests.directors) if director is None else [director]
-        _write_set_up([render_state(manifests, name) for name in names], real_server, form)
+        names = sorted(manifests.director_names) if director is None else [director]
+        _write_server_setup([render_state(manifests, name) for name in names], real_server, form)
         return ExitCode.DONE
-    desired = render_state(manifests, choose_director(director, manifests.directors))
+    desired = render_state(manifests, choose_director(director, manifests.director_names))
     _write_state(desired, RenderFormat(form))
     return ExitCode.DONE
 
 
-def _write_set_up(states: Sequence[Desired], real_server: str, form: str) -> None:
+def _write_server_setup(desired_states: Sequence[Desired], real_server: str, form: str) -> None:
     if form != RenderFormat.YAML:
         raise UsageError("--format is nothing for --real-server, which prints shell commands")
     try:
         address = ip_address(real_server)
     except ValueError:
         raise UsageError(f"--real-server takes an IP address, not {real_server}") from None
-    sys.stdout.writelines(f"{text}\n" for text in list(real_server_commands(states, address)))
+    sys.stdout.writelines(
+        f"{text}\n" for text in list(real_server_commands(desired_states, address))
+    )
 
 
 def _write_state(desired: Desired, form: RenderFormat) -> None:
     match form:
         case RenderFormat.YAML:
-            sys.stdout.write(yaml_of(desired_document(desired)))
+            sys.stdout.write(yaml_text(desired_json(desired)))
         case RenderFormat.JSON:
-            show_json(desired_document(desired))
+            show_json(desired_json(desired))
         case RenderFormat.IPVSADM:
             sys.stdout.writelines(f"{text}\n" for text in ipvsadm_lines(desired.state))
         case RenderFormat.IP:

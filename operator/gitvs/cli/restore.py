@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from gitvs.adapters.service.settings_file import load_settings
-from gitvs.cli.shared.host import writer
-from gitvs.cli.shared.options import config_option, state_dir_of, state_options
-from gitvs.cli.shared.output import tell
-from gitvs.cli.shared.pass_output import show_plan, tell_outcome
+from gitvs.cli.shared.host import open_for_writing
+from gitvs.cli.shared.options import choose_state_dir, config_option, state_options
+from gitvs.cli.shared.output import show_message
+from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
 from gitvs.core.errors import ExitCode
-from gitvs.reconcile.one_pass import out_of_date
+from gitvs.reconcile.one_pass import outdated_reason
 from gitvs.reconcile.one_pass import restore as bring_back
 
 
@@ -33,16 +33,16 @@ def restore(context: click.Context, config: Path, state_dir: Path) -> int:
       gitvs restore
     """
     settings = load_settings(config)
-    longest = timedelta(seconds=settings.max_downtime_seconds)
-    with writer(state_dir_of(context, settings, state_dir)) as ports:
-        if reason := out_of_date(ports, longest):
-            tell(f"gitvs: nothing restored: {reason}")
+    max_downtime = timedelta(seconds=settings.max_downtime_seconds)
+    with open_for_writing(choose_state_dir(context, settings, state_dir)) as ports:
+        if reason := outdated_reason(ports, max_downtime):
+            show_message(f"gitvs: nothing restored: {reason}")
             return ExitCode.DONE
-        done = bring_back(ports)
-        if done is None:
-            tell("gitvs: nothing to restore")
+        pass_result = bring_back(ports)
+        if pass_result is None:
+            show_message("gitvs: nothing to restore")
             return ExitCode.DONE
         applied = ports.store.applied()
-    show_plan(done, None if applied is None else applied.commit, Path())
-    tell_outcome(done)
-    return done.result.exit_code
+    show_pass_plan(pass_result, None if applied is None else applied.commit, Path())
+    report_pass(pass_result)
+    return pass_result.outcome.exit_code

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import send_request
+from gitvs.cli.shared.agent_request import ask_agent
 from gitvs.cli.shared.options import state_options
 
 
@@ -21,4 +21,4 @@ def resume(state_dir: Path) -> int:
     Examples:
       gitvs resume
     """
-    return send_request(state_dir, "resume", "one pass")
+    return ask_agent(state_dir, "resume", "one pass")

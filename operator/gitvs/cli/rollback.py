@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import for_option, send_request, why_option
+from gitvs.cli.shared.agent_request import ask_agent, for_option, why_option
 from gitvs.cli.shared.gates import allow_option
 from gitvs.cli.shared.options import state_options
 
@@ -27,7 +27,7 @@ def rollback(commit: str, seconds: float, allow: tuple[str, ...], why: str, stat
       gitvs rollback --why "502s since noon"
       gitvs rollback 4f2a91c0 --for 2h
     """
-    return send_request(
+    return ask_agent(
         state_dir,
         "rollback",
         "going back",

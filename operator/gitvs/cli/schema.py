@@ -7,11 +7,11 @@ import click
 from gitvs.cli.shared.options import common_options
 from gitvs.cli.shared.output import show_json
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.core.manifests.schema import KINDS, schema_for
+from gitvs.core.manifests.schema import DOCUMENT_KINDS, schema_for
 from gitvs.core.manifests.schema_messages import did_you_mean
 
-SCHEMAS = (
-    *("Manifest", *KINDS),
+SCHEMA_KINDS = (
+    *("Manifest", *DOCUMENT_KINDS),
     *("Plan", "Observation", "Status", "History", "Transaction", "Settings"),
 )
 
@@ -32,15 +32,15 @@ def schema(kind: str | None) -> int:
       gitvs schema Plan                         what `gitvs plan --format json` prints
     """
     if kind is None:
-        click.echo("\n".join(SCHEMAS))
+        click.echo("\n".join(SCHEMA_KINDS))
     else:
         show_json(schema_for(_known_kind(kind)))
     return ExitCode.DONE
 
 
 def _known_kind(kind: str) -> str:
-    for known in SCHEMAS:
+    for known in SCHEMA_KINDS:
         if known.lower() == kind.lower():
             return known
-    hint = did_you_mean(kind, SCHEMAS) or f"; there are {', '.join(SCHEMAS)}"
+    hint = did_you_mean(kind, SCHEMA_KINDS) or f"; there are {', '.join(SCHEMA_KINDS)}"
     raise UsageError(f"{kind} is no kind of document{hint}")

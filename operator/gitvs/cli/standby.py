@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import for_option, send_request, why_option
+from gitvs.cli.shared.agent_request import ask_agent, for_option, why_option
 from gitvs.cli.shared.options import state_options
 
 
@@ -23,4 +23,4 @@ def standby(seconds: float | None, why: str, state_dir: Path) -> int:
     Examples:
       gitvs standby --why "kernel update"
     """
-    return send_request(state_dir, "standby", "unbinding", seconds=seconds, why=why)
+    return ask_agent(state_dir, "standby", "unbinding", seconds=seconds, why=why)

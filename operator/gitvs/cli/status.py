@@ -12,21 +12,21 @@ from typing import Any
 import click
 from rich.text import Text
 
-from gitvs.adapters.service.control import ask
-from gitvs.agent.reporting import status_of
-from gitvs.cli.shared.host import look_around, reader
-from gitvs.cli.shared.in_child_process import apart
+from gitvs.adapters.service.control import send_request
+from gitvs.agent.reporting import load_status
+from gitvs.cli.shared.host import observe_host, open_for_reading
+from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show, show_json, watch
-from gitvs.core.errors import AgentSilent, AgentUnreachable, ExitCode, UsageError
-from gitvs.core.settings import socket_of
-from gitvs.core.status.agent_status import Status
-from gitvs.core.status.services import last_of
+from gitvs.core.errors import AgentNotAnswering, AgentUnreachable, ExitCode, UsageError
+from gitvs.core.settings import socket_path_of
+from gitvs.core.status.agent_status import AgentStatus
+from gitvs.core.status.services import last_pass_of
 from gitvs.reconcile.transaction import Ports
-from gitvs.report.status.status_json import status_document
+from gitvs.report.status.status_json import status_json
 from gitvs.report.status.status_text import status_text
 
-ANSWER_SECONDS = 20.0
+ANSWER_TIMEOUT_SECONDS = 20.0
 """How long the agent may take: it answers from memory, but may be asked to look anew first."""
 
 DEFAULT_WATCH_SECONDS = 2.0
@@ -61,58 +61,64 @@ def status(as_json: bool, every_seconds: float | None, show_all: bool, state_dir
     if every_seconds is not None:
         return _watch(state_dir, every_seconds, show_all)
     with progress("asking the agent"):
-        document = look(state_dir)
+        status_json = load_status_json(state_dir)
     if as_json:
-        show_json(document)
+        show_json(status_json)
     else:
-        show(_text_of(document, show_all))
+        show(_status_text(status_json, show_all))
     return ExitCode.DONE
 
 
-def look(state_dir: Path) -> Mapping[str, Any]:
+def load_status_json(state_dir: Path) -> Mapping[str, Any]:
     """Return the status document, from the agent or, where none runs, from our own look.
 
     Raises:
         AgentSilent: one may run, so that our own word on it would be wrong.
     """
-    return _asked(state_dir) or _looked(state_dir)
+    return _ask_agent(state_dir) or _observed_status_json(state_dir)
 
 
-def _asked(state_dir: Path) -> Mapping[str, Any] | None:
+def _ask_agent(state_dir: Path) -> Mapping[str, Any] | None:
     try:
-        document: Mapping[str, Any] = ask(
-            socket_of(state_dir), {"command": "status"}, ANSWER_SECONDS
+        status_json: Mapping[str, Any] = send_request(
+            socket_path_of(state_dir), {"command": "status"}, ANSWER_TIMEOUT_SECONDS
         )
-    except AgentSilent:
+    except AgentNotAnswering:
         raise
     except AgentUnreachable:
         return None
-    return document
+    return status_json
 
 
-def _looked(state_dir: Path) -> Mapping[str, Any]:
-    with reader(state_dir) as ports:
-        return status_document(_own_look(ports))
+def _observed_status_json(state_dir: Path) -> Mapping[str, Any]:
+    with open_for_reading(state_dir) as ports:
+        return status_json(_observe_status(ports))
 
 
-def _own_look(ports: Ports) -> Status:
-    found = status_of(ports, look_around(ports).observation)
-    newest = ports.store.history(limit=1)
-    return replace(found, last=last_of(newest[0])) if newest else found
+def _observe_status(ports: Ports) -> AgentStatus:
+    agent_status = load_status(ports, observe_host(ports).observation)
+    newest_entries = ports.store.history(limit=1)
+    return (
+        replace(agent_status, last_pass=last_pass_of(newest_entries[0]))
+        if newest_entries
+        else agent_status
+    )
 
 
-def _text_of(document: Mapping[str, Any], show_all: bool) -> Text:
-    return status_text(document, datetime.now(UTC), show_all=show_all)
+def _status_text(status_json: Mapping[str, Any], show_all: bool) -> Text:
+    return status_text(status_json, datetime.now(UTC), show_all=show_all)
 
 
 def _watch(state_dir: Path, every_seconds: float, show_all: bool) -> int:
     try:
-        watch(partial(_look_again, state_dir, show_all), every_seconds)
+        watch(partial(_load_status_text, state_dir, show_all), every_seconds)
     except KeyboardInterrupt:
         return ExitCode.DONE  # it was asked to end, and nothing was under way
     return ExitCode.DONE
 
 
-def _look_again(state_dir: Path, show_all: bool) -> Text:
-    document = _asked(state_dir) or apart(partial(_looked, state_dir))
-    return _text_of(document, show_all)
+def _load_status_text(state_dir: Path, show_all: bool) -> Text:
+    status_json = _ask_agent(state_dir) or in_child_process(
+        partial(_observed_status_json, state_dir)
+    )
+    return _status_text(status_json, show_all)

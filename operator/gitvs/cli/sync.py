@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import send_request
+from gitvs.cli.shared.agent_request import ask_agent
 from gitvs.cli.shared.options import state_options
 
 
@@ -21,4 +21,4 @@ def sync(retry: bool, state_dir: Path) -> int:
       gitvs sync
       gitvs sync --retry      a commit that failed is tried again
     """
-    return send_request(state_dir, "sync", "fetching, one pass", retry=retry)
+    return ask_agent(state_dir, "sync", "fetching, one pass", retry=retry)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.host import writer
+from gitvs.cli.shared.host import open_for_writing
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show
-from gitvs.cli.shared.pass_output import tell_outcome, view_of
+from gitvs.cli.shared.pass_output import planned_view, report_pass
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.reconcile.one_pass import look_at_teardown
+from gitvs.reconcile.one_pass import plan_teardown
 from gitvs.reconcile.one_pass import teardown as tear_down
 from gitvs.report.plan.plan_text import plan_text
-from gitvs.report.plan.plan_view import Side, SideKind
+from gitvs.report.plan.plan_view import PlanSide, PlanSideKind
 
 
 @click.command()
@@ -31,17 +31,17 @@ def teardown(yes: bool, state_dir: Path) -> int:
       gitvs teardown          show what would go, and ask
       gitvs teardown --yes    for scripts
     """
-    with writer(state_dir) as ports:
-        survey = look_at_teardown(ports)
-        if survey.proposal.plan:
-            live, nothing = Side(SideKind.LIVE), Side(SideKind.NOTHING)
-            show(plan_text(live, nothing, [view_of(survey)]))
+    with open_for_writing(state_dir) as ports:
+        planned = plan_teardown(ports)
+        if planned.proposal.plan:
+            host_side, nothing_side = PlanSide(PlanSideKind.LIVE), PlanSide(PlanSideKind.NOTHING)
+            show(plan_text(host_side, nothing_side, [planned_view(planned)]))
             if not yes:
                 _confirm()
         with progress("removing"):
-            done = tear_down(ports)
-    tell_outcome(done)
-    return done.result.exit_code
+            pass_result = tear_down(ports)
+    report_pass(pass_result)
+    return pass_result.outcome.exit_code
 
 
 def _confirm() -> None:

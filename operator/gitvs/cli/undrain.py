@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.cli.shared.agent_request import send_request
+from gitvs.cli.shared.agent_request import ask_agent
 from gitvs.cli.shared.options import state_options
 
 
@@ -21,4 +21,4 @@ def undrain(server: str, service: str, state_dir: Path) -> int:
     Examples:
       gitvs undrain web2
     """
-    return send_request(state_dir, "undrain", "one pass", subject=server, service=service)
+    return ask_agent(state_dir, "undrain", "one pass", subject=server, service=service)

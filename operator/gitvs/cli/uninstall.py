@@ -8,12 +8,17 @@ import click
 
 from gitvs.adapters.service import service_manager
 from gitvs.adapters.service.installation import (
-    carry_out,
+    apply_step,
     plan_removal,
 )
-from gitvs.cli.shared.installation import HOST, installation_options, is_wanted, require_root
+from gitvs.cli.shared.installation import (
+    HOST_ROOT,
+    _confirm_steps,
+    installation_options,
+    require_root,
+)
 from gitvs.cli.shared.options import common_options
-from gitvs.cli.shared.output import tell
+from gitvs.cli.shared.output import show_message
 from gitvs.core.errors import ExitCode
 
 
@@ -31,25 +36,25 @@ def uninstall(root: Path, yes: bool, dry_run: bool, force: bool) -> int:
       gitvs uninstall --dry-run
       gitvs uninstall --yes        after gitvs teardown, if that is meant
     """
-    is_host = root == HOST
+    is_host = root == HOST_ROOT
     if is_host:
         require_root()
     steps = plan_removal(root, force=force)
-    if not is_wanted(steps, "Remove these?", yes=yes, dry_run=dry_run, is_done=True):
+    if not _confirm_steps(steps, "Remove these?", yes=yes, dry_run=dry_run, is_set_up=True):
         return ExitCode.DONE
     if is_host:
         service_manager.require_tools()
         service_manager.stop_and_disable()
     for step in steps:
-        carry_out(step)
+        apply_step(step)
     if is_host:
-        service_manager.forget_units()
-        _tell_what_is_left()
+        service_manager.reload_after_removal()
+        _report_leftovers()
     return ExitCode.DONE
 
 
-def _tell_what_is_left() -> None:
-    tell(
+def _report_leftovers() -> None:
+    show_message(
         "uninstalled. What gitvs made in the kernel is still there and works; `gitvs teardown`"
         " removes it. Then, to leave nothing: rm -r /etc/gitvs /var/lib/gitvs /run/gitvs;"
         " userdel gitvs; groupdel gitvs-admin"

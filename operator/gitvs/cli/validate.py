@@ -14,7 +14,7 @@ from gitvs.cli.shared.options import common_options
 from gitvs.core.errors import ExitCode
 from gitvs.core.manifests.load import Manifests
 from gitvs.core.problems import InvalidManifests, Problem
-from gitvs.report.text.problems import ProblemFormat, counted, report_problems
+from gitvs.report.text.problems import ProblemFormat, count_text, report_problems
 
 
 @click.command()
@@ -42,17 +42,17 @@ def validate(path: Path, rev: str | None, form: str) -> int:
       gitvs validate --format github            in a workflow: annotations in the diff
       gitvs validate --format sarif > gitvs.sarif
     """
-    chosen = ProblemFormat(form)
+    problem_format = ProblemFormat(form)
     try:
         manifests = load_manifests(path, rev).manifests
     except InvalidManifests as error:
-        _write_problems(error.problems, chosen, path)
-        click.echo(f"gitvs: {counted(len(error.problems), 'problem')}", err=True)
+        _write_problems(error.problems, problem_format, path)
+        click.echo(f"gitvs: {count_text(len(error.problems), 'problem')}", err=True)
         return error.exit_code
-    if chosen is ProblemFormat.TEXT:
-        click.echo(_counts(manifests))
+    if problem_format is ProblemFormat.TEXT:
+        click.echo(_counts_text(manifests))
     else:
-        _write_problems((), chosen, path)
+        _write_problems((), problem_format, path)
     return ExitCode.DONE
 
 
@@ -63,13 +63,13 @@ def _write_problems(problems: tuple[Problem, ...], form: ProblemFormat, path: Pa
     """
     folder = os.path.relpath(path)
     prefix = "" if folder == "." or folder.startswith("..") else folder
-    sys.stdout.write(report_problems(problems, form, prefix=prefix, version=__version__))
+    sys.stdout.write(report_problems(problems, form, folder=prefix, gitvs_version=__version__))
 
 
-def _counts(manifests: Manifests) -> str:
+def _counts_text(manifests: Manifests) -> str:
     counts = (
-        counted(len(manifests.directors), "director"),
-        counted(len(manifests.services), "service"),
-        counted(len(manifests.pools), "pool"),
+        count_text(len(manifests.director_names), "director"),
+        count_text(len(manifests.services), "service"),
+        count_text(len(manifests.pools), "pool"),
     )
     return f"no problems: {', '.join(counts)}"

@@ -8,7 +8,7 @@ _DURATION = re.compile(r"(?P<number>0|[1-9][0-9]{0,9})(?P<unit>ms|s|m|h)")
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
 
-def milliseconds_of(text: str) -> int:
+def parse_milliseconds(text: str) -> int:
     """Return a duration in milliseconds.
 
     Raises:
@@ -20,13 +20,13 @@ def milliseconds_of(text: str) -> int:
     return int(match["number"]) * _MILLISECONDS[match["unit"]]
 
 
-def seconds_of(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """Return a duration in seconds.
 
     Raises:
         ValueError: it is none.
     """
-    return milliseconds_of(text) / 1000
+    return parse_milliseconds(text) / 1000
 
 
 def duration_text(seconds: float) -> str:

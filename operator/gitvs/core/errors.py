@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
     @classmethod
     def severest(cls, codes: Iterable[ExitCode]) -> ExitCode:
         """Return the exit code that holds where several do (design section 7)."""
-        order = (
+        by_severity = (
             cls.STUCK,
             cls.ROLLED_BACK,
             cls.UNEXPECTED_PLAN,
@@ -35,8 +35,8 @@ class ExitCode(IntEnum):
             cls.BLOCKED,
             cls.ERROR,
         )
-        met = set(codes)
-        return next((code for code in order if code in met), cls.DONE)
+        present = set(codes)
+        return next((code for code in by_severity if code in present), cls.DONE)
 
 
 class GitvsError(Exception):
@@ -139,7 +139,7 @@ class AgentUnreachable(GitvsError):
     """No agent answers on this host's control socket."""
 
 
-class AgentSilent(AgentUnreachable):
+class AgentNotAnswering(AgentUnreachable):
     """An agent may well be there, but it may not be asked, or does not answer in time."""
 
 

@@ -23,7 +23,7 @@ def protocol_of(url: str) -> str:
         raise UnusableUrl("not a URL: it starts with -, or has white space or control characters")
     match = _SCHEME.fullmatch(url)
     if match is not None:
-        return _checked(match["scheme"], match["rest"])
+        return _checked_scheme(match["scheme"], match["rest"])
     if "::" in url:
         raise UnusableUrl("remote helpers (::) run programs of their own; use https:// or ssh://")
     if url.startswith("/"):
@@ -33,7 +33,7 @@ def protocol_of(url: str) -> str:
     raise UnusableUrl("not a URL; use https://, ssh://, user@host:path, or a path from the root")
 
 
-def _checked(scheme: str, rest: str) -> str:
+def _checked_scheme(scheme: str, rest: str) -> str:
     if scheme not in ("https", "ssh", "file"):
         why = {
             "http": "anybody on the way could change what it brings",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-DEFAULT_SETTINGS = Path("/etc/gitvs/gitvs.toml")
+DEFAULT_SETTINGS_FILE = Path("/etc/gitvs/gitvs.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/gitvs")
-DEFAULT_SOCKET = Path("/run/gitvs/control.sock")
-SOCKET_NAME = "control.sock"
+DEFAULT_SOCKET_PATH = Path("/run/gitvs/control.sock")
+SOCKET_FILE_NAME = "control.sock"
 
 KEPT_TRANSACTIONS = 500
 KEPT_PLANS = 50
@@ -84,6 +84,6 @@ class Settings:
     metrics: MetricsSettings = MetricsSettings()
 
 
-def socket_of(state_dir: Path) -> Path:
+def socket_path_of(state_dir: Path) -> Path:
     """Return where the agent of a state folder listens: systemd's place for the usual one."""
-    return DEFAULT_SOCKET if state_dir == DEFAULT_STATE_DIR else state_dir / SOCKET_NAME
+    return DEFAULT_SOCKET_PATH if state_dir == DEFAULT_STATE_DIR else state_dir / SOCKET_FILE_NAME

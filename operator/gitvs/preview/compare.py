@@ -7,38 +7,55 @@ from dataclasses import dataclass, field, replace
 
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.manifests.load import Loader, Manifests
-from gitvs.core.manifests.render import Renderer, affected, holders
+from gitvs.core.manifests.render import Renderer, affected_directors, directors_with_vips
 from gitvs.core.manifests.schema_messages import did_you_mean
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit
 from gitvs.core.model.resources import IPAddress, Vip
-from gitvs.core.planning.gates import LIFTABLE, UNKNOWN_GATE, Allowance, Gate, allowances
+from gitvs.core.planning.gates import (
+    LIFTABLE_GATES,
+    UNKNOWN_GATE_RULE,
+    Allowance,
+    Gate,
+    parse_allowances,
+)
 from gitvs.core.planning.plan import Change
-from gitvs.core.planning.preview import preview
+from gitvs.core.planning.preview import propose_preview
 from gitvs.core.planning.proposal import Proposal, propose
-from gitvs.core.planning.risks import risks, vip_risks
+from gitvs.core.planning.risks import director_risks, vip_risks
 from gitvs.core.problems import InvalidManifests, Problem, printable
 from gitvs.ports import Commits
-from gitvs.preview.starting_point import Start, in_force, parting, short
-from gitvs.report.host.observation_json import Seen
-from gitvs.report.plan.plan_view import DirectorPlan, Presence, Side, SideKind, director_plan
+from gitvs.preview.starting_point import (
+    StartingPoint,
+    commit_text,
+    find_fork_point,
+    find_starting_point,
+)
+from gitvs.report.host.observation_json import ObservedHost
+from gitvs.report.plan.plan_view import (
+    DirectorPlan,
+    PlanSide,
+    PlanSideKind,
+    Presence,
+    director_plan,
+)
 from gitvs.report.plan.preview_view import Preview
 
 _LIVE_GATES = ("conflict", "unsupported")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Comparison:
     """What to compare. Without `directors` it is all of them; `seen` is what is live on some."""
 
     base: str
     head: str
     directors: tuple[str, ...] = ()
-    allowed: frozenset[str] = frozenset()
-    seen: Mapping[str, Seen] = field(default_factory=dict)
+    allowed_gates: frozenset[str] = frozenset()
+    saved_observations: Mapping[str, ObservedHost] = field(default_factory=dict)
 
 
-def compare(commits: Commits, question: Question, loader: Loader | None = None) -> Preview:
+def compare(commits: Commits, comparison: Comparison, loader: Loader | None = None) -> Preview:
     """Return what the step from base to head would change.
 
     A loader that is used again reads again only what changed.
@@ -49,8 +66,8 @@ def compare(commits: Commits, question: Question, loader: Loader | None = None) 
     """
     loader = loader or Loader()
     remarks: list[str] = []
-    head = commits.commit(question.head)
-    base = parting(commits, commits.commit(question.base), head, remarks)
+    head = commits.commit(comparison.head)
+    base = find_fork_point(commits, commits.commit(comparison.base), head, remarks)
     snapshot = commits.snapshot(head.id)
     remarks += [
         f"{printable(name)}: left out, it is a link or a submodule" for name in snapshot.skipped
@@ -65,46 +82,62 @@ def compare(commits: Commits, question: Question, loader: Loader | None = None) 
         return Preview(
             *sides, problems=error.problems, remarks=tuple(remarks), folder=commits.folder
         )
-    start = in_force(commits, base, loader, remarks)
-    return _compared(commits, question, start, head, after, remarks)
+    starting_point = find_starting_point(commits, base, loader, remarks)
+    return _compare_manifests(commits, comparison, starting_point, head, after, remarks)
 
 
-def _compared(
+def _compare_manifests(
     commits: Commits,
-    question: Question,
-    start: Start,
+    comparison: Comparison,
+    starting_point: StartingPoint,
     head: Commit,
     after: Manifests,
     remarks: list[str],
 ) -> Preview:
-    had = () if start.manifests is None else start.manifests.directors
-    names = _chosen(question.directors, sorted({*had, *after.directors}))
-    said = _allowances(commits, start.commit, head)
-    remarks += _missing_messages(commits, list(said))
-    remarks += _unknown_directors(said, {*had, *after.directors})
-    live = _by_director(question.seen, names)
-    remarks += _other_states(live, names, start.commit)
-    old, new = _rendered(start.manifests, after, live)
+    base_directors = (
+        () if starting_point.manifests is None else starting_point.manifests.director_names
+    )
+    names = _select_directors(
+        comparison.directors, sorted({*base_directors, *after.director_names})
+    )
+    allowances_by_commit = _allowances_by_commit(commits, starting_point.commit, head)
+    remarks += _shallow_clone_remarks(commits, list(allowances_by_commit))
+    remarks += _unknown_director_remarks(
+        allowances_by_commit, {*base_directors, *after.director_names}
+    )
+    saved_observations = _by_director(comparison.saved_observations, names)
+    remarks += _other_observation_remarks(saved_observations, names, starting_point.commit)
+    old, new = _render_directors(starting_point.manifests, after, saved_observations)
     plans = []
     for name in (n for n in names if n in old or n in new):
-        allowed = {a.gate for line in said.values() for a in line if a.holds_on(name)}
-        plan = _plan(old.get(name), new.get(name), question.allowed | allowed, live.get(name))
-        if plan.is_news or plan.repairs:
+        lifted_gates = {
+            a.gate
+            for commit_allowances in allowances_by_commit.values()
+            for a in commit_allowances
+            if a.applies_to(name)
+        }
+        plan = _plan_director(
+            old.get(name),
+            new.get(name),
+            comparison.allowed_gates | lifted_gates,
+            saved_observations.get(name),
+        )
+        if plan.is_notable or plan.repairs:
             plans.append(plan)
     return Preview(
-        _side(start.commit),
+        _side(starting_point.commit),
         _side(head),
         plans=tuple(plans),
         unchanged=len(names) - len(plans),
         risks=vip_risks(old, new),
         remarks=tuple(remarks),
-        problems=tuple(_unknown_gates(said)),
+        problems=tuple(_unknown_gate_problems(allowances_by_commit)),
         folder=commits.folder,
     )
 
 
-def _rendered(
-    before: Manifests | None, after: Manifests, seen: Iterable[str]
+def _render_directors(
+    before: Manifests | None, after: Manifests, observed_directors: Iterable[str]
 ) -> tuple[dict[str, Desired], dict[str, Desired]]:
     """Return the desired states of the directors that the step may change, and of those seen.
 
@@ -112,36 +145,38 @@ def _rendered(
     """
     renderer = Renderer()
     if before is None:
-        return {}, {name: renderer.render(after, name) for name in after.directors}
+        return {}, {name: renderer.render(after, name) for name in after.director_names}
     old: dict[str, Desired] = {}
     new: dict[str, Desired] = {}
 
     def add(names: Collection[str]) -> None:
         for manifests, states in ((before, old), (after, new)):
-            for name in (n for n in manifests.directors if n in names and n not in states):
+            for name in (n for n in manifests.director_names if n in names and n not in states):
                 states[name] = renderer.render(manifests, name)
 
-    add(affected(before, after).union(seen))
-    came = frozenset[IPAddress]().union(*(_vips(new[n]) - _vips(old.get(n)) for n in new))
-    add(holders(before, came) | holders(after, came))
+    add(affected_directors(before, after).union(observed_directors))
+    new_vips = frozenset[IPAddress]().union(*(_vips(new[n]) - _vips(old.get(n)) for n in new))
+    add(directors_with_vips(before, new_vips) | directors_with_vips(after, new_vips))
     return old, new
 
 
-def _by_director(states: Mapping[str, Seen], names: Collection[str]) -> dict[str, Seen]:
+def _by_director(
+    observations: Mapping[str, ObservedHost], names: Collection[str]
+) -> dict[str, ObservedHost]:
     """Return saved states by director: of a new host the name may do without its domain."""
     found = {}
-    for name, seen in states.items():
+    for name, observation in observations.items():
         short_name = name.partition(".")[0]
-        is_short = seen.applied is None and name not in names and short_name in names
-        found[short_name if is_short else name] = seen
+        is_short = observation.applied is None and name not in names and short_name in names
+        found[short_name if is_short else name] = observation
     return found
 
 
 def _vips(desired: Desired | None) -> set[IPAddress]:
-    return set() if desired is None else {vip.address for vip in desired.state.of(Vip)}
+    return set() if desired is None else {vip.address for vip in desired.state.of_type(Vip)}
 
 
-def _chosen(wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+def _select_directors(wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     for name in wanted:
         if name not in known:
             hint = did_you_mean(name, known)
@@ -149,93 +184,112 @@ def _chosen(wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     return [name for name in known if not wanted or name in wanted]
 
 
-def _plan(
-    before: Desired | None, after: Desired | None, allowed: frozenset[str], seen: Seen | None
+def _plan_director(
+    before: Desired | None,
+    after: Desired | None,
+    allowed_gates: frozenset[str],
+    saved: ObservedHost | None,
 ) -> DirectorPlan:
     """Return the plan of one director. One that disappears keeps what it has."""
     if after is None:
         assert before is not None, "a director is on one side at least"
-        gone = director_plan(preview(before, before), applied=before)
-        return replace(gone, presence=Presence.DISAPPEARS)
-    proposal = preview(before, after, allowed)
+        disappearing = director_plan(propose_preview(before, before), applied=before)
+        return replace(disappearing, presence=Presence.DISAPPEARS)
+    proposal = propose_preview(before, after, allowed_gates)
     observation = None
     repairs: tuple[Change, ...] = ()
-    if seen is not None:
-        observation = seen.observation_for(after)
-        repairs = _repairs(seen)
-        proposal = replace(proposal, gates=(*_live_gates(proposal, seen), *proposal.gates))
+    if saved is not None:
+        observation = saved.observation_for(after)
+        repairs = _repairs(saved)
+        proposal = replace(proposal, gates=(*_live_gates(proposal, saved), *proposal.gates))
     plan = director_plan(proposal, observation=observation, applied=before)
     return replace(
         plan,
         presence=Presence.APPEARS if before is None else Presence.STAYS,
         repairs=repairs,
-        risks=risks(before, after, proposal.plan, observation),
+        risks=director_risks(before, after, proposal.plan, observation),
     )
 
 
-def _live_gates(proposal: Proposal, seen: Seen) -> Iterable[Gate]:
+def _live_gates(proposal: Proposal, saved: ObservedHost) -> Iterable[Gate]:
     """Return what stands against a proposal on its host alone."""
-    live = _proposed(seen, proposal.desired, seen.applied).gates
-    return [g for g in live if g.name in _LIVE_GATES and g not in proposal.gates]
+    host_gates = _propose_for_host(saved, proposal.desired, saved.applied).gates
+    return [g for g in host_gates if g.name in _LIVE_GATES and g not in proposal.gates]
 
 
-def _repairs(seen: Seen) -> tuple[Change, ...]:
+def _repairs(saved: ObservedHost) -> tuple[Change, ...]:
     """Return what the next sync of the host would repair, whatever is merged."""
-    if seen.applied is None:
+    if saved.applied is None:
         return ()
-    proposal = _proposed(seen, seen.applied, seen.applied)
-    drift = director_plan(proposal, applied=seen.applied, ledger=seen.ledger).drift
+    proposal = _propose_for_host(saved, saved.applied, saved.applied)
+    drift = director_plan(proposal, applied=saved.applied, ledger=saved.ledger).drift
     return tuple(change for change in proposal.plan.changes if change.key in drift)
 
 
-def _proposed(seen: Seen, desired: Desired, applied: Desired | None) -> Proposal:
-    observation = seen.observation_for(desired)
-    return propose(desired, applied, observation, seen.ledger, seen.boottime, seen.mark)
+def _propose_for_host(saved: ObservedHost, desired: Desired, applied: Desired | None) -> Proposal:
+    observation = saved.observation_for(desired)
+    return propose(
+        desired, applied, observation, saved.ledger, saved.boottime_seconds, saved.owner_alias
+    )
 
 
-def _allowances(commits: Commits, base: Commit, head: Commit) -> dict[str, list[Allowance]]:
+def _allowances_by_commit(
+    commits: Commits, base: Commit, head: Commit
+) -> dict[str, list[Allowance]]:
     """Return what each commit since the base lifts, the newest first."""
-    since = commits.since(base.id, head.id)
-    return {commit_id: list(allowances(commits.message(commit_id))) for commit_id in since}
+    commit_ids = commits.since(base.id, head.id)
+    return {
+        commit_id: list(parse_allowances(commits.message(commit_id))) for commit_id in commit_ids
+    }
 
 
-def _missing_messages(commits: Commits, read: Sequence[str]) -> Iterator[str]:
+def _shallow_clone_remarks(commits: Commits, read_commit_ids: Sequence[str]) -> Iterator[str]:
     """Yield that a clone was cut off on the way from the head to the base."""
-    if read and commits.cut_off and not commits.first_parents(read[-1], 1):
+    if read_commit_ids and commits.cut_off and not commits.first_parents(read_commit_ids[-1], 1):
         yield (
-            f"what commits before {read[-1][:12]} say of gates is not known here; {commits.cut_off}"
+            f"what commits before {read_commit_ids[-1][:12]} say of gates is not known here;"
+            f" {commits.cut_off}"
         )
 
 
-def _unknown_gates(said: Mapping[str, list[Allowance]]) -> Iterator[Problem]:
-    for commit_id, of_commit in said.items():
-        for allowance in of_commit:
-            if allowance.gate not in LIFTABLE:
-                hint = did_you_mean(allowance.gate, LIFTABLE) or f"; {', '.join(LIFTABLE)} are"
+def _unknown_gate_problems(
+    allowances_by_commit: Mapping[str, list[Allowance]],
+) -> Iterator[Problem]:
+    for commit_id, commit_allowances in allowances_by_commit.items():
+        for allowance in commit_allowances:
+            if allowance.gate not in LIFTABLE_GATES:
+                hint = (
+                    did_you_mean(allowance.gate, LIFTABLE_GATES)
+                    or f"; {', '.join(LIFTABLE_GATES)} are"
+                )
                 message = f"Gitvs-Allow: {allowance.gate} is no gate that can be lifted{hint}"
                 file = f"commit {commit_id[:12]}"
-                yield Problem(file, allowance.line, 1, "", UNKNOWN_GATE, message)
+                yield Problem(file, allowance.line, 1, "", UNKNOWN_GATE_RULE, message)
 
 
-def _unknown_directors(said: Mapping[str, list[Allowance]], known: Iterable[str]) -> Iterator[str]:
+def _unknown_director_remarks(
+    allowances_by_commit: Mapping[str, list[Allowance]], known: Iterable[str]
+) -> Iterator[str]:
     names = sorted(known)
-    for commit_id, of_commit in said.items():
-        for name in (n for allowance in of_commit for n in allowance.directors):
+    for commit_id, commit_allowances in allowances_by_commit.items():
+        for name in (n for allowance in commit_allowances for n in allowance.directors):
             if name not in names:
                 hint = did_you_mean(name, names)
                 yield f"commit {commit_id[:12]} lifts a gate on {name}, which is no director{hint}"
 
 
-def _other_states(states: Mapping[str, Seen], names: Iterable[str], base: Commit) -> Iterator[str]:
+def _other_observation_remarks(
+    observations: Mapping[str, ObservedHost], names: Iterable[str], base: Commit
+) -> Iterator[str]:
     """Yield what is odd about saved states: of other hosts, or of another commit."""
     listed = list(names)
-    for name, seen in states.items():
+    for name, saved in observations.items():
         if name not in listed:
             yield f"the saved state of {name} is not used: there is no such director here"
-        elif seen.commit != base.id:
-            what = "no commit" if seen.commit is None else f"commit {seen.commit[:12]}"
-            yield f"{name} had {what} in force when its state was saved, not {short(base)}"
+        elif saved.commit != base.id:
+            what = "no commit" if saved.commit is None else f"commit {saved.commit[:12]}"
+            yield f"{name} had {what} in force when its state was saved, not {commit_text(base)}"
 
 
-def _side(commit: Commit) -> Side:
-    return Side(SideKind.COMMIT, commit.id, commit.subject)
+def _side(commit: Commit) -> PlanSide:
+    return PlanSide(PlanSideKind.COMMIT, commit.id, commit.subject)

@@ -9,7 +9,7 @@ from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Listener, RealServer, Resource, VirtualService
 from gitvs.ports import Kernel
 
-MOST_READ_ALONE = 1000
+MAX_LISTENERS_READ_SINGLY = 1000
 """Up to so many virtual services are read one by one; above, a whole dump takes less."""
 
 
@@ -18,15 +18,15 @@ def listeners_of(resources: Iterable[Resource | None]) -> frozenset[Listener]:
     return frozenset(r.listener for r in resources if isinstance(r, VirtualService | RealServer))
 
 
-def read_again(
-    kernel: Kernel, scope: Scope, listeners: frozenset[Listener], known: Observation
+def observe_listeners(
+    kernel: Kernel, scope: Scope, listeners: frozenset[Listener], earlier: Observation
 ) -> Observation:
     """Read these virtual services again; of others `known` holds still. All else is read anew.
 
     Raises:
         KernelUnavailable, KernelUnreadable: as `Kernel.observe`.
     """
-    if len(listeners) > MOST_READ_ALONE:
+    if len(listeners) > MAX_LISTENERS_READ_SINGLY:
         return kernel.observe(scope)
     part = kernel.observe(replace(scope, listeners=listeners))
-    return known.with_reading(part, listeners)
+    return earlier.updated_with(part, listeners)

@@ -15,28 +15,37 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation, Scope
-from gitvs.core.model.resource_json import document_of
+from gitvs.core.model.resource_json import resource_json
 from gitvs.core.model.resources import Key, Kind, RealServer
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import scope_of
 from gitvs.core.planning.plan import PHASES, Change, Phase, Plan, diff
 from gitvs.core.planning.proposal import Proposal, ledger_after_break
 from gitvs.core.planning.undo import UndoStep, undo_step
-from gitvs.ports import Applied, Clock, Kernel, Outcome, Stage, Status, Store, Transaction
-from gitvs.reconcile.partial_reading import listeners_of, read_again
+from gitvs.ports import (
+    Applied,
+    Clock,
+    Kernel,
+    Store,
+    Transaction,
+    TransactionStage,
+    WriteResult,
+    WriteStatus,
+)
+from gitvs.reconcile.partial_reading import listeners_of, observe_listeners
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 """How often an undo, or the end of a break, is tried before it counts as stuck."""
 
-PAUSE_SECONDS = 0.2
+FIRST_RETRY_DELAY_SECONDS = 0.2
 """The first pause between attempts; it doubles."""
 
-TOLD = 10
+MAX_FAILURES_SHOWN = 10
 """How many failures the history tells."""
 
 
@@ -50,13 +59,13 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class TransactionResult:
     """How a transaction ended. `failures` are sentences: what failed, or what is still wrong.
 
     `observation` is the reading that showed it, where there was one.
     """
 
-    result: Result
+    outcome: Outcome
     id: int
     failures: tuple[str, ...] = ()
     observation: Observation | None = field(default=None, compare=False, repr=False)
@@ -64,7 +73,7 @@ class Finished:
     """Whether the failure was not about the plan: it is worth another try."""
 
 
-class Failed(GitvsError):
+class ChangesFailed(GitvsError):
     """A change that did not take, before the point of no return.
 
     `conflicts` are creates that found somebody else's object.
@@ -73,11 +82,11 @@ class Failed(GitvsError):
     def __init__(
         self,
         failures: Sequence[str],
-        conflicts: frozenset[Key] = frozenset(),
+        conflicting_keys: frozenset[Key] = frozenset(),
         is_transient: bool = False,
     ) -> None:
         self.failures = tuple(failures)
-        self.conflicts = conflicts
+        self.conflicting_keys = conflicting_keys
         self.is_transient = is_transient
         super().__init__("; ".join(failures))
 
@@ -85,12 +94,14 @@ class Failed(GitvsError):
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM amid a transaction, which `finished` tells the end of."""
 
-    def __init__(self, finished: Finished) -> None:
-        self.finished = finished
+    def __init__(self, transaction_result: TransactionResult) -> None:
+        self.transaction_result = transaction_result
         super().__init__()
 
 
-def apply(ports: Ports, proposal: Proposal, target: Applied, observation: Observation) -> Finished:
+def apply(
+    ports: Ports, proposal: Proposal, target: Applied, observation: Observation
+) -> TransactionResult:
     """Apply a proposal as one transaction; `observation` is the reading that it rests on.
 
     What the plan does not touch is not read again. An undo reads everything.
@@ -102,29 +113,31 @@ def apply(ports: Ports, proposal: Proposal, target: Applied, observation: Observ
     """
     incarnation = ports.kernel.incarnation()
     transaction = ports.store.begin(incarnation, proposal.plan.changes, target)
-    scope = _scope(transaction)
-    touched = listeners_of(c.resource for c in transaction.changes)
-    read = partial(read_again, ports.kernel, scope, touched, observation)
+    scope = _scope_of_transaction(transaction)
+    listeners = listeners_of(c.resource for c in transaction.changes)
+    read = partial(observe_listeners, ports.kernel, scope, listeners, observation)
     try:
-        seen = _forward(ports, proposal.plan, read)
+        read_back = _run_forward_phases(ports, proposal.plan, read)
         _commit(ports, transaction, proposal.ledger)
-    except Failed as error:
-        undone = _undo(ports, _with_conflicts(ports, transaction, error), scope, error.failures)
-        return replace(undone, is_transient=error.is_transient)
+    except ChangesFailed as error:
+        undo_result = _undo(
+            ports, _record_conflicts(ports, transaction, error), scope, error.failures
+        )
+        return replace(undo_result, is_transient=error.is_transient)
     except KernelUnreadable as error:
         return replace(_undo(ports, transaction, scope, (str(error),)), is_transient=True)
     except KeyboardInterrupt as error:
-        raise Interrupted(_stop(ports, transaction, scope)) from error
+        raise Interrupted(_end_interrupted(ports, transaction, scope)) from error
     except Exception:
-        _stop(ports, transaction, scope)
+        _end_interrupted(ports, transaction, scope)
         raise
     try:
-        return _break(ports, transaction, read, proposal, seen)
+        return _break(ports, transaction, read, proposal, read_back)
     except KeyboardInterrupt as error:
         raise Interrupted(_break(ports, transaction, read, proposal)) from error
 
 
-def _stop(ports: Ports, transaction: Transaction, scope: Scope) -> Finished:
+def _end_interrupted(ports: Ports, transaction: Transaction, scope: Scope) -> TransactionResult:
     """End a transaction that something broke into, on whichever side of the point it was."""
     if _is_committed(ports, transaction):
         return _break(ports, transaction, partial(ports.kernel.observe, scope))
@@ -133,7 +146,7 @@ def _stop(ports: Ports, transaction: Transaction, scope: Scope) -> Finished:
 
 def _is_committed(ports: Ports, transaction: Transaction) -> bool:
     recorded = ports.store.open_transaction(transaction.incarnation)
-    return recorded is not None and recorded.stage is Stage.COMMITTED
+    return recorded is not None and recorded.stage is TransactionStage.COMMITTED
 
 
 def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
@@ -147,55 +160,57 @@ def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
         ports.store.commit(transaction, ledger)
     except StoreError as error:
         if not _is_committed(ports, transaction):
-            raise Failed((str(error),), is_transient=True) from error
+            raise ChangesFailed((str(error),), is_transient=True) from error
 
 
-def in_short(failures: Sequence[str]) -> str:
+def failures_text(failures: Sequence[str]) -> str:
     """Return the first failures as one text: a refused batch has one for each of thousands."""
-    more = len(failures) - TOLD
-    return "; ".join([*failures[:TOLD], *([f"and {more} more"] if more > 0 else [])])
+    more = len(failures) - MAX_FAILURES_SHOWN
+    return "; ".join([*failures[:MAX_FAILURES_SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
-def _with_conflicts(ports: Ports, transaction: Transaction, failed: Failed) -> Transaction:
+def _record_conflicts(
+    ports: Ports, transaction: Transaction, failure: ChangesFailed
+) -> Transaction:
     """Record the conflicts of a failure; the undo goes on with them even if that fails."""
-    if not failed.conflicts:
+    if not failure.conflicting_keys:
         return transaction
     try:
-        ports.store.record_conflicts(transaction, failed.conflicts)
+        ports.store.record_conflicts(transaction, failure.conflicting_keys)
     except StoreError as error:
         log.error("conflicts not recorded id=%d reason=%s", transaction.id, error)
-    return replace(transaction, conflicts=failed.conflicts)
+    return replace(transaction, conflicts=failure.conflicting_keys)
 
 
-def recover(ports: Ports) -> Finished | None:
+def recover(ports: Ports) -> TransactionResult | None:
     """Undo an open transaction, or finish it past its point of no return; None: there is none."""
     transaction = ports.store.open_transaction(ports.kernel.incarnation())
     if transaction is None:
         return None
-    scope = _scope(transaction)
+    scope = _scope_of_transaction(transaction)
     log.warning("transaction left open id=%d stage=%s", transaction.id, transaction.stage)
-    if transaction.stage is Stage.COMMITTED:
+    if transaction.stage is TransactionStage.COMMITTED:
         return _break(ports, transaction, partial(ports.kernel.observe, scope))
     return _undo(ports, transaction, scope, ("interrupted: found open at start",))
 
 
-def _scope(transaction: Transaction) -> Scope:
+def _scope_of_transaction(transaction: Transaction) -> Scope:
     """What has to be read to see every object of a transaction."""
     pairs = ((c.before, c.after) for c in transaction.changes)
     changed = State(r for pair in pairs for r in pair if r is not None)
-    return scope_of(transaction.ledger, transaction.target.desired, changed=changed)
+    return scope_of(transaction.ledger, transaction.target.desired, changed_state=changed)
 
 
-def _forward(ports: Ports, plan: Plan, read: Callable[[], Observation]) -> Observation:
+def _run_forward_phases(ports: Ports, plan: Plan, read: Callable[[], Observation]) -> Observation:
     """Run all phases up to the point of no return, and read back what they did."""
     for phase in PHASES[:-1]:
-        changes = plan.of(phase)
+        changes = plan.in_phase(phase)
         if changes:
             _run_phase(ports, changes, read)
-    forward = [c for c in plan.changes if c.phase is not Phase.BREAK]
-    seen = read()
-    _verify(forward, seen)
-    return seen
+    forward_changes = [c for c in plan.changes if c.phase is not Phase.BREAK]
+    read_back = read()
+    _verify(forward_changes, read_back)
+    return read_back
 
 
 def _run_phase(ports: Ports, changes: Sequence[Change], read: Callable[[], Observation]) -> None:
@@ -204,43 +219,55 @@ def _run_phase(ports: Ports, changes: Sequence[Change], read: Callable[[], Obser
     Raises:
         Failed: with what the kernel refused, or what a lost answer turned out to mean.
     """
-    outcomes = ports.kernel.execute(changes)
-    taken = _conflicts(outcomes)
-    refused = [o for o in outcomes if o.status is Status.REFUSED]
-    twins = [o.change for o in refused if _is_twin(o) and o.change.key not in taken]
-    failures = [o.message for o in refused if o.change not in twins]
+    write_results = ports.kernel.execute(changes)
+    conflicting_keys = _conflicting_keys(write_results)
+    refused = [o for o in write_results if o.status is WriteStatus.REFUSED]
+    existing_servers = [
+        o.change for o in refused if _is_existing_server(o) and o.change.key not in conflicting_keys
+    ]
+    failures = [o.message for o in refused if o.change not in existing_servers]
     if failures:
-        raise Failed(failures, taken)
-    if twins:
-        _set_twins(ports, twins, read)
-    unknown = [o.change for o in outcomes if o.status is Status.UNKNOWN]
-    if unknown:
-        log.warning("answers lost count=%d", len(unknown))
-        _verify(unknown, read())
+        raise ChangesFailed(failures, conflicting_keys)
+    if existing_servers:
+        _modify_existing_servers(ports, existing_servers, read)
+    unanswered = [o.change for o in write_results if o.status is WriteStatus.UNKNOWN]
+    if unanswered:
+        log.warning("answers lost count=%d", len(unanswered))
+        _verify(unanswered, read())
 
 
-def _is_twin(outcome: Outcome) -> bool:
+def _is_existing_server(write_result: WriteResult) -> bool:
     """Whether a real server to add to our service was there already."""
-    return outcome.errno == errno.EEXIST and outcome.change.kind is Kind.REAL_SERVER
+    return write_result.errno == errno.EEXIST and write_result.change.kind is Kind.REAL_SERVER
 
 
-def _conflicts(outcomes: Sequence[Outcome]) -> frozenset[Key]:
+def _conflicting_keys(write_results: Sequence[WriteResult]) -> frozenset[Key]:
     """Creates that somebody else forestalled; inside a service of ours nobody else counts."""
-    exist = [o.change for o in outcomes if o.errno == errno.EEXIST and o.change.before is None]
-    taken = {c.key for c in exist if c.kind is not Kind.REAL_SERVER}
-    inside = {
-        c.key for c in exist if isinstance(c.after, RealServer) and c.after.service_key in taken
+    already_there = [
+        o.change for o in write_results if o.errno == errno.EEXIST and o.change.before is None
+    ]
+    foreign_keys = {c.key for c in already_there if c.kind is not Kind.REAL_SERVER}
+    servers_inside = {
+        c.key
+        for c in already_there
+        if isinstance(c.after, RealServer) and c.after.service_key in foreign_keys
     }
-    return frozenset(taken | inside)
+    return frozenset(foreign_keys | servers_inside)
 
 
-def _set_twins(ports: Ports, twins: Sequence[Change], read: Callable[[], Observation]) -> None:
+def _modify_existing_servers(
+    ports: Ports, existing_servers: Sequence[Change], read: Callable[[], Observation]
+) -> None:
     """Set real servers that were there already, whatever they look like, as they should be."""
-    now = read().state
-    changes = [Change(now[c.key], c.after, Phase.MODIFY) for c in twins if c.key in now]
-    failures = [o.message for o in ports.kernel.execute(changes) if o.status is Status.REFUSED]
+    observed = read().state
+    changes = [
+        Change(observed[c.key], c.after, Phase.MODIFY)
+        for c in existing_servers
+        if c.key in observed
+    ]
+    failures = [o.message for o in ports.kernel.execute(changes) if o.status is WriteStatus.REFUSED]
     if failures:
-        raise Failed(failures)
+        raise ChangesFailed(failures)
 
 
 def _verify(changes: Iterable[Change], observation: Observation) -> None:
@@ -255,34 +282,34 @@ def _verify(changes: Iterable[Change], observation: Observation) -> None:
         if observation.state.get(c.key) != c.after
     ]
     if failures:
-        raise Failed(failures)
+        raise ChangesFailed(failures)
 
 
-def _mismatch(change: Change, now: State) -> str:
-    found = now.get(change.key)
+def _mismatch(change: Change, observed: State) -> str:
+    found = observed.get(change.key)
     if found is None:
         return "written, but not there when read back"
     if change.after is None:
         return "removed, but still there when read back"
-    written, read = document_of(change.after), document_of(found)
+    written, read = resource_json(change.after), resource_json(found)
     differing = (f"{f} is {read[f]}, not {v}" for f, v in written.items() if read[f] != v)
     return f"when read back, {' and '.join(differing)}"
 
 
 def _undo(
     ports: Ports, transaction: Transaction, scope: Scope, failures: Sequence[str]
-) -> Finished:
+) -> TransactionResult:
     """Put back what the plan changed, and say so only once it was read.
 
     Raises:
         StoreError: everything is as it was, but that could not be recorded.
     """
     problems: list[str] = []
-    for attempt in range(ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         if attempt:
-            ports.clock.sleep(PAUSE_SECONDS * 2**attempt)
+            ports.clock.sleep(FIRST_RETRY_DELAY_SECONDS * 2**attempt)
         try:
-            step = _step_back(ports, transaction, scope)
+            step = _run_undo_steps(ports, transaction, scope)
         except GitvsError as error:
             problems = [str(error)]
             continue
@@ -290,26 +317,26 @@ def _undo(
             return _finish_undo(ports, transaction, step.ledger, failures)
         problems = [f"{c.key}: not yet as it was" for c in step.plan.changes]
     log.critical("stuck id=%d objects=%d", transaction.id, len(problems))
-    return Finished(Result.STUCK, transaction.id, (*failures, *problems))
+    return TransactionResult(Outcome.STUCK, transaction.id, (*failures, *problems))
 
 
 def _finish_undo(
     ports: Ports, transaction: Transaction, ledger: Ledger, failures: Sequence[str]
-) -> Finished:
+) -> TransactionResult:
     try:
-        ports.store.finish(transaction, Result.ROLLED_BACK, ledger, in_short(failures))
+        ports.store.finish(transaction, Outcome.ROLLED_BACK, ledger, failures_text(failures))
     except StoreError as error:
         raise StoreError(
             f"{error}. The plan was undone, and read back, everything is as it was; the next"
-            f" run records that. It was undone because of: {in_short(failures)}"
+            f" run records that. It was undone because of: {failures_text(failures)}"
         ) from error
     log.error("rolled back id=%d failures=%d", transaction.id, len(failures))
-    return Finished(Result.ROLLED_BACK, transaction.id, tuple(failures))
+    return TransactionResult(Outcome.ROLLED_BACK, transaction.id, tuple(failures))
 
 
-def _step_back(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep:
+def _run_undo_steps(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep:
     """Take steps back until nothing is left to do, or a step did not take."""
-    seen: set[Plan] = set()
+    tried_plans: set[Plan] = set()
     while True:
         step = undo_step(
             transaction.changes,
@@ -319,12 +346,14 @@ def _step_back(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep
             transaction.target.desired,
             ports.clock.boottime(),
         )
-        if not step.plan or step.plan in seen:
+        if not step.plan or step.plan in tried_plans:
             return step
-        seen.add(step.plan)
-        for outcome in ports.kernel.execute(step.plan.changes):
-            if outcome.status is Status.REFUSED:
-                log.warning("undo refused key=%s reason=%s", outcome.change.key, outcome.message)
+        tried_plans.add(step.plan)
+        for write_result in ports.kernel.execute(step.plan.changes):
+            if write_result.status is WriteStatus.REFUSED:
+                log.warning(
+                    "undo refused key=%s reason=%s", write_result.change.key, write_result.message
+                )
 
 
 def _break(
@@ -332,8 +361,8 @@ def _break(
     transaction: Transaction,
     read: Callable[[], Observation],
     proposal: Proposal | None = None,
-    seen: Observation | None = None,
-) -> Finished:
+    read_back: Observation | None = None,
+) -> TransactionResult:
     """Finish what is past the point of no return; it is never undone.
 
     `seen` is the reading before: with nothing to break it holds still.
@@ -342,56 +371,60 @@ def _break(
     setting that the kernel does not take back is given up: nothing must wait for it for ever.
     """
     remaining = [c for c in transaction.changes if c.phase is Phase.BREAK]
-    if seen is not None and not remaining:
-        return _finish(ports, transaction, seen, proposal)
+    if read_back is not None and not remaining:
+        return _finish(ports, transaction, read_back, proposal)
     problems: list[str] = []
-    for attempt in range(ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         if attempt:
-            ports.clock.sleep(PAUSE_SECONDS * 2**attempt)
-        outcomes = ports.kernel.execute(remaining)
+            ports.clock.sleep(FIRST_RETRY_DELAY_SECONDS * 2**attempt)
+        write_results = ports.kernel.execute(remaining)
         try:
-            seen = read()
+            read_back = read()
         except GitvsError as error:
             problems = [str(error)]
             continue
-        remaining = [c for c in remaining if not _is_broken(c, seen.state)]
+        remaining = [c for c in remaining if not _is_break_done(c, read_back.state)]
         if not remaining:
-            return _finish(ports, transaction, seen, proposal)
-        refused = [o.message for o in outcomes if o.status is Status.REFUSED]
-        problems = refused or [f"{c.key}: {_mismatch(c, seen.state)}" for c in remaining]
-    if seen is not None and all(c.kind in (Kind.SYSCTL, Kind.TIMEOUTS) for c in remaining):
+            return _finish(ports, transaction, read_back, proposal)
+        refused = [o.message for o in write_results if o.status is WriteStatus.REFUSED]
+        problems = refused or [f"{c.key}: {_mismatch(c, read_back.state)}" for c in remaining]
+    if read_back is not None and all(c.kind in (Kind.SYSCTL, Kind.TIMEOUTS) for c in remaining):
         log.warning("former settings given up id=%d count=%d", transaction.id, len(remaining))
-        return _finish(ports, transaction, seen, proposal, problems)
+        return _finish(ports, transaction, read_back, proposal, problems)
     log.critical("stuck id=%d objects=%d", transaction.id, len(remaining))
-    return Finished(Result.STUCK, transaction.id, tuple(problems))
+    return TransactionResult(Outcome.STUCK, transaction.id, tuple(problems))
 
 
-def _is_broken(change: Change, now: State) -> bool:
+def _is_break_done(change: Change, observed: State) -> bool:
     """Whether nothing is left to do: gone, or as it should be, or taken away by somebody else."""
-    return change.key not in now or now.get(change.key) == change.after
+    return change.key not in observed or observed.get(change.key) == change.after
 
 
 def _finish(
     ports: Ports,
     transaction: Transaction,
-    seen: Observation,
+    read_back: Observation,
     proposal: Proposal | None,
-    given_up: Sequence[str] = (),
-) -> Finished:
+    unrestored: Sequence[str] = (),
+) -> TransactionResult:
     ledger = ports.store.ledger(transaction.incarnation)
-    final = ledger_after_break(ledger, Plan(tuple(transaction.changes)))
-    ended = {c.key for c in transaction.changes if c.phase is Phase.BREAK}
-    drifted = () if proposal is None else _drift(proposal.target, seen.state, ended)
-    remarks = (*(f"{reason}; left as it is" for reason in given_up), *drifted)
-    ports.store.finish(transaction, Result.APPLIED, final, in_short(remarks))
+    final_ledger = ledger_after_break(ledger, Plan(tuple(transaction.changes)))
+    break_keys = {c.key for c in transaction.changes if c.phase is Phase.BREAK}
+    drifted = (
+        () if proposal is None else _drift_messages(proposal.target, read_back.state, break_keys)
+    )
+    remarks = (*(f"{reason}; left as it is" for reason in unrestored), *drifted)
+    ports.store.finish(transaction, Outcome.APPLIED, final_ledger, failures_text(remarks))
     log.info("applied id=%d changes=%d", transaction.id, len(transaction.changes))
-    return Finished(Result.APPLIED, transaction.id, remarks, seen)
+    return TransactionResult(Outcome.APPLIED, transaction.id, remarks, read_back)
 
 
-def _drift(target: State, now: State, told: Collection[Key]) -> tuple[str, ...]:
+def _drift_messages(
+    target: State, observed: State, excluded_keys: Collection[Key]
+) -> tuple[str, ...]:
     """What is not as the target says although every change took: somebody else's doing."""
     return tuple(
         f"{key}: changed by something else meanwhile; the next pass repairs it"
-        for _, wanted in diff(now, target)
-        if wanted is not None and (key := wanted.key) not in told
+        for _, wanted in diff(observed, target)
+        if wanted is not None and (key := wanted.key) not in excluded_keys
     )

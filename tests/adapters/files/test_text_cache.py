@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.files import text_cache
-from gitvs.adapters.files.text_cache import TextCache, cache_folder
+from gitvs.adapters.files.text_cache import FileCacheStorage, cache_folder
 
 TEXTS = {f"{number:040x}": f'["text {number}"]'.encode() for number in range(5)}
 
 
 def save(folder: Path, texts: dict[str, bytes], edition: str = "1") -> None:
-    cache = TextCache(folder, edition)
+    cache = FileCacheStorage(folder, edition)
     for key, text in texts.items():
         cache.put(key, text)
     cache.save()
 
 
 def found(folder: Path, edition: str = "1", keys: dict[str, bytes] = TEXTS) -> dict[str, bytes]:
-    cache = TextCache(folder, edition)
-    assert cache.refusal == ""
+    cache = FileCacheStorage(folder, edition)
+    assert cache.unusable_reason == ""
     return {key: text for key in keys if (text := cache.get(key)) is not None}
 
 
@@ -48,7 +48,7 @@ def test_what_was_not_asked_for_stays_and_nothing_new_is_no_reason_to_write(fold
     save(folder, {"new": b"1"})
     assert found(folder, keys={**TEXTS, "new": b""}) == {**TEXTS, "new": b"1"}
     before = (folder / "files").stat().st_ino
-    cache = TextCache(folder, "1")
+    cache = FileCacheStorage(folder, "1")
     assert cache.get("new") == b"1"
     cache.save()
     assert (folder / "files").stat().st_ino == before
@@ -103,8 +103,8 @@ def test_a_folder_of_another_user_is_refused_in_words(
     save(folder, TEXTS)
     me = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
-    cache = TextCache(folder, "1")
-    assert cache.refusal == f"{folder} belongs to another user (uid {me})"
+    cache = FileCacheStorage(folder, "1")
+    assert cache.unusable_reason == f"{folder} belongs to another user (uid {me})"
     assert cache.get(next(iter(TEXTS))) is None
     before = (folder / "files").read_bytes()
     cache.put("new", b"1")
@@ -117,8 +117,10 @@ def test_a_folder_of_another_user_is_refused_in_words(
 def test_what_others_may_write_is_refused_in_words(folder: Path, name: str, mode: int) -> None:
     save(folder, TEXTS)
     (folder / name).chmod(mode)
-    cache = TextCache(folder, "1")
-    assert cache.refusal.startswith(f"{folder / name} may be written by others; `chmod go-w` it")
+    cache = FileCacheStorage(folder, "1")
+    assert cache.unusable_reason.startswith(
+        f"{folder / name} may be written by others; `chmod go-w` it"
+    )
     assert cache.get(next(iter(TEXTS))) is None
     cache.put("new", b"1")
     cache.save()
@@ -178,7 +180,7 @@ def test_no_folder_is_made_in_the_home_of_another_user(
 def test_what_was_used_last_is_kept_as_far_as_there_is_room(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_cache, "MAX_BYTES", 1000)
+    monkeypatch.setattr(text_cache, "MAX_CACHE_BYTES", 1000)
     old, new = ({f"{kind}{n}": b"x" * 100 for n in range(5)} for kind in ("old", "new"))
     save(folder, old)
     assert found(folder, keys=old) == old
@@ -200,11 +202,11 @@ def test_what_a_killed_process_left_is_taken_away(folder: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from gitvs.adapters.files.text_cache import TextCache
+from gitvs.adapters.files.text_cache import FileCacheStorage
 folder, me = Path(sys.argv[1]), sys.argv[2]
 for turn in range(40):
-    cache = TextCache(folder, "1")
-    assert not cache.refusal
+    cache = FileCacheStorage(folder, "1")
+    assert not cache.unusable_reason
     for key in (f"{name}-{number}" for name in "abc" for number in range(300)):
         text = cache.get(key)
         assert text is None or text == key[0].encode() * 200

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from gitvs.adapters.git.manifests_at import GitSource
+from gitvs.adapters.git.manifests_at import GitManifests
 from gitvs.adapters.git.repository import find_repository
 from gitvs.core.errors import SourceError
 from gitvs.core.manifests.syntax.yaml_documents import MAX_FILE_BYTES
@@ -27,7 +27,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def loaded(path: Path, revision: str = "HEAD") -> dict[str, bytes]:
-    return {file.path: file.data for file in GitSource.at(path, revision).load().files}
+    return {file.path: file.data for file in GitManifests.for_folder(path, revision).load().files}
 
 
 def trap(repository: Repository, name: str) -> tuple[Path, str]:
@@ -50,7 +50,7 @@ def test_manifests_are_read_at_a_revision_not_from_the_work_tree(repository: Rep
 
 def test_a_commit_comes_with_what_people_need_to_know_of_it(repository: Repository) -> None:
     commit_id = repository.commit({"a.yaml": ""}, "Add “web”\nand more\n\nBody.\n")
-    commit = GitSource.at(repository.folder, "main").load().commit
+    commit = GitManifests.for_folder(repository.folder, "main").load().commit
     assert commit is not None
     assert commit.id == commit_id
     assert commit.author == "Ada <ada@example.org>"
@@ -63,7 +63,7 @@ def test_a_subject_ends_at_the_first_empty_line_of_windows_too(repository: Repos
     repository.git(
         "commit", "--quiet", "--amend", "--cleanup=verbatim", "--message=Add web\r\n\r\nMore.\r\n"
     )
-    commit = GitSource.at(repository.folder, "HEAD").load().commit
+    commit = GitManifests.for_folder(repository.folder, "HEAD").load().commit
     assert commit is not None
     assert commit.subject == "Add web"
 
@@ -190,9 +190,9 @@ def test_nothing_that_a_repository_configures_is_run(repository: Repository) -> 
     hooks = repository.folder / ".git/hooks"
     for hook in ("post-checkout", "reference-transaction", "post-index-change"):
         shutil.copy(program, hooks / hook)
-    source = GitSource.at(repository.folder, "HEAD")
+    source = GitManifests.for_folder(repository.folder, "HEAD")
     assert [file.data for file in source.load().files] == [b"a"]
-    assert source.messages(commit_id) == []
+    assert source.commit_messages(commit_id) == []
     assert not mark.exists()
 
 
@@ -229,7 +229,10 @@ def test_a_graft_does_not_change_history(repository: Repository) -> None:
     (repository.folder / ".git/info").mkdir(exist_ok=True)
     (repository.folder / ".git/info/grafts").write_text(f"{head}\n")
     repository.commit({"a.yaml": "2"}, "More")
-    assert GitSource.at(repository.folder, "HEAD").messages(base) == ["More\n", "Text\n"]
+    assert GitManifests.for_folder(repository.folder, "HEAD").commit_messages(base) == [
+        "More\n",
+        "Text\n",
+    ]
 
 
 def test_symbolic_links_and_submodules_are_not_followed_but_named(
@@ -243,7 +246,7 @@ def test_symbolic_links_and_submodules_are_not_followed_but_named(
     repository.git("add", "--all")
     repository.git("update-index", "--add", "--cacheinfo", f"160000,{inner},module")
     repository.git("commit", "--quiet", "--message=Links")
-    snapshot = GitSource.at(repository.folder, "HEAD").load()
+    snapshot = GitManifests.for_folder(repository.folder, "HEAD").load()
     assert [file.path for file in snapshot.files] == ["a.yaml", "in/b.yaml"]
     assert snapshot.skipped == ("link.yaml", "module")
 
@@ -264,7 +267,7 @@ def test_a_path_that_is_no_folder_is_an_error(
     commit_id = repository.commit({"a.yaml": "", "in/b.yaml": ""})
     git_dir = repository.folder / ".git"
     with pytest.raises(SourceError) as failure:
-        GitSource(git_dir, name, "HEAD").load()
+        GitManifests(git_dir, name, "HEAD").load()
     assert str(failure.value) == f"commit {commit_id[:12]} {words}"
 
 
@@ -400,7 +403,7 @@ def test_a_tree_may_have_two_files_of_one_name(repository: Repository) -> None:
     options = ("-w", "-t", "tree", "--literally", "--stdin")
     tree = repository.git("hash-object", *options, stdin=entries)
     commit_id = repository.git("commit-tree", "-m", "Text", tree)
-    files = GitSource.at(repository.folder, commit_id).load().files
+    files = GitManifests.for_folder(repository.folder, commit_id).load().files
     assert [(file.path, file.data) for file in files] == [("a.yaml", b"1"), ("a.yaml", b"2")]
 
 
@@ -423,22 +426,22 @@ def test_messages_are_those_between_base_and_head_the_newest_first(
     repository.commit(message="Side\n\nGitvs-Allow: empty-state\n")
     repository.git("checkout", "--quiet", "main")
     repository.git("merge", "--quiet", "--no-ff", "--message=Merge\n\nGitvs-Allow: x", "side")
-    source = GitSource.at(repository.folder, "main")
-    messages = source.messages(base)
+    source = GitManifests.for_folder(repository.folder, "main")
+    messages = source.commit_messages(base)
     assert messages[0] == "Merge\n\nGitvs-Allow: x\n"
     assert sorted(messages[1:]) == [
         "One\n\nGitvs-Allow: mass-removal lb3\n",
         "Side\n\nGitvs-Allow: empty-state\n",
     ]
-    assert source.messages(repository.git("rev-parse", "main")) == []
+    assert source.commit_messages(repository.git("rev-parse", "main")) == []
 
 
 def test_without_a_base_only_the_head_speaks(repository: Repository) -> None:
     repository.commit(message="Old\n\nGitvs-Allow: empty-state")
     repository.commit(message="New")
-    source = GitSource.at(repository.folder, "main")
-    assert source.messages(None) == ["New\n"]
-    assert source.messages("f" * 40) == ["New\n"]
+    source = GitManifests.for_folder(repository.folder, "main")
+    assert source.commit_messages(None) == ["New\n"]
+    assert source.commit_messages("f" * 40) == ["New\n"]
 
 
 def written(
@@ -453,7 +456,7 @@ def written(
     raw = head.encode("latin-1") + b"encoding " + encoding + b"\n\n" + message
     options = ("-w", "-t", "commit", "--literally", "--stdin")
     commit_id = repository.git("hash-object", *options, stdin=raw)
-    found = GitSource.at(repository.folder, commit_id).load().commit
+    found = GitManifests.for_folder(repository.folder, commit_id).load().commit
     assert found is not None
     return found
 
@@ -483,7 +486,7 @@ def test_a_time_beyond_all_time_is_none(repository: Repository, seconds: str) ->
 
 def test_a_message_ends_where_git_ends_it(repository: Repository) -> None:
     head = written(repository, b"Text\n\0\n\nGitvs-Allow: empty-state\n").id
-    assert GitSource.at(repository.folder, head).messages(None) == ["Text\n"]
+    assert GitManifests.for_folder(repository.folder, head).commit_messages(None) == ["Text\n"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root meets other people's repositories so")

@@ -49,7 +49,7 @@ def remote(server: SshServer, upstream: Repository) -> GitRemote:
 
 
 def files(remote: GitRemote, commit_id: str) -> dict[str, bytes]:
-    return {file.path: file.data for file in remote.source(commit_id).load().files}
+    return {file.path: file.data for file in remote.manifests_of(commit_id).load().files}
 
 
 def running(word: str) -> list[str]:
@@ -173,7 +173,7 @@ def test_a_server_that_stops_in_the_middle_of_a_pack_is_given_up_and_leaves_noth
         time.sleep(0.1)
         assert running(str(server.key)) == []
         assert running(str(tmp_path / "state")) == []
-        assert ours.head() is None
+        assert ours.fetched_head() is None
     [half] = (tmp_path / "state/repository.git/objects/pack").glob("tmp_*")
     assert half.stat().st_size > 512 * 1024
     with ssh_server(tmp_path / "sshd", port) as server:
@@ -190,7 +190,7 @@ def test_a_server_that_hangs_up_in_the_middle_of_a_pack_is_unreachable(
     with ssh_server(tmp_path / "sshd", command=command) as server:
         with pytest.raises(SourceUnreachable):
             remote(server, upstream).fetch(None)
-        assert remote(server, upstream).head() is None
+        assert remote(server, upstream).fetched_head() is None
     assert time.monotonic() - began < 10
 
 
@@ -253,7 +253,7 @@ def test_a_repository_full_of_traps_is_fetched_and_read(
     mark.unlink(missing_ok=True)
     ours = GitRemote(tmp_path / "state", replace(settings(server, upstream), path="manifests"))
     head = ours.fetch(None)
-    snapshot = ours.source(head.id).load()
+    snapshot = ours.manifests_of(head.id).load()
     assert {file.path: file.data for file in snapshot.files} == {"a.yaml": b"a: $Id$\n"}
     assert snapshot.skipped == ("link.yaml", "m")
     assert not mark.exists()

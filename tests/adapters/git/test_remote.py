@@ -46,7 +46,7 @@ def settings(upstream: Repository) -> RemoteSettings:
 
 
 def files(remote: GitRemote, commit_id: str) -> dict[str, bytes]:
-    return {file.path: file.data for file in remote.source(commit_id).load().files}
+    return {file.path: file.data for file in remote.manifests_of(commit_id).load().files}
 
 
 def everything_below(folder: Path) -> set[str]:
@@ -61,7 +61,7 @@ def test_a_branch_is_fetched_with_all_of_its_history(upstream: Repository, state
     assert (commit.id, commit.subject, commit.author) == (second, "Second", "Ada <ada@example.org>")
     assert files(remote, second) == {"a.yaml": b"2", "sites/b.yaml": b"b"}
     assert files(remote, first) == {"a.yaml": b"1"}
-    assert remote.source(second).messages(first) == ["Second\n"]
+    assert remote.manifests_of(second).commit_messages(first) == ["Second\n"]
 
 
 def test_a_folder_of_the_remote_is_read_by_itself(upstream: Repository, state: Path) -> None:
@@ -135,9 +135,9 @@ def test_a_rewrite_that_a_person_names_is_accepted(upstream: Repository, state: 
     remote = GitRemote(state, settings(upstream))
     with pytest.raises(RewrittenBranch):
         remote.fetch(accepted)
-    assert remote.head() == head
+    assert remote.fetched_head() == head
     for name in (head[:12], head):
-        assert remote.accept_rewrite(name).id == head
+        assert remote.check_rewritten_commit(name).id == head
     assert remote.fetch(head).id == head
 
 
@@ -149,7 +149,7 @@ def test_an_older_commit_of_a_rewritten_branch_may_be_named(
     remote = GitRemote(state, settings(upstream))
     with pytest.raises(RewrittenBranch):
         remote.fetch(accepted)
-    assert remote.accept_rewrite(head[:12]).id == head
+    assert remote.check_rewritten_commit(head[:12]).id == head
     assert remote.fetch(head).id == later
 
 
@@ -161,7 +161,7 @@ def test_a_rewrite_is_named_by_its_id_and_nothing_else(
     remote = GitRemote(state, settings(upstream))
     remote.fetch(None)
     with pytest.raises(SourceError, match="is no commit id"):
-        remote.accept_rewrite(name)
+        remote.check_rewritten_commit(name)
 
 
 def test_a_commit_that_is_not_on_the_branch_is_not_accepted(
@@ -169,36 +169,36 @@ def test_a_commit_that_is_not_on_the_branch_is_not_accepted(
 ) -> None:
     remote = GitRemote(state, settings(upstream))
     with pytest.raises(SourceError, match="nothing was fetched yet"):
-        remote.accept_rewrite("f" * 40)
+        remote.check_rewritten_commit("f" * 40)
     gone, head = rewritten(upstream)
     upstream.git("update-ref", "refs/heads/main", gone)
     remote.fetch(None)
     upstream.git("update-ref", "refs/heads/main", head)
     remote.fetch(None)
     with pytest.raises(SourceError, match=f"{gone[:12]} is not on it; its head was {head[:12]}"):
-        remote.accept_rewrite(gone)
+        remote.check_rewritten_commit(gone)
     with pytest.raises(SourceError, match="has no commit"):
-        remote.accept_rewrite("f" * 40)
+        remote.check_rewritten_commit("f" * 40)
 
 
 def test_our_copy_answers_for_its_commits(upstream: Repository, state: Path) -> None:
     remote = GitRemote(state, settings(upstream))
-    assert remote.head() is None
+    assert remote.fetched_head() is None
     with pytest.raises(SourceError):
         remote.resolve("f" * 12)
     first = upstream.commit({"a.yaml": "1"}, "First")
     second = upstream.commit({"a.yaml": "2"}, "Second")
     remote.fetch(None)
-    assert remote.head() == second
+    assert remote.fetched_head() == second
     assert remote.resolve(first[:8]) == first
     assert remote.is_ancestor(first, second)
     assert remote.is_ancestor(second, second)
     assert not remote.is_ancestor(second, first)
     assert not remote.is_ancestor("f" * 40, second)
-    commit = remote.commit(first)
+    commit = remote.read_commit(first)
     assert (commit.id, commit.subject, commit.author) == (first, "First", "Ada <ada@example.org>")
     with pytest.raises(SourceError):
-        remote.commit("f" * 40)
+        remote.read_commit("f" * 40)
 
 
 def test_an_abbreviation_of_two_commits_is_an_error(upstream: Repository, state: Path) -> None:
@@ -232,7 +232,7 @@ def aged(state: Path, days: int = 30) -> None:
 
 def is_here(remote: GitRemote, commit_id: str) -> bool:
     try:
-        remote.commit(commit_id)
+        remote.read_commit(commit_id)
     except SourceError:
         return False
     return True
@@ -265,13 +265,13 @@ def test_a_commit_that_is_kept_outlives_the_branch_it_was_on(
     upstream.git("update-ref", "refs/heads/main", gone)
     remote = GitRemote(state, settings(upstream))
     remote.fetch(None)
-    remote.keep([gone, "f" * 40])
+    remote.keep_commits([gone, "f" * 40])
     upstream.git("update-ref", "refs/heads/main", head)
     GitRemote(state, settings(upstream)).fetch(None)
     aged(state)
     GitRemote(state, settings(upstream)).maintain()
     assert files(remote, gone) == {"a.yaml": b"2"}
-    remote.keep([head])
+    remote.keep_commits([head])
     aged(state)
     remote.maintain()
     assert not is_here(remote, gone)
@@ -288,7 +288,7 @@ def test_what_could_not_be_pinned_is_pinned_before_anything_is_dropped(
     lock = state / f"repository.git/refs/gitvs/kept/{gone}.lock"
     lock.parent.mkdir()
     lock.touch()
-    remote.keep([gone])
+    remote.keep_commits([gone])
     upstream.git("update-ref", "refs/heads/main", head)
     remote.fetch(None)
     aged(state)
@@ -323,7 +323,7 @@ def test_a_fetch_waits_for_maintenance_to_end(upstream: Repository, state: Path)
         pending.join(0.3)
         assert pending.is_alive()
     pending.join(20)
-    assert remote.head() == head
+    assert remote.fetched_head() == head
 
 
 def test_maintenance_that_takes_too_long_is_stopped_and_nothing_is_lost(
@@ -333,7 +333,7 @@ def test_maintenance_that_takes_too_long_is_stopped_and_nothing_is_lost(
     remote = GitRemote(state, settings(upstream))
     remote.fetch(None)
     with monkeypatch.context() as patch:
-        patch.setattr("gitvs.adapters.git.local_copy.MAINTENANCE_SECONDS", 0.0)
+        patch.setattr("gitvs.adapters.git.local_copy.MAINTENANCE_TIMEOUT_SECONDS", 0.0)
         with pytest.raises(SourceUnreachable, match="no end within 0 s"):
             remote.maintain()
     assert commands_with(str(state)) == []
@@ -346,9 +346,9 @@ def test_maintenance_of_a_copy_that_is_not_there_makes_an_empty_one(
     upstream: Repository, state: Path
 ) -> None:
     remote = GitRemote(state, settings(upstream))
-    remote.keep(["f" * 40])
+    remote.keep_commits(["f" * 40])
     remote.maintain()
-    assert remote.head() is None
+    assert remote.fetched_head() is None
     head = upstream.commit({"a.yaml": "1"})
     assert remote.fetch(None).id == head
 
@@ -431,7 +431,7 @@ def test_submodules_are_neither_fetched_nor_followed(
     upstream.git("update-index", "--add", "--cacheinfo", f"160000,{inner},m")
     upstream.git("commit", "--quiet", "--message=Submodule")
     remote = GitRemote(state, settings(upstream))
-    snapshot = remote.source(remote.fetch(None).id).load()
+    snapshot = remote.manifests_of(remote.fetch(None).id).load()
     assert [file.path for file in snapshot.files] == ["a.yaml"]
     assert snapshot.skipped == ("m",)
 

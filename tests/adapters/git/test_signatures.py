@@ -75,7 +75,7 @@ def test_without_a_policy_anybody_may(upstream: Repository) -> None:
     head = upstream.commit({"a.yaml": "1"})
     ours = remote(upstream, None)
     assert ours.fetch(None).id == head
-    assert ours.verify(head) == ""
+    assert ours.verify_signature(head) == ""
 
 
 # SSH
@@ -88,7 +88,7 @@ def test_a_commit_of_an_allowed_signer_is_let_in(
     head = ada.commit(upstream, {"a.yaml": "2"})
     ours = remote(upstream, allowing(tmp_path, eve, ada))
     assert ours.fetch(None).id == head
-    assert ours.verify(head).startswith("ada@example.org (SHA256:")
+    assert ours.verify_signature(head).startswith("ada@example.org (SHA256:")
 
 
 def test_an_unsigned_commit_is_refused_though_its_parent_is_signed(
@@ -145,7 +145,7 @@ def test_a_signer_whose_line_was_removed_is_refused(
         ours.fetch(first)
     for commit_id in (first, second):
         with pytest.raises(UntrustedCommit, match="does not list"):
-            ours.verify(commit_id)
+            ours.verify_signature(commit_id)
 
 
 def test_what_was_accepted_is_fetched_again_without_complaint_when_its_signer_went(
@@ -243,11 +243,11 @@ def test_a_rewrite_is_judged_by_its_signature_before_anybody_is_advised_to_accep
     with pytest.raises(UntrustedCommit):
         ours.fetch(accepted)
     with pytest.raises(UntrustedCommit):
-        ours.accept_rewrite(evil[:12])
+        ours.check_rewritten_commit(evil[:12])
     good = ada.commit(upstream, {"a.yaml": "3"})
     with pytest.raises(RewrittenBranch):
         ours.fetch(accepted)
-    assert ours.accept_rewrite(good[:12]).id == good
+    assert ours.check_rewritten_commit(good[:12]).id == good
 
 
 def test_a_commit_that_is_not_here_cannot_be_verified(
@@ -257,7 +257,7 @@ def test_a_commit_that_is_not_here_cannot_be_verified(
     ours = remote(upstream, allowing(tmp_path, ada))
     ours.fetch(None)
     with pytest.raises(SourceError):
-        ours.verify("f" * 40)
+        ours.verify_signature("f" * 40)
 
 
 # OpenPGP
@@ -270,7 +270,7 @@ def test_a_commit_by_a_trusted_openpgp_key_is_let_in(
     head = keys.commit(ada, upstream, {"a.yaml": "1"})
     ours = remote(upstream, trusting(tmp_path, keys, ada))
     assert ours.fetch(None).id == head
-    assert ours.verify(head) == f"Ada <ada@example.org> ({ada})"
+    assert ours.verify_signature(head) == f"Ada <ada@example.org> ({ada})"
 
 
 def test_a_subkey_is_let_in_by_its_primary_key_or_by_itself(
@@ -282,7 +282,7 @@ def test_a_subkey_is_let_in_by_its_primary_key_or_by_itself(
     for trusted in (ada, subkey):
         ours = remote(upstream, trusting(tmp_path, keys, trusted))
         assert ours.fetch(None).id == head
-        assert ours.verify(head) == f"Ada <ada@example.org> ({subkey})"
+        assert ours.verify_signature(head) == f"Ada <ada@example.org> ({subkey})"
     keys.commit(ada, upstream, {"a.yaml": "2"})
     said = refusal(upstream, trusting(tmp_path, keys, subkey))
     assert "that gpg_fingerprints does not list" in said

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.linux.kernel import LinuxKernel, missing_schedulers
-from gitvs.adapters.linux.sockets import wildcard_listeners, wildcard_ports
-from gitvs.adapters.linux.sysctl import path_of
+from gitvs.adapters.linux.sockets import parse_wildcard_ports, read_wildcard_listeners
+from gitvs.adapters.linux.sysctl import sysctl_path
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import Protocol, Scheduler
@@ -59,13 +59,13 @@ def test_without_lists_of_modules_nothing_is_claimed(tmp_path: Path) -> None:
     ],
 )
 def test_a_slash_in_a_sysctl_s_name_is_a_dot_in_its_file_s(name: str, path: str) -> None:
-    assert path_of(name) == Path(path)
+    assert sysctl_path(name) == Path(path)
 
 
 @pytest.mark.parametrize("name", ["kernel.hostname", "net.//.kernel.hostname", "net..x", ""])
 def test_only_what_is_below_net_is_a_sysctl_of_ours(name: str) -> None:
     with pytest.raises(FileNotFoundError):
-        path_of(name)
+        sysctl_path(name)
 
 
 TABLE = """\
@@ -83,8 +83,8 @@ TABLE_OF_UDP6 = """\
 
 
 def test_only_sockets_on_every_address_that_wait_for_anybody_count() -> None:
-    assert list(wildcard_ports(TABLE.splitlines(), Protocol.TCP)) == [22]
-    assert list(wildcard_ports(TABLE_OF_UDP6.splitlines(), Protocol.UDP)) == [53]
+    assert list(parse_wildcard_ports(TABLE.splitlines(), Protocol.TCP)) == [22]
+    assert list(parse_wildcard_ports(TABLE_OF_UDP6.splitlines(), Protocol.UDP)) == [53]
 
 
 def test_a_client_of_udp_is_no_daemon() -> None:
@@ -93,14 +93,14 @@ def test_a_client_of_udp_is_no_daemon() -> None:
         daemon.bind(("", 0))
         daemon.listen()
         client_port, daemon_port = client.getsockname()[1], daemon.getsockname()[1]
-        found = {(x.protocol, x.port) for x in wildcard_listeners()}
+        found = {(x.protocol, x.port) for x in read_wildcard_listeners()}
     assert (Protocol.TCP, daemon_port) in found
     assert (Protocol.UDP, client_port) not in found
 
 
 def test_connections_behind_what_listens_are_not_read() -> None:
     rows = iter([*TABLE.splitlines(), "never looked at"])
-    assert list(wildcard_ports(rows, Protocol.TCP)) == [22]
+    assert list(parse_wildcard_ports(rows, Protocol.TCP)) == [22]
     assert next(rows) == "never looked at"
 
 

@@ -19,7 +19,7 @@ from gitvs.adapters.linux.ipvs_codec import replies, requests
 from gitvs.adapters.linux.ipvs_codec.numbers import pack_attribute, unpack_attributes
 from gitvs.adapters.linux.kernel import ipvs_requests
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
     AddressFamily,
     Endpoint,
@@ -43,7 +43,7 @@ from gitvs.core.model.resources import (
     TunnelType,
     VirtualService,
 )
-from gitvs.core.planning.plan import Change, diff, order
+from gitvs.core.planning.plan import Change, build_plan, diff
 from tests.support import paths
 from tests.support.ipvsadm_lines import EVERYTHING, WEB, WEB6
 from tests.support.strategies import transitions
@@ -94,7 +94,7 @@ def real_servers(draw: st.DrawFn) -> RealServer:
 
 
 def service_in(payload: bytes) -> VirtualService | replies.Unnamed:
-    return replies.service_from(payload)[0]
+    return replies.decode_service(payload)[0]
 
 
 @given(virtual_services())
@@ -118,9 +118,9 @@ def reply_to(request: bytes, counters: bytes = COUNTERS) -> bytes:
 @given(real_servers())
 def test_a_real_server_is_read_as_it_was_written(server: RealServer) -> None:
     reply = reply_to(requests.new_real_server(server))
-    assert replies.real_server_from(reply, server.listener) == (
+    assert replies.decode_real_server(reply, server.listener) == (
         server,
-        Connections(3, 5, 7),
+        ConnectionCounts(3, 5, 7),
         Counters(),
     )
     assert requests.new_real_server(server)[1:] == requests.set_real_server(server)[1:]
@@ -189,7 +189,7 @@ def request(command: int, listener: Listener, *more: bytes) -> bytes:
 def test_templates_write_what_attributes_one_by_one_are(server: RealServer) -> None:
     everything = pack_attribute(2, server_attributes(server))
     key = pack_attribute(2, key_attributes(server))
-    shared = requests.service_part(server.listener)
+    shared = requests.service_attribute(server.listener)
     for part in ((), (shared,)):
         assert requests.new_real_server(server, *part) == request(5, server.listener, everything)
         assert requests.set_real_server(server, *part) == request(6, server.listener, everything)
@@ -204,7 +204,7 @@ def service_attributes(service: VirtualService) -> bytes:
     persistence = service.persistence
     bits = {"fallback": 8, "port": 16}
     flags = sum(bits[flag.partition("-")[2]] for flag in service.flags)
-    flags += (1 if persistence else 0) + (4 if service.one_packet else 0)
+    flags += (1 if persistence else 0) + (4 if service.is_one_packet else 0)
     full = 32 if service.listener.family is AddressFamily.IPV4 else 128
     length = persistence.prefix_length if persistence else full
     mask = (0xFFFFFFFF << (32 - length) & 0xFFFFFFFF).to_bytes(4, "big") if full == 32 else None
@@ -248,7 +248,7 @@ def request_of(change: Change) -> bytes:
 @given(transitions())
 def test_a_plan_is_written_as_its_changes_one_by_one_are(states: tuple[Desired, Desired]) -> None:
     before, after = (desired.state for desired in states)
-    plan = order(diff(before, after)).changes
+    plan = build_plan(diff(before, after)).changes
     changes = [c for c in plan if isinstance(c.resource, VirtualService | RealServer)]
     assert list(ipvs_requests(changes)) == [request_of(change) for change in changes]
 
@@ -332,7 +332,7 @@ def test_unknown_tunnels_and_forwarding_methods_are_named_by_their_numbers() -> 
     for header, name in names.items():
         at = reply.index(bytes(header)) + 4
         unknown = reply[:at] + b"\x09" + reply[at + 1 :]
-        read, *_ = replies.real_server_from(unknown, WEB)
+        read, *_ = replies.decode_real_server(unknown, WEB)
         assert read == replies.Unnamed(f"tcp 192.0.2.7:80 -> 10.0.0.1:80 ({name})")
 
 
@@ -343,19 +343,19 @@ def test_an_old_kernel_s_real_server_is_of_its_service_s_family() -> None:
     attributes = unpack_attributes(unpack_attributes(reply, 4)[2])
     old = b"".join(pack_attribute(t, v) for t, v in attributes.items() if t < 11)
     reply = bytes(4) + pack_attribute(2, old)
-    assert replies.real_server_from(reply, WEB)[0] == server
+    assert replies.decode_real_server(reply, WEB)[0] == server
 
 
 def test_sync_daemons_are_read_as_they_were_written() -> None:
     for role in SyncRole:
         daemon = SyncDaemon(role, "eth0.100", 255)
-        assert replies.sync_daemon_from(requests.start_sync_daemon(daemon)) == daemon
+        assert replies.decode_sync_daemon(requests.start_sync_daemon(daemon)) == daemon
 
 
 def test_a_timeout_is_sent_alone_so_that_the_others_stay() -> None:
     for name in TimeoutName:
         timeout = Timeout(name, 900)
-        assert replies.timeouts_from(requests.set_timeout(timeout)) == [timeout]
+        assert replies.decode_timeouts(requests.set_timeout(timeout)) == [timeout]
 
 
 COUNTS = (2**40, 2**41 + 1, 2**42 + 2, 2**63, 2**64 - 1)
@@ -378,12 +378,12 @@ def test_what_was_counted_stands_beside_its_object(is_padded: bool) -> None:
     request = requests.new_service(VirtualService(WEB))
     attributes = unpack_attributes(request, 4)[1]
     reply = request[:4] + pack_attribute(1, attributes + counted)
-    assert replies.service_from(reply) == (VirtualService(WEB), Counters(*COUNTS))
+    assert replies.decode_service(reply) == (VirtualService(WEB), Counters(*COUNTS))
     server = RealServer(WEB, ip_address("10.0.0.1"), 80)
     reply = reply_to(requests.new_real_server(server), COUNTERS + counted)
-    assert replies.real_server_from(reply, WEB) == (
+    assert replies.decode_real_server(reply, WEB) == (
         server,
-        Connections(3, 5, 7),
+        ConnectionCounts(3, 5, 7),
         Counters(*COUNTS),
     )
 
@@ -394,4 +394,4 @@ def test_nothing_counted_is_zero() -> None:
         reply = reply_to(
             requests.new_real_server(RealServer(WEB, ip_address("10.0.0.1"), 80)), COUNTERS + stats
         )
-        assert replies.real_server_from(reply, WEB)[2] == Counters()
+        assert replies.decode_real_server(reply, WEB)[2] == Counters()

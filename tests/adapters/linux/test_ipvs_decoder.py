@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gitvs.adapters.linux.ipvs_codec import replies, requests
 from gitvs.adapters.linux.ipvs_codec.numbers import pack_attribute, unpack_attributes
 from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import RealServer, VirtualService
 from tests.adapters.linux.test_ipvs_codec import WEB, real_servers, stats64, virtual_services
 
@@ -69,15 +69,15 @@ def test_a_real_server_in_the_order_of_the_kernel_is_as_the_codec_says(
     stats = pack_attribute(10, bytes(92 if is_padded else 88))
     stats += pack_attribute(12, stats64(numbers, is_padded=is_padded))
     payload = message_of(2, *ordered[:-1], *counts, ordered[-1], stats)
-    expected = (server, Connections(*connections), Counters(*numbers))
-    assert replies.real_server_from(payload, server.listener) == expected
-    assert replies.configured_real_server(b"".join(ordered), server.listener) == server
-    assert replies.configuration(server) == b"".join(ordered)
+    expected = (server, ConnectionCounts(*connections), Counters(*numbers))
+    assert replies.decode_real_server(payload, server.listener) == expected
+    assert replies.decode_real_server_configuration(b"".join(ordered), server.listener) == server
+    assert replies.encode_real_server_configuration(server) == b"".join(ordered)
     decoder = IpvsDecoder()
     for _ in range(2):
-        assert decoder.real_servers([payload], server.listener) == [expected]
-    decoder.expect([server])
-    assert decoder.real_servers([payload], server.listener)[0][0] is server
+        assert decoder.decode_real_servers([payload], server.listener) == [expected]
+    decoder.remember_written([server])
+    assert decoder.decode_real_servers([payload], server.listener)[0][0] is server
 
 
 @given(st.lists(st.tuples(virtual_services(), st.tuples(*[COUNT] * 5)), max_size=4))
@@ -87,7 +87,7 @@ def test_services_are_as_each_message_says(
     decoder = IpvsDecoder()
     for counted in (IDLE, *(counts for _, counts in rows)):
         payloads = [service_reply(service, counted) for service, _ in rows]
-        assert decoder.services(payloads) == [replies.service_from(p) for p in payloads]
+        assert decoder.decode_services(payloads) == [replies.decode_service(p) for p in payloads]
 
 
 @given(
@@ -104,8 +104,8 @@ def test_real_servers_are_as_each_message_says(
             server_reply(server) if is_idle else server_reply(server, connections, numbers)
             for server, connections, numbers in rows
         ]
-        assert decoder.real_servers(payloads, WEB) == [
-            replies.real_server_from(p, WEB) for p in payloads
+        assert decoder.decode_real_servers(payloads, WEB) == [
+            replies.decode_real_server(p, WEB) for p in payloads
         ]
 
 
@@ -113,23 +113,23 @@ def test_what_stays_is_the_same_object_and_what_changes_is_not() -> None:
     decoder = IpvsDecoder()
     server = RealServer(WEB, ip_address("10.0.0.1"), 80, 5)
     other = RealServer(WEB, ip_address("10.0.0.1"), 80, 6)
-    decoder.services([service_reply(VirtualService(WEB))])
-    [(first, _, _)] = decoder.real_servers([server_reply(server)], WEB)
-    [(again, connections, counters)] = decoder.real_servers(
+    decoder.decode_services([service_reply(VirtualService(WEB))])
+    [(first, _, _)] = decoder.decode_real_servers([server_reply(server)], WEB)
+    [(again, connections, counters)] = decoder.decode_real_servers(
         [server_reply(server, (1, 2, 3), (4, 5, 6, 7, 8))], WEB
     )
     assert again is first
     assert (connections.inactive, counters) == (2, Counters(4, 5, 6, 7, 8))
-    [(changed, _, _)] = decoder.real_servers([server_reply(other)], WEB)
+    [(changed, _, _)] = decoder.decode_real_servers([server_reply(other)], WEB)
     assert changed == other
 
 
 def test_nothing_is_kept_of_a_service_that_left() -> None:
     decoder = IpvsDecoder()
     reply = server_reply(RealServer(WEB, ip_address("10.0.0.1"), 80))
-    [(first, _, _)] = decoder.real_servers([reply], WEB)
-    decoder.services([])
-    [(again, _, _)] = decoder.real_servers([reply], WEB)
+    [(first, _, _)] = decoder.decode_real_servers([reply], WEB)
+    decoder.decode_services([])
+    [(again, _, _)] = decoder.decode_real_servers([reply], WEB)
     assert again is not first
     assert again == first
 
@@ -142,6 +142,6 @@ def test_a_message_of_another_shape_is_read_by_the_codec(end: bytes) -> None:
     body = unpack_attributes(request, 4)[2] + counts + end
     reply = request[:4] + pack_attribute(2, body)
     decoder = IpvsDecoder()
-    decoder.real_servers([server_reply(RealServer(WEB, ip_address("10.0.0.2"), 80))], WEB)
+    decoder.decode_real_servers([server_reply(RealServer(WEB, ip_address("10.0.0.2"), 80))], WEB)
     for _ in range(2):
-        assert decoder.real_servers([reply], WEB) == [replies.real_server_from(reply, WEB)]
+        assert decoder.decode_real_servers([reply], WEB) == [replies.decode_real_server(reply, WEB)]

@@ -14,13 +14,20 @@ from typing import Any
 
 import pytest
 
-from gitvs.adapters.service.control import Answer, ControlServer, Peer, Request, ask, make_socket
+from gitvs.adapters.service.control import (
+    ControlServer,
+    Peer,
+    RequestJson,
+    ResponseJson,
+    make_socket,
+    send_request,
+)
 from gitvs.core.errors import AgentUnreachable, ControlFailed, ExitCode, SourceError
-from gitvs.core.settings import DEFAULT_SOCKET, DEFAULT_STATE_DIR, socket_of
+from gitvs.core.settings import DEFAULT_SOCKET_PATH, DEFAULT_STATE_DIR, socket_path_of
 
 
 @contextmanager
-def serving(path: Path, answer: Callable[[Request, Peer], Answer]) -> Iterator[Path]:
+def serving(path: Path, answer: Callable[[RequestJson, Peer], ResponseJson]) -> Iterator[Path]:
     server = ControlServer(make_socket(path), answer)
     server.start()
     try:
@@ -29,7 +36,7 @@ def serving(path: Path, answer: Callable[[Request, Peer], Answer]) -> Iterator[P
         server.stop()
 
 
-def echo(request: Request, peer: Peer) -> Answer:
+def echo(request: RequestJson, peer: Peer) -> ResponseJson:
     return {"request": dict(request), "uid": peer.uid, "pid": peer.pid}
 
 
@@ -44,35 +51,35 @@ def raw(path: Path, data: bytes) -> Any:
 
 def test_an_answer_comes_back_with_who_asked_as_the_kernel_says(tmp_path: Path) -> None:
     with serving(tmp_path / "s", echo) as path:
-        answer = ask(path, {"command": "status"})
+        answer = send_request(path, {"command": "status"})
     assert answer == {"request": {"command": "status"}, "uid": os.geteuid(), "pid": os.getpid()}
 
 
 def test_a_refusal_comes_back_with_its_words_and_exit_code(tmp_path: Path) -> None:
-    def refuse(request: Request, peer: Peer) -> Answer:
+    def refuse(request: RequestJson, peer: Peer) -> ResponseJson:
         raise ControlFailed("no such server", ExitCode.USAGE)
 
     with serving(tmp_path / "s", refuse) as path, pytest.raises(ControlFailed) as refusal:
-        ask(path, {})
+        send_request(path, {})
     assert (str(refusal.value), refusal.value.exit_code) == ("no such server", ExitCode.USAGE)
 
 
 def test_every_expected_error_becomes_an_answer(tmp_path: Path) -> None:
-    def fail(request: Request, peer: Peer) -> Answer:
+    def fail(request: RequestJson, peer: Peer) -> ResponseJson:
         raise SourceError("no remote")
 
     with serving(tmp_path / "s", fail) as path, pytest.raises(ControlFailed, match="no remote"):
-        ask(path, {})
+        send_request(path, {})
 
 
 def test_a_bug_is_no_secret_and_ends_nothing(tmp_path: Path) -> None:
-    def break_down(request: Request, peer: Peer) -> Answer:
+    def break_down(request: RequestJson, peer: Peer) -> ResponseJson:
         raise ZeroDivisionError
 
     with serving(tmp_path / "s", break_down) as path:
         for _ in range(2):
             with pytest.raises(ControlFailed, match="met a bug"):
-                ask(path, {})
+                send_request(path, {})
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"[1]\n", b"nonsense\n", b"x" * 100_000])
@@ -86,18 +93,18 @@ def test_what_is_no_request_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_client_that_says_nothing_keeps_nobody_waiting(tmp_path: Path) -> None:
     with serving(tmp_path / "s", echo) as path, socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(path))
-        assert ask(path, {"n": 1}, 3)["request"] == {"n": 1}
+        assert send_request(path, {"n": 1}, 3)["request"] == {"n": 1}
 
 
 def test_clients_are_answered_side_by_side(tmp_path: Path) -> None:
     meeting = threading.Barrier(3, timeout=10)
 
-    def meet(request: Request, peer: Peer) -> Answer:
+    def meet(request: RequestJson, peer: Peer) -> ResponseJson:
         meeting.wait()
         return {}
 
     with serving(tmp_path / "s", meet) as path:
-        clients = [threading.Thread(target=ask, args=(path, {})) for _ in range(3)]
+        clients = [threading.Thread(target=send_request, args=(path, {})) for _ in range(3)]
         for client in clients:
             client.start()
         for client in clients:
@@ -109,27 +116,27 @@ def test_a_socket_of_our_own_is_for_our_user_alone_and_replaces_a_dead_one(tmp_p
     make_socket(tmp_path / "s").close()
     with serving(tmp_path / "s", echo) as path:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        ask(path, {})
+        send_request(path, {})
 
 
 def test_no_agent_is_told_with_where_to_look(tmp_path: Path) -> None:
     with pytest.raises(AgentUnreachable, match="systemctl status gitvs"):
-        ask(tmp_path / "nowhere", {})
+        send_request(tmp_path / "nowhere", {})
 
 
 def test_a_busy_agent_is_given_up_after_the_time_that_was_said(tmp_path: Path) -> None:
     done = threading.Event()
 
-    def dawdle(request: Request, peer: Peer) -> Answer:
+    def dawdle(request: RequestJson, peer: Peer) -> ResponseJson:
         done.wait(10)
         return {}
 
     with serving(tmp_path / "s", dawdle) as path:
         with pytest.raises(AgentUnreachable, match=r"within 0\.2 s"):
-            ask(path, {}, 0.2)
+            send_request(path, {}, 0.2)
         done.set()
 
 
 def test_the_usual_state_folder_has_its_socket_where_systemd_makes_it(tmp_path: Path) -> None:
-    assert socket_of(DEFAULT_STATE_DIR) == DEFAULT_SOCKET
-    assert socket_of(tmp_path) == tmp_path / "control.sock"
+    assert socket_path_of(DEFAULT_STATE_DIR) == DEFAULT_SOCKET_PATH
+    assert socket_path_of(tmp_path) == tmp_path / "control.sock"

@@ -13,14 +13,14 @@ import pytest
 
 from gitvs.adapters.service import service_manager
 from gitvs.adapters.service.installation import (
+    DEFAULT_PROGRAM,
     DESTINATIONS,
-    PROGRAM,
     SERVICES,
-    SETTINGS,
+    SETTINGS_PATH,
     InstallationError,
     check_program,
+    read_shipped_file,
     running_program,
-    shipped,
 )
 from gitvs.adapters.service.settings_file import load_settings
 from gitvs.core.errors import SettingsError
@@ -53,7 +53,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def test_all_that_is_shipped_is_installed(root: Path) -> None:
-    assert contents(root).keys() == {*DESTINATIONS.values(), SETTINGS}
+    assert contents(root).keys() == {*DESTINATIONS.values(), SETTINGS_PATH}
     shipped_files = {str(p.relative_to(ROOT / "systemd")) for p in (ROOT / "systemd").rglob("*.*")}
     assert shipped_files - {p for p in shipped_files if (ROOT / "systemd" / p).is_dir()} == {
         *DESTINATIONS,
@@ -63,7 +63,7 @@ def test_all_that_is_shipped_is_installed(root: Path) -> None:
 
 def test_everybody_may_read_what_is_installed_but_the_settings(root: Path) -> None:
     modes = {path: stat.S_IMODE((root / path).stat().st_mode) for path in contents(root)}
-    assert modes == {**dict.fromkeys(DESTINATIONS.values(), 0o644), SETTINGS: 0o640}
+    assert modes == {**dict.fromkeys(DESTINATIONS.values(), 0o644), SETTINGS_PATH: 0o640}
 
 
 def test_a_second_installation_has_nothing_to_do(root: Path, gitvs: Gitvs) -> None:
@@ -123,9 +123,9 @@ def test_force_goes_over_the_edits(root: Path, gitvs: Gitvs) -> None:
 
 
 def test_settings_that_are_there_are_never_touched(root: Path, gitvs: Gitvs) -> None:
-    (root / SETTINGS).write_text("[source]\n")
+    (root / SETTINGS_PATH).write_text("[source]\n")
     gitvs("install", "--root", root, "--yes", "--force")
-    assert (root / SETTINGS).read_text() == "[source]\n"
+    assert (root / SETTINGS_PATH).read_text() == "[source]\n"
 
 
 def test_uninstall_removes_what_was_installed_and_nothing_else(root: Path, gitvs: Gitvs) -> None:
@@ -134,16 +134,16 @@ def test_uninstall_removes_what_was_installed_and_nothing_else(root: Path, gitvs
     drop_in.write_text("[Service]\n")
     done = gitvs("uninstall", "--root", root, "--yes")
     assert (done.code, done.err) == (0, "")
-    assert contents(root).keys() == {str(drop_in.relative_to(root)), SETTINGS}
+    assert contents(root).keys() == {str(drop_in.relative_to(root)), SETTINGS_PATH}
     assert gitvs("uninstall", "--root", root).out == "nothing to do\n"
 
 
 def test_uninstall_keeps_what_was_edited_by_hand_unless_forced(root: Path, gitvs: Gitvs) -> None:
     (root / AGENT).write_text("# mine\n")
     gitvs("uninstall", "--root", root, "--yes")
-    assert contents(root) == {AGENT: "# mine\n", SETTINGS: (root / SETTINGS).read_text()}
+    assert contents(root) == {AGENT: "# mine\n", SETTINGS_PATH: (root / SETTINGS_PATH).read_text()}
     gitvs("uninstall", "--root", root, "--yes", "--force")
-    assert contents(root).keys() == {SETTINGS}
+    assert contents(root).keys() == {SETTINGS_PATH}
 
 
 def test_a_file_in_the_way_is_an_error_in_words(tmp_path: Path, gitvs: Gitvs) -> None:
@@ -204,11 +204,11 @@ def test_a_program_whose_path_a_unit_would_misread_is_refused() -> None:
 
 def test_the_sample_settings_say_what_is_missing(root: Path) -> None:
     with pytest.raises(SettingsError, match=r"gitvs.toml:\d+: .*either url or directory"):
-        load_settings(root / SETTINGS)
+        load_settings(root / SETTINGS_PATH)
 
 
 def test_every_line_of_the_sample_settings_is_valid_when_taken_in(tmp_path: Path) -> None:
-    lines = shipped("gitvs.toml").splitlines()
+    lines = read_shipped_file("gitvs.toml").splitlines()
     text = "\n".join(re.sub(r"^# (?=\w+ = )", "", line) for line in lines)
     assert tomllib.loads(text)["source"]["branch"] == "main"
     (tmp_path / "gitvs.toml").write_text(text)
@@ -220,7 +220,7 @@ def units(tmp_path: Path) -> Path:
     """The shipped units, running a program that exists here."""
     for name in DESTINATIONS:
         if "/" not in name:
-            text = shipped(name).replace(str(PROGRAM), "/bin/true")
+            text = read_shipped_file(name).replace(str(DEFAULT_PROGRAM), "/bin/true")
             (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -243,7 +243,7 @@ def test_the_sandbox_rates_2_or_better(service: str, units: Path) -> None:
 
 
 def test_both_services_have_the_same_sandbox() -> None:
-    agent, restore = (sandbox(shipped(name)) for name in SERVICES)
+    agent, restore = (sandbox(read_shipped_file(name)) for name in SERVICES)
     assert agent == restore
 
 

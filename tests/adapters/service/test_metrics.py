@@ -22,18 +22,18 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from gitvs import __version__
 from gitvs.adapters.service.metrics import Metrics
 from gitvs.core.errors import SettingsError
-from gitvs.core.model.history import Commit, Quarantine, Result
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.history import Commit, Outcome, Quarantine
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import Operation, OperationKind, Operations
 from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import (
+    AgentStatus,
     LastPass,
     ServerStatus,
     ServiceStatus,
     SourceStatus,
-    Status,
 )
 from tests.harness.promtool import promtool
 from tests.support.builders import WEB6, real_server, virtual_service
@@ -45,41 +45,41 @@ OLD, NEW = Commit("a" * 40), Commit("b" * 40)
 
 WEB_SERVERS = (
     ServerStatus(
-        real_server(weight=10), "web1", Connections(7, 5, 1), Counters(100, 200, 300, 400, 500)
+        real_server(weight=10), "web1", ConnectionCounts(7, 5, 1), Counters(100, 200, 300, 400, 500)
     ),
     ServerStatus(
         real_server(address="10.0.0.2", weight=0),
         "",
-        Connections(2, 1, 0),
+        ConnectionCounts(2, 1, 0),
         Counters(1, 2, 3, 4, 5),
-        draining_seconds=30.0,
+        remaining_drain_seconds=30.0,
     ),
 )
 SERVICES = (
     ServiceStatus(virtual_service(), "web", Counters(101, 202, 303, 404, 505), WEB_SERVERS),
     ServiceStatus(virtual_service(WEB6), "web", Counters(), (ServerStatus(real_server(WEB6)),)),
 )
-BARE = Status("lb1", __version__, NOW)
+BARE = AgentStatus("lb1", __version__, NOW)
 FULL = replace(
     BARE,
-    source=SourceStatus("git.example.org/lb main", NEW, answered_at=EARLIER, failures=3),
-    desired=NEW,
-    applied=OLD,
+    source=SourceStatus("git.example.org/lb main", NEW, last_answer_at=EARLIER, failure_count=3),
+    desired_commit=NEW,
+    applied_commit=OLD,
     applied_at=EARLIER,
     is_applied=True,
-    last=LastPass(
-        Result.BLOCKED,
+    last_pass=LastPass(
+        Outcome.BLOCKED,
         NOW,
         0.25,
         NEW,
         "poll timer",
         gates=(
-            Gate("mass-removal", "5 of 10", "30 %", "5 of 10 would leave", allowed=False),
-            Gate("capacity-drop", "80 %", "50 %", "lifted", allowed=True),
+            Gate("mass-removal", "5 of 10", "30 %", "5 of 10 would leave", is_allowed=False),
+            Gate("capacity-drop", "80 %", "50 %", "lifted", is_allowed=True),
         ),
     ),
     observed_at=NOW,
-    drift=(Key("tcp 203.0.113.10:80"), Key("203.0.113.10/32 dev gitvs0")),
+    drifted_keys=(Key("tcp 203.0.113.10:80"), Key("203.0.113.10/32 dev gitvs0")),
     vips=("203.0.113.10/32 dev gitvs0",),
     is_standby=True,
     operations=Operations(
@@ -93,7 +93,7 @@ FULL = replace(
     quarantined=(Quarantine("c" * 40, "refused", NOW),),
     services=SERVICES,
     is_transaction_open=True,
-    foreign=("tcp 198.51.100.1:80",),
+    foreign_objects=("tcp 198.51.100.1:80",),
 )
 
 Samples = Mapping[str, float]
@@ -150,11 +150,11 @@ def gitvs_names(samples: Samples) -> set[str]:
 def fill(metrics: Metrics) -> None:
     """Let everything happen that is counted."""
     metrics.publish(lambda: FULL)
-    metrics.count_pass(Result.APPLIED, {"load": 0.02, "apply": 0.3})
-    metrics.count_operations({("real-server", "update"): 2})
+    metrics.count_pass(Outcome.APPLIED, {"load": 0.02, "apply": 0.3})
+    metrics.count_changes({("real-server", "update"): 2})
     metrics.count_drift(2, 1)
     metrics.count_failure("source")
-    metrics.count_found_open()
+    metrics.count_transaction_found_open()
 
 
 def test_the_last_status_is_what_is_shown(metrics: Metrics) -> None:
@@ -300,14 +300,14 @@ def test_what_is_not_known_is_left_out(metrics: Metrics) -> None:
     [
         (BARE, 0),
         (replace(BARE, is_applied=True), 1),  # a folder of manifests
-        (replace(BARE, is_applied=True, applied=OLD), None),
-        (replace(BARE, is_applied=True, applied=OLD, desired=OLD), 1),
-        (replace(BARE, is_applied=True, applied=OLD, desired=NEW), 0),
-        (replace(BARE, desired=NEW), 0),
+        (replace(BARE, is_applied=True, applied_commit=OLD), None),
+        (replace(BARE, is_applied=True, applied_commit=OLD, desired_commit=OLD), 1),
+        (replace(BARE, is_applied=True, applied_commit=OLD, desired_commit=NEW), 0),
+        (replace(BARE, desired_commit=NEW), 0),
     ],
 )
 def test_a_director_is_up_to_date_if_the_desired_commit_is_applied(
-    metrics: Metrics, status: Status, value: float | None
+    metrics: Metrics, status: AgentStatus, value: float | None
 ) -> None:
     metrics.publish(lambda: status)
     assert scrape(metrics).get("gitvs_up_to_date") == value
@@ -317,9 +317,9 @@ def test_a_director_is_up_to_date_if_the_desired_commit_is_applied(
     ("source", "value"),
     [
         (SourceStatus("x"), None),
-        (SourceStatus("x", failures=1), 0),
-        (SourceStatus("x", answered_at=NOW), 1),
-        (SourceStatus("x", answered_at=NOW, failures=2), 0),
+        (SourceStatus("x", failure_count=1), 0),
+        (SourceStatus("x", last_answer_at=NOW), 1),
+        (SourceStatus("x", last_answer_at=NOW, failure_count=2), 0),
     ],
 )
 def test_a_source_is_up_if_it_answered_when_last_asked(
@@ -330,7 +330,7 @@ def test_a_source_is_up_if_it_answered_when_last_asked(
 
 
 def test_a_pass_that_could_do_nothing_failed(metrics: Metrics) -> None:
-    metrics.publish(lambda: replace(BARE, last=LastPass(None, NOW, 0.1, None, "start")))
+    metrics.publish(lambda: replace(BARE, last_pass=LastPass(None, NOW, 0.1, None, "start")))
     assert scrape(metrics)["gitvs_last_pass_result result=failed"] == 1
 
 

@@ -16,10 +16,10 @@ import pytest
 from gitvs.adapters.service.systemd import (
     JournalHandler,
     Notifier,
-    handed_over_socket,
-    is_journal_at_stderr,
+    is_stderr_the_journal,
+    socket_from_systemd,
 )
-from gitvs.agent.logs import AddFields, log_fields
+from gitvs.agent.logs import LogFieldsFilter, log_fields
 
 
 @pytest.fixture
@@ -35,20 +35,20 @@ def test_the_service_manager_hears_how_we_are(heard: socket.socket, tmp_path: Pa
     environment = {"NOTIFY_SOCKET": str(tmp_path / "socket"), "WATCHDOG_USEC": "2000000"}
     notifier = Notifier(environment)
     assert notifier.watchdog_seconds == 2
-    notifier.ready("all\nwell")
+    notifier.report_ready("all\nwell")
     assert heard.recv(4096) == b"READY=1\nSTATUS=all well"
-    notifier.alive()
+    notifier.report_alive()
     assert heard.recv(4096) == b"WATCHDOG=1"
-    notifier.reloading()
+    notifier.report_reloading()
     assert heard.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
-    notifier.stopping()
+    notifier.report_stopping()
     assert heard.recv(4096) == b"STOPPING=1"
 
 
 def test_without_a_service_manager_nothing_happens() -> None:
     notifier = Notifier({})
-    notifier.ready("well")
-    notifier.alive()
+    notifier.report_ready("well")
+    notifier.report_alive()
     assert notifier.watchdog_seconds is None
 
 
@@ -73,7 +73,7 @@ def fields_of(datagram: bytes) -> dict[str, str]:
 def logged(heard: socket.socket, address: Path, level: int, message: str) -> dict[str, str]:
     """Log one record to the journal, and return the fields that arrive there."""
     handler = JournalHandler(address)
-    handler.addFilter(AddFields())
+    handler.addFilter(LogFieldsFilter())
     logger = logging.Logger("gitvs.test")
     logger.addHandler(handler)
     logger.log(level, message)
@@ -111,7 +111,7 @@ def test_fields_end_with_their_block(heard: socket.socket, tmp_path: Path) -> No
 def test_a_handed_over_socket_is_taken_from_descriptor_3(tmp_path: Path) -> None:
     code = (
         "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.dup2(int(sys.argv[1]), 3);"
-        "from gitvs.adapters.service.systemd import handed_over_socket as h;"
+        "from gitvs.adapters.service.systemd import socket_from_systemd as h;"
         "s = h(); print(s.getsockname(), os.get_inheritable(3))"
     )
     with socket.socket(socket.AF_UNIX) as listener:
@@ -129,12 +129,12 @@ def test_a_handed_over_socket_is_taken_from_descriptor_3(tmp_path: Path) -> None
 
 
 def test_sockets_for_another_process_are_left_alone() -> None:
-    assert handed_over_socket({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) is None
-    assert handed_over_socket({}) is None
+    assert socket_from_systemd({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) is None
+    assert socket_from_systemd({}) is None
 
 
 def test_the_journal_is_recognised_at_standard_error() -> None:
     at = os.fstat(2)
-    assert is_journal_at_stderr({"JOURNAL_STREAM": f"{at.st_dev}:{at.st_ino}"})
-    assert not is_journal_at_stderr({"JOURNAL_STREAM": "1:2"})
-    assert not is_journal_at_stderr({})
+    assert is_stderr_the_journal({"JOURNAL_STREAM": f"{at.st_dev}:{at.st_ino}"})
+    assert not is_stderr_the_journal({"JOURNAL_STREAM": "1:2"})
+    assert not is_stderr_the_journal({})

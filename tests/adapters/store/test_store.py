@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, given, settings
 import gitvs.adapters.store.store as store_module
 from gitvs.adapters.store.store import SqliteStore
 from gitvs.core.errors import StoreError
-from gitvs.core.model.desired import Desired, Policy, Source
-from gitvs.core.model.history import Commit, Result
+from gitvs.core.model.desired import Desired, ManifestLocation, Policy
+from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.ledger import Drain, Incarnation, Ledger
 from gitvs.core.model.resources import (
     DummyInterface,
@@ -58,7 +58,7 @@ from gitvs.core.planning.records import (
     desired_from_record,
     desired_record,
 )
-from gitvs.ports import Applied, Stage, Store
+from gitvs.ports import Applied, Store, TransactionStage
 from tests.support.strategies import desired_states
 
 HERE = Incarnation("boot-1", 7)
@@ -103,8 +103,14 @@ def applied(number: int = 1, commit: Commit | None = COMMIT) -> Applied:
         "gitvs0",
         State(RESOURCES),
         {Key(str(WEB)): float(number)},
-        Policy(12.5, 40, 3, frozenset({ip_address("203.0.113.10")}), Source(None, "p.yaml", 2)),
-        {SERVER.key: Source("web", "a/b.yaml", 12)},
+        Policy(
+            12.5,
+            40,
+            3,
+            frozenset({ip_address("203.0.113.10")}),
+            ManifestLocation(None, "p.yaml", 2),
+        ),
+        {SERVER.key: ManifestLocation("web", "a/b.yaml", 12)},
         {SERVER.key: "web1"},
         is_standby=True,
     )
@@ -156,7 +162,7 @@ def run_one(store: Store, number: int = 1, incarnation: Incarnation = HERE) -> N
     """A transaction from its beginning to its end."""
     transaction = store.begin(incarnation, CHANGES, applied(number))
     store.commit(transaction, ledger(number))
-    store.finish(transaction, Result.APPLIED, ledger(number))
+    store.finish(transaction, Outcome.APPLIED, ledger(number))
 
 
 def test_it_is_what_the_port_asks_for(store: SqliteStore) -> None:
@@ -208,7 +214,7 @@ def test_the_folder_and_its_file_are_for_their_owner_alone(tmp_path: Path) -> No
 def test_an_open_transaction_is_found_after_a_restart(store: SqliteStore, tmp_path: Path) -> None:
     begun = store.begin(HERE, CHANGES, applied())
     assert reopened(store, tmp_path).open_transaction(HERE) == begun
-    assert begun.stage is Stage.OPEN
+    assert begun.stage is TransactionStage.OPEN
 
 
 def test_sources_and_names_survive_although_they_take_no_part_in_comparisons(
@@ -217,9 +223,9 @@ def test_sources_and_names_survive_although_they_take_no_part_in_comparisons(
     store.record_converged(HERE, Ledger(), applied())
     found = reopened(store, tmp_path).applied()
     assert found is not None
-    assert found.desired.sources == applied().desired.sources
+    assert found.desired.locations == applied().desired.locations
     assert found.desired.server_names == applied().desired.server_names
-    assert found.desired.policy.source == Source(None, "p.yaml", 2)
+    assert found.desired.policy.location == ManifestLocation(None, "p.yaml", 2)
 
 
 def test_beginning_leaves_the_ledger_and_the_applied_state_alone(store: SqliteStore) -> None:
@@ -235,7 +241,7 @@ def test_the_point_of_no_return_puts_target_and_ledger_in_force(
     store.commit(transaction, ledger())
     store = reopened(store, tmp_path)
     found = store.open_transaction(HERE)
-    assert found == replace(transaction, stage=Stage.COMMITTED, ledger=ledger())
+    assert found == replace(transaction, stage=TransactionStage.COMMITTED, ledger=ledger())
     assert store.applied() == applied()
     assert store.ledger(HERE) == ledger()
 
@@ -243,12 +249,12 @@ def test_the_point_of_no_return_puts_target_and_ledger_in_force(
 def test_a_rolled_back_transaction_leaves_the_applied_state(store: SqliteStore) -> None:
     run_one(store, 1)
     transaction = store.begin(HERE, CHANGES, applied(2))
-    store.finish(transaction, Result.ROLLED_BACK, ledger(3), "scheduler mh is unknown")
+    store.finish(transaction, Outcome.ROLLED_BACK, ledger(3), "scheduler mh is unknown")
     assert store.applied() == applied(1)
     assert store.ledger(HERE) == ledger(3)
     assert store.open_transaction(HERE) is None
     newest = store.history()[0]
-    assert (newest.result, newest.message) == (Result.ROLLED_BACK, "scheduler mh is unknown")
+    assert (newest.outcome, newest.message) == (Outcome.ROLLED_BACK, "scheduler mh is unknown")
 
 
 def test_conflicts_add_up(store: SqliteStore, tmp_path: Path) -> None:
@@ -308,11 +314,11 @@ def test_history_tells_when_what_and_how(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path, now=lambda: now[0])
     transaction = store.begin(HERE, CHANGES, applied())
     now[0] += timedelta(seconds=3)
-    store.finish(transaction, Result.APPLIED, ledger())
+    store.finish(transaction, Outcome.APPLIED, ledger())
     (entry,) = store.history()
     assert entry.started_at == NOON
     assert entry.finished_at == NOON + timedelta(seconds=3)
-    assert entry.result is Result.APPLIED
+    assert entry.outcome is Outcome.APPLIED
     assert entry.commit == COMMIT
     assert entry.summary == {"create": 1, "drain": 1, "delete": 1}
 
@@ -330,9 +336,9 @@ def test_history_keeps_500_transactions_and_50_plans(store: SqliteStore, tmp_pat
     run_one(store)
     assert [entry.id for entry in store.history()] == list(range(521, 21, -1))
     assert [entry.id for entry in store.history(2)] == [521, 520]
-    assert store.plan_of(521) == list(CHANGES)
-    assert store.plan_of(472) == []
-    assert store.plan_of(471) is None
+    assert store.changes_of(521) == list(CHANGES)
+    assert store.changes_of(472) == []
+    assert store.changes_of(471) is None
 
 
 def test_settings_say_how_much_history_is_kept(tmp_path: Path) -> None:
@@ -340,7 +346,7 @@ def test_settings_say_how_much_history_is_kept(tmp_path: Path) -> None:
     for number in range(1, 6):
         run_one(store, number)
     assert [entry.id for entry in store.history()] == [5, 4, 3]
-    assert [store.plan_of(number) is not None for number in (3, 4, 5)] == [False, False, True]
+    assert [store.changes_of(number) is not None for number in (3, 4, 5)] == [False, False, True]
 
 
 def test_an_open_transaction_is_never_forgotten(tmp_path: Path) -> None:
@@ -379,7 +385,7 @@ def test_transactions_found_open_are_counted_up_to_a_quarantine(store: SqliteSto
     assert store.quarantined(HERE) == []
     store.quarantine(HERE, "a" * 40, "found open three times")
     (found,) = store.quarantined(HERE)
-    assert found.found_open == 3
+    assert found.found_open_count == 3
     store.clear_quarantine("a" * 40)
     assert store.quarantined(HERE) == []
     assert store.count_found_open(HERE, "a" * 40) == 1
@@ -450,7 +456,7 @@ def test_a_transaction_records_only_in_what_its_target_differs(
     assert target_rows(tmp_path) == {str(WEB): True, RESOURCES[4].key: False}
     assert SqliteStore.open_readonly(tmp_path).open_transaction(HERE) == begun
     store.commit(begun, ledger(2))
-    store.finish(begun, Result.APPLIED, ledger(2))
+    store.finish(begun, Outcome.APPLIED, ledger(2))
     assert target_rows(tmp_path) == {}
     assert reopened(store, tmp_path).applied() == later
 
@@ -483,7 +489,7 @@ def test_one_state_after_another_comes_back_as_it_was(
             assert SqliteStore.open_readonly(Path(folder)).open_transaction(HERE) == begun
             store.commit(begun, ledger())
             assert SqliteStore.open_readonly(Path(folder)).applied() == target
-            store.finish(begun, Result.APPLIED, ledger())
+            store.finish(begun, Outcome.APPLIED, ledger())
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000, 2001])
@@ -720,7 +726,7 @@ def assert_one_or_the_other(folder: Path) -> int:
         assert found == applied(number)
         assert store.ledger(HERE) == ledger(number)
         open_one = store.open_transaction(HERE)
-        if open_one is not None and open_one.stage is Stage.COMMITTED:
+        if open_one is not None and open_one.stage is TransactionStage.COMMITTED:
             assert open_one.target == found
         elif open_one is not None:
             assert open_one.target == applied(number + 1)
@@ -764,7 +770,7 @@ def test_a_process_killed_at_any_moment_leaves_the_old_or_the_new_record(tmp_pat
             number = int(found.desired.director.removeprefix("lb"))
             left = store.open_transaction(HERE)
             if left is not None:
-                store.finish(left, Result.APPLIED, ledger(number))
+                store.finish(left, Outcome.APPLIED, ledger(number))
             while True:
                 number += 1
                 run_one(store, number)

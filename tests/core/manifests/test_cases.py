@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
-from gitvs.core.model.resource_json import document_of
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
+from gitvs.core.model.resource_json import resource_json
 from gitvs.core.problems import InvalidManifests
 from tests.support.manifests.writing import folder
 from tests.support.paths import CASES
@@ -23,15 +23,15 @@ from tests.support.paths import CASES
 def outcome(case: Path) -> dict[str, Any]:
     """Return what a case leads to, in the form of `expected.yaml`."""
     try:
-        manifests = load(folder(case / "manifests"))
+        manifests = load_manifest_files(folder(case / "manifests"))
     except InvalidManifests as error:
         return {
             "problems": [f"{p.file}:{p.line}:{p.column} {p.rule}" for p in error.problems],
         }
     directors = {}
-    for name in manifests.directors:
-        state = render(manifests, name).state
-        directors[name] = {str(key): document_of(resource) for key, resource in state.items()}
+    for name in manifests.director_names:
+        state = render_director(manifests, name).state
+        directors[name] = {str(key): resource_json(resource) for key, resource in state.items()}
     return {"directors": directors}
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 
 from gitvs.core.manifests import file_cache
-from gitvs.core.manifests.file_cache import KnownFiles, edition
-from gitvs.core.manifests.load import FileReading, Loader, load, read_file
-from gitvs.core.manifests.render import render
-from gitvs.core.manifests.syntax.source_positions import Document, Place, Spot
-from gitvs.core.model.desired import ManifestFile, StoredFile
+from gitvs.core.manifests.file_cache import FileCache, cache_edition
+from gitvs.core.manifests.load import Loader, ValidatedFile, load_manifest_files, validate_file
+from gitvs.core.manifests.render import render_director
+from gitvs.core.manifests.syntax.source_positions import Document, Origin, SourcePosition
+from gitvs.core.model.desired import GitFile, ManifestFile
 from gitvs.core.problems import InvalidManifests
 from tests.support.manifests.manifest_strategies import Files, edits, manifest_files
 from tests.support.manifests.writing import folder
@@ -24,11 +24,13 @@ def unreadable() -> bytes:
     raise AssertionError("a file that is known is not read")
 
 
-def shape(reading: FileReading) -> object:
+def shape(reading: ValidatedFile) -> object:
     """All that a reading says: documents with the place of every value, and problems."""
-    documents = [(d.file, d.data, d.place, d.is_sound, list(p)) for d, p in reading.documents]
-    assert [d for d, _ in reading.documents] == reading.reading.documents
-    return documents, reading.reading.problems, reading.reading.unread
+    documents = [
+        (d.file, d.data, d.position, d.is_well_formed, list(p)) for d, p in reading.documents
+    ]
+    assert [d for d, _ in reading.documents] == reading.parsed.documents
+    return documents, reading.parsed.problems, reading.parsed.unread_text
 
 
 HEAD = "apiVersion: gitvs/v1\nkind: Pool\n"
@@ -51,9 +53,9 @@ SOUND = {
 @pytest.mark.parametrize("path", SOUND)
 def test_a_sound_file_is_recalled_whole_without_being_read(path: str) -> None:
     texts, file = Texts(), stored(path, SOUND[path].encode())
-    fresh = shape(KnownFiles(texts).read(file))
-    assert fresh == shape(read_file(file))
-    again = KnownFiles(texts).read(StoredFile(path, file.id, unreadable))
+    fresh = shape(FileCache(texts).validate_file(file))
+    assert fresh == shape(validate_file(file))
+    again = FileCache(texts).validate_file(GitFile(path, file.blob_id, unreadable))
     assert shape(again) == fresh
     assert texts.found == list(texts.kept)
 
@@ -61,8 +63,8 @@ def test_a_sound_file_is_recalled_whole_without_being_read(path: str) -> None:
 def test_every_example_is_recalled_as_it_was_read() -> None:
     texts = Texts()
     files = [stored(file.path, file.data) for file in folder(EXAMPLES)]
-    fresh = [shape(KnownFiles(texts).read(file)) for file in files]
-    assert [shape(KnownFiles(texts).read(file)) for file in files] == fresh
+    fresh = [shape(FileCache(texts).validate_file(file)) for file in files]
+    assert [shape(FileCache(texts).validate_file(file)) for file in files] == fresh
     assert texts.found
     assert set(texts.found) == set(texts.kept)
 
@@ -80,9 +82,9 @@ def test_every_example_is_recalled_as_it_was_read() -> None:
 )
 def test_a_file_with_a_problem_is_read_anew_each_time(text: str) -> None:
     texts, file = Texts(), stored("a.yaml", text.encode())
-    fresh = shape(KnownFiles(texts).read(file))
-    assert not KnownFiles(texts).read(file).is_sound
-    assert shape(KnownFiles(texts).read(file)) == fresh
+    fresh = shape(FileCache(texts).validate_file(file))
+    assert not FileCache(texts).validate_file(file).is_valid
+    assert shape(FileCache(texts).validate_file(file)) == fresh
     assert texts.kept == {}
 
 
@@ -91,14 +93,14 @@ def test_a_file_is_known_wherever_it_is_but_yaml_is_not_taken_for_json() -> None
     paths = ("a.json", "b/c.json", "a.yaml", "b.yml")
     for path in paths:
         file = stored(path, data)
-        assert shape(KnownFiles(texts).read(file)) == shape(read_file(file))
+        assert shape(FileCache(texts).validate_file(file)) == shape(validate_file(file))
     assert len(texts.kept) == 2
     assert len(texts.found) == len(paths) - 2
 
 
 def test_a_file_of_no_repository_is_read() -> None:
     texts, file = Texts(), ManifestFile("a.yaml", SOUND["two.yaml"].encode())
-    assert shape(KnownFiles(texts).read(file)) == shape(read_file(file))
+    assert shape(FileCache(texts).validate_file(file)) == shape(validate_file(file))
     assert texts.kept == {}
 
 
@@ -110,23 +112,23 @@ class Looked:
         self.looks = 0
 
     @property
-    def place(self) -> Place:
+    def position(self) -> SourcePosition:
         self.looks += 1
-        return Place(3, 1, children={"weight": Place(4, 9)})
+        return SourcePosition(3, 1, children={"weight": SourcePosition(4, 9)})
 
 
 def test_the_line_of_a_value_is_looked_up_once_however_many_services_have_it() -> None:
     content = Looked()
-    spot = Spot(Document("pool.yaml", content)) / "weight"
+    spot = Origin(Document("pool.yaml", content)) / "weight"
     assert [spot.line, spot.line] == [4, 4]
     assert content.looks == 1
 
 
 def test_another_gitvs_has_another_edition(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = edition()
-    assert edition() == before
+    before = cache_edition()
+    assert cache_edition() == before
     monkeypatch.setattr(file_cache, "__version__", "0.0.1")
-    assert edition() != before
+    assert cache_edition() != before
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,14 +137,14 @@ def test_processes_that_share_texts_say_what_they_say_alone(history: list[Files]
     texts = Texts()
     for files in history:
         sources = [stored(file.path, file.data) for file in manifest_files(files)]
-        assert outcome(Loader(KnownFiles(texts).read), sources) == outcome(None, sources)
+        assert outcome(Loader(FileCache(texts).validate_file), sources) == outcome(None, sources)
 
 
-def outcome(loader: Loader | None, files: Iterable[StoredFile]) -> object:
+def outcome(loader: Loader | None, files: Iterable[GitFile]) -> object:
     """What files come to: every problem, or every director's desired state with its lines."""
     try:
-        manifests = load(files) if loader is None else loader.load(files)
+        manifests = load_manifest_files(files) if loader is None else loader.load(files)
     except InvalidManifests as error:
         return error.problems
-    states = [render(manifests, name) for name in manifests.directors]
-    return [(state, state.sources, state.policy) for state in states]
+    states = [render_director(manifests, name) for name in manifests.director_names]
+    return [(state, state.locations, state.policy) for state in states]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.parse_values import address_of
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.parse_values import parse_ip_address
 from gitvs.core.manifests.types import Service
 from gitvs.core.model.desired import ManifestFile
 from gitvs.core.model.resources import Scheduler
@@ -133,7 +133,7 @@ def test_a_problem_in_defaults_is_reported_once_for_all_its_services() -> None:
 
 
 def named(name: str, *files: ManifestFile) -> Service:
-    return next(s for s in load(files).services if s.name == name)
+    return next(s for s in load_manifest_files(files).services if s.name == name)
 
 
 def test_the_nearest_folder_wins_field_by_field() -> None:
@@ -144,7 +144,7 @@ def test_the_nearest_folder_wins_field_by_field() -> None:
         file_of("x.yaml", service("top", vips=["203.0.113.1"])),
         file_of("ab/x.yaml", service("side", vips=["203.0.113.2"], scheduler="nq")),
     ]
-    found = {s.name: (s.scheduler, s.drain_seconds) for s in load(files).services}
+    found = {s.name: (s.scheduler, s.drain_seconds) for s in load_manifest_files(files).services}
     assert found == {
         "deep": (Scheduler.SED, 300),
         "top": (Scheduler.WRR, 300),
@@ -160,7 +160,7 @@ def test_defaults_fill_whole_fields() -> None:
     )
     persistence = named("web", *files).persistence
     assert persistence is not None
-    assert (persistence.timeout_seconds, persistence.ipv4_prefix) == (60, 32)
+    assert (persistence.timeout_seconds, persistence.ipv4_prefix_length) == (60, 32)
 
 
 def test_scheduler_flags_come_only_together_with_their_scheduler() -> None:
@@ -196,16 +196,18 @@ def test_a_null_where_nothing_can_be_filled_in_is_refused() -> None:
 
 
 def test_the_policy_is_that_of_the_chosen_path() -> None:
-    limits = load([file_of("p.yaml", policy(maxRemovedPercent=1.5, protectedVips=["::5"]))]).policy
+    limits = load_manifest_files(
+        [file_of("p.yaml", policy(maxRemovedPercent=1.5, protectedVips=["::5"]))]
+    ).policy
     assert (limits.max_removed_percent, limits.max_capacity_drop_percent) == (1.5, 50)
     assert [str(a) for a in limits.protected_vips] == ["::5"]
-    assert limits.source is not None
-    assert (limits.source.file, limits.source.line) == ("p.yaml", 2)
+    assert limits.location is not None
+    assert (limits.location.file, limits.location.line) == ("p.yaml", 2)
 
 
 def test_no_files_are_manifests_of_nothing() -> None:
-    manifests = load([])
-    assert (manifests.directors, list(manifests.services)) == ((), [])
+    manifests = load_manifest_files([])
+    assert (manifests.director_names, list(manifests.services)) == ((), [])
 
 
 SEED = file_of(
@@ -283,6 +285,6 @@ def test_addresses_are_read_as_python_reads_them(text: str) -> None:
         expected = ip_address(text)
     except ValueError:
         with pytest.raises(ValueError, match="does not appear to be"):
-            address_of(text)
+            parse_ip_address(text)
     else:
-        assert address_of(text) == expected
+        assert parse_ip_address(text) == expected

@@ -7,9 +7,9 @@ from ipaddress import ip_address
 import pytest
 
 from gitvs.core.errors import ExitCode, UnknownDirector
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
-from gitvs.core.model.desired import Desired, Source
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
+from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.resources import (
     DummyInterface,
     Endpoint,
@@ -48,23 +48,23 @@ TUN = {"forwarding": "tun"}
 
 def rendered(*documents: Doc, on: str = "lb1") -> Desired:
     known = {d["metadata"]["name"] for d in documents if d["kind"] == "Director"}
-    return render(loaded(*documents, *([] if on in known else [director(on)])), on)
+    return render_director(loaded(*documents, *([] if on in known else [director(on)])), on)
 
 
 def services(desired: Desired) -> list[str]:
-    return [v.key for v in desired.state.of(VirtualService)]
+    return [v.key for v in desired.state.of_type(VirtualService)]
 
 
 def servers(desired: Desired) -> dict[str, RealServer]:
-    return {s.key: s for s in desired.state.of(RealServer)}
+    return {s.key: s for s in desired.state.of_type(RealServer)}
 
 
 def vips(desired: Desired) -> list[str]:
-    return [str(v.address) for v in desired.state.of(Vip)]
+    return [str(v.address) for v in desired.state.of_type(Vip)]
 
 
 def weights(desired: Desired) -> dict[str, int]:
-    return {str(s.address): s.weight for s in desired.state.of(RealServer)}
+    return {str(s.address): s.weight for s in desired.state.of_type(RealServer)}
 
 
 def test_a_director_alone_has_its_interface_and_two_sysctls() -> None:
@@ -77,18 +77,18 @@ def test_a_director_alone_has_its_interface_and_two_sysctls() -> None:
 
 def test_an_unknown_director_is_an_error_with_a_suggestion_and_never_an_empty_state() -> None:
     with pytest.raises(UnknownDirector, match=r"did you mean lb-ams\?.*lb-ams, lb-lax") as caught:
-        render(loaded(AMS, LAX), "lb-asm")
+        render_director(loaded(AMS, LAX), "lb-asm")
     assert caught.value.exit_code is ExitCode.INVALID
     with pytest.raises(UnknownDirector, match="none at all"):
-        render(loaded(service()), "lb1")
+        render_director(loaded(service()), "lb1")
 
 
 def test_the_defaults_of_a_service_are_those_of_the_manual() -> None:
     desired = rendered(service())
-    assert desired.state.of(VirtualService) == [
+    assert desired.state.of_type(VirtualService) == [
         VirtualService(Endpoint(Protocol.TCP, ip_address("203.0.113.10"), 443))
     ]
-    (real,) = desired.state.of(RealServer)
+    (real,) = desired.state.of_type(RealServer)
     assert (real.port, real.weight, real.forwarding, real.tunnel) == (443, 1, Forwarding.NAT, None)
     assert desired.drain_seconds == {"tcp 203.0.113.10:443": 60}
 
@@ -107,7 +107,7 @@ def test_a_service_is_one_virtual_service_for_each_address_and_port() -> None:
         "tcp [2001:db8::10]:53 -> [2001:db8:3::5]:53",
         "udp [2001:db8::10]:53 -> [2001:db8:3::5]:53",
     ]
-    assert [v.prefix_length for v in desired.state.of(Vip)] == [32, 128]
+    assert [v.prefix_length for v in desired.state.of_type(Vip)] == [32, 128]
 
 
 def test_a_selector_chooses_the_directors() -> None:
@@ -162,7 +162,7 @@ def test_host_addresses_are_served_by_name_and_not_bound() -> None:
 def test_two_services_share_one_vip() -> None:
     desired = rendered(service("a"), service("b", ports=[{"port": 80}]))
     assert vips(desired) == ["203.0.113.10"]
-    assert desired.sources["203.0.113.10/32 dev gitvs0"].service == "a"
+    assert desired.locations["203.0.113.10/32 dev gitvs0"].service == "a"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_port_of_a_real_servers_own_goes_before_target_port() -> None:
             realServers=[server(), server("10.0.3.6", port=9443)],
         )
     )
-    assert [s.port for s in desired.state.of(RealServer)] == [8443, 9443]
+    assert [s.port for s in desired.state.of_type(RealServer)] == [8443, 9443]
 
 
 def test_behind_port_zero_real_servers_have_port_zero() -> None:
@@ -220,7 +220,7 @@ def test_real_servers_may_have_a_forwarding_and_a_tunnel_of_their_own() -> None:
             ],
         )
     )
-    assert [s.tunnel for s in desired.state.of(RealServer)] == [
+    assert [s.tunnel for s in desired.state.of_type(RealServer)] == [
         Tunnel(TunnelType.GRE),
         Tunnel(TunnelType.GUE, 6080, TunnelChecksum.REMOTE),
         None,
@@ -228,7 +228,7 @@ def test_real_servers_may_have_a_forwarding_and_a_tunnel_of_their_own() -> None:
 
 
 def test_tunnelling_without_a_tunnel_is_ipip() -> None:
-    (real,) = rendered(service(**TUN)).state.of(RealServer)
+    (real,) = rendered(service(**TUN)).state.of_type(RealServer)
     assert real.tunnel == Tunnel()
 
 
@@ -304,14 +304,17 @@ def test_a_director_brings_routes_sysctls_timeouts_and_sync_daemons() -> None:
     )
     state = desired.state
     assert desired.interface == "vips"
-    assert [str(r.prefix) for r in state.of(LocalRoute)] == ["198.51.100.0/24", "2001:db8:f::/64"]
-    assert {s.name: s.value for s in state.of(Sysctl)} == {
+    assert [str(r.prefix) for r in state.of_type(LocalRoute)] == [
+        "198.51.100.0/24",
+        "2001:db8:f::/64",
+    ]
+    assert {s.name: s.value for s in state.of_type(Sysctl)} == {
         "net.ipv4.vs.expire_quiescent_template": "1",
         "net.ipv4.vs.expire_nodest_conn": "0",
         "net.ipv4.ip_forward": "1",
         "net.ipv4.ip_local_port_range": "1024 65000",
     }
-    assert state.of(Timeout) == [Timeout(TimeoutName.TCP, 900), Timeout(TimeoutName.UDP, 2)]
+    assert state.of_type(Timeout) == [Timeout(TimeoutName.TCP, 900), Timeout(TimeoutName.UDP, 2)]
     assert "sync-daemon primary" in state
 
 
@@ -329,7 +332,7 @@ def test_persistence_counts_clients_by_the_prefix_of_each_family() -> None:
     desired = rendered(
         service(vips=["203.0.113.10", "2001:db8::10"], realServers=[server(), V6], persistence=keep)
     )
-    found = [v.persistence for v in desired.state.of(VirtualService)]
+    found = [v.persistence for v in desired.state.of_type(VirtualService)]
     assert [(p.timeout_seconds, p.prefix_length) for p in found if p] == [(300, 24), (300, 64)]
 
 
@@ -369,20 +372,20 @@ spec:
     - address: 10.0.3.5
 """
     files = [text_file("b/web.yaml", text), file_of("d.yaml", defaults(None, {"interface": "x"}))]
-    desired = render(load(files), "lb1")
-    assert set(desired.sources) == set(desired.state)
-    assert desired.sources["local 198.51.100.0/24"] == Source(None, "b/web.yaml", 6)
-    assert desired.sources["203.0.113.10/32 dev x"] == Source("web", "b/web.yaml", 13)
-    assert desired.sources["tcp 203.0.113.10:443"] == Source("web", "b/web.yaml", 15)
-    assert desired.sources["tcp 203.0.113.10:443 -> 10.0.3.5:443"].line == 17
-    assert desired.sources["dummy x"].file == "d.yaml"
+    desired = render_director(load_manifest_files(files), "lb1")
+    assert set(desired.locations) == set(desired.state)
+    assert desired.locations["local 198.51.100.0/24"] == ManifestLocation(None, "b/web.yaml", 6)
+    assert desired.locations["203.0.113.10/32 dev x"] == ManifestLocation("web", "b/web.yaml", 13)
+    assert desired.locations["tcp 203.0.113.10:443"] == ManifestLocation("web", "b/web.yaml", 15)
+    assert desired.locations["tcp 203.0.113.10:443 -> 10.0.3.5:443"].line == 17
+    assert desired.locations["dummy x"].file == "d.yaml"
 
 
 def test_every_virtual_service_has_a_drain_and_every_server_a_service() -> None:
     desired = rendered(service("a"), service("b", firewallMark=7, vips=["203.0.113.11"]))
     state = desired.state
-    assert set(desired.drain_seconds) == {v.key for v in state.of(VirtualService)}
-    assert {s.service_key for s in state.of(RealServer)} <= set(state)
+    assert set(desired.drain_seconds) == {v.key for v in state.of_type(VirtualService)}
+    assert {s.service_key for s in state.of_type(RealServer)} <= set(state)
 
 
 def test_two_renderings_are_equal_and_in_one_order() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.manifests.load import Loader
-from gitvs.core.manifests.render import Renderer, render
+from gitvs.core.manifests.render import Renderer, render_director
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.resources import RealServer, Vip
 from gitvs.core.problems import InvalidManifests
@@ -16,7 +16,7 @@ from tests.support.manifests.writing import director, file_of, pool, server, ser
 
 def whole(desired: Desired) -> tuple[object, ...]:
     """Everything, with what takes no part in comparisons, and the order."""
-    return (desired, list(desired.state), desired.sources, desired.server_names)
+    return (desired, list(desired.state), desired.locations, desired.server_names)
 
 
 @settings(max_examples=40, deadline=None)
@@ -28,13 +28,13 @@ def test_it_says_what_a_fresh_one_says(history: list[Files]) -> None:
             manifests = loader.load(manifest_files(files))
         except InvalidManifests:
             continue
-        for name in (*manifests.directors, *manifests.directors[:1], "nobody"):
+        for name in (*manifests.director_names, *manifests.director_names[:1], "nobody"):
             try:
                 again = whole(renderer.render(manifests, name))
             except UnknownDirector:
-                assert name not in manifests.directors
+                assert name not in manifests.director_names
             else:
-                assert again == whole(render(manifests, name))
+                assert again == whole(render_director(manifests, name))
 
 
 def test_what_stays_is_the_same_object() -> None:
@@ -46,7 +46,7 @@ def test_what_stays_is_the_same_object() -> None:
         desired = renderer.render(loader.load(files), "lb1")
         if weight == 1:
             first = desired
-    [kept, changed] = desired.state.of(RealServer)
+    [kept, changed] = desired.state.of_type(RealServer)
     assert kept is first.state[kept.key]
     assert changed is not first.state[changed.key]
     assert changed.weight == 2
@@ -67,7 +67,7 @@ def test_a_pool_that_changed_changes_its_services_and_no_others() -> None:
         desired = renderer.render(manifests, "lb1")
         if weight == 1:
             first = desired
-    [a, b] = desired.state.of(RealServer)
+    [a, b] = desired.state.of_type(RealServer)
     assert (a.weight, b is first.state[b.key]) == (2, True)
 
 
@@ -82,11 +82,11 @@ def test_directors_share_what_is_the_same_to_both() -> None:
     ]
     manifests = Loader().load([file_of("all.yaml", *directors, service(hostAddresses=["node"]))])
     renderer = Renderer()
-    states = {name: renderer.render(manifests, name).state for name in manifests.directors}
-    first, second = states["lb1"].of(RealServer), states["lb2"].of(RealServer)
+    states = {name: renderer.render(manifests, name).state for name in manifests.director_names}
+    first, second = states["lb1"].of_type(RealServer), states["lb2"].of_type(RealServer)
     assert all(one is other for one, other in zip(first, second, strict=True))
     for name, state in states.items():
         interface = "other0" if name == "lb3" else "gitvs0"
-        assert [vip.key for vip in state.of(Vip)] == [f"203.0.113.10/32 dev {interface}"]
+        assert [vip.key for vip in state.of_type(Vip)] == [f"203.0.113.10/32 dev {interface}"]
     assert "tcp 10.9.0.4:443" in states["lb4"]
     assert "tcp 10.9.0.1:443" not in states["lb4"]

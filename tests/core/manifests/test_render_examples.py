@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
 from gitvs.core.model.resources import (
     Forwarding,
     Protocol,
@@ -35,60 +35,60 @@ KUBE = {
 
 @pytest.mark.parametrize("path", manifest_examples(EXAMPLES), ids=str)
 def test_an_example_renders_on_each_of_its_directors(path: Path) -> None:
-    manifests = load(folder(path))
-    assert manifests.directors
-    for name in manifests.directors:
-        assert render(manifests, name).state.of(VirtualService)
+    manifests = load_manifest_files(folder(path))
+    assert manifests.director_names
+    for name in manifests.director_names:
+        assert render_director(manifests, name).state.of_type(VirtualService)
 
 
 def test_the_cluster_node_has_exactly_the_rules_of_kube_proxy() -> None:
-    state = render(load(folder(EXAMPLES / "kube-ipvs0")), "node1").state
-    found: dict[str, list[str]] = {v.key: [] for v in state.of(VirtualService)}
-    for real in state.of(RealServer):
+    state = render_director(load_manifest_files(folder(EXAMPLES / "kube-ipvs0")), "node1").state
+    found: dict[str, list[str]] = {v.key: [] for v in state.of_type(VirtualService)}
+    for real in state.of_type(RealServer):
         found[real.service_key].append(f"{real.address}:{real.port}")
         assert (real.weight, real.forwarding) == (1, Forwarding.NAT)
     assert found == KUBE
-    assert {v.scheduler for v in state.of(VirtualService)} == {Scheduler.RR}
-    assert [v.key for v in state.of(Vip)] == [
+    assert {v.scheduler for v in state.of_type(VirtualService)} == {Scheduler.RR}
+    assert [v.key for v in state.of_type(Vip)] == [
         f"172.18.13.{n}/32 dev kube-ipvs0" for n in (1, 31, 113, 187, 222)
     ]
 
 
 def test_the_quickstart_shows_each_thing_that_its_readme_names() -> None:
-    manifests = load(folder(EXAMPLES / "quickstart"))
-    assert manifests.directors == ("lb-ams", "lb-lax")
-    ams, lax = (render(manifests, name).state for name in manifests.directors)
-    both = [*ams.of(RealServer), *lax.of(RealServer)]
-    services = [*ams.of(VirtualService), *lax.of(VirtualService)]
+    manifests = load_manifest_files(folder(EXAMPLES / "quickstart"))
+    assert manifests.director_names == ("lb-ams", "lb-lax")
+    ams, lax = (render_director(manifests, name).state for name in manifests.director_names)
+    both = [*ams.of_type(RealServer), *lax.of_type(RealServer)]
+    services = [*ams.of_type(VirtualService), *lax.of_type(VirtualService)]
     assert {r.forwarding for r in both} == set(Forwarding)
     assert {r.tunnel for r in both} == {None, Tunnel()}
-    assert any(v.one_packet for v in services)
+    assert any(v.is_one_packet for v in services)
     assert any(v.persistence for v in services)
     assert "fwmark 77 ipv4" in ams
     assert {str(Protocol.UDP), str(Protocol.TCP)} <= {v.key.split()[0] for v in services}
     canary = ams["tcp 203.0.113.10:443 -> 10.1.0.19:8443"]
     assert isinstance(canary, RealServer)
-    web = [r.weight for r in ams.of(RealServer) if r.service_key == "tcp 203.0.113.10:443"]
+    web = [r.weight for r in ams.of_type(RealServer) if r.service_key == "tcp 203.0.113.10:443"]
     assert canary.weight / sum(web) == 0.05
 
 
 def test_one_packet_scheduling_in_an_example_gets_its_answers() -> None:
     """Masquerading forgets each packet, so nothing would give the answer its address back."""
     for path in manifest_examples(EXAMPLES):
-        manifests = load(folder(path))
-        for state in (render(manifests, name).state for name in manifests.directors):
-            alone = {v.key for v in state.of(VirtualService) if v.one_packet}
-            methods = {r.forwarding for r in state.of(RealServer) if r.service_key in alone}
+        manifests = load_manifest_files(folder(path))
+        for state in (render_director(manifests, name).state for name in manifests.director_names):
+            alone = {v.key for v in state.of_type(VirtualService) if v.is_one_packet}
+            methods = {r.forwarding for r in state.of_type(RealServer) if r.service_key in alone}
             assert Forwarding.NAT not in methods
 
 
 def test_each_site_of_the_quickstart_has_its_own_vips_and_servers() -> None:
-    manifests = load(folder(EXAMPLES / "quickstart"))
+    manifests = load_manifest_files(folder(EXAMPLES / "quickstart"))
     for name, second in (("lb-ams", "1"), ("lb-lax", "2")):
-        state = render(manifests, name).state
-        web = [r for r in state.of(RealServer) if r.service_key.endswith(".10:443")]
+        state = render_director(manifests, name).state
+        web = [r for r in state.of_type(RealServer) if r.service_key.endswith(".10:443")]
         assert [str(r.address).split(".")[1] for r in web] == [second] * 3
-    shared = set(render(manifests, "lb-ams").state.of(Vip)) & set(
-        render(manifests, "lb-lax").state.of(Vip)
+    shared = set(render_director(manifests, "lb-ams").state.of_type(Vip)) & set(
+        render_director(manifests, "lb-lax").state.of_type(Vip)
     )
     assert not shared

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gitvs.core.manifests.syntax.yaml_documents import is_manifest, read_documents
+from gitvs.core.manifests.syntax.yaml_documents import is_manifest, parse_file
 from gitvs.core.model.desired import ManifestFile
 from gitvs.core.problems import Problem
 from tests.support.manifests.writing import (
@@ -26,7 +26,7 @@ SOUND = HEAD + "  vips: [203.0.113.10]\n  ports: [{port: 443}]\n  realServers: [
 
 def reading(text: str | bytes, path: str = "a.yaml") -> tuple[list[Any], list[Problem]]:
     data = text if isinstance(text, bytes) else text.encode()
-    read = read_documents(ManifestFile(path, data))
+    read = parse_file(ManifestFile(path, data))
     return [d.data for d in read.documents], read.problems
 
 

@@ -32,7 +32,7 @@ def test_threads_that_ask_a_state_at_the_same_time_all_get_everything() -> None:
 
     def ask(state: State) -> int:
         start.wait()
-        return len(state.of(RealServer))
+        return len(state.of_type(RealServer))
 
     with ThreadPoolExecutor(THREADS) as threads:
         for _ in range(30):

@@ -20,11 +20,11 @@ from gitvs.core.model.resources import (
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import (
     Gate,
-    allowances,
     allowed_gates,
-    evaluate,
-    stricter,
-    unknown_gates,
+    evaluate_gates,
+    parse_allowances,
+    stricter_policy,
+    unknown_gate_names,
 )
 
 VIP = ip_address("203.0.113.10")
@@ -52,16 +52,16 @@ def many(count: int) -> list[Resource]:
 
 def met(before: Desired, after: Desired) -> dict[str, Gate]:
     """The gates met, by name."""
-    return {g.name: g for g in evaluate(before, after, ())}
+    return {g.name: g for g in evaluate_gates(before, after, ())}
 
 
 def test_nothing_applied_yet_meets_no_gate() -> None:
-    assert evaluate(None, desired(), ()) == []
+    assert evaluate_gates(None, desired(), ()) == []
 
 
 def test_an_empty_state_is_refused_outright() -> None:
     gate = met(desired(*web(1)), desired())["empty-state"]
-    assert (gate.measured, gate.allowed) == ("1 → 0", False)
+    assert (gate.measured, gate.is_allowed) == ("1 → 0", False)
 
 
 def test_an_empty_state_after_an_empty_state_is_no_loss() -> None:
@@ -89,7 +89,7 @@ def test_mass_removal_ignores_few_objects() -> None:
 def test_mass_removal_counts_vips_and_routes_too() -> None:
     vips = [Vip(ip_address(f"203.0.113.{n}"), "gitvs0", 32) for n in range(10)]
     routes = [LocalRoute(ip_network(f"198.51.{n}.0/24")) for n in range(10)]
-    gates = evaluate(desired(*vips, *routes), desired(*vips[:5], *routes[:5]), ())
+    gates = evaluate_gates(desired(*vips, *routes), desired(*vips[:5], *routes[:5]), ())
     assert [g.measured for g in gates] == ["5 of 10 VIPs (50 %)", "5 of 10 local routes (50 %)"]
 
 
@@ -162,12 +162,12 @@ def test_a_director_that_is_renamed_and_keeps_everything_passes() -> None:
 
 def test_the_stricter_of_two_policies_holds_limit_by_limit() -> None:
     loose = Policy(90, 20, 5, frozenset({VIP}))
-    assert stricter(loose, Policy()) == Policy(30, 20, 5, frozenset({VIP}))
+    assert stricter_policy(loose, Policy()) == Policy(30, 20, 5, frozenset({VIP}))
 
 
 def test_an_allowed_gate_is_shown_as_lifted() -> None:
-    [gate] = evaluate(desired(*web(1)), desired(), {"empty-state"})
-    assert gate.allowed
+    [gate] = evaluate_gates(desired(*web(1)), desired(), {"empty-state"})
+    assert gate.is_allowed
 
 
 def test_any_line_of_any_message_lifts_a_gate() -> None:
@@ -184,13 +184,13 @@ def test_a_line_may_name_the_directors_it_is_for() -> None:
 
 
 def test_a_list_of_gates_lifts_nothing_and_is_told() -> None:
-    said = list(allowances("Gitvs-Allow: mass-removal, empty-state"))
-    assert unknown_gates(a.gate for a in said) == ["mass-removal,"]
-    assert list(allowances("Gitvs-Allow:")) == []
+    said = list(parse_allowances("Gitvs-Allow: mass-removal, empty-state"))
+    assert unknown_gate_names(a.gate for a in said) == ["mass-removal,"]
+    assert list(parse_allowances("Gitvs-Allow:")) == []
 
 
 def test_a_comma_at_the_end_names_no_director() -> None:
-    [said] = allowances("Gitvs-Allow: mass-removal lb3,\r")
+    [said] = parse_allowances("Gitvs-Allow: mass-removal lb3,\r")
     assert said.directors == ("lb3",)
 
 
@@ -204,7 +204,7 @@ def test_a_mention_in_running_text_lifts_nothing() -> None:
 
 
 def test_a_name_that_is_no_gate_is_told() -> None:
-    assert unknown_gates(["mass-removal", "mass-removals", "conflict"]) == [
+    assert unknown_gate_names(["mass-removal", "mass-removals", "conflict"]) == [
         "conflict",
         "mass-removals",
     ]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.cli.shared.host import look_around
+from gitvs.cli.shared.host import observe_host
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.observation import Observation, WildcardListener
 from gitvs.core.model.resources import AddressFamily, Protocol
 from gitvs.core.model.state import State
-from gitvs.core.planning.risks import risks
-from gitvs.reconcile.one_pass import look
+from gitvs.core.planning.risks import director_risks
+from gitvs.reconcile.one_pass import plan_pass
 from tests.support.builders import dummy, sysctl, vip, virtual_service
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.sweep import World
@@ -32,27 +32,27 @@ def world(tmp_path: Path) -> World:
 
 
 def is_read(observation: Observation) -> bool:
-    return SSH in observation.listening and sysctl(OF_LINK).key in observation.state
+    return SSH in observation.wildcard_listeners and sysctl(OF_LINK).key in observation.state
 
 
 def test_a_live_plan_knows_its_surroundings(world: World) -> None:
     with world.store() as store:
-        survey = look(world.ports(store), WEB)
+        survey = plan_pass(world.ports(store), WEB)
     assert is_read(survey.observation)
-    found = risks(None, WEB, survey.proposal.plan, survey.observation)
+    found = director_risks(None, WEB, survey.proposal.plan, survey.observation)
     assert {"arp-flux", "answered-by-host"} <= {r.name for r in found}
 
 
 def test_a_pass_does_not_read_them(world: World) -> None:
     done = world.bring(WEB)
-    assert done.survey is not None
-    assert done.survey.observation.listening == frozenset()
-    assert not is_read(done.survey.observation)
+    assert done.planned is not None
+    assert done.planned.observation.wildcard_listeners == frozenset()
+    assert not is_read(done.planned.observation)
 
 
 def test_what_is_saved_holds_them(world: World) -> None:
     with world.store() as store:
-        seen = look_around(world.ports(store))
+        seen = observe_host(world.ports(store))
     assert is_read(seen.observation)
     wanted = Desired("lb1", "gitvs0", State([sysctl(OF_LINK, "1")]))
-    assert seen.unread(wanted) == [], "it was read, so nothing has to be guessed"
+    assert seen.unread_sysctls(wanted) == [], "it was read, so nothing has to be guessed"

@@ -29,7 +29,7 @@ from gitvs.core.model.resources import (
     Vip,
     VirtualService,
 )
-from gitvs.core.planning.kernel_refusals import errno_name, explain
+from gitvs.core.planning.kernel_refusals import errno_name, refusal_message
 from gitvs.core.planning.plan import Change, Phase
 
 WEB = Endpoint(Protocol.TCP, ip_address("192.0.2.7"), 443)
@@ -48,11 +48,11 @@ EVERY_KIND: list[Resource] = [
 
 
 def created(resource: Resource, code: int) -> str:
-    return explain(Change(None, resource, Phase.MAKE), code)
+    return refusal_message(Change(None, resource, Phase.MAKE), code)
 
 
 def deleted(resource: Resource, code: int) -> str:
-    return explain(Change(resource, None, Phase.BREAK), code)
+    return refusal_message(Change(resource, None, Phase.BREAK), code)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from gitvs.core.planning.operations import (
     Operation,
     OperationKind,
     Operations,
-    canonical,
-    ended_by,
-    operated,
+    affected_keys,
+    canonical_server,
+    obsolete_drains,
     removed_at_once,
-    touched,
+    with_operations,
 )
 from gitvs.core.planning.proposal import propose
 from gitvs.report.text.operations import operation_text
@@ -56,31 +56,34 @@ def desired() -> Desired:
 
 
 def weights(state: State) -> dict[str, int]:
-    return {str(s.address): s.weight for s in state.of(RealServer)}
+    return {str(s.address): s.weight for s in state.of_type(RealServer)}
 
 
 def test_a_drained_server_gets_weight_0_and_no_other_does() -> None:
-    after = operated(desired(), Operations((drain("web2"),)))
+    after = with_operations(desired(), Operations((drain("web2"),)))
     assert weights(after.state) == {"10.0.0.1": 3, "10.0.0.2": 0, "2001:db8:1::1": 1}
 
 
 def test_a_server_drained_now_is_gone() -> None:
-    operations = Operations((drain("10.0.0.2"), drain("web2", is_now=True)))
-    assert weights(operated(desired(), operations).state) == {"10.0.0.1": 3, "2001:db8:1::1": 1}
+    operations = Operations((drain("10.0.0.2"), drain("web2", is_immediate=True)))
+    assert weights(with_operations(desired(), operations).state) == {
+        "10.0.0.1": 3,
+        "2001:db8:1::1": 1,
+    }
     assert removed_at_once(desired(), operations) == {NAMED.key}
 
 
 def test_standby_leaves_neither_vips_nor_routes_and_all_rules() -> None:
-    after = operated(desired(), Operations((said(OperationKind.STANDBY),)))
-    assert after.state.of(Vip) == []
-    assert after.state.of(LocalRoute) == []
+    after = with_operations(desired(), Operations((said(OperationKind.STANDBY),)))
+    assert after.state.of_type(Vip) == []
+    assert after.state.of_type(LocalRoute) == []
     assert weights(after.state) == weights(desired().state)
     assert after.is_standby
 
 
 def test_a_pause_and_a_pin_change_no_state() -> None:
     operations = Operations((said(OperationKind.PAUSE), said(OperationKind.PIN, "abc")))
-    assert operated(desired(), operations) == desired()
+    assert with_operations(desired(), operations) == desired()
 
 
 @pytest.mark.parametrize(
@@ -95,46 +98,48 @@ def test_a_pause_and_a_pin_change_no_state() -> None:
     ],
 )
 def test_addresses_are_told_apart_from_names(text: str, written: str) -> None:
-    assert canonical(text) == written
+    assert canonical_server(text) == written
 
 
 def test_a_drain_of_another_port_or_service_is_about_nothing() -> None:
     for operation in (drain("10.0.0.2:1"), drain("web2", service="mail")):
-        assert touched(desired(), [operation]) == frozenset()
+        assert affected_keys(desired(), [operation]) == frozenset()
 
 
 def test_git_ends_a_drain_by_weight_0_or_by_no_place() -> None:
     operations = Operations((drain("web2"), drain("10.0.0.1")))
-    assert ended_by(desired(), operations) == []
+    assert obsolete_drains(desired(), operations) == []
     idle = replace(desired(), state=desired().state.with_changes([replace(NAMED, weight=0)]))
-    assert ended_by(idle, operations) == [operations.all[0]]
+    assert obsolete_drains(idle, operations) == [operations.all[0]]
     gone = replace(desired(), state=desired().state.with_changes(drop=[NAMED.key]))
-    assert ended_by(gone, operations) == [operations.all[0]]
+    assert obsolete_drains(gone, operations) == [operations.all[0]]
 
 
 def test_a_time_that_is_over_ends_an_operation() -> None:
-    operation = drain("web2", until=AT + timedelta(hours=1))
+    operation = drain("web2", expires_at=AT + timedelta(hours=1))
     operations = Operations((operation,))
     assert operations.in_force(AT) == operations
     assert operations.in_force(AT + timedelta(hours=1)) == Operations()
 
 
 def test_a_later_word_on_the_same_server_replaces_the_earlier_one() -> None:
-    assert drain("web2").identity == drain("web2", is_now=True, why="again").identity
+    assert drain("web2").identity == drain("web2", is_immediate=True, why="again").identity
     assert drain("web2").identity != drain("web1").identity
     one, two = (said(OperationKind.PIN, commit) for commit in ("abc", "def"))
     assert one.identity == two.identity
 
 
 def test_an_operation_reads_as_one_line_that_no_terminal_obeys() -> None:
-    text = operation_text(drain("web2", why="disk\x1b[2J", until=AT, service="web", is_now=True))
+    text = operation_text(
+        drain("web2", why="disk\x1b[2J", expires_at=AT, service="web", is_immediate=True)
+    )
     assert text == (
         "drain web2 at once in service web, by ada since 2026-01-02 12:00 UTC,"
         " until 2026-01-02 12:00 UTC: disk\\u001b[2J"
     )
 
 
-DRAINS = [drain("10.0.0.1"), drain("10.0.0.2", is_now=True), said(OperationKind.STANDBY)]
+DRAINS = [drain("10.0.0.1"), drain("10.0.0.2", is_immediate=True), said(OperationKind.STANDBY)]
 
 
 @given(desired_states(), desired_states(), st.sets(st.sampled_from([0, 1, 2])))
@@ -143,7 +148,7 @@ def test_while_paused_nothing_changes_but_what_operations_are_about(
 ) -> None:
     """Whatever the kernel has drifted to, a pause leaves it so."""
     operations = Operations(tuple(DRAINS[n] for n in sorted(chosen)))
-    only = touched(applied, operations.all)
+    only = affected_keys(applied, operations.all)
     owned = frozenset(k for k, r in found.state.items() if not isinstance(r, RealServer))
     proposal = propose(
         applied,
@@ -153,9 +158,9 @@ def test_while_paused_nothing_changes_but_what_operations_are_about(
         1000.0,
         "gitvs:test",
         operations=operations,
-        only=only,
+        only_keys=only,
     )
     changed = {c.key for c in proposal.plan.changes}
     not_wanted = {k for k in found.state if k not in applied.state}
-    servers: set[Key] = {s.key for s in found.state.of(RealServer)}
+    servers: set[Key] = {s.key for s in found.state.of_type(RealServer)}
     assert changed - only <= not_wanted - servers, "at most what only drains had kept goes"

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.observation import Connections, Link, Observation, Scope
+from gitvs.core.model.observation import ConnectionCounts, Link, Observation, Scope
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -194,7 +194,7 @@ def test_a_prefix_may_hold_our_own_vips_but_no_other_interfaces_address() -> Non
 
 def test_a_setting_goes_back_to_what_it_was_if_it_still_has_our_value() -> None:
     ours, former = Sysctl("net.ipv4.vs.conntrack", "1"), Sysctl("net.ipv4.vs.conntrack", "0")
-    ledger = Ledger(saved={former.key: former})
+    ledger = Ledger(saved_settings={former.key: former})
     proposal = plan(desired(), observation(DUMMY, ours), ledger, applied=desired(ours))
     assert [(c.before, c.after) for c in proposal.plan.changes] == [(ours, former)]
 
@@ -202,15 +202,15 @@ def test_a_setting_goes_back_to_what_it_was_if_it_still_has_our_value() -> None:
 def test_a_setting_that_somebody_changed_since_is_given_up() -> None:
     ours, former = Sysctl("net.ipv4.vs.conntrack", "1"), Sysctl("net.ipv4.vs.conntrack", "0")
     theirs = Sysctl("net.ipv4.vs.conntrack", "2")
-    ledger = Ledger(saved={former.key: former})
+    ledger = Ledger(saved_settings={former.key: former})
     proposal = plan(desired(), observation(DUMMY, theirs), ledger, applied=desired(ours))
     assert not proposal.plan
-    assert not proposal.ledger.saved
+    assert not proposal.ledger.saved_settings
 
 
 def test_a_forwarding_switch_is_never_turned_back() -> None:
     ours, former = Sysctl("net.ipv4.ip_forward", "1"), Sysctl("net.ipv4.ip_forward", "0")
-    ledger = Ledger(saved={former.key: former})
+    ledger = Ledger(saved_settings={former.key: former})
     assert not plan(desired(), observation(DUMMY, ours), ledger, applied=desired(ours)).plan
 
 
@@ -237,9 +237,9 @@ def test_settings_that_change_others_are_written_before_those() -> None:
 def test_a_setting_is_saved_as_it_was_before_the_first_change() -> None:
     first, second = Sysctl("net.ipv4.vs.conntrack", "0"), Sysctl("net.ipv4.vs.conntrack", "1")
     proposal = plan(desired(second), observation(DUMMY, first))
-    assert proposal.ledger.saved == {first.key: first}
+    assert proposal.ledger.saved_settings == {first.key: first}
     again = plan(desired(first), observation(DUMMY, second), proposal.ledger)
-    assert again.ledger.saved == {first.key: first}
+    assert again.ledger.saved_settings == {first.key: first}
 
 
 def test_a_setting_that_this_host_lacks_is_found_before_anything_is_written() -> None:
@@ -341,13 +341,15 @@ def test_an_interface_of_ours_that_holds_a_strangers_address_stays() -> None:
 
 def test_a_drain_that_nobody_can_end_by_hand_goes_on_after_a_restart() -> None:
     ledger = Ledger(frozenset({WEB.key}))
-    seen = replace(observation(DUMMY, WEB, SERVER), connections={SERVER.key: Connections(active=1)})
+    seen = replace(
+        observation(DUMMY, WEB, SERVER), connections={SERVER.key: ConnectionCounts(active=1)}
+    )
     first = plan(desired(WEB), seen, ledger)
     [drain] = first.ledger.drains.values()
     assert drain.deadline_seconds == 60
     drained = replace(seen, state=State([DUMMY, WEB, replace(SERVER, weight=0)]))
     assert not plan(desired(WEB), drained, first.ledger).plan
-    idle = replace(drained, connections={SERVER.key: Connections()})
+    idle = replace(drained, connections={SERVER.key: ConnectionCounts()})
     assert [c.action for c in plan(desired(WEB), idle, first.ledger).plan.changes] == [
         Action.DELETE
     ]
@@ -375,7 +377,9 @@ def test_a_drain_ends_where_the_service_changes_to_dh() -> None:
     ledger = Ledger(frozenset({WEB.key}))
     first = plan(desired(WEB), observation(DUMMY, WEB, SERVER), ledger)
     idle = replace(SERVER, weight=0)
-    seen = replace(observation(DUMMY, WEB, idle), connections={SERVER.key: Connections(active=1)})
+    seen = replace(
+        observation(DUMMY, WEB, idle), connections={SERVER.key: ConnectionCounts(active=1)}
+    )
     hashing = replace(WEB, scheduler=Scheduler.DH)
     assert plan(desired(hashing), seen, first.ledger).target.get(SERVER.key) is None
     assert plan(desired(WEB), seen, first.ledger).target.get(SERVER.key) == idle
@@ -384,7 +388,7 @@ def test_a_drain_ends_where_the_service_changes_to_dh() -> None:
 def test_the_vip_of_a_removed_service_waits_for_its_drain() -> None:
     ledger = Ledger(frozenset({WEB.key, BOUND.key}))
     seen = replace(
-        observation(DUMMY, BOUND, WEB, SERVER), connections={SERVER.key: Connections(active=1)}
+        observation(DUMMY, BOUND, WEB, SERVER), connections={SERVER.key: ConnectionCounts(active=1)}
     )
     first = plan(desired(), seen, ledger)
     assert [c.action for c in first.plan.changes] == [Action.DRAIN]
@@ -396,7 +400,7 @@ def test_the_vip_of_a_removed_service_waits_for_its_drain() -> None:
 def test_a_standby_director_gives_up_its_vips_even_while_a_service_drains() -> None:
     ledger = Ledger(frozenset({WEB.key, BOUND.key}))
     seen = replace(
-        observation(DUMMY, BOUND, WEB, SERVER), connections={SERVER.key: Connections(active=1)}
+        observation(DUMMY, BOUND, WEB, SERVER), connections={SERVER.key: ConnectionCounts(active=1)}
     )
     proposal = plan(replace(desired(), is_standby=True), seen, ledger)
     assert [(c.action, c.key) for c in proposal.plan.changes] == [
@@ -438,7 +442,7 @@ def test_a_drain_waits_for_inactive_connections_too() -> None:
     ledger = Ledger(frozenset({WEB.key}))
     first = plan(desired(WEB), observation(DUMMY, WEB, SERVER), ledger)
     seen = observation(DUMMY, WEB, replace(SERVER, weight=0))
-    closing = replace(seen, connections={SERVER.key: Connections(inactive=1)})
+    closing = replace(seen, connections={SERVER.key: ConnectionCounts(inactive=1)})
     assert not plan(desired(WEB), closing, first.ledger).plan
 
 
@@ -488,10 +492,10 @@ def test_only_the_routes_that_a_draining_service_needs_wait_for_it() -> None:
 
 def test_a_setting_that_is_as_it_was_before_us_is_no_longer_remembered() -> None:
     former = Sysctl("net.ipv4.vs.conntrack", "0")
-    ledger = Ledger(saved={former.key: former})
+    ledger = Ledger(saved_settings={former.key: former})
     proposal = plan(desired(), observation(DUMMY, former), ledger, applied=desired(former))
     assert not proposal.plan
-    assert not proposal.ledger.saved
+    assert not proposal.ledger.saved_settings
 
 
 def test_what_goes_is_owned_until_it_is_gone() -> None:
@@ -506,5 +510,5 @@ def test_what_goes_is_owned_until_it_is_gone() -> None:
 def test_all_that_the_ledger_speaks_of_is_read() -> None:
     saved = Sysctl("net.ipv4.vs.conntrack", "0")
     keys = {DummyInterface("old0").key, Vip(VIP, "older0", 32).key, WEB.key}
-    scope = scope_of(Ledger(frozenset(keys), saved={saved.key: saved}), desired())
+    scope = scope_of(Ledger(frozenset(keys), saved_settings={saved.key: saved}), desired())
     assert scope == Scope(frozenset({"gitvs0", "old0", "older0"}), frozenset({saved.name}))

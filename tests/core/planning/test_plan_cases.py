@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from gitvs.core.manifests.load import load
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.resources import RealServer
-from gitvs.reconcile.one_pass import look
+from gitvs.reconcile.one_pass import plan_pass
 from tests.support.manifests.writing import folder
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.paths import CASES
@@ -26,7 +26,7 @@ from tests.support.sweep import World
 
 def desired(manifests: Path) -> Desired:
     """What a folder of manifests says of its director."""
-    return render(load(folder(manifests)), "lb1")
+    return render_director(load_manifest_files(folder(manifests)), "lb1")
 
 
 def outcome(case: Path, state_dir: Path) -> dict[str, Any]:
@@ -34,10 +34,10 @@ def outcome(case: Path, state_dir: Path) -> dict[str, Any]:
     world = World(MemoryKernel("gitvs:test"), state_dir)
     if (case / "applied").exists():
         world.bring(desired(case / "applied"))
-        for server in world.state().of(RealServer):
+        for server in world.state().of_type(RealServer):
             world.kernel.set_connections(server, active=1)
     with world.store() as store:
-        proposal = look(world.ports(store), desired(case / "manifests")).proposal
+        proposal = plan_pass(world.ports(store), desired(case / "manifests")).proposal
     return {
         "changes": [f"{c.phase} {c.action} {c.key}" for c in proposal.plan.changes],
         "gates": [f"{g.name}: {g.measured}" for g in proposal.gates],

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.ledger import Ledger
-from gitvs.core.model.observation import Connections, Observation
+from gitvs.core.model.observation import ConnectionCounts, Observation
 from gitvs.core.model.resources import (
     Endpoint,
     Key,
@@ -23,20 +23,20 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.overlay import with_fallback
+from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.plan import Change, Phase, Plan
 from gitvs.core.planning.proposal import Proposal, ledger_after_break, propose
 from tests.support.strategies import transitions
 
 NOW = 1000.0
-BUSY = Connections(active=1)
+BUSY = ConnectionCounts(active=1)
 
 
 def proposal_between(before: Desired, after: Desired) -> tuple[State, Proposal]:
     """The proposal for `after` on a director that `before` was applied to."""
     former = State([Sysctl("net.ipv4.vs.expire_nodest_conn", "0"), *timeouts()])
-    observed = former.with_changes(with_fallback(before.state).values())
-    connections = {s.key: BUSY for s in observed.of(RealServer)}
+    observed = former.with_changes(with_fallback_flags(before.state).values())
+    connections = {s.key: BUSY for s in observed.of_type(RealServer)}
     owned = frozenset(
         key
         for key, r in before.state.items()
@@ -83,7 +83,7 @@ def test_a_second_plan_is_empty(pair: tuple[Desired, Desired]) -> None:
     after = pair[1]
     observed, proposal = proposal_between(*pair)
     *_, end = prefixes(observed, proposal.plan)
-    connections = {s.key: BUSY for s in end.of(RealServer)}
+    connections = {s.key: BUSY for s in end.of_type(RealServer)}
     ledger = ledger_after_break(proposal.ledger, proposal.plan)
     observation = Observation(end, connections)
     again = propose(after, after, observation, ledger, NOW, "gitvs:test")
@@ -104,8 +104,8 @@ def test_once_drains_are_over_the_kernel_is_as_desired(pair: tuple[Desired, Desi
         later.target
     )
     assert not ledger_after_break(later.ledger, later.plan).drains
-    servers = {s.key: s for s in final.of(RealServer)}
-    assert servers == {s.key: s for s in after.state.of(RealServer)}
+    servers = {s.key: s for s in final.of_type(RealServer)}
+    assert servers == {s.key: s for s in after.state.of_type(RealServer)}
 
 
 @given(transitions())
@@ -129,7 +129,7 @@ def made_for(
     """The services that a plan brings for a VIP or a route."""
     return [
         s
-        for s in proposal.target.of(VirtualService)
+        for s in proposal.target.of_type(VirtualService)
         if s.key in made and (not isinstance(s.listener, Endpoint) or reaches(resource, s.listener))
     ]
 
@@ -143,7 +143,7 @@ def reaches(resource: Vip | LocalRoute, listener: Endpoint) -> bool:
 
 def servers_of(state: State, service: Key) -> set[Key]:
     """The keys of a service's real servers."""
-    return {s.key for s in state.of(RealServer) if s.service_key == service}
+    return {s.key for s in state.of_type(RealServer) if s.service_key == service}
 
 
 @given(transitions())
@@ -163,7 +163,7 @@ def test_a_service_with_active_servers_on_both_sides_always_has_one(
     observed, proposal = proposal_between(*pair)
     kept = [
         s.key
-        for s in before.state.of(VirtualService)
+        for s in before.state.of_type(VirtualService)
         if has_active(before.state, s.key) and has_active(after.state, s.key)
     ]
     for state in prefixes(observed, proposal.plan):
@@ -172,7 +172,7 @@ def test_a_service_with_active_servers_on_both_sides_always_has_one(
 
 def has_active(state: State, service: Key) -> bool:
     """Whether a service has a real server that takes new connections."""
-    return any(s.weight for s in state.of(RealServer) if s.service_key == service)
+    return any(s.weight for s in state.of_type(RealServer) if s.service_key == service)
 
 
 @given(transitions())
@@ -181,12 +181,12 @@ def test_a_vip_stays_while_any_service_on_it_stays_or_drains(
 ) -> None:
     before, after = pair
     observed, proposal = proposal_between(*pair)
-    draining = {s.listener for s in proposal.target.of(VirtualService)} - {
-        s.listener for s in after.state.of(VirtualService)
+    draining = {s.listener for s in proposal.target.of_type(VirtualService)} - {
+        s.listener for s in after.state.of_type(VirtualService)
     }
     held = [
         v.key
-        for v in before.state.of(Vip)
+        for v in before.state.of_type(Vip)
         if v.key in after.state
         or any(not isinstance(x, Endpoint) or x.address == v.address for x in draining)
     ]
@@ -208,7 +208,7 @@ def test_a_server_at_weight_0_under_sh_or_mh_never_refuses_its_clients(
     }
     gone = {s.service_key for s in removed_servers(proposal.plan) if s.weight == 0}
     for state in prefixes(observed, proposal.plan):
-        safe = with_fallback(state)
+        safe = with_fallback_flags(state)
         assert {k for k in state if state[k] != safe[k]} <= rescheduled & gone
 
 
@@ -224,7 +224,7 @@ def test_break_takes_away_and_changes_nothing_that_the_kernel_may_refuse(
 ) -> None:
     """What is past the point of no return is never undone: a refusal there would be stuck."""
     _, proposal = proposal_between(*pair)
-    for change in proposal.plan.of(Phase.BREAK):
+    for change in proposal.plan.in_phase(Phase.BREAK):
         before, after = change.before, change.after
         if isinstance(before, VirtualService) and isinstance(after, VirtualService):
             assert replace(after, flags=before.flags) == before

@@ -9,7 +9,7 @@ from ipaddress import ip_interface
 import pytest
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.observation import Connections, Link, Observation, WildcardListener
+from gitvs.core.model.observation import ConnectionCounts, Link, Observation, WildcardListener
 from gitvs.core.model.resources import (
     AddressFamily,
     Forwarding,
@@ -21,8 +21,8 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Plan
-from gitvs.core.planning.preview import preview
-from gitvs.core.planning.risks import Risk, risks, vip_risks
+from gitvs.core.planning.preview import propose_preview
+from gitvs.core.planning.risks import Risk, director_risks, vip_risks
 from tests.support.builders import (
     endpoint,
     firewall_mark,
@@ -45,7 +45,7 @@ def notes(
     before: Desired | None, after: Desired, host: Observation | None = None
 ) -> dict[str, str]:
     """What is said of a step, by rule."""
-    found = risks(before, after, preview(before, after).plan, host)
+    found = director_risks(before, after, propose_preview(before, after).plan, host)
     assert len({r.name for r in found}) == len(found), "what is alike is one note"
     return {r.name: r.message for r in found}
 
@@ -58,14 +58,14 @@ def names(before: Desired | None, after: Desired, host: Observation | None = Non
 def host(
     *settings: Resource,
     listening: Iterable[WildcardListener] = (),
-    connections: dict[str, Connections] | None = None,
+    connections: dict[str, ConnectionCounts] | None = None,
 ) -> Observation:
     """A host with 192.0.2.1/24 on eth0."""
     address = ip_interface("192.0.2.1/24")
     link = Link("eth0", "", "", True, (address.ip,), (address.network,))
     known = {real_server(address=a).key: c for a, c in (connections or {}).items()}
     links = {"eth0": link}
-    return Observation(State(settings), known, links, listening=frozenset(listening))
+    return Observation(State(settings), known, links, wildcard_listeners=frozenset(listening))
 
 
 FORWARDS = sysctl("net.ipv4.ip_forward", "1")
@@ -199,7 +199,7 @@ def test_one_packet_scheduling_with_nat_is_noted() -> None:
     assert names(direct, desired(service, server, FORWARDS)) == ["one-packet-nat"]
     both = desired(service, server, FORWARDS)
     assert names(both, both) == []
-    turned_on = desired(replace(service, one_packet=False), server, FORWARDS)
+    turned_on = desired(replace(service, is_one_packet=False), server, FORWARDS)
     assert names(turned_on, both) == ["one-packet-nat"]
 
 
@@ -233,7 +233,7 @@ def test_the_longest_of_several_drains_is_told() -> None:
 
 def test_the_connections_of_an_observed_host_are_counted() -> None:
     before, after = desired(*web("10.0.0.1", "10.0.0.2"), NODEST), desired(*web(), NODEST)
-    here = host(connections={"10.0.0.1": Connections(3, 9), "10.0.0.2": Connections(4)})
+    here = host(connections={"10.0.0.1": ConnectionCounts(3, 9), "10.0.0.2": ConnectionCounts(4)})
     assert "(7 are active now)" in notes(before, after, here)["breaks-connections"]
 
 
@@ -306,7 +306,7 @@ def test_vips_elsewhere_or_bound_already_or_hosts_unknown_are_no_flux() -> None:
 def test_a_vip_whose_route_is_repaired_is_not_bound_anew() -> None:
     wanted = desired(NEIGHBOUR)
     plan = Plan((update(replace(NEIGHBOUR, has_route=False), NEIGHBOUR),))
-    assert risks(wanted, wanted, plan, host(ARP)) == ()
+    assert director_risks(wanted, wanted, plan, host(ARP)) == ()
 
 
 def test_a_service_that_leaves_its_vip_leaves_it_to_the_host() -> None:
@@ -354,7 +354,7 @@ def test_a_vip_that_was_bound_before_has_no_news() -> None:
 def test_a_note_points_at_its_object_where_there_is_one() -> None:
     def of(*vips: Vip) -> Risk:
         wanted = desired(*vips)
-        (found,) = risks(None, wanted, preview(None, wanted).plan, host(ARP))
+        (found,) = director_risks(None, wanted, propose_preview(None, wanted).plan, host(ARP))
         return found
 
     assert of(NEIGHBOUR).key == NEIGHBOUR.key

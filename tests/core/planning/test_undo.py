@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import (
@@ -26,7 +26,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Change
-from gitvs.ports import Outcome, Status
+from gitvs.ports import WriteResult, WriteStatus
 from tests.support.builders import (
     dummy,
     endpoint,
@@ -49,7 +49,7 @@ def desired(*resources: Resource, drain_seconds: float = 60, interface: str = "g
     """A desired state in which all services drain as long."""
     state = State([dummy(interface), *resources])
     return Desired(
-        "lb1", interface, state, {s.key: drain_seconds for s in state.of(VirtualService)}
+        "lb1", interface, state, {s.key: drain_seconds for s in state.of_type(VirtualService)}
     )
 
 
@@ -76,22 +76,22 @@ class Refusing:
             self._quick = ()
         return seen
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         return [self._execute(change) for change in changes]
 
-    def _execute(self, change: Change) -> Outcome:
+    def _execute(self, change: Change) -> WriteResult:
         if change.key != REFUSED.key or change.after is None:
             return self._kernel.execute([change])[0]
         for server in (*self._busy, *self._quick):
             self._kernel.set_connections(server, inactive=1)
         self._is_over = True
-        return Outcome(change, Status.REFUSED, errno.ENOMEM, "no memory")
+        return WriteResult(change, WriteStatus.REFUSED, errno.ENOMEM, "no memory")
 
 
 def world_with(folder: Path, before: Desired) -> World:
     """A director on which `before` is in force."""
     world = World(MemoryKernel("gitvs:test"), folder)
-    assert world.bring(before).result is Result.APPLIED
+    assert world.bring(before).outcome is Outcome.APPLIED
     return world
 
 
@@ -104,7 +104,7 @@ def undo(
     """Apply what ends in a refusal, and return the ledger after its undo."""
     wanted = replace(wanted, state=wanted.state.with_changes([REFUSED]))
     done = world.bring(wanted, Refusing(world.kernel, busy, quick))
-    assert done.result is Result.ROLLED_BACK, done.finished
+    assert done.outcome is Outcome.ROLLED_BACK, done.transaction
     with world.store() as store:
         return store.ledger(world.kernel.incarnation())
 
@@ -202,7 +202,7 @@ def test_a_setting_of_an_interface_that_has_to_stay_stays_with_it(tmp_path: Path
     new = real_server(OTHER, "10.0.0.2")
     ledger = undo(world, desired(setting, virtual_service(OTHER), vip("203.0.113.20"), new), new)
     assert dummy().key in ledger.owned
-    assert set(world.state().of(DummyInterface)) == {dummy()}
+    assert set(world.state().of_type(DummyInterface)) == {dummy()}
 
 
 def test_a_service_whose_last_connection_ends_during_the_undo_goes_too(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_our_server_in_a_service_that_somebody_made_meanwhile_goes_with_its_conn
 
     wanted = desired(virtual_service(), real_server(), virtual_service(OTHER), new)
     done = world.bring(wanted, Forestalled(world.kernel, (), ()))
-    assert done.result is Result.ROLLED_BACK
+    assert done.outcome is Outcome.ROLLED_BACK
     assert_state(world, snapshot.with_changes([theirs]))
     with world.store() as store:
         assert not store.ledger(world.kernel.incarnation()).drains
@@ -253,9 +253,9 @@ def test_an_interface_of_ours_that_somebody_used_meanwhile_stays(tmp_path: Path)
 
     wanted = desired(virtual_service(), real_server())
     wanted = replace(wanted, state=wanted.state.with_changes([REFUSED]))
-    assert world.bring(wanted, Shared(world.kernel, (), ())).result is Result.ROLLED_BACK
-    assert set(world.state().of(Vip)) == {theirs}
-    assert not world.state().of(VirtualService)
+    assert world.bring(wanted, Shared(world.kernel, (), ())).outcome is Outcome.ROLLED_BACK
+    assert set(world.state().of_type(Vip)) == {theirs}
+    assert not world.state().of_type(VirtualService)
 
 
 OTHER_KEY = Key(str(OTHER))

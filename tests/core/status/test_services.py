@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
-from gitvs.core.model.desired import Desired, Source
-from gitvs.core.model.history import HistoryEntry, Result
+from gitvs.core.model.desired import Desired, ManifestLocation
+from gitvs.core.model.history import HistoryEntry, Outcome
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.observation import Connections, Counters, Link, Observation
+from gitvs.core.model.observation import ConnectionCounts, Counters, Link, Observation
 from gitvs.core.model.resources import Key, RealServer, Resource
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import NO_OPERATIONS, Operation, OperationKind, Operations
 from gitvs.core.status.agent_status import LastPass, ServerStatus, ServiceStatus
-from gitvs.core.status.services import last_of, services_of
+from gitvs.core.status.services import last_pass_of, service_statuses
 from tests.support.builders import endpoint, firewall_mark, real_server, virtual_service
 
 SERVICE = virtual_service()
@@ -22,8 +22,8 @@ SERVER = real_server()
 
 
 def desired(*resources: Resource, names: dict[Key, str] | None = None) -> Desired:
-    sources = {SERVICE.key: Source("web", "web.yaml", 7)}
-    return Desired("lb1", "gitvs0", State(resources), sources=sources, server_names=names or {})
+    sources = {SERVICE.key: ManifestLocation("web", "web.yaml", 7)}
+    return Desired("lb1", "gitvs0", State(resources), locations=sources, server_names=names or {})
 
 
 def looked(
@@ -33,7 +33,7 @@ def looked(
     applied: Desired | None = None,
     operations: Operations = NO_OPERATIONS,
 ) -> tuple[ServiceStatus, ...]:
-    return services_of(observation, ledger, applied, operations, boottime=1000.0)
+    return service_statuses(observation, ledger, applied, operations, boottime_seconds=1000.0)
 
 
 def only_server(observation: Observation, **known: object) -> ServerStatus:
@@ -79,17 +79,17 @@ def test_services_and_servers_stand_in_natural_order() -> None:
 def test_counts_stand_with_what_they_are_of() -> None:
     counters = {SERVICE.key: Counters(5, 4, 3, 2, 1), SERVER.key: Counters(1, 2, 3, 4, 5)}
     seen = Observation(
-        State([SERVICE, SERVER]), {SERVER.key: Connections(3, 4, 5)}, counters=counters
+        State([SERVICE, SERVER]), {SERVER.key: ConnectionCounts(3, 4, 5)}, counters=counters
     )
     ((service,), server) = (looked(seen), only_server(seen))
     assert service.counters == Counters(5, 4, 3, 2, 1)
-    assert server.connections == Connections(3, 4, 5)
+    assert server.connections == ConnectionCounts(3, 4, 5)
     assert server.counters == Counters(1, 2, 3, 4, 5)
 
 
 def test_what_the_kernel_does_not_count_is_zero() -> None:
     server = only_server(Observation(State([SERVICE, SERVER])))
-    assert (server.connections, server.counters) == (Connections(), Counters())
+    assert (server.connections, server.counters) == (ConnectionCounts(), Counters())
 
 
 def test_names_are_those_of_the_applied_manifests() -> None:
@@ -108,13 +108,13 @@ def test_a_draining_server_says_how_long_it_may_still() -> None:
     for deadline, left in ((1042.0, 42.0), (990.0, 0.0)):
         drains = {SERVER.key: Drain(SERVER.key, 60, deadline)}
         ledger = Ledger(frozenset({SERVICE.key}), drains)
-        assert only_server(seen, ledger=ledger).draining_seconds == left
+        assert only_server(seen, ledger=ledger).remaining_drain_seconds == left
 
 
 def test_weight_0_alone_is_no_drain() -> None:
     server = only_server(Observation(State([SERVICE, replace(SERVER, weight=0)])))
-    assert server.draining_seconds is None
-    assert not server.is_drained_by_hand
+    assert server.remaining_drain_seconds is None
+    assert not server.is_drained_by_operator
 
 
 def test_a_server_that_an_operator_drained_says_so() -> None:
@@ -122,9 +122,9 @@ def test_a_server_that_an_operator_drained_says_so() -> None:
     applied = desired(SERVICE, SERVER, names={SERVER.key: "web1"})
     for subject in ("10.0.0.1", "10.0.0.1:8080", "web1"):
         operations = drained(subject)
-        assert only_server(seen, applied=applied, operations=operations).is_drained_by_hand
+        assert only_server(seen, applied=applied, operations=operations).is_drained_by_operator
     for operations in (drained("10.0.0.2"), drained("10.0.0.1", "other"), NO_OPERATIONS):
-        assert not only_server(seen, applied=applied, operations=operations).is_drained_by_hand
+        assert not only_server(seen, applied=applied, operations=operations).is_drained_by_operator
 
 
 def test_a_server_on_the_director_itself_is_local() -> None:
@@ -137,13 +137,13 @@ def test_a_server_on_the_director_itself_is_local() -> None:
 
 def test_where_no_agent_remembers_the_history_tells_of_the_last_pass() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    entry = HistoryEntry(7, at, at + timedelta(seconds=2), Result.ROLLED_BACK, None, {}, "EINVAL")
-    last = last_of(entry)
-    assert (last.result, last.at, last.duration_seconds) == (entry.result, entry.finished_at, 2)
+    entry = HistoryEntry(7, at, at + timedelta(seconds=2), Outcome.ROLLED_BACK, None, {}, "EINVAL")
+    last = last_pass_of(entry)
+    assert (last.outcome, last.at, last.duration_seconds) == (entry.outcome, entry.finished_at, 2)
     assert last.failures == ("EINVAL",)
-    assert last_of(replace(entry, message="", finished_at=at - timedelta(hours=1))) == LastPass(
-        Result.ROLLED_BACK, at - timedelta(hours=1), 0, None, ""
-    )
+    assert last_pass_of(
+        replace(entry, message="", finished_at=at - timedelta(hours=1))
+    ) == LastPass(Outcome.ROLLED_BACK, at - timedelta(hours=1), 0, None, "")
 
 
 def loopback() -> RealServer:

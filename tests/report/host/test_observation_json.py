@@ -12,10 +12,16 @@ from jsonschema import Draft202012Validator
 
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.manifests.schema import schema_for
-from gitvs.core.model.desired import Desired, Source
+from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.observation import Connections, Link, Observation, Scope, WildcardListener
-from gitvs.core.model.resource_json import Document
+from gitvs.core.model.observation import (
+    ConnectionCounts,
+    Link,
+    Observation,
+    Scope,
+    WildcardListener,
+)
+from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -30,8 +36,8 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.proposal import propose
-from gitvs.report.host.observation_json import Seen, observation_document, observation_from
-from gitvs.report.host.state_text import state_text
+from gitvs.report.host.observation_json import ObservedHost, observation_json, parse_observation
+from gitvs.report.host.state_text import observation_text
 from tests.support import scenario
 from tests.support.builders import endpoint, real_server, virtual_service
 
@@ -42,7 +48,7 @@ HOST = ip_address("192.0.2.1")
 SWITCH = Sysctl("net.ipv4.ip_forward", "1")
 
 
-def seen() -> Seen:
+def seen() -> ObservedHost:
     """A host with something of everything."""
     applied = scenario.before()
     state = State(
@@ -60,7 +66,7 @@ def seen() -> Seen:
     )
     observation = Observation(
         state,
-        {SERVER.key: Connections(3, 4, 5)},
+        {SERVER.key: ConnectionCounts(3, 4, 5)},
         {
             "gitvs0": Link("gitvs0", "dummy", "gitvs:x", False, (ip_address("203.0.113.10"),)),
             "eth0": Link("eth0", "", "", True, (HOST,), (ip_network("192.0.2.0/24"),)),
@@ -70,7 +76,7 @@ def seen() -> Seen:
         frozenset({Scheduler.TWOS}),
         frozenset({"virtual service on protocol 1"}),
         "6.1.0",
-        listening=frozenset({WildcardListener(Protocol.TCP, AddressFamily.IPV4, 22)}),
+        wildcard_listeners=frozenset({WildcardListener(Protocol.TCP, AddressFamily.IPV4, 22)}),
     )
     owned = frozenset({OURS.key, "dummy gitvs0", "203.0.113.10/32 dev gitvs0"})
     ledger = Ledger(
@@ -83,21 +89,23 @@ def seen() -> Seen:
         "gitvs0",
         applied.state,
         applied.drain_seconds,
-        sources={OURS.key: Source("w", "f", 3)},
+        locations={OURS.key: ManifestLocation("w", "f", 3)},
     )
     scope = Scope(frozenset({"gitvs0", "dummy1"}), frozenset({SWITCH.name}))
-    return Seen("lb1.example", observation, scope, ledger, "gitvs:x", 1000.0, applied, "c" * 40)
+    return ObservedHost(
+        "lb1.example", observation, scope, ledger, "gitvs:x", 1000.0, applied, "c" * 40
+    )
 
 
-def saved() -> Document:
-    document: Document = json.loads(json.dumps(observation_document(seen())))
+def saved() -> JsonObject:
+    document: JsonObject = json.loads(json.dumps(observation_json(seen())))
     return document
 
 
 def refused(document: object) -> str:
     text = document if isinstance(document, str) else json.dumps(document)
     with pytest.raises(UsageError) as caught:
-        observation_from(text, "lb1.json")
+        parse_observation(text, "lb1.json")
     assert caught.value.exit_code is ExitCode.USAGE
     message = str(caught.value)
     assert message.startswith("lb1.json is not what `gitvs observe --format json` writes: ")
@@ -106,13 +114,15 @@ def refused(document: object) -> str:
 
 
 def test_what_was_saved_is_read_as_it_was() -> None:
-    assert observation_from(json.dumps(saved()), "lb1.json") == seen()
+    assert parse_observation(json.dumps(saved()), "lb1.json") == seen()
 
 
 def test_a_plan_from_a_saved_observation_is_the_plan_on_the_host() -> None:
-    here, there = seen(), observation_from(json.dumps(saved()), "lb1.json")
+    here, there = seen(), parse_observation(json.dumps(saved()), "lb1.json")
     plans = [
-        propose(scenario.after(), s.applied, s.observation, s.ledger, s.boottime, s.mark)
+        propose(
+            scenario.after(), s.applied, s.observation, s.ledger, s.boottime_seconds, s.owner_alias
+        )
         for s in (here, there)
     ]
     assert plans[0].digest == plans[1].digest
@@ -175,14 +185,14 @@ def test_a_plan_is_no_observation() -> None:
     refused({"formatVersion": "1.0", "plans": []})
 
 
-@pytest.mark.parametrize("field", sorted(observation_document(seen())))
+@pytest.mark.parametrize("field", sorted(observation_json(seen())))
 @pytest.mark.parametrize("other", [None, True, 7, "x", [], {}])
 def test_a_wrong_field_is_refused_and_another_value_is_another_observation(
     field: str, other: object
 ) -> None:
     document = {**saved(), field: other}
     try:
-        read = observation_from(json.dumps(document), "lb1.json")
+        read = parse_observation(json.dumps(document), "lb1.json")
     except UsageError:
         return
     assert read != seen()
@@ -212,13 +222,13 @@ def test_a_state_that_was_saved_before_more_was_read_is_read_all_the_same() -> N
     del document["listening"]
     for link in document["links"]:
         link.pop("networks", None)
-    old = observation_from(json.dumps(document), "old.json").observation
-    assert old.listening == frozenset()
+    old = parse_observation(json.dumps(document), "old.json").observation
+    assert old.wildcard_listeners == frozenset()
     assert {link.networks for link in old.links.values()} == {()}
 
 
 def lines() -> list[str]:
-    return state_text(seen()).plain.splitlines()
+    return observation_text(seen()).plain.splitlines()
 
 
 def test_the_text_begins_with_host_kernel_and_commit() -> None:
@@ -257,4 +267,4 @@ def test_what_json_does_not_know_is_refused() -> None:
 
 def test_a_document_without_bottom_is_refused() -> None:
     with pytest.raises(UsageError, match=r"lb1\.json is nested too deep"):
-        observation_from("[" * 100_000, "lb1.json")
+        parse_observation("[" * 100_000, "lb1.json")

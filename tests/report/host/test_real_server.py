@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.core.manifests.render import render
+from gitvs.core.manifests.render import render_director
 from gitvs.report.host.real_server import real_server_commands
 from tests.support.command_line import in_process
 from tests.support.manifests.writing import LEFT_OUT, Doc, director, loaded, server, service
@@ -22,7 +22,7 @@ HTTP = [{"port": 80}]
 def lines(*documents: Doc, address: str = RS) -> list[str]:
     """Return all lines for a real server of these documents."""
     manifests = loaded(*documents)
-    states = [render(manifests, name) for name in sorted(manifests.directors)]
+    states = [render_director(manifests, name) for name in sorted(manifests.director_names)]
     return list(real_server_commands(states, ip_address(address)))
 
 

@@ -187,7 +187,7 @@ def test_what_was_said_by_hand_and_what_is_foreign_is_listed() -> None:
         OperationKind.STANDBY, "anna", "new hardware", datetime(2026, 1, 1, tzinfo=UTC)
     )
     live = replace(
-        REALISTIC.plans[0], foreign=("tcp 192.0.2.1:80",), operations=Operations((said,))
+        REALISTIC.plans[0], foreign_names=("tcp 192.0.2.1:80",), operations=Operations((said,))
     )
     made = replace(REALISTIC, plans=(live,))
     assert rows_with(made, "tcp 192.0.2.1:80")
@@ -211,7 +211,7 @@ def test_hostile_text_changes_nothing_in_the_page() -> None:
 
 
 def test_an_attribute_is_never_left() -> None:
-    hostile = Page(element("p", class_=HOSTILE).source)
+    hostile = Page(element("p", class_=HOSTILE).markup)
     assert (hostile.tags, hostile.attributes) == (["p"], [("class", HOSTILE)])
 
 
@@ -235,5 +235,5 @@ def test_only_the_page_s_own_script_and_style_are_let_in() -> None:
 @settings(max_examples=50)
 @given(st.text())
 def test_any_text_is_shown_as_it_is(text: str) -> None:
-    shown = Page(f"<p>{prose(text).source}</p>").text
+    shown = Page(f"<p>{prose(text).markup}</p>").text
     assert shown.replace("`", "") == printable(text).replace("`", "")

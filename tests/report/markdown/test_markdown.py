@@ -16,26 +16,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from gitvs.core.model.desired import Desired, Source
+from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.ledger import Drain
 from gitvs.core.model.resources import Persistence, Resource, Scheduler
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.plan import Plan
-from gitvs.core.planning.preview import preview as proposed
+from gitvs.core.planning.preview import propose_preview as proposed
 from gitvs.core.planning.risks import Risk
 from gitvs.core.problems import Problem, printable
 from gitvs.report.markdown.escaping import code, diff_block, prose
-from gitvs.report.markdown.preview import MARKER, preview_markdown
-from gitvs.report.plan.plan_view import DirectorPlan, Presence, Side, SideKind, director_plan
+from gitvs.report.markdown.preview import COMMENT_MARKER, preview_markdown
+from gitvs.report.plan.plan_view import (
+    DirectorPlan,
+    PlanSide,
+    PlanSideKind,
+    Presence,
+    director_plan,
+)
 from gitvs.report.plan.preview_view import Preview
 from tests.support import paths, scenario
 from tests.support.builders import endpoint, real_server, sysctl, update, virtual_service
 
 GOLDEN = paths.GOLDEN / "preview.md"
-BASE = Side(SideKind.COMMIT, "a" * 40, "Start")
-HEAD = Side(SideKind.COMMIT, "b" * 40, "Move web to wrr")
-GATE = Gate("capacity-drop", "weight 3 of 4 (75 %)", "50 %", "too much leaves", allowed=False)
+BASE = PlanSide(PlanSideKind.COMMIT, "a" * 40, "Start")
+HEAD = PlanSide(PlanSideKind.COMMIT, "b" * 40, "Move web to wrr")
+GATE = Gate("capacity-drop", "weight 3 of 4 (75 %)", "50 %", "too much leaves", is_allowed=False)
 RISK = Risk("vip-moves", "203.0.113.10 moves from lb1 to lb2")
 TWO = (virtual_service(), real_server(weight=1), real_server(address="10.0.0.2", weight=3))
 
@@ -115,12 +121,12 @@ def other(markdown: str) -> Page:
 def everything() -> Preview:
     applied = scenario.before()
     moved = director_plan(proposed(applied, scenario.after()), applied=applied)
-    source = Source("web", "web.yaml", 11)
+    source = ManifestLocation("web", "web.yaml", 11)
     moved = replace(
         moved,
-        policy_source=Source(None, "policy.yaml", 3),
+        policy_location=ManifestLocation(None, "policy.yaml", 3),
         risks=(Risk("arp-ignore", "203.0.113.12 is in the subnet of eth0 while arp_ignore is 0"),),
-        sources=dict.fromkeys([virtual_service(scenario.WEB4).key], source),
+        locations=dict.fromkeys([virtual_service(scenario.WEB4).key], source),
     )
     gone = replace(moved, director="lb9", presence=Presence.DISAPPEARS, plan=Plan(), gates=())
     return preview(
@@ -157,7 +163,7 @@ def test_a_preview_of_everything_renders_alike_everywhere() -> None:
 )
 def test_the_verdict_comes_first(made: Preview, verdict: str) -> None:
     lines = preview_markdown(made).splitlines()
-    assert lines[0] == MARKER
+    assert lines[0] == COMMENT_MARKER
     assert github(lines[1]).text.strip() == f"gitvs plan: {verdict}"
 
 
@@ -182,10 +188,10 @@ def test_directors_that_come_and_go_are_named() -> None:
 
 
 def test_gates_that_block_stand_apart_from_those_that_are_allowed() -> None:
-    lifted = replace(GATE, name="mass-removal", allowed=True)
-    policy = Source(None, "policy.yaml", 3)
+    lifted = replace(GATE, name="mass-removal", is_allowed=True)
+    policy = ManifestLocation(None, "policy.yaml", 3)
     text = preview_markdown(
-        preview(replace(reweighted(), gates=(lifted, GATE), policy_source=policy))
+        preview(replace(reweighted(), gates=(lifted, GATE), policy_location=policy))
     )
     blocked, allowed = text.index("### Blocked"), text.index("### Allowed")
     row = "| `lb1` | weight 3 of 4 (75 %) | 50 % | too much leaves |"
@@ -248,7 +254,7 @@ def test_a_server_that_leaves_says_what_becomes_of_its_connections() -> None:
 
 def test_a_change_knows_best_what_was_before() -> None:
     """A server that another manager made, and that is taken over, is in no state of ours."""
-    text = preview_markdown(preview(replace(reweighted(2), before=State())))
+    text = preview_markdown(preview(replace(reweighted(2), state_before=State())))
     assert "| `10.0.0.1:8080` | nat | 1 → 2 |" in text
 
 
@@ -322,7 +328,7 @@ def test_a_comment_is_never_too_long_and_always_whole(limit: int, gates: int) ->
     text = preview_markdown(estate(100, gates), limit)
     assert limit * 0.5 < len(text) <= limit
     first = "blocked by capacity-drop on 100 directors" if gates else "changes on 100 directors"
-    assert text.startswith(f"{MARKER}\n## gitvs plan: {first}\n")
+    assert text.startswith(f"{COMMENT_MARKER}\n## gitvs plan: {first}\n")
     assert "\nLeft out, to stay within " in text
     for page in (github(text), other(text)):
         assert "|" not in page.text
@@ -333,7 +339,7 @@ def test_a_comment_is_never_too_long_and_always_whole(limit: int, gates: int) ->
 def test_two_hundred_directors_with_five_hundred_gates_fit() -> None:
     text = preview_markdown(estate(200, 500))
     assert len(text) <= 60_000
-    assert text.startswith(f"{MARKER}\n## gitvs plan: blocked")
+    assert text.startswith(f"{COMMENT_MARKER}\n## gitvs plan: blocked")
     assert "gates that block" not in text
 
 
@@ -466,18 +472,18 @@ def strange(text: str) -> Preview:
             desired(TWO[0], real_server(weight=9), sysctl("net.a", text)),
         ),
         director=text,
-        names={server: text},
-        sources={TWO[0].key: Source(text, text, 3)},
-        policy_source=Source(None, text, 3),
+        server_names={server: text},
+        locations={TWO[0].key: ManifestLocation(text, text, 3)},
+        policy_location=ManifestLocation(None, text, 3),
         gates=(
-            Gate(text, text, text, text, allowed=False),
-            Gate(text, text, text, text, allowed=True),
+            Gate(text, text, text, text, is_allowed=False),
+            Gate(text, text, text, text, is_allowed=True),
         ),
         risks=(Risk(text, text),),
     )
     gone = replace(plan(desired(), desired(), text), presence=Presence.DISAPPEARS)
     return Preview(
-        base=Side(SideKind.STATE, None, text),
+        base=PlanSide(PlanSideKind.SAVED_OBSERVATION, None, text),
         head=replace(HEAD, name=text),
         plans=(one, replace(one, presence=Presence.APPEARS), gone),
         risks=(Risk(text, text),),

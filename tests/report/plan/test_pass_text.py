@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.report.plan.pass_text import pass_text
 
 
-@pytest.mark.parametrize("result", list(Result))
-def test_every_result_has_its_words(result: Result) -> None:
+@pytest.mark.parametrize("result", list(Outcome))
+def test_every_result_has_its_words(result: Outcome) -> None:
     assert pass_text(result).plain.count("\n") == 1
 
 
 def test_the_reasons_stand_below_the_result() -> None:
-    text = pass_text(Result.ROLLED_BACK, ["tcp 203.0.113.10:80: no memory (ENOMEM)"]).plain
+    text = pass_text(Outcome.ROLLED_BACK, ["tcp 203.0.113.10:80: no memory (ENOMEM)"]).plain
     assert text.splitlines() == [
         "failed and rolled back: read back, everything is as it was",
         "  tcp 203.0.113.10:80: no memory (ENOMEM)",
@@ -22,14 +22,16 @@ def test_the_reasons_stand_below_the_result() -> None:
 
 
 def test_an_apply_with_a_remark_does_not_claim_to_be_as_planned() -> None:
-    assert "as planned" not in pass_text(Result.APPLIED, ["x; left as it is"]).plain
+    assert "as planned" not in pass_text(Outcome.APPLIED, ["x; left as it is"]).plain
 
 
 def test_thousands_of_reasons_are_cut_short_and_counted() -> None:
-    lines = pass_text(Result.STUCK, [f"reason {n}" for n in range(3000)]).plain.splitlines()
+    lines = pass_text(Outcome.STUCK, [f"reason {n}" for n in range(3000)]).plain.splitlines()
     assert len(lines) == 22
     assert lines[-1] == "  and 2980 more"
 
 
 def test_what_an_earlier_run_had_left_is_told_first() -> None:
-    assert pass_text(Result.ROLLED_BACK, prefix="left open: ").plain.startswith("left open: failed")
+    assert pass_text(Outcome.ROLLED_BACK, prefix="left open: ").plain.startswith(
+        "left open: failed"
+    )

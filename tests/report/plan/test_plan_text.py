@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from gitvs.core.manifests.schema import schema_for
-from gitvs.core.model.desired import Desired, Source
+from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.observation import Connections, Link, Observation
-from gitvs.core.model.resource_json import Document
+from gitvs.core.model.observation import ConnectionCounts, Link, Observation
+from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import (
     Key,
     Persistence,
@@ -30,15 +30,15 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
-from gitvs.core.planning.overlay import with_fallback
+from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.proposal import propose
-from gitvs.report.plan.plan_json import plan_document
+from gitvs.report.plan.plan_json import plan_json
 from gitvs.report.plan.plan_text import plan_text
 from gitvs.report.plan.plan_view import (
     DirectorPlan,
     PlanOutcome,
-    Side,
-    SideKind,
+    PlanSide,
+    PlanSideKind,
     director_plan,
     summary_text,
 )
@@ -47,8 +47,8 @@ from tests.support import scenario
 from tests.support.builders import WEB, endpoint, real_server, virtual_service
 from tests.support.paths import GOLDEN
 
-LIVE = Side(SideKind.LIVE, "a" * 40)
-COMMIT = Side(SideKind.COMMIT, "b" * 40, "Move web to wrr")
+LIVE = PlanSide(PlanSideKind.LIVE, "a" * 40)
+COMMIT = PlanSide(PlanSideKind.COMMIT, "b" * 40, "Move web to wrr")
 NOW = 1000.0
 
 
@@ -69,14 +69,14 @@ def view(
 ) -> DirectorPlan:
     """The view of a plan from what is applied, or from what is found, to what is wanted."""
     state = applied.state if found is None else found
-    counted = {s.key: Connections(connections, 1) for s in state.of(RealServer)}
+    counted = {s.key: ConnectionCounts(connections, 1) for s in state.of_type(RealServer)}
     link = Link("eth0", "", "", True, (ip_address("10.0.0.1"), ip_address("192.0.2.1")))
     up = replace(link, name=scenario.UPLINK)
-    observation = Observation(state, counted, {"eth0": link, up.name: up}, release="6.1")
+    observation = Observation(state, counted, {"eth0": link, up.name: up}, kernel_release="6.1")
     ledger = Ledger(frozenset(applied.state) | {d.key for d in drains}, {d.key: d for d in drains})
     proposal = propose(wanted, applied, observation, ledger, NOW, "gitvs:test", allowed=allowed)
     return director_plan(
-        proposal, observation=observation, applied=applied, ledger=ledger, boottime=NOW
+        proposal, observation=observation, applied=applied, ledger=ledger, boottime_seconds=NOW
     )
 
 
@@ -86,7 +86,7 @@ def everything() -> DirectorPlan:
     key = Key("tcp 203.0.113.10:80")
     wanted = replace(
         wanted,
-        sources={key: Source("web", "web.yaml", 11)},
+        locations={key: ManifestLocation("web", "web.yaml", 11)},
         server_names={Key(f"{key} -> 10.0.0.3:8080"): "web3"},
     )
     foreign = endpoint("192.0.2.99", 80)
@@ -102,7 +102,7 @@ def everything() -> DirectorPlan:
     return view(applied, wanted, found=found)
 
 
-def plain(*plans: DirectorPlan, base: Side = LIVE, head: Side = COMMIT) -> str:
+def plain(*plans: DirectorPlan, base: PlanSide = LIVE, head: PlanSide = COMMIT) -> str:
     return plan_text(base, head, plans).plain
 
 
@@ -161,7 +161,9 @@ def test_many_services_that_meet_one_gate_have_a_line_each() -> None:
 
 def test_a_gate_that_nobody_can_lift_is_always_told_in_full() -> None:
     key = virtual_service().key
-    gates = tuple(Gate("conflict", str(n), "", f"{n}'s", allowed=False, key=key) for n in range(9))
+    gates = tuple(
+        Gate("conflict", str(n), "", f"{n}'s", is_allowed=False, key=key) for n in range(9)
+    )
     same = desired(virtual_service())
     assert "likewise" not in plain(replace(view(same, same), gates=gates))
 
@@ -262,7 +264,7 @@ def test_a_service_that_changes_and_gives_up_its_fallback_flag_shows_both() -> N
     service = virtual_service(scheduler=Scheduler.SH)
     idle = real_server(address="10.0.0.2", weight=0)
     applied = desired(service, real_server(), idle, drain_seconds=0)
-    found = with_fallback(applied.state)
+    found = with_fallback_flags(applied.state)
     wanted = desired(replace(service, persistence=Persistence(300, 32)), real_server())
     text = plain(view(applied, replace(wanted, drain_seconds={service.key: 0.0}), found=found))
     assert [x.strip() for x in text.splitlines() if "~" in x] == [
@@ -327,7 +329,7 @@ def test_what_a_manifest_says_is_never_markup() -> None:
 
 
 def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
-    head = Side(SideKind.COMMIT, "b" * 40, "Move\x1b[31m web")
+    head = PlanSide(PlanSideKind.COMMIT, "b" * 40, "Move\x1b[31m web")
     same = desired(virtual_service())
     assert "Move\\u001b[31m web" in printed(plan_text(LIVE, head, [view(same, same)]))
 
@@ -335,13 +337,13 @@ def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
 @pytest.mark.parametrize(
     ("side", "words"),
     [
-        (Side(SideKind.LIVE), "this host"),
-        (Side(SideKind.STATE, None, "lb1.json"), "the saved state lb1.json"),
-        (Side(SideKind.WORK_TREE, None, "manifests"), "the work tree manifests"),
-        (Side(SideKind.COMMIT, "c" * 40), "commit cccccccccccc"),
+        (PlanSide(PlanSideKind.LIVE), "this host"),
+        (PlanSide(PlanSideKind.SAVED_OBSERVATION, None, "lb1.json"), "the saved state lb1.json"),
+        (PlanSide(PlanSideKind.WORK_TREE, None, "manifests"), "the work tree manifests"),
+        (PlanSide(PlanSideKind.COMMIT, "c" * 40), "commit cccccccccccc"),
     ],
 )
-def test_both_sides_are_named(side: Side, words: str) -> None:
+def test_both_sides_are_named(side: PlanSide, words: str) -> None:
     same = desired(virtual_service())
     assert plain(view(same, same), base=side).splitlines()[0].endswith(f"against {words}")
 
@@ -370,9 +372,9 @@ def fields(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from fields(part, path)
 
 
-def document(plan: DirectorPlan) -> Document:
+def document(plan: DirectorPlan) -> JsonObject:
     """The document of a plan, checked against the schema, closed and as it is."""
-    made: Document = json.loads(json.dumps(plan_document(Preview(LIVE, COMMIT, (plan,)))))
+    made: JsonObject = json.loads(json.dumps(plan_json(Preview(LIVE, COMMIT, (plan,)))))
     for schema in (schema_for("plan"), closed(schema_for("plan"))):
         errors = [e.message for e in Draft202012Validator(schema).iter_errors(made)]
         assert errors == []
@@ -457,7 +459,7 @@ def test_an_empty_plan_is_a_document_too() -> None:
 
 
 def test_gates_are_in_the_document() -> None:
-    gate = Gate("mass-removal", "4 of 10", "30 %", "too many", allowed=True)
+    gate = Gate("mass-removal", "4 of 10", "30 %", "too many", is_allowed=True)
     same = desired(virtual_service(WEB))
     (plan,) = document(replace(view(same, same), gates=(gate,)))["plans"]
     assert plan["gates"] == [
@@ -480,6 +482,6 @@ def test_gates_are_in_the_document() -> None:
         {"plans": [{}]},
     ],
 )
-def test_the_schema_refuses_what_is_no_plan(wrong: Document) -> None:
+def test_the_schema_refuses_what_is_no_plan(wrong: JsonObject) -> None:
     made = {**document(everything()), **wrong}
     assert not Draft202012Validator(schema_for("plan")).is_valid(made)

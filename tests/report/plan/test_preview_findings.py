@@ -8,23 +8,23 @@ from dataclasses import replace
 import pytest
 from jsonschema import Draft202012Validator
 
-from gitvs.core.model.desired import Source
+from gitvs.core.model.desired import ManifestLocation
 from gitvs.core.model.state import State
-from gitvs.core.planning.gates import UNKNOWN_GATE, Gate
+from gitvs.core.planning.gates import UNKNOWN_GATE_RULE, Gate
 from gitvs.core.planning.risks import Risk
 from gitvs.core.problems import Problem
 from gitvs.report.plan.plan_view import DirectorPlan
 from gitvs.report.plan.preview_findings import findings_of, report_findings
 from gitvs.report.plan.preview_view import Preview
-from gitvs.report.text.findings import Level
+from gitvs.report.text.findings import FindingLevel
 from gitvs.report.text.problems import ProblemFormat
 from tests.report.text.test_problems import SARIF_SHAPE
 from tests.support.builders import virtual_service
 from tests.support.html_preview import BASE, HEAD, realistic
 
 WEB = virtual_service()
-GATE = Gate("capacity-drop", "3 of 4", "50 %", "web loses too much", allowed=False, key=WEB.key)
-REMOVAL = Gate("mass-removal", "9 of 10", "30 %", "9 of 10 leave", allowed=True)
+GATE = Gate("capacity-drop", "3 of 4", "50 %", "web loses too much", is_allowed=False, key=WEB.key)
+REMOVAL = Gate("mass-removal", "9 of 10", "30 %", "9 of 10 leave", is_allowed=True)
 
 
 def plan(director: str = "lb1", *gates: Gate, risks: tuple[Risk, ...] = ()) -> DirectorPlan:
@@ -36,9 +36,9 @@ def plan(director: str = "lb1", *gates: Gate, risks: tuple[Risk, ...] = ()) -> D
         State([WEB]),
         State(),
         gates=gates,
-        sources={WEB.key: Source("web", "web.yaml", 7)},
+        locations={WEB.key: ManifestLocation("web", "web.yaml", 7)},
         risks=risks,
-        policy_source=Source(None, "policy.yaml", 3),
+        policy_location=ManifestLocation(None, "policy.yaml", 3),
     )
 
 
@@ -49,12 +49,12 @@ def preview(*plans: DirectorPlan, folder: str = "lb", **rest: object) -> Preview
 def test_a_gate_is_at_its_object_and_one_about_many_at_the_policy() -> None:
     first, second = findings_of(preview(plan("lb1", GATE, REMOVAL)))
     assert (first.level, first.rule, first.path, first.line) == (
-        Level.ERROR,
+        FindingLevel.ERROR,
         "capacity-drop",
         "lb/web.yaml",
         7,
     )
-    assert (second.level, second.path, second.line) == (Level.WARNING, "lb/policy.yaml", 3)
+    assert (second.level, second.path, second.line) == (FindingLevel.WARNING, "lb/policy.yaml", 3)
 
 
 def test_what_many_directors_have_alike_is_said_once() -> None:
@@ -73,13 +73,13 @@ def test_risks_are_notices() -> None:
     own, over_all = findings_of(
         preview(plan(risks=(risk,)), risks=(Risk("vip-moves", "from lb1 to lb2"),))
     )
-    assert (own.level, own.path, own.line) == (Level.NOTICE, "lb/web.yaml", 7)
-    assert (over_all.level, over_all.path) == (Level.NOTICE, None)
+    assert (own.level, own.path, own.line) == (FindingLevel.NOTICE, "lb/web.yaml", 7)
+    assert (over_all.level, over_all.path) == (FindingLevel.NOTICE, None)
 
 
 def test_problems_come_first_and_one_in_a_message_is_in_no_file() -> None:
     wrong = Problem("web.yaml", 3, 5, "/spec", "unknown-field", "no field x")
-    unknown = Problem("commit 0123456789ab", 3, 1, "", UNKNOWN_GATE, "x is no gate")
+    unknown = Problem("commit 0123456789ab", 3, 1, "", UNKNOWN_GATE_RULE, "x is no gate")
     first, second, *_ = findings_of(preview(plan("lb1", GATE), problems=(wrong, unknown)))
     assert (first.path, first.line, first.column) == ("lb/web.yaml", 3, 5)
     assert (second.path, second.message) == (None, "commit 0123456789ab: x is no gate")

@@ -12,10 +12,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gitvs.core.manifests.schema import schema_for
-from gitvs.core.model.history import HistoryEntry, Result
+from gitvs.core.model.history import HistoryEntry, Outcome
 from gitvs.core.model.ledger import Drain
-from gitvs.core.planning.plan import Change, diff, order
-from gitvs.report.status.history_json import history_document, transaction_document
+from gitvs.core.planning.plan import Change, build_plan, diff
+from gitvs.report.status.history_json import history_json, transaction_json
 from gitvs.report.status.history_text import history_text, transaction_text
 from tests.support import paths, scenario
 from tests.support.builders import real_server
@@ -24,7 +24,7 @@ from tests.support.statuses import A, commit, earlier
 GOLDEN = paths.GOLDEN / "transaction.txt"
 
 
-def entry(id_: int = 17, result: Result = Result.APPLIED, **known: Any) -> HistoryEntry:
+def entry(id_: int = 17, result: Outcome = Outcome.APPLIED, **known: Any) -> HistoryEntry:
     """A transaction of commit A that took 312 ms."""
     at = earlier(minutes=2)
     summary = {"create": 3, "update": 1, "replace": 1, "drain": 2}
@@ -39,7 +39,7 @@ def changes() -> tuple[Change, ...]:
         *diff(scenario.before().state, scenario.after().state),
         (real_server(address="10.0.0.9", weight=4), going),
     ]
-    return order(pairs, {going.key: Drain(going.key, 120, 1120)}).changes
+    return build_plan(pairs, {going.key: Drain(going.key, 120, 1120)}).changes
 
 
 def lines(*entries: HistoryEntry) -> list[str]:
@@ -47,7 +47,7 @@ def lines(*entries: HistoryEntry) -> list[str]:
 
 
 def test_each_transaction_is_a_line_in_the_order_given() -> None:
-    undone = entry(16, Result.ROLLED_BACK, commit=None, message="EINVAL: one\nEINVAL: two")
+    undone = entry(16, Outcome.ROLLED_BACK, commit=None, message="EINVAL: one\nEINVAL: two")
     head, done, *rest = lines(entry(), undone)
     assert re.split(r" {2,}", head) == [
         *("Id", "When", "Result", "Changes", "Took", "Commit", "Author", "Subject"),
@@ -84,7 +84,7 @@ def test_a_work_tree_has_neither_author_nor_subject() -> None:
 def test_a_clock_that_was_set_back_makes_no_negative_time() -> None:
     back = entry(finished_at=earlier(hours=3))
     assert " 0.000 s " in lines(back)[1]
-    assert history_document([back])["transactions"][0]["durationSeconds"] == 0
+    assert history_json([back])["transactions"][0]["durationSeconds"] == 0
 
 
 @pytest.mark.parametrize("evil", ["[red]x[/red]", "x\x1b[31m\ty", "x\r\x9b2J"])
@@ -98,7 +98,7 @@ def test_what_comes_from_git_and_the_kernel_does_nothing_to_a_terminal(evil: str
 
 
 def test_the_list_is_as_its_schema_says() -> None:
-    document = json.loads(json.dumps(history_document([entry(), entry(16, commit=None)])))
+    document = json.loads(json.dumps(history_json([entry(), entry(16, commit=None)])))
     Draft202012Validator(schema_for("history")).validate(document)
     assert [t["id"] for t in document["transactions"]] == [17, 16]
     assert document["transactions"][0]["summary"] == {
@@ -111,13 +111,13 @@ def test_the_list_is_as_its_schema_says() -> None:
 
 @pytest.mark.parametrize("plan", [None, (), changes()], ids=["forgotten", "empty", "everything"])
 def test_a_transaction_is_as_its_schema_says(plan: tuple[Change, ...] | None) -> None:
-    document = json.loads(json.dumps(transaction_document(entry(), plan)))
+    document = json.loads(json.dumps(transaction_json(entry(), plan)))
     Draft202012Validator(schema_for("transaction")).validate(document)
     assert (document["changes"] is None) is (plan is None)
 
 
 def test_the_plan_stands_in_the_document_in_its_order_with_its_drains() -> None:
-    found = transaction_document(entry(), changes())["changes"]
+    found = transaction_json(entry(), changes())["changes"]
     assert [c["key"] for c in found] == [c.key for c in changes()]
     (drain,) = (c for c in found if c["action"] == "drain")
     assert drain["drainTimeoutSeconds"] == 120

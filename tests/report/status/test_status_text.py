@@ -12,17 +12,17 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gitvs.core.manifests.schema import schema_for
-from gitvs.core.model.history import Commit, Quarantine, Result
-from gitvs.core.model.resource_json import Document
+from gitvs.core.model.history import Commit, Outcome, Quarantine
+from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import OperationKind, Operations
-from gitvs.core.status.agent_status import LastPass, ServiceStatus, SourceStatus, Status
-from gitvs.report.status.services_table import MOST_SERVERS, MOST_SERVICES
-from gitvs.report.status.status_json import status_document
+from gitvs.core.status.agent_status import AgentStatus, LastPass, ServiceStatus, SourceStatus
+from gitvs.report.status.services_table import MAX_SERVERS, MAX_SERVICES
+from gitvs.report.status.status_json import status_json
 from gitvs.report.status.status_text import status_text
-from gitvs.report.status.verdict import verdict
-from gitvs.report.text.times import ago, took
+from gitvs.report.status.verdict import headline
+from gitvs.report.text.times import age_text, elapsed_text
 from tests.support import paths
 from tests.support.builders import endpoint, real_server, virtual_service
 from tests.support.statuses import (
@@ -44,35 +44,35 @@ GOLDEN = paths.GOLDEN / "status.txt"
 STATUSES = {"unknown": unknown(), "in sync": in_sync(), "everything": everything()}
 
 
-def sent(status: Status) -> Document:
+def sent(status: AgentStatus) -> JsonObject:
     """The document as it arrives from the agent."""
-    document: Document = json.loads(json.dumps(status_document(status)))
+    document: JsonObject = json.loads(json.dumps(status_json(status)))
     return document
 
 
-def lines(status: Status, *, show_all: bool = False) -> list[str]:
+def lines(status: AgentStatus, *, show_all: bool = False) -> list[str]:
     return status_text(sent(status), NOW, show_all=show_all).plain.splitlines()
 
 
-def first(status: Status) -> str:
-    text, _ = verdict(sent(status), NOW)
+def first(status: AgentStatus) -> str:
+    text, _ = headline(sent(status), NOW)
     assert lines(status)[0] == text.replace("\n", "\\u000a")
     return text
 
 
-def last_pass(result: Result | None, commit: Commit | None = B, **known: Any) -> LastPass:
+def last_pass(result: Outcome | None, commit: Commit | None = B, **known: Any) -> LastPass:
     return LastPass(result, earlier(seconds=5), 0.5, commit, "new commit", **known)
 
 
-def behind(result: Result | None, **known: Any) -> Status:
+def behind(result: Outcome | None, **known: Any) -> AgentStatus:
     """A director that has A in force while B is the newest commit."""
     source = replace(in_sync().source, head=B)
     last = last_pass(result, **known)
-    return in_sync(source=source, desired=B, last=last)
+    return in_sync(source=source, desired_commit=B, last_pass=last)
 
 
 @pytest.mark.parametrize("status", STATUSES.values(), ids=STATUSES)
-def test_every_status_is_as_the_schema_says(status: Status) -> None:
+def test_every_status_is_as_the_schema_says(status: AgentStatus) -> None:
     Draft202012Validator(schema_for("status")).validate(sent(status))
 
 
@@ -110,7 +110,7 @@ def test_the_document_counts_each_real_server() -> None:
 PAUSE = said(OperationKind.PAUSE, "moving racks", later(minutes=42))
 GATE = Gate("mass-removal", "9 of 10", "30 %", "9 of 10 VIPs would leave; --allow", False)
 
-VERDICTS: list[tuple[Status, str]] = [
+VERDICTS: list[tuple[AgentStatus, str]] = [
     (in_sync(), "lb1: in sync with aaaaaaaaaaaa (Ada Lovelace, 3 min ago)"),
     (unknown(), "this director: no agent is running; nothing applied"),
     (
@@ -123,11 +123,11 @@ VERDICTS: list[tuple[Status, str]] = [
         " ago) was in force: start the agent, it finishes what was begun",
     ),
     (
-        behind(Result.STUCK, failures=("tcp 192.0.2.1:80: EBUSY", "more", "more")),
+        behind(Outcome.STUCK, failures=("tcp 192.0.2.1:80: EBUSY", "more", "more")),
         "lb1: STUCK, neither as before nor as planned: tcp 192.0.2.1:80: EBUSY (and 2 more)",
     ),
     (
-        in_sync(is_transaction_open=True, last=None),
+        in_sync(is_transaction_open=True, last_pass=None),
         "lb1: STUCK, neither as before nor as planned: no reason was recorded",
     ),
     (
@@ -140,51 +140,51 @@ VERDICTS: list[tuple[Status, str]] = [
         " VIPs and local routes here",
     ),
     (
-        in_sync(last=last_pass(None, problems=("no IPVS in this kernel",))),
+        in_sync(last_pass=last_pass(None, problems=("no IPVS in this kernel",))),
         "lb1: the last pass failed, aaaaaaaaaaaa stays in force: no IPVS in this kernel",
     ),
     (
         replace(
-            in_sync(last=last_pass(None, problems=("no commit was fetched yet",))),
-            applied=None,
+            in_sync(last_pass=last_pass(None, problems=("no commit was fetched yet",))),
+            applied_commit=None,
             is_applied=False,
         ),
         "lb1: nothing is applied yet: no commit was fetched yet",
     ),
     (
-        behind(Result.ROLLED_BACK, failures=("scheduler mh is unknown",)),
+        behind(Outcome.ROLLED_BACK, failures=("scheduler mh is unknown",)),
         "lb1: commit bbbbbbbbbbbb rolled back, aaaaaaaaaaaa stays in force: scheduler mh is"
         " unknown",
     ),
     (
-        in_sync(last=last_pass(Result.ROLLED_BACK, A, failures=("ENOMEM",))),
+        in_sync(last_pass=last_pass(Outcome.ROLLED_BACK, A, failures=("ENOMEM",))),
         "lb1: a repair failed and was rolled back: ENOMEM",
     ),
     (
         replace(
-            behind(Result.CONVERGED, commit=A, problems=("commit b is not tried again",)),
+            behind(Outcome.CONVERGED, commit=A, problems=("commit b is not tried again",)),
             quarantined=(Quarantine(B.id, "scheduler mh is unknown", NOW),),
         ),
         "lb1: commit bbbbbbbbbbbb is in quarantine, aaaaaaaaaaaa stays in force: scheduler mh is"
         " unknown",
     ),
     (
-        behind(Result.BLOCKED, gates=(GATE,)),
+        behind(Outcome.BLOCKED, gates=(GATE,)),
         "lb1: commit bbbbbbbbbbbb is blocked by mass-removal, aaaaaaaaaaaa stays in force:"
         " 9 of 10 VIPs would leave; --allow",
     ),
     (
-        in_sync(last=last_pass(Result.BLOCKED, A, gates=(replace(GATE, name="conflict"),))),
+        in_sync(last_pass=last_pass(Outcome.BLOCKED, A, gates=(replace(GATE, name="conflict"),))),
         "lb1: a repair is blocked by conflict, aaaaaaaaaaaa stays in force: 9 of 10 VIPs would"
         " leave; --allow",
     ),
     (
-        behind(Result.CONVERGED, commit=A, problems=("a.yaml:1:1: one\na.yaml:2:1: two",)),
+        behind(Outcome.CONVERGED, commit=A, problems=("a.yaml:1:1: one\na.yaml:2:1: two",)),
         "lb1: commit bbbbbbbbbbbb is not applied, aaaaaaaaaaaa stays in force: a.yaml:1:1: one"
         " (and 1 more)",
     ),
     (
-        in_sync(last=last_pass(Result.CONVERGED, A, problems=("no folder manifests",))),
+        in_sync(last_pass=last_pass(Outcome.CONVERGED, A, problems=("no folder manifests",))),
         "lb1: aaaaaaaaaaaa stays in force, but: no folder manifests",
     ),
     (
@@ -199,11 +199,13 @@ VERDICTS: list[tuple[Status, str]] = [
         "lb1: STANDBY, as Git says; no VIPs and local routes here; aaaaaaaaaaaa stays in force",
     ),
     (
-        in_sync(source=replace(in_sync().source, error="timed out", answered_at=earlier(hours=2))),
+        in_sync(
+            source=replace(in_sync().source, error="timed out", last_answer_at=earlier(hours=2))
+        ),
         "lb1: aaaaaaaaaaaa stays in force, but the source last answered 2 h ago: timed out",
     ),
     (
-        in_sync(source=replace(in_sync().source, error="timed out", answered_at=None)),
+        in_sync(source=replace(in_sync().source, error="timed out", last_answer_at=None)),
         "lb1: aaaaaaaaaaaa stays in force, but the source has never answered: timed out",
     ),
     (
@@ -214,25 +216,25 @@ VERDICTS: list[tuple[Status, str]] = [
         "lb1: PINNED to aaaaaaaaaaaa by alice, 2h left: 502s; aaaaaaaaaaaa (Ada Lovelace, 3 min"
         " ago) is in force",
     ),
-    (replace(in_sync(), applied=None, is_applied=False), "lb1: nothing is applied yet"),
+    (replace(in_sync(), applied_commit=None, is_applied=False), "lb1: nothing is applied yet"),
     (
-        behind(Result.CONVERGED, commit=A),
+        behind(Outcome.CONVERGED, commit=A),
         "lb1: commit bbbbbbbbbbbb (Ada Lovelace, 1 min ago) comes next, aaaaaaaaaaaa stays in"
         " force",
     ),
     (
-        in_sync(last=last_pass(Result.APPLIED, A, failures=("drift: tcp x",))),
+        in_sync(last_pass=last_pass(Outcome.APPLIED, A, failures=("drift: tcp x",))),
         "lb1: aaaaaaaaaaaa stays in force, but: drift: tcp x",
     ),
     (
-        in_sync(source=SourceStatus("/srv/lb"), applied=None, desired=None),
+        in_sync(source=SourceStatus("/srv/lb"), applied_commit=None, desired_commit=None),
         "lb1: in sync with a folder of manifests (applied 2 min ago)",
     ),
 ]
 
 
 @pytest.mark.parametrize(("status", "text"), VERDICTS, ids=[text[:40] for _, text in VERDICTS])
-def test_the_first_line_is_the_verdict(status: Status, text: str) -> None:
+def test_the_first_line_is_the_verdict(status: AgentStatus, text: str) -> None:
     assert first(status) == text
     Draft202012Validator(schema_for("status")).validate(sent(status))
 
@@ -246,7 +248,7 @@ def test_no_line_has_tabs_or_blanks_at_its_end_or_depends_on_a_width() -> None:
         assert "\t" not in line
         assert line == line.rstrip()
     long = commit(subject="x" * 500)
-    assert not any(len(x) > 300 for x in lines(in_sync(applied=long)))
+    assert not any(len(x) > 300 for x in lines(in_sync(applied_commit=long)))
 
 
 @pytest.mark.parametrize("evil", ["[red]x[/red]", "x\x1b[31m\r\ny", "a\tb"])
@@ -254,12 +256,14 @@ def test_what_comes_from_git_and_people_does_nothing_to_a_terminal(evil: str) ->
     spoilt = commit("b", evil)
     status = in_sync(
         director=evil,
-        applied=replace(spoilt, author=evil),
-        last=last_pass(Result.BLOCKED, gates=(replace(GATE, message=evil),), problems=(evil,)),
+        applied_commit=replace(spoilt, author=evil),
+        last_pass=last_pass(
+            Outcome.BLOCKED, gates=(replace(GATE, message=evil),), problems=(evil,)
+        ),
         operations=Operations((said(OperationKind.DRAIN, evil, subject=evil),)),
         quarantined=(Quarantine("c" * 40, evil, NOW),),
         services=(service_with(servers=[served(real_server(weight=0), evil)], name=evil),),
-        drift=(Key(evil),),
+        drifted_keys=(Key(evil),),
         source=SourceStatus(evil, error=evil, signed_by=evil),
     )
     text = status_text(sent(status), NOW)
@@ -283,21 +287,21 @@ def shown(text: list[str]) -> list[str]:
 
 
 def test_services_to_look_at_come_first_and_of_the_others_only_some() -> None:
-    plain = many(MOST_SERVICES + 7)
+    plain = many(MAX_SERVICES + 7)
     idle = service_with(virtual_service(endpoint("203.0.113.99")), [served(real_server(weight=0))])
     text = lines(in_sync(services=(*plain, idle)))
     assert "1 virtual service to look at" in text
     assert "50 of 57 other virtual services" in text
     assert shown(text)[0] == "203.0.113.99:80"
-    assert len(shown(text)) == MOST_SERVICES + 1
+    assert len(shown(text)) == MAX_SERVICES + 1
     assert text[-1] == (
         "7 more virtual services without anything to look at: `gitvs status --all` shows them"
     )
 
 
 def test_all_services_are_shown_if_asked_for() -> None:
-    text = lines(in_sync(services=tuple(many(MOST_SERVICES + 7))), show_all=True)
-    assert len(shown(text)) == MOST_SERVICES + 7
+    text = lines(in_sync(services=tuple(many(MAX_SERVICES + 7))), show_all=True)
+    assert len(shown(text)) == MAX_SERVICES + 7
     assert "57 virtual services" in text
 
 
@@ -305,8 +309,8 @@ def test_all_services_are_shown_if_asked_for() -> None:
     ("known", "words"),
     [
         ({"weight": 0}, "no active real server: clients are refused"),
-        ({"draining_seconds": 90.0}, "draining, 1m30s left"),
-        ({"is_drained_by_hand": True}, "drained by hand"),
+        ({"remaining_drain_seconds": 90.0}, "draining, 1m30s left"),
+        ({"is_drained_by_operator": True}, "drained by hand"),
     ],
 )
 def test_a_service_is_to_be_looked_at_for_one_of_its_servers(known: Any, words: str) -> None:
@@ -326,12 +330,12 @@ def test_a_service_without_servers_is_to_be_looked_at() -> None:
 
 def test_of_very_many_servers_alike_the_rest_is_summed_up() -> None:
     servers = [served(real_server(address=f"10.0.1.{n}"), active=n) for n in range(1, 31)]
-    odd = served(real_server(address="10.0.2.1"), is_drained_by_hand=True)
+    odd = served(real_server(address="10.0.2.1"), is_drained_by_operator=True)
     status = in_sync(services=(service_with(servers=[*servers, odd]),))
     (rest,) = (line.split() for line in lines(status) if "and 10 more" in line)
-    assert rest[3:5] == [str(sum(range(MOST_SERVERS + 1, 31)))] * 2
+    assert rest[3:5] == [str(sum(range(MAX_SERVERS + 1, 31)))] * 2
     assert any("10.0.2.1:8080" in line for line in lines(status))
-    assert sum("10.0.1." in line for line in lines(status)) == MOST_SERVERS
+    assert sum("10.0.1." in line for line in lines(status)) == MAX_SERVERS
     assert sum("10.0.1." in line for line in lines(status, show_all=True)) == 30
 
 
@@ -347,14 +351,14 @@ def test_a_director_with_very_many_real_servers_is_told_of_at_once() -> None:
 
 def test_drift_says_whether_it_was_repaired() -> None:
     key = (Key("tcp 203.0.113.10:80"),)
-    for result, words in ((Result.APPLIED, "and repaired"), (Result.BLOCKED, "not yet repaired")):
-        text = lines(in_sync(drift=key, last=last_pass(result)))
+    for result, words in ((Outcome.APPLIED, "and repaired"), (Outcome.BLOCKED, "not yet repaired")):
+        text = lines(in_sync(drifted_keys=key, last_pass=last_pass(result)))
         assert f"Changed behind gitvs's back, {words}" in text
         assert f"  {key[0]}" in text
 
 
 def test_very_many_reasons_are_cut() -> None:
-    text = lines(in_sync(drift=tuple(Key(f"k{n}") for n in range(25))))
+    text = lines(in_sync(drifted_keys=tuple(Key(f"k{n}") for n in range(25))))
     assert "  k19" in text
     assert "  k20" not in text
     assert "  and 5 more" in text
@@ -362,7 +366,7 @@ def test_very_many_reasons_are_cut() -> None:
 
 def test_a_draining_director_says_how_long_at_most() -> None:
     servers = [
-        served(real_server(address=f"10.0.0.{n}", weight=0), draining_seconds=n * 30.0)
+        served(real_server(address=f"10.0.0.{n}", weight=0), remaining_drain_seconds=n * 30.0)
         for n in (1, 2)
     ]
     text = lines(in_sync(services=(service_with(servers=servers),)))
@@ -384,14 +388,14 @@ def test_a_draining_director_says_how_long_at_most() -> None:
     ],
 )
 def test_ages_are_told_in_their_largest_unit(seconds: float, text: str) -> None:
-    assert ago(NOW - timedelta(seconds=seconds), NOW) == text
+    assert age_text(NOW - timedelta(seconds=seconds), NOW) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.0421, "0.042 s"), (42.06, "42.1 s"), (1200, "20 min")]
 )
 def test_what_took_long_is_told_roughly(seconds: float, text: str) -> None:
-    assert took(seconds) == text
+    assert elapsed_text(seconds) == text
 
 
 def test_now_is_the_readers_not_the_agents() -> None:

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gitvs.core.problems import Problem
-from gitvs.report.text.problems import ProblemFormat, counted, report_problems
+from gitvs.report.text.problems import ProblemFormat, count_text, report_problems
 
 FIRST = Problem("web.yaml", 3, 5, "/spec/ports/0/port", "wrong-type", "a number is wanted")
 NASTY = Problem(
@@ -95,7 +95,7 @@ SARIF_SHAPE: dict[str, Any] = {
 
 
 def report(form: str, *problems: Problem, prefix: str = "") -> str:
-    return report_problems(problems, ProblemFormat(form), prefix=prefix, version="1.2.3")
+    return report_problems(problems, ProblemFormat(form), folder=prefix, gitvs_version="1.2.3")
 
 
 def test_text_is_one_line_for_each_problem() -> None:
@@ -185,4 +185,8 @@ def test_every_problem_is_reported_in_every_format(form: ProblemFormat) -> None:
 
 
 def test_counts_are_said_as_people_do() -> None:
-    assert [counted(n, "problem") for n in (0, 1, 2)] == ["0 problems", "1 problem", "2 problems"]
+    assert [count_text(n, "problem") for n in (0, 1, 2)] == [
+        "0 problems",
+        "1 problem",
+        "2 problems",
+    ]

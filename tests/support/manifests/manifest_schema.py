@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gitvs.core.manifests.schema import KINDS, schema_for
+from gitvs.core.manifests.schema import DOCUMENT_KINDS, schema_for
 from tests.support.paths import SCHEMAS
 
 FILE = SCHEMAS / "manifest.schema.json"
@@ -29,7 +29,7 @@ _HEAD: dict[str, Any] = {
         "kind": {
             "title": "Kind",
             "description": "What this document is.",
-            "enum": list(KINDS),
+            "enum": list(DOCUMENT_KINDS),
         },
     },
     "required": ["apiVersion", "kind"],
@@ -39,12 +39,12 @@ _HEAD: dict[str, Any] = {
 def composed() -> dict[str, Any]:
     """Return the schema: `if` chooses by kind, so a wrong document is judged as its kind alone."""
     definitions: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in DOCUMENT_KINDS:
         schema = {k: v for k, v in schema_for(kind).items() if k not in ("$schema", "$id")}
         own = schema.pop("$defs")
         definitions[kind] = _moved(schema, kind)
         definitions |= {f"{kind}.{name}": _moved(one, kind) for name, one in own.items()}
-    return {**_HEAD, "allOf": [_choice(kind) for kind in KINDS], "$defs": definitions}
+    return {**_HEAD, "allOf": [_choice(kind) for kind in DOCUMENT_KINDS], "$defs": definitions}
 
 
 def _choice(kind: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gitvs.core.manifests.load import load
+from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.model.desired import ManifestFile
 from gitvs.core.problems import InvalidManifests
 from tests.support.manifests.writing import Doc, defaults, director, document, policy, server
@@ -209,7 +209,7 @@ def manifest_files(files: Files) -> list[ManifestFile]:
 def _wrong_in(files: Files) -> set[str]:
     """The files that have problems."""
     try:
-        load(manifest_files(files))
+        load_manifest_files(manifest_files(files))
     except InvalidManifests as error:
         return {problem.file for problem in error.problems}
     return set()

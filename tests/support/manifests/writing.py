@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gitvs.core.manifests.load import Manifests, load
+from gitvs.core.manifests.load import Manifests, load_manifest_files
 from gitvs.core.model.desired import ManifestFile
 from gitvs.core.problems import InvalidManifests, Problem
 
@@ -79,13 +79,13 @@ def text_file(path: str, text: str) -> ManifestFile:
 
 def loaded(*documents: Doc) -> Manifests:
     """Load documents as one file."""
-    return load([file_of("all.yaml", *documents)])
+    return load_manifest_files([file_of("all.yaml", *documents)])
 
 
 def problems_in(*files: ManifestFile) -> list[Problem]:
     """Return the problems of files; none where they are sound."""
     try:
-        load(files)
+        load_manifest_files(files)
     except InvalidManifests as error:
         return list(error.problems)
     return []

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
     AddressFamily,
     Endpoint,
@@ -41,16 +41,16 @@ from tests.support.memory.routing import MemoryRouting
 
 JIFFIES_PER_SECOND = 250
 """CONFIG_HZ, as in Debian's kernels; it limits times."""
-_UNSIGNED, _SIGNED = 2**32, 2**31
+_UINT32_LIMIT, _INT32_LIMIT = 2**32, 2**31
 
-_FLAGS: Mapping[str, frozenset[SchedulerFlag]] = {
+_FLAGS_BY_SCHEDULER: Mapping[str, frozenset[SchedulerFlag]] = {
     Scheduler.SH: frozenset({SchedulerFlag.SH_FALLBACK, SchedulerFlag.SH_PORT}),
     Scheduler.MH: frozenset({SchedulerFlag.MH_FALLBACK, SchedulerFlag.MH_PORT}),
 }
 _NO_FLAGS: frozenset[SchedulerFlag] = frozenset()
-_TIMEOUTS = {TimeoutName.TCP: 900, TimeoutName.TCP_FIN: 120, TimeoutName.UDP: 300}
+_DEFAULT_TIMEOUTS = {TimeoutName.TCP: 900, TimeoutName.TCP_FIN: 120, TimeoutName.UDP: 300}
 _NO_SCHEDULER = "none"
-_ANY: Mapping[AddressFamily, IPAddress] = {
+_ANY_ADDRESS: Mapping[AddressFamily, IPAddress] = {
     AddressFamily.IPV4: IPv4Address(0),
     AddressFamily.IPV6: IPv6Address(0),
 }
@@ -59,20 +59,20 @@ _ANY: Mapping[AddressFamily, IPAddress] = {
 class MemoryIpvs:
     """The IPVS of one network namespace."""
 
-    def __init__(self, names: frozenset[str], routing: MemoryRouting) -> None:
+    def __init__(self, known_names: frozenset[str], routing: MemoryRouting) -> None:
         """`names` are those of the schedulers and persistence engines that this kernel has."""
-        self.names = names
+        self.known_names = known_names
         self.unnamed: set[str] = set()
         self._routing = routing
         self._services: dict[Key, VirtualService] = {}
-        self._servers: dict[Key, dict[Key, RealServer]] = {}
+        self._servers_by_service: dict[Key, dict[Key, RealServer]] = {}
         """The real servers by their virtual service."""
-        self._connections: dict[Key, Connections] = {}
+        self._connections: dict[Key, ConnectionCounts] = {}
         self._counters: dict[Key, Counters] = {}
         self._daemons: dict[SyncRole, SyncDaemon] = {}
-        self._timeouts = dict(_TIMEOUTS)
+        self._timeouts = dict(_DEFAULT_TIMEOUTS)
 
-    def settings(self) -> Iterator[Timeout | SyncDaemon]:
+    def timeouts_and_daemons(self) -> Iterator[Timeout | SyncDaemon]:
         """Yield timeouts and sync daemons, as they are read back."""
         yield from (Timeout(name, seconds) for name, seconds in self._timeouts.items())
         yield from self._daemons.values()
@@ -82,28 +82,32 @@ class MemoryIpvs:
         if listeners is None:
             return [*self._services.values(), *self._all_servers()]
         keys = [listener.key for listener in listeners if listener.key in self._services]
-        servers = (s for key in keys for s in self._servers.get(key, {}).values())
+        servers = (s for key in keys for s in self._servers_by_service.get(key, {}).values())
         return [*(self._services[key] for key in keys), *servers]
 
-    def connections(self, rules: Iterable[VirtualService | RealServer]) -> dict[Key, Connections]:
+    def connections(
+        self, rules: Iterable[VirtualService | RealServer]
+    ) -> dict[Key, ConnectionCounts]:
         """Return what is counted for each real server of these."""
-        none = Connections()
+        zero = ConnectionCounts()
         servers = (r.key for r in rules if isinstance(r, RealServer))
-        return {key: self._connections.get(key, none) for key in servers}
+        return {key: self._connections.get(key, zero) for key in servers}
 
     def counters(self, rules: Iterable[VirtualService | RealServer]) -> dict[Key, Counters]:
         """Return what each of these has counted."""
-        none = Counters()
-        return {r.key: self._counters.get(r.key, none) for r in rules}
+        zero = Counters()
+        return {r.key: self._counters.get(r.key, zero) for r in rules}
 
     def set_counters(self, key: Key, counters: Counters) -> None:
         """Let something be counted."""
         assert key in self.counters(self.rules(None)), f"no virtual service or real server {key}"
         self._counters[key] = counters
 
-    def set_connections(self, key: Key, connections: Connections) -> None:
+    def set_connections(self, key: Key, connections: ConnectionCounts) -> None:
         """Let clients come and go."""
-        assert any(key in servers for servers in self._servers.values()), f"no real server {key}"
+        assert any(key in servers for servers in self._servers_by_service.values()), (
+            f"no real server {key}"
+        )
         self._connections[key] = connections
 
     def add_service(self, service: VirtualService) -> None:
@@ -112,16 +116,16 @@ class MemoryIpvs:
         Raises:
             OSError: the kernel's answer; so do all methods here that change something.
         """
-        service = _as_read(service)
+        service = _as_read_back(service)
         if service.key in self._services:
             raise _refusal(errno.EEXIST)
         self._check_service(service)
         self._services[service.key] = service
-        self._servers[service.key] = {}
+        self._servers_by_service[service.key] = {}
 
     def set_service(self, service: VirtualService) -> None:
         """Set every attribute of a virtual service."""
-        service = _as_read(service)
+        service = _as_read_back(service)
         if service.key not in self._services:
             raise _refusal(errno.ESRCH)
         self._check_service(service)
@@ -129,17 +133,17 @@ class MemoryIpvs:
 
     def delete_service(self, listener: Listener) -> None:
         """Delete a virtual service, its real servers with it."""
-        key = Key(str(_identity(listener)))
+        key = Key(str(_effective_listener(listener)))
         if self._services.pop(key, None) is None:
             raise _refusal(errno.ESRCH)
         self._counters.pop(key, None)
-        for server_key in self._servers.pop(key):
-            self._forget(server_key)
+        for server_key in self._servers_by_service.pop(key):
+            self._drop_counts(server_key)
 
     def add_server(self, server: RealServer) -> None:
         """Add a real server."""
         siblings = self._siblings(server)
-        server = self._checked(server)
+        server = self._validated(server)
         if server.key in siblings:
             raise _refusal(errno.EEXIST)
         if not self._routing.is_usable_server(server.address):
@@ -149,21 +153,21 @@ class MemoryIpvs:
     def set_server(self, server: RealServer) -> None:
         """Set every attribute of a real server; its connections stay."""
         siblings = self._siblings(server)
-        server = self._checked(server)
+        server = self._validated(server)
         if server.key not in siblings:
             raise _refusal(errno.ENOENT)
         siblings[server.key] = server
 
     def delete_server(self, server: RealServer) -> None:
         """Delete a real server."""
-        key = replace(server, listener=_identity(server.listener)).key
+        key = replace(server, listener=_effective_listener(server.listener)).key
         if self._siblings(server).pop(key, None) is None:
             raise _refusal(errno.ENOENT)
-        self._forget(key)
+        self._drop_counts(key)
 
     def set_timeout(self, timeout: Timeout) -> None:
         """Set a timeout; 0 changes nothing. Source: ip_vs_set_timeout."""
-        if timeout.seconds > (_SIGNED - 1) // JIFFIES_PER_SECOND:
+        if timeout.seconds > (_INT32_LIMIT - 1) // JIFFIES_PER_SECOND:
             raise _refusal(errno.EINVAL)
         if timeout.seconds:
             self._timeouts[timeout.name] = timeout.seconds
@@ -190,7 +194,7 @@ class MemoryIpvs:
         persistence = service.persistence
         engine = persistence.engine if persistence is not None else None
         wanted = {str(service.scheduler), str(engine or _NO_SCHEDULER)}
-        if not wanted <= self.names | {_NO_SCHEDULER}:
+        if not wanted <= self.known_names | {_NO_SCHEDULER}:
             raise _refusal(errno.ENOENT)
         is_ipv6 = service.listener.family is AddressFamily.IPV6
         if is_ipv6 and persistence is not None and not 1 <= persistence.prefix_length <= 128:
@@ -198,33 +202,37 @@ class MemoryIpvs:
 
     def _siblings(self, server: RealServer) -> dict[Key, RealServer]:
         """Return the real servers of a real server's virtual service, which must exist."""
-        key = Key(str(_identity(server.listener)))
-        if key not in self._servers:
+        key = Key(str(_effective_listener(server.listener)))
+        if key not in self._servers_by_service:
             raise _refusal(errno.ESRCH)
-        return self._servers[key]
+        return self._servers_by_service[key]
 
-    def _checked(self, server: RealServer) -> RealServer:
+    def _validated(self, server: RealServer) -> RealServer:
         """Return a real server as it is read back, if its values are in order."""
         if _is_mixed(server) and (self._daemons or server.forwarding is not Forwarding.TUN):
             raise _refusal(errno.EINVAL)
-        if server.weight >= _SIGNED or server.lower_threshold > server.upper_threshold:
+        if server.weight >= _INT32_LIMIT or server.lower_threshold > server.upper_threshold:
             raise _refusal(errno.ERANGE)
         tunnel = server.tunnel or Tunnel()
         if tunnel.type is TunnelType.GUE and tunnel.port == 0:
             raise _refusal(errno.EINVAL)
-        kept = tunnel if server.forwarding is Forwarding.TUN else None
-        return replace(server, listener=_identity(server.listener), tunnel=kept)
+        effective_tunnel = tunnel if server.forwarding is Forwarding.TUN else None
+        return replace(
+            server, listener=_effective_listener(server.listener), tunnel=effective_tunnel
+        )
 
-    def _forget(self, key: Key) -> None:
+    def _drop_counts(self, key: Key) -> None:
         """Forget what was counted for a real server that is gone."""
         self._connections.pop(key, None)
         self._counters.pop(key, None)
 
     def _all_servers(self) -> Iterator[RealServer]:
-        return (server for servers in self._servers.values() for server in servers.values())
+        return (
+            server for servers in self._servers_by_service.values() for server in servers.values()
+        )
 
 
-def names_of(missing: frozenset[Scheduler]) -> frozenset[str]:
+def names_without(missing: frozenset[Scheduler]) -> frozenset[str]:
     """Return the schedulers and engines that gitvs has words for, but for `missing`."""
     return frozenset({*map(str, Scheduler), *map(str, PersistenceEngine)} - missing)
 
@@ -237,24 +245,29 @@ def _is_mixed(server: RealServer) -> bool:
     return family_of(server.address) is not server.listener.family
 
 
-def _identity(listener: Listener) -> Listener:
+def _effective_listener(listener: Listener) -> Listener:
     """Return what the kernel takes a listener for: mark 0 is none."""
     if listener == FirewallMark(0, listener.family):
-        return Endpoint(Protocol.TCP, _ANY[listener.family], 0)
+        return Endpoint(Protocol.TCP, _ANY_ADDRESS[listener.family], 0)
     return listener
 
 
-def _as_read(service: VirtualService) -> VirtualService:
+def _as_read_back(service: VirtualService) -> VirtualService:
     """Return a virtual service as it is read back."""
-    flags = service.flags & _FLAGS.get(service.scheduler, _NO_FLAGS)
+    flags = service.flags & _FLAGS_BY_SCHEDULER.get(service.scheduler, _NO_FLAGS)
     persistence = service.persistence
     if persistence is not None:
-        persistence = replace(persistence, timeout_seconds=_wrapped(persistence.timeout_seconds))
+        persistence = replace(
+            persistence, timeout_seconds=_after_jiffies(persistence.timeout_seconds)
+        )
     return replace(
-        service, listener=_identity(service.listener), flags=flags, persistence=persistence
+        service,
+        listener=_effective_listener(service.listener),
+        flags=flags,
+        persistence=persistence,
     )
 
 
-def _wrapped(seconds: int) -> int:
+def _after_jiffies(seconds: int) -> int:
     """Return a time after the kernel's way to jiffies and back, in 32 bits."""
-    return seconds * JIFFIES_PER_SECOND % _UNSIGNED // JIFFIES_PER_SECOND
+    return seconds * JIFFIES_PER_SECOND % _UINT32_LIMIT // JIFFIES_PER_SECOND

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from gitvs.core.model.ledger import Incarnation
 from gitvs.core.model.observation import (
-    Connections,
+    ConnectionCounts,
     Counters,
     Link,
     Observation,
@@ -37,13 +37,13 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.host_settings import settings_of
-from gitvs.core.planning.kernel_refusals import explain
+from gitvs.core.planning.host_settings import host_sysctls
+from gitvs.core.planning.kernel_refusals import refusal_message
 from gitvs.core.planning.plan import Change, Phase
-from gitvs.ports import Outcome, Status
-from tests.support.memory.ipvs import MemoryIpvs, names_of
+from gitvs.ports import WriteResult, WriteStatus
+from tests.support.memory.ipvs import MemoryIpvs, names_without
 from tests.support.memory.routing import LOOPBACK, MemoryRouting
-from tests.support.memory.sysctl import MemorySysctls, Setting
+from tests.support.memory.sysctl import MemorySysctls, SysctlSetting
 
 
 class MemoryKernel:
@@ -54,32 +54,36 @@ class MemoryKernel:
 
     def __init__(
         self,
-        mark: str = "",
+        owner_alias: str = "",
         *,
         missing_schedulers: frozenset[Scheduler] = frozenset(),
-        more_sysctls: Mapping[str, tuple[int, ...]] | None = None,
+        extra_sysctls: Mapping[str, tuple[int, ...]] | None = None,
         release: str = "6.1.0",
         is_lo_up: bool = True,
     ) -> None:
         """`more_sysctls` exist beside those that every kernel has, with these numbers."""
-        self._mark = mark
+        self._owner_alias = owner_alias
         self._missing_schedulers = missing_schedulers
-        self._more = {name: Setting(value) for name, value in (more_sysctls or {}).items()}
+        self._extra_settings = {
+            name: SysctlSetting(value) for name, value in (extra_sysctls or {}).items()
+        }
         self._release = release
         self._is_lo_up = is_lo_up
-        self._life = 0
+        self._boot_number = 0
         self.reboot()
 
     def incarnation(self) -> Incarnation:
         """Return which life of which network namespace this is."""
-        return Incarnation(f"00000000-0000-4000-8000-{self._life:012}", 1)
+        return Incarnation(f"00000000-0000-4000-8000-{self._boot_number:012}", 1)
 
     def observe(self, scope: Scope) -> Observation:
         """Read everything once; see `ports.Kernel`."""
         routing, ipvs = self._routing, self._ipvs
         links = routing.observed_links()
         wanted = [links[name] for name in sorted(scope.interfaces) if name in links]
-        sysctls = scope.sysctls | (settings_of(links.values()) if scope.surroundings else set())
+        sysctls = scope.sysctls | (
+            host_sysctls(links.values()) if scope.includes_host_settings else set()
+        )
         rules = ipvs.rules(scope.listeners)
         return Observation(
             State(
@@ -88,7 +92,7 @@ class MemoryKernel:
                     *(DummyInterface(link.name) for link in wanted if link.kind == "dummy"),
                     *(vip for vip in routing.vips() if vip.interface in scope.interfaces),
                     *routing.local_routes(),
-                    *ipvs.settings(),
+                    *ipvs.timeouts_and_daemons(),
                     *rules,
                 ]
             ),
@@ -100,20 +104,20 @@ class MemoryKernel:
             frozenset(ipvs.unnamed if scope.listeners is None else ()),
             self._release,
             ipvs.counters(rules),
-            frozenset(self._listening) if scope.surroundings else frozenset(),
+            frozenset(self._wildcard_listeners) if scope.includes_host_settings else frozenset(),
         )
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         """Write changes in their order; see `ports.Kernel`."""
         return [self._execute(change) for change in changes]
 
-    def _execute(self, change: Change) -> Outcome:
+    def _execute(self, change: Change) -> WriteResult:
         try:
             self._write(change)
         except OSError as error:
             code = error.errno or errno.EIO
-            return Outcome(change, Status.REFUSED, code, explain(change, code))
-        return Outcome(change, Status.DONE)
+            return WriteResult(change, WriteStatus.REFUSED, code, refusal_message(change, code))
+        return WriteResult(change, WriteStatus.DONE)
 
     def _write(self, change: Change) -> None:
         if change.before == change.after:
@@ -171,9 +175,9 @@ class MemoryKernel:
         elif change.before is None:
             self._routing.add_address(vip)
         elif vip.has_route:
-            self._routing.restore_route(vip)
+            self._routing.restore_vip_route(vip)
         else:
-            self._routing.delete_own_route(vip)
+            self._routing.delete_vip_route(vip)
 
     def _write_local_route(self, change: Change, route: LocalRoute) -> None:
         if change.after is None:
@@ -185,25 +189,25 @@ class MemoryKernel:
         if change.after is None:
             self._routing.delete_link(name)
         else:
-            self._routing.add_link(Link(name, "dummy", self._mark, is_up=False))
+            self._routing.add_link(Link(name, "dummy", self._owner_alias, is_up=False))
 
     def _write_sysctl(self, sysctl: Sysctl) -> None:
         try:
             self._sysctls.write(sysctl)
         finally:
-            self._routing.heed_sysctls()
+            self._routing.apply_sysctls()
 
     # What happens on a host behind gitvs's back
 
     def reboot(self) -> None:
         """Begin another life: whatever was made is gone, and everything is as at first."""
-        self._life += 1
-        self._sysctls = MemorySysctls(self._more)
+        self._boot_number += 1
+        self._sysctls = MemorySysctls(self._extra_settings)
         self._routing = MemoryRouting(self._sysctls)
         if self._is_lo_up:
-            self._routing.set_up(LOOPBACK)
-        self._ipvs = MemoryIpvs(names_of(self._missing_schedulers), self._routing)
-        self._listening: set[WildcardListener] = set()
+            self._routing.set_link_up(LOOPBACK)
+        self._ipvs = MemoryIpvs(names_without(self._missing_schedulers), self._routing)
+        self._wildcard_listeners: set[WildcardListener] = set()
 
     def put(self, *resources: Resource) -> None:
         """Make objects, or set them if they exist, as some other program would.
@@ -214,14 +218,14 @@ class MemoryKernel:
             OSError: the kernel's answer.
         """
         for resource in resources:
-            self._learn_names(resource)
-            now = self._now(resource)
-            if isinstance(resource, DummyInterface) and now is None:
+            self._add_names(resource)
+            current = self._current(resource)
+            if isinstance(resource, DummyInterface) and current is None:
                 self.add_link(resource.name, "dummy", is_up=False)
                 continue
-            self._write(Change(now, resource, Phase.MAKE))
+            self._write(Change(current, resource, Phase.MAKE))
             if isinstance(resource, Vip) and not resource.has_route:
-                self._routing.delete_own_route(resource)
+                self._routing.delete_vip_route(resource)
 
     def remove(self, *resources: Resource) -> None:
         """Take objects away, as some other program would.
@@ -236,11 +240,11 @@ class MemoryKernel:
         self, server: RealServer, active: int = 0, inactive: int = 0, persistent: int = 0
     ) -> None:
         """Let a real server have so many connections."""
-        self._ipvs.set_connections(server.key, Connections(active, inactive, persistent))
+        self._ipvs.set_connections(server.key, ConnectionCounts(active, inactive, persistent))
 
-    def set_counters(self, of: VirtualService | RealServer, counters: Counters) -> None:
+    def set_counters(self, rule: VirtualService | RealServer, counters: Counters) -> None:
         """Let a virtual service or real server have counted this."""
-        self._ipvs.set_counters(of.key, counters)
+        self._ipvs.set_counters(rule.key, counters)
 
     def add_link(
         self,
@@ -261,13 +265,13 @@ class MemoryKernel:
         """Take a link away."""
         self._routing.delete_link(name)
 
-    def set_up(self, name: str) -> None:
+    def set_link_up(self, name: str) -> None:
         """Set a link up."""
-        self._routing.set_up(name)
+        self._routing.set_link_up(name)
 
-    def set_down(self, name: str) -> None:
+    def set_link_down(self, name: str) -> None:
         """Set a link down."""
-        self._routing.set_down(name)
+        self._routing.set_link_down(name)
 
     def add_gateway(self, address: IPAddress) -> None:
         """Let a route of the host lead through a gateway."""
@@ -279,24 +283,24 @@ class MemoryKernel:
 
     def listen(self, *listeners: WildcardListener) -> None:
         """Let daemons of the host listen on every address."""
-        self._listening |= set(listeners)
+        self._wildcard_listeners |= set(listeners)
 
     def delete_vip_route(self, vip: Vip) -> None:
         """Delete the kernel's own route of a VIP."""
-        self._routing.delete_own_route(vip)
+        self._routing.delete_vip_route(vip)
 
     def add_unnamed(self, text: str) -> None:
         """Let somebody else make an IPVS object that gitvs has no words for."""
         self._ipvs.unnamed.add(text)
 
-    def _now(self, resource: Resource) -> Resource | None:
+    def _current(self, resource: Resource) -> Resource | None:
         interfaces = frozenset(self._routing.links)
         sysctls = frozenset({resource.name} if isinstance(resource, Sysctl) else ())
         return self.observe(Scope(interfaces, sysctls)).state.get(resource.key)
 
-    def _learn_names(self, resource: Resource) -> None:
+    def _add_names(self, resource: Resource) -> None:
         if not isinstance(resource, VirtualService):
             return
         engine = resource.persistence.engine if resource.persistence is not None else None
         names = {str(n) for n in (resource.scheduler, engine) if n is not None}
-        self._ipvs.names |= names
+        self._ipvs.known_names |= names

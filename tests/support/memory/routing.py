@@ -22,17 +22,19 @@ from ipaddress import (
 
 from gitvs.core.model.observation import Link
 from gitvs.core.model.resources import IPAddress, IPNetwork, LocalRoute, Vip
-from tests.support.memory.sysctl import MemorySysctls, name_of
+from tests.support.memory.sysctl import MemorySysctls, sysctl_name
 
 LOOPBACK = "lo"
-_NAME_BYTES = 15
+_MAX_NAME_BYTES = 15
 _BAD_NAME = re.compile(r"\.{1,2}|all|default|.*[/:\s].*", re.DOTALL)
-_NEVER_SERVERS = tuple(ip_network(p) for p in ("0.0.0.0/32", "224.0.0.0/4", "255.255.255.255/32"))
-_MAPPED = ip_network("::ffff:0:0/96")
+_PREFIXES_WITHOUT_HOSTS = tuple(
+    ip_network(p) for p in ("0.0.0.0/32", "224.0.0.0/4", "255.255.255.255/32")
+)
+_IPV4_MAPPED = ip_network("::ffff:0:0/96")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class LinkAddress:
     """An address on a link."""
 
     interface: str
@@ -57,8 +59,8 @@ class Address:
 
 
 _LOOPBACK_ADDRESSES = (
-    Address(LOOPBACK, IPv4Address("127.0.0.1"), 8),
-    Address(LOOPBACK, IPv6Address("::1"), 128),
+    LinkAddress(LOOPBACK, IPv4Address("127.0.0.1"), 8),
+    LinkAddress(LOOPBACK, IPv6Address("::1"), 128),
 )
 
 
@@ -70,8 +72,8 @@ class MemoryRouting:
         self.gateways: set[IPAddress] = set()
         self.foreign_routes: set[IPNetwork] = set()
         self._sysctls = sysctls
-        self._addresses: dict[Hashable, Address] = {}
-        self._own_routes: set[tuple[IPAddress, str]] = set()
+        self._addresses: dict[Hashable, LinkAddress] = {}
+        self._address_routes: set[tuple[IPAddress, str]] = set()
         """The routes in table `local` that the kernel makes for addresses, by interface."""
         self._local_routes: set[IPNetwork] = set()
         self._has_local_table = False
@@ -82,9 +84,9 @@ class MemoryRouting:
         return {
             name: replace(
                 link,
-                addresses=tuple(a.ip for a in self._on(name)),
+                addresses=tuple(a.ip for a in self._addresses_on(name)),
                 networks=tuple(
-                    dict.fromkeys(a.network for a in self._on(name) if a.has_neighbours)
+                    dict.fromkeys(a.network for a in self._addresses_on(name) if a.has_neighbours)
                 ),
             )
             for name, link in self.links.items()
@@ -97,10 +99,10 @@ class MemoryRouting:
             if address.ip.version == 6 and address.ip.is_link_local:
                 continue
             subnet = (address.interface, address.network)
-            is_second = address.ip.version == 4 and subnet in subnets
+            is_secondary = address.ip.version == 4 and subnet in subnets
             subnets.add(subnet)
             # The route of a second address has the first one as its source.
-            has_route = (address.ip, address.interface) in self._own_routes and not is_second
+            has_route = (address.ip, address.interface) in self._address_routes and not is_secondary
             yield Vip(address.ip, address.interface, address.prefix_length, has_route)
 
     def local_routes(self) -> Iterator[LocalRoute]:
@@ -113,7 +115,7 @@ class MemoryRouting:
         Raises:
             OSError: the kernel's answer; so do all methods here that change something.
         """
-        if len(link.name.encode()) > _NAME_BYTES:
+        if len(link.name.encode()) > _MAX_NAME_BYTES:
             raise _refusal(errno.ERANGE)
         if link.name in self.links:
             raise _refusal(errno.EEXIST)
@@ -130,34 +132,36 @@ class MemoryRouting:
             raise _refusal(errno.EOPNOTSUPP)
         del self.links[name]
         self._sysctls.remove_link(name)
-        for address in self._on(name):
+        for address in self._addresses_on(name):
             del self._addresses[address.identity]
-        self._own_routes = {r for r in self._own_routes if r[1] != name}
+        self._address_routes = {r for r in self._address_routes if r[1] != name}
 
-    def set_up(self, name: str) -> None:
+    def set_link_up(self, name: str) -> None:
         """Set a link up; `lo` gets its addresses, and IPv4 addresses lost routes back.
 
         Source: Linux net/ipv4/fib_frontend.c, fib_inetdev_event.
         """
         if not self.links[name].is_up:
-            self._own_routes |= {(a.ip, name) for a in self._on(name) if a.ip.version == 4}
+            self._address_routes |= {
+                (a.ip, name) for a in self._addresses_on(name) if a.ip.version == 4
+            }
         self.links[name] = replace(self.links[name], is_up=True)
-        self._give_loopback()
+        self._add_loopback_addresses()
 
-    def set_down(self, name: str) -> None:
+    def set_link_down(self, name: str) -> None:
         """Set a link down, which deletes its IPv6 addresses."""
         if self.links[name].is_up:
             self.links[name] = replace(self.links[name], is_up=False)
-            self._lose_ipv6(name)
+            self._remove_ipv6(name)
 
-    def heed_sysctls(self) -> None:
+    def apply_sysctls(self) -> None:
         """Do what a change of the links' settings does to their addresses."""
         for name in self.links:
             if self._is_ipv6_disabled(name):
-                self._lose_ipv6(name)
-        self._give_loopback()
+                self._remove_ipv6(name)
+        self._add_loopback_addresses()
 
-    def _give_loopback(self) -> None:
+    def _add_loopback_addresses(self) -> None:
         if not self.links[LOOPBACK].is_up:
             return
         is_disabled = self._is_ipv6_disabled(LOOPBACK)
@@ -165,21 +169,21 @@ class MemoryRouting:
             if address.identity not in self._addresses:
                 self._attach(address)
 
-    def _lose_ipv6(self, name: str) -> None:
+    def _remove_ipv6(self, name: str) -> None:
         """Delete a link's IPv6 addresses and routes."""
-        for address in [a for a in self._on(name) if a.ip.version == 6]:
+        for address in [a for a in self._addresses_on(name) if a.ip.version == 6]:
             self._detach(address)
         if name == LOOPBACK:
             self._local_routes = {p for p in self._local_routes if p.version == 4}
             self.foreign_routes = {p for p in self.foreign_routes if p.version == 4}
 
     def _is_ipv6_disabled(self, name: str) -> bool:
-        return self._sysctls.is_on(name_of("net.ipv6.conf", name, "disable_ipv6"))
+        return self._sysctls.is_on(sysctl_name("net.ipv6.conf", name, "disable_ipv6"))
 
     def add_address(self, vip: Vip) -> None:
         """Add an address; the kernel makes its route."""
         address = _address_of(vip)
-        self._need_link(vip.interface)
+        self._require_link(vip.interface)
         if address.ip.version == 4 and not int(address.ip):
             return  # 0.0.0.0 is taken, and nothing comes of it
         if address.ip.version == 6 and self._is_ipv6_disabled(vip.interface):
@@ -192,7 +196,7 @@ class MemoryRouting:
 
     def delete_address(self, vip: Vip) -> None:
         """Delete an address, and its route unless another address here is the same."""
-        self._need_link(vip.interface)
+        self._require_link(vip.interface)
         address = _address_of(vip)
         if self._addresses.get(address.identity) != address:
             raise _refusal(errno.EADDRNOTAVAIL)
@@ -200,33 +204,33 @@ class MemoryRouting:
             self._detach(secondary)
         self._detach(address)
 
-    def restore_route(self, vip: Vip) -> None:
+    def restore_vip_route(self, vip: Vip) -> None:
         """Make a VIP's own route anew: for IPv6, with the address."""
-        self._need_link(vip.interface)
+        self._require_link(vip.interface)
         if vip.address.version == 6:
             with suppress(OSError):  # EADDRNOTAVAIL
                 self.delete_address(vip)
             self.add_address(vip)
             return
         route = (vip.address, vip.interface)
-        if route in self._own_routes:
+        if route in self._address_routes:
             raise _refusal(errno.EEXIST)
-        self._own_routes.add(route)
+        self._address_routes.add(route)
         self._has_local_table = True
 
-    def delete_own_route(self, vip: Vip) -> None:
+    def delete_vip_route(self, vip: Vip) -> None:
         """Delete a VIP's own route. None is as good."""
-        self._need_link(vip.interface)
-        self._own_routes.discard((vip.address, vip.interface))
+        self._require_link(vip.interface)
+        self._address_routes.discard((vip.address, vip.interface))
 
     def add_local_route(self, route: LocalRoute) -> None:
         """Make a prefix local. An IPv6 route has another metric than the kernel's own."""
-        taken = self._local_routes | self.foreign_routes
+        existing = self._local_routes | self.foreign_routes
         if route.prefix.version == 4:
-            taken = taken | set(self._kernel_routes())
+            existing = existing | set(self._kernel_routes())
         elif not self.links[LOOPBACK].is_up:
             raise _refusal(errno.ENETDOWN)
-        if route.prefix in taken:
+        if route.prefix in existing:
             raise _refusal(errno.EEXIST)
         self._local_routes.add(route.prefix)
         self._has_local_table |= route.prefix.version == 4
@@ -243,19 +247,19 @@ class MemoryRouting:
         Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest.
         """
         if isinstance(address, IPv6Address):
-            is_unicast = not (address.is_multicast or not int(address) or address in _MAPPED)
+            is_unicast = not (address.is_multicast or not int(address) or address in _IPV4_MAPPED)
             return (is_unicast and not address.is_link_local) or self._is_local(address)
-        if any(address in prefix for prefix in _NEVER_SERVERS):
+        if any(address in prefix for prefix in _PREFIXES_WITHOUT_HOSTS):
             return False
         return self._has_local_table and not self._is_broadcast(address)
 
     def _is_local(self, address: IPAddress) -> bool:
-        return any(ip == address for ip, _ in self._own_routes) or any(
+        return any(ip == address for ip, _ in self._address_routes) or any(
             address in prefix for prefix in (*self._local_routes, *self.foreign_routes)
         )
 
     def _is_broadcast(self, address: IPv4Address) -> bool:
-        if any(ip == address for ip, _ in self._own_routes):
+        if any(ip == address for ip, _ in self._address_routes):
             return False
         return IPv4Network(address) in set(self._broadcasts())
 
@@ -267,58 +271,60 @@ class MemoryRouting:
                 yield IPv4Network(int(address.network.broadcast_address))
 
     def _kernel_routes(self) -> Iterator[IPNetwork]:
-        yield from (ip_network(ip) for ip, _ in self._own_routes)
+        yield from (ip_network(ip) for ip, _ in self._address_routes)
         yield from self._broadcasts()
         if self.links[LOOPBACK].is_up:
             yield IPv4Network("127.0.0.0/8")
 
-    def _on(self, interface: str) -> list[Address]:
+    def _addresses_on(self, interface: str) -> list[LinkAddress]:
         return [a for a in self._addresses.values() if a.interface == interface]
 
-    def _need_link(self, name: str) -> None:
+    def _require_link(self, name: str) -> None:
         if name not in self.links:
             raise _refusal(errno.ENODEV)
 
-    def _attach(self, address: Address) -> None:
+    def _attach(self, address: LinkAddress) -> None:
         self._addresses[address.identity] = address
-        self._own_routes.add((address.ip, address.interface))
+        self._address_routes.add((address.ip, address.interface))
         if address.ip.version == 4:
             self._has_local_table = True
-            self._sysctls.settle(address.interface)
+            self._sysctls.detach_from_default(address.interface)
 
-    def _detach(self, address: Address) -> None:
+    def _detach(self, address: LinkAddress) -> None:
         """Take an address away. With a link's last IPv4 address go all its IPv4 routes."""
         del self._addresses[address.identity]
         version = address.ip.version
-        left = [a for a in self._on(address.interface) if a.ip.version == version]
-        if all(other.ip != address.ip for other in left):
-            self._own_routes.discard((address.ip, address.interface))
-        if version == 4 and not left:
-            self._own_routes = {
+        remaining = [a for a in self._addresses_on(address.interface) if a.ip.version == version]
+        if all(other.ip != address.ip for other in remaining):
+            self._address_routes.discard((address.ip, address.interface))
+        if version == 4 and not remaining:
+            self._address_routes = {
                 route
-                for route in self._own_routes
+                for route in self._address_routes
                 if route[0].version != 4 or route[1] != address.interface
             }
 
-    def _secondaries(self, address: Address) -> list[Address]:
+    def _secondaries(self, address: LinkAddress) -> list[LinkAddress]:
         """Return the addresses that go with this one: in its subnet, and added after it.
 
         Source: Linux net/ipv4/devinet.c, __inet_del_ifa.
         """
-        first, *others = self._subnet(address)
-        return others if first == address and not self._promotes(address.interface) else []
+        first, *others = self._addresses_in_subnet(address)
+        return (
+            others if first == address and not self._promotes_secondaries(address.interface) else []
+        )
 
-    def _subnet(self, address: Address) -> list[Address]:
+    def _addresses_in_subnet(self, address: LinkAddress) -> list[LinkAddress]:
         """Return the addresses of an IPv4 address's subnet here, in their order."""
         if address.ip.version == 6 or address.prefix_length == 32:
             return [address]
         network = address.network
-        on_link = self._on(address.interface)
+        on_link = self._addresses_on(address.interface)
         return [a for a in on_link if a.network == network]
 
-    def _promotes(self, interface: str) -> bool:
+    def _promotes_secondaries(self, interface: str) -> bool:
         key = "promote_secondaries"
-        names = (name_of("net.ipv4.conf", name, key) for name in ("all", interface))
+        names = (sysctl_name("net.ipv4.conf", name, key) for name in ("all", interface))
         return any(self._sysctls.is_on(name) for name in names)
 
 
@@ -326,11 +332,11 @@ def _refusal(code: int) -> OSError:
     return OSError(code, os.strerror(code))
 
 
-def _address_of(vip: Vip) -> Address:
-    return Address(vip.interface, vip.address, vip.prefix_length)
+def _address_of(vip: Vip) -> LinkAddress:
+    return LinkAddress(vip.interface, vip.address, vip.prefix_length)
 
 
-def _is_assignable(address: Address) -> bool:
+def _is_assignable(address: LinkAddress) -> bool:
     ip = address.ip
     is_foreign_loopback = ip.is_loopback and address.interface != LOOPBACK
     return bool(int(ip)) and not ip.is_multicast and not is_foreign_loopback

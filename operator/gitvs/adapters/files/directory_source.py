@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitvs.core.errors import SourceError
-from gitvs.core.manifests.limits import MAX_READ_BYTES, TotalSize, readable_name
+from gitvs.core.manifests.limits import MAX_READ_BYTES, TotalSizeLimit, utf8_name
 from gitvs.core.manifests.syntax.yaml_documents import is_manifest
 from gitvs.core.model.desired import ManifestFile
 from gitvs.ports import Snapshot
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class DirectorySource:
@@ -29,46 +29,46 @@ class DirectorySource:
         Raises:
             SourceError: the folder, or a file in it, could not be read, and why.
         """
-        with _explained(self._folder):
+        with _as_source_errors(self._folder):
             is_folder = stat.S_ISDIR(self._folder.stat().st_mode)
         if not is_folder:
             raise SourceError(f"{self._folder} is not a folder; give the one with the manifests")
-        names, skipped = self._find()
-        total = TotalSize()
+        names, skipped = self._find_names()
+        total = TotalSizeLimit()
         files = []
         for name in sorted(names):
-            data = self._read(name)
-            total.add(len(data))
+            data = self._read_file(name)
+            total.add_file(len(data))
             files.append(ManifestFile(name, data))
         return Snapshot(files, skipped=tuple(sorted(skipped)))
 
-    def _find(self) -> tuple[list[str], list[str]]:
+    def _find_names(self) -> tuple[list[str], list[str]]:
         """Return the names of all manifest files, and of what looks like one but is a link."""
         names: list[str] = []
         skipped: list[str] = []
-        below = [""]
-        while below:
-            parent = below.pop()
-            for entry in self._entries(parent):
+        unread_folders = [""]
+        while unread_folders:
+            parent = unread_folders.pop()
+            for entry in self._list_folder(parent):
                 name = parent + entry.name
                 if entry.is_symlink():
                     if is_manifest(name) or entry.is_dir():
-                        skipped.append(readable_name(name))
+                        skipped.append(utf8_name(name))
                 elif entry.is_dir():
-                    below.append(f"{name}/")
+                    unread_folders.append(f"{name}/")
                 elif is_manifest(name):
-                    names.append(readable_name(name))
+                    names.append(utf8_name(name))
         return names, skipped
 
-    def _entries(self, parent: str) -> list[os.DirEntry[str]]:
+    def _list_folder(self, parent: str) -> list[os.DirEntry[str]]:
         folder = self._folder / parent
-        with _explained(folder), os.scandir(folder) as entries:
+        with _as_source_errors(folder), os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
 
-    def _read(self, name: str) -> bytes:
+    def _read_file(self, name: str) -> bytes:
         path = self._folder / name
-        with _explained(path):
-            descriptor = os.open(path, _FLAGS)
+        with _as_source_errors(path):
+            descriptor = os.open(path, _OPEN_FLAGS)
             with open(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise SourceError(f"{path} is named like a manifest, but is not a file")
@@ -76,7 +76,7 @@ class DirectorySource:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _as_source_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -28,23 +28,23 @@ log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.5
 _POLL_SECONDS = 0.1
-_FORGOTTEN_SECONDS = 60.0
+_ASSUMED_CLOSED_SECONDS = 60.0
 """A file that was changed so long ago and not since counts as closed: its closing may be missed."""
 
 
 class DirectoryWatch(FileSystemEventHandler):
     """Watches one folder and what is below it, in threads of its own."""
 
-    def __init__(self, folder: Path, tell: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, on_change: Callable[[], None]) -> None:
         """Begin to watch; `tell` is called after each change that has come to rest.
 
         Raises:
             SourceError: the folder cannot be watched.
         """
-        self._tell = tell
+        self._on_change = on_change
         self._changed_at: float | None = time.monotonic()  # somebody may be writing right now
-        self._open: dict[str, float] = {}
-        self._guard = threading.Lock()
+        self._open_files: dict[str, float] = {}
+        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._observer = Observer()
         try:
@@ -52,7 +52,9 @@ class DirectoryWatch(FileSystemEventHandler):
             self._observer.start()
         except OSError as error:
             raise SourceError(f"{folder} cannot be watched: {error.strerror}") from error
-        self._thread = threading.Thread(target=self._wait, name="directory-watch", daemon=True)
+        self._thread = threading.Thread(
+            target=self._report_changes, name="directory-watch", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -62,28 +64,31 @@ class DirectoryWatch(FileSystemEventHandler):
         self._observer.join()
         self._thread.join()
 
-    def is_at_rest(self) -> bool:
+    def is_quiet(self) -> bool:
         """Whether no file is being written now, as far as is known."""
         now = time.monotonic()
-        with self._guard:
-            is_quiet = self._changed_at is None or now - self._changed_at >= QUIET_SECONDS
-            return is_quiet and not any(now - at < _FORGOTTEN_SECONDS for at in self._open.values())
+        with self._lock:
+            has_settled = self._changed_at is None or now - self._changed_at >= QUIET_SECONDS
+            return has_settled and not any(
+                now - modified_at < _ASSUMED_CLOSED_SECONDS
+                for modified_at in self._open_files.values()
+            )
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Note a change; opening and reading are none."""
         if event.event_type in ("opened", "closed_no_write"):
             return
         path, now = str(event.src_path), time.monotonic()
-        with self._guard:
+        with self._lock:
             self._changed_at = now
             if isinstance(event, FileModifiedEvent):
-                self._open[path] = now
+                self._open_files[path] = now
             elif isinstance(event, FileClosedEvent | FileDeletedEvent | FileMovedEvent):
-                self._open.pop(path, None)
+                self._open_files.pop(path, None)
 
-    def _wait(self) -> None:
+    def _report_changes(self) -> None:
         while not self._stopping.wait(_POLL_SECONDS):
-            if self._changed_at is not None and self.is_at_rest():
-                with self._guard:
+            if self._changed_at is not None and self.is_quiet():
+                with self._lock:
                     self._changed_at = None
-                self._tell()
+                self._on_change()

@@ -17,11 +17,11 @@ from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 
-MAX_BYTES = 64 * 1024 * 1024
+MAX_CACHE_BYTES = 64 * 1024 * 1024
 """Of the file. The largest load of manifests needs the half of it."""
 
 _DIGEST_BYTES = 16
-_NAME, _NEW_NAME = "files", "files.new"
+_FILE_NAME, _NEW_FILE_NAME = "files", "files.new"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,81 +34,81 @@ def cache_folder() -> Path | None:
 
     Source: XDG Base Directory Specification: a path that is not absolute is ignored.
     """
-    for name, below in (("XDG_CACHE_HOME", "gitvs"), ("HOME", ".cache/gitvs")):
+    for name, subfolder in (("XDG_CACHE_HOME", "gitvs"), ("HOME", ".cache/gitvs")):
         if (value := os.environ.get(name, "")).startswith("/"):
-            return Path(value, below)
+            return Path(value, subfolder)
     return None
 
 
-class TextCache:
+class FileCacheStorage:
     """Texts of one line each, by key. `edition` says what they follow from beside their keys.
 
     `refusal` is why what is there is not used, where people should know.
     """
 
     def __init__(self, folder: Path, edition: str) -> None:
-        self.refusal = ""
+        self.unusable_reason = ""
         self._folder = folder
         self._edition = edition.encode()
-        self._former: dict[bytes, bytes] = {}
-        self._used: dict[bytes, bytes] = {}
-        self._has_news = False
+        self._stored_lines: dict[bytes, bytes] = {}
+        self._used_lines: dict[bytes, bytes] = {}
+        self._has_new_lines = False
         try:
-            self._former = self._read()
-        except _NotOurs as error:
-            self.refusal = str(error)
+            self._stored_lines = self._read()
+        except _UntrustedFile as error:
+            self.unusable_reason = str(error)
         except OSError as error:
             log.debug("cache not read reason=%s", error)
 
     def get(self, key: str) -> bytes | None:
         """Return a text as it was put; None where it is damaged."""
-        name = key.encode()
-        line = self._former.get(name)
+        encoded_key = key.encode()
+        line = self._stored_lines.get(encoded_key)
         if line is None:
             return None
-        text = line[len(name) + 2 * _DIGEST_BYTES + 2 :]
-        if line != self._line(name, text):
+        text = line[len(encoded_key) + 2 * _DIGEST_BYTES + 2 :]
+        if line != self._make_line(encoded_key, text):
             return None
-        self._used[name] = line
+        self._used_lines[encoded_key] = line
         return text
 
     def put(self, key: str, text: bytes) -> None:
         """Keep a text."""
-        name = key.encode()
-        self._used[name] = self._line(name, text)
-        self._has_news = True
+        encoded_key = key.encode()
+        self._used_lines[encoded_key] = self._make_line(encoded_key, text)
+        self._has_new_lines = True
 
-    def _line(self, name: bytes, text: bytes) -> bytes:
-        digest = blake2b(b" ".join((self._edition, name, text)), digest_size=_DIGEST_BYTES)
-        return b" ".join((name, digest.hexdigest().encode(), text))
+    def _make_line(self, encoded_key: bytes, text: bytes) -> bytes:
+        digest = blake2b(b" ".join((self._edition, encoded_key, text)), digest_size=_DIGEST_BYTES)
+        return b" ".join((encoded_key, digest.hexdigest().encode(), text))
 
     def _read(self) -> dict[bytes, bytes]:
-        with _opened_folder(self._folder) as folder:
-            descriptor = os.open(_NAME, _READ_FLAGS, dir_fd=folder)
+        with _open_folder(self._folder) as folder:
+            descriptor = os.open(_FILE_NAME, _READ_FLAGS, dir_fd=folder)
             with open(descriptor, "rb") as file:
-                _check_ours(descriptor, self._folder / _NAME)
-                edition, *lines = (file.read(MAX_BYTES) or b"").split(b"\n")
+                _require_trusted(descriptor, self._folder / _FILE_NAME)
+                edition, *lines = (file.read(MAX_CACHE_BYTES) or b"").split(b"\n")
         if edition != self._edition:
             return {}
         return {line.partition(b" ")[0]: line for line in lines}
 
     def save(self) -> None:
         """Write what is new, with what was used before what was not, as far as there is room."""
-        if not self._has_news:
+        if not self._has_new_lines:
             return
         try:
             if _make_folder(self._folder):
-                self._write(b"\n".join(self._kept()))
-        except (_NotOurs, OSError) as error:
+                self._write(b"\n".join(self._lines_to_keep()))
+        except (_UntrustedFile, OSError) as error:
             log.debug("cache not written reason=%s", error)
 
-    def _kept(self) -> Iterator[bytes]:
-        room = MAX_BYTES - len(self._edition)
+    def _lines_to_keep(self) -> Iterator[bytes]:
+        remaining_bytes = MAX_CACHE_BYTES - len(self._edition)
         yield self._edition
-        unused = (line for name, line in self._former.items() if name not in self._used)
-        for line in chain(self._used.values(), unused):
-            room -= len(line) + 1
-            if room < 0:
+        unused = (line for name, line in self._stored_lines.items() if name not in self._used_lines)
+        for line in chain(self._used_lines.values(), unused):
+            remaining_bytes -= len(line) + 1
+            if remaining_bytes < 0:
                 return
             yield line
 
@@ -118,15 +118,15 @@ class TextCache:
         Two processes may do it at once: then the later one goes on writing what the earlier put
         into place, and whoever reads in between finds fewer texts.
         """
-        with _opened_folder(self._folder) as folder:
-            _remove(_NEW_NAME, folder)  # of a process that was killed
+        with _open_folder(self._folder) as folder:
+            _remove(_NEW_FILE_NAME, folder)  # of a process that was killed
             try:
-                descriptor = os.open(_NEW_NAME, _WRITE_FLAGS, 0o600, dir_fd=folder)
+                descriptor = os.open(_NEW_FILE_NAME, _WRITE_FLAGS, 0o600, dir_fd=folder)
                 with open(descriptor, "wb") as file:
                     file.write(data)
-                os.rename(_NEW_NAME, _NAME, src_dir_fd=folder, dst_dir_fd=folder)
+                os.rename(_NEW_FILE_NAME, _FILE_NAME, src_dir_fd=folder, dst_dir_fd=folder)
             finally:
-                _remove(_NEW_NAME, folder)
+                _remove(_NEW_FILE_NAME, folder)
 
 
 def _remove(name: str, folder: int) -> None:
@@ -134,37 +134,37 @@ def _remove(name: str, folder: int) -> None:
         os.unlink(name, dir_fd=folder)
 
 
-class _NotOurs(Exception):
+class _UntrustedFile(Exception):
     """Somebody else may have written what is there."""
 
 
 @contextmanager
-def _opened_folder(path: Path) -> Iterator[int]:
+def _open_folder(path: Path) -> Iterator[int]:
     descriptor = os.open(path, _FOLDER_FLAGS)
     try:
-        _check_ours(descriptor, path)
+        _require_trusted(descriptor, path)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _check_ours(descriptor: int, path: Path) -> None:
+def _require_trusted(descriptor: int, path: Path) -> None:
     """Refuse what others can write.
 
     Raises:
         _NotOurs: in words.
     """
-    found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid():
-        raise _NotOurs(f"{path} belongs to another user (uid {found.st_uid})")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _NotOurs(f"{path} may be written by others; `chmod go-w` it, or delete it")
+    file_stat = os.fstat(descriptor)
+    if file_stat.st_uid != os.geteuid():
+        raise _UntrustedFile(f"{path} belongs to another user (uid {file_stat.st_uid})")
+    if file_stat.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _UntrustedFile(f"{path} may be written by others; `chmod go-w` it, or delete it")
 
 
 def _make_folder(folder: Path) -> bool:
     """Make the folder, unless root would make it in somebody's home."""
-    above = next(parent for parent in folder.parents if parent.exists())
-    if above.stat().st_uid not in (0, os.geteuid()):
+    nearest_existing = next(parent for parent in folder.parents if parent.exists())
+    if nearest_existing.stat().st_uid not in (0, os.geteuid()):
         return False
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return True

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitvs.adapters.git.manifests_at import snapshot_of
-from gitvs.adapters.git.objects import DEEPEN, GitObjects, opened
+from gitvs.adapters.git.objects import SHALLOW_ADVICE, GitObjects, open_objects
 from gitvs.adapters.git.repository import find_repository
 from gitvs.core.model.history import Commit
 from gitvs.ports import Snapshot
@@ -21,7 +21,7 @@ class GitCommits:
         self.folder = folder.rstrip("/")
 
     def commit(self, revision: str) -> Commit:
-        return self._objects.commit(self._objects.resolve(revision))
+        return self._objects.read_commit(self._objects.resolve(revision))
 
     def has_folder(self, commit_id: str) -> bool:
         return self._objects.has_folder(commit_id, self.folder)
@@ -30,10 +30,10 @@ class GitCommits:
         return snapshot_of(self._objects, commit_id, self.folder)
 
     def since(self, base: str, head: str) -> Sequence[str]:
-        return self._objects.since(base, head)
+        return self._objects.commits_since(base, head)
 
     def message(self, commit_id: str) -> str:
-        return self._objects.message(commit_id)
+        return self._objects.read_message(commit_id)
 
     def first_parents(self, commit_id: str, limit: int) -> Sequence[str]:
         return self._objects.first_parents(commit_id, limit)
@@ -43,16 +43,16 @@ class GitCommits:
 
     @property
     def cut_off(self) -> str:
-        return DEEPEN if self._objects.is_shallow else ""
+        return SHALLOW_ADVICE if self._objects.is_shallow else ""
 
 
 @contextmanager
-def commits_at(path: Path) -> Iterator[GitCommits]:
+def open_commits(path: Path) -> Iterator[GitCommits]:
     """Read commits of the repository that a folder is in.
 
     Raises:
         SourceError: it is in no repository.
     """
     git_dir, folder = find_repository(path)
-    with opened(git_dir) as objects:
+    with open_objects(git_dir) as objects:
         yield GitCommits(objects, folder)

@@ -28,7 +28,7 @@ from gitvs.core.errors import SourceError, SourceUnreachable
 LOCAL_TIMEOUT_SECONDS = 60.0
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 
-_KEPT_VARIABLES = frozenset(
+_INHERITED_VARIABLES = frozenset(
     {"PATH", "HOME", "TMPDIR", "LANGUAGE", "LC_ALL"}
     | {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
     | {"HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
@@ -60,16 +60,18 @@ _CONFIGURATION = (
     "safe.directory=*",
 )
 _USERINFO = re.compile(r"(?<=://)[^/\s]*@")
-_MAX_SHOWN_CHARACTERS = 1000
+_MAX_ERROR_CHARACTERS = 1000
 
 
 class GitFailed(SourceError):
     """A Git command that ended with an error. `text` is what it said, without credentials."""
 
-    def __init__(self, status: int, text: str) -> None:
-        self.status = status
-        self.text = text
-        super().__init__(f"git said: {text}" if text else f"git ended with exit code {status}")
+    def __init__(self, returncode: int, error_text: str) -> None:
+        self.returncode = returncode
+        self.error_text = error_text
+        super().__init__(
+            f"git said: {error_text}" if error_text else f"git ended with exit code {returncode}"
+        )
 
 
 class HardenedGit(git.Git):
@@ -107,8 +109,8 @@ class HardenedGit(git.Git):
         Raises:
             SourceError: it could not be started.
         """
-        ours = _KEPT_VARIABLES | self.environment().keys()
-        unset = [f"--unset={name}" for name in os.environ if name not in ours]
+        inherited = _INHERITED_VARIABLES | self.environment().keys()
+        unset = [f"--unset={name}" for name in os.environ if name not in inherited]
         clear_ambient_capabilities()
         try:
             return super().execute(
@@ -119,7 +121,9 @@ class HardenedGit(git.Git):
         except OSError as error:
             raise SourceError(f"git cannot be started: {error}") from error
 
-    def run(self, command: str, *args: str, timeout: float = LOCAL_TIMEOUT_SECONDS) -> bytes:
+    def run(
+        self, command: str, *args: str, timeout_seconds: float = LOCAL_TIMEOUT_SECONDS
+    ) -> bytes:
         """Run a command to its end, and return what it wrote.
 
         Raises:
@@ -127,32 +131,34 @@ class HardenedGit(git.Git):
             SourceUnreachable: it was killed with all its children, because its time was up.
             SourceError: it could not be started, or wrote too much.
         """
-        return _finished(self._call_process(command, *args, as_process=True), timeout)
+        return _wait_for_output(
+            self._call_process(command, *args, as_process=True), timeout_seconds
+        )
 
-    def run_beside(self, *command: str, timeout: float = LOCAL_TIMEOUT_SECONDS) -> bytes:
+    def run_program(self, *command: str, timeout_seconds: float = LOCAL_TIMEOUT_SECONDS) -> bytes:
         """Run another program than Git, in the same surroundings, as `run` does.
 
         Raises:
             GitFailed, SourceUnreachable, SourceError: as from `run`.
         """
-        return _finished(self.execute(list(command), as_process=True), timeout)
+        return _wait_for_output(self.execute(list(command), as_process=True), timeout_seconds)
 
 
-def _finished(handle: Any, timeout: float) -> bytes:
+def _wait_for_output(handle: Any, timeout_seconds: float) -> bytes:
     """Wait for a process to end; `handle` is GitPython's, and ends it when it is dropped."""
     process: Popen[bytes] = handle.proc
     try:
-        output, errors = _collect(process, time.monotonic() + timeout)
+        output, errors = _read_output(process, time.monotonic() + timeout_seconds)
     except TimeoutExpired:
-        raise SourceUnreachable(f"no end within {timeout:g} s; git was stopped") from None
+        raise SourceUnreachable(f"no end within {timeout_seconds:g} s; git was stopped") from None
     finally:
-        _end(process)
+        _kill_and_close(process)
     if process.returncode != 0:
-        raise GitFailed(process.returncode, _readable(errors))
+        raise GitFailed(process.returncode, _error_text(errors))
     return output
 
 
-def _collect(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
+def _read_output(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
     """Read both streams to their end, and wait for the process.
 
     Raises:
@@ -161,28 +167,28 @@ def _collect(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
     """
     assert process.stdout is not None
     assert process.stderr is not None
-    output = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    buffers = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
     with selectors.DefaultSelector() as selector:
-        for stream in output:
+        for stream in buffers:
             selector.register(stream, selectors.EVENT_READ)
         while selector.get_map():
-            left = deadline - time.monotonic()
-            ready = selector.select(left) if left > 0 else []
+            remaining_seconds = deadline - time.monotonic()
+            ready = selector.select(remaining_seconds) if remaining_seconds > 0 else []
             if not ready:
                 raise TimeoutExpired(process.args, 0)
             for key, _ in ready:
                 chunk = os.read(key.fd, 65536)
-                output[key.fd] += chunk
+                buffers[key.fd] += chunk
                 if not chunk:
                     selector.unregister(key.fd)
-            if sum(map(len, output.values())) > MAX_OUTPUT_BYTES:
+            if sum(map(len, buffers.values())) > MAX_OUTPUT_BYTES:
                 raise SourceError(f"git wrote over {MAX_OUTPUT_BYTES // 1024 // 1024} MiB")
     process.wait(max(deadline - time.monotonic(), 0.1))
-    written, errors = output.values()
-    return bytes(written), bytes(errors)
+    output, errors = buffers.values()
+    return bytes(output), bytes(errors)
 
 
-def _end(process: Popen[bytes]) -> None:
+def _kill_and_close(process: Popen[bytes]) -> None:
     """Leave nothing behind: neither the process, nor its children, nor its pipes."""
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -197,9 +203,9 @@ def without_credentials(text: str) -> str:
     return _USERINFO.sub("", text)
 
 
-def _readable(errors: bytes) -> str:
+def _error_text(errors: bytes) -> str:
     """Return what a command complained of: one line, no credentials, nothing for a terminal."""
     lines = (line.strip() for line in errors.decode("utf-8", "replace").splitlines())
     text = without_credentials("; ".join(line for line in lines if line))
     text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= _MAX_SHOWN_CHARACTERS else "… " + text[-_MAX_SHOWN_CHARACTERS:]
+    return text if len(text) <= _MAX_ERROR_CHARACTERS else "… " + text[-_MAX_ERROR_CHARACTERS:]

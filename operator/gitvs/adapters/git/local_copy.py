@@ -12,24 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitvs.adapters.git.git_process import GitFailed, HardenedGit
-from gitvs.adapters.git.objects import opened
+from gitvs.adapters.git.objects import open_objects
 from gitvs.core.errors import SourceError, SourceUnreachable
 from gitvs.core.model.history import Commit
 
-FOLDER_NAME = "repository.git"
-MAINTENANCE_SECONDS = 300.0
-HEAD = "refs/gitvs/head"
+REPOSITORY_FOLDER_NAME = "repository.git"
+MAINTENANCE_TIMEOUT_SECONDS = 300.0
+FETCHED_HEAD_REF = "refs/gitvs/head"
 """What the branch was at the last fetch, accepted or not."""
 
-_LOCK_NAME = "repository.lock"
+_LOCK_FILE_NAME = "repository.lock"
 _LOCK_POLL_SECONDS = 0.05
-_PINS = "refs/gitvs/kept"
+_KEPT_REFS = "refs/gitvs/kept"
 _PRUNED_WHEN_OLDER_THAN = "2.weeks.ago"
 
-_LEFTOVERS = ("*.lock", "refs/gitvs/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*")
+_LEFTOVER_PATTERNS = ("*.lock", "refs/gitvs/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*")
 """What a killed Git leaves. `refs/gitvs/kept` is not here: it is written without our lock."""
 
-_FRUGALITY = (
+_PACKING_CONFIGURATION = (
     "gc.cruftPacks=true",
     "gc.packRefs=false",  # so that pins, written without our lock, meet no packed-refs
     "gc.writeCommitGraph=false",
@@ -45,19 +45,19 @@ class GitCopy:
     def __init__(
         self,
         state_dir: Path,
-        name: str,
+        remote_name: str,
         configuration: Sequence[str],
         environment: Mapping[str, str],
     ) -> None:
         """Prepare to use it; nothing is written yet."""
-        self.folder = state_dir / FOLDER_NAME
-        self._lock = state_dir / _LOCK_NAME
-        self._name = name
-        self._pinned: frozenset[str] | None = None
+        self.git_dir = state_dir / REPOSITORY_FOLDER_NAME
+        self._lock_path = state_dir / _LOCK_FILE_NAME
+        self._remote_name = remote_name
+        self._kept_commit_ids: frozenset[str] | None = None
         self.git = HardenedGit(
             Path("/"),
-            self.folder,
-            configuration=(*_FRUGALITY, *configuration),
+            self.git_dir,
+            configuration=(*_PACKING_CONFIGURATION, *configuration),
             environment=environment,
         )
 
@@ -71,10 +71,10 @@ class GitCopy:
         """
         deadline = time.monotonic() + wait_seconds
         try:
-            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = self._lock.open("w")
+            self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = self._lock_path.open("w")
         except OSError as error:
-            raise SourceError(f"{self._lock} cannot be written: {error.strerror}") from error
+            raise SourceError(f"{self._lock_path} cannot be written: {error.strerror}") from error
         with lock:
             while True:
                 try:
@@ -83,8 +83,8 @@ class GitCopy:
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
                         raise SourceUnreachable(
-                            f"{self._name}: another gitvs is fetching into {self.folder} now, or"
-                            " tidying it up"
+                            f"{self._remote_name}: another gitvs is fetching into {self.git_dir}"
+                            " now, or tidying it up"
                         ) from None
                     time.sleep(_LOCK_POLL_SECONDS)
             yield
@@ -96,20 +96,22 @@ class GitCopy:
             SourceError: it cannot be written.
         """
         try:
-            if not (self.folder / "HEAD").exists():
-                self.git.run("init", "--quiet", "--bare", "--template=", str(self.folder))
-            for pattern in _LEFTOVERS:
-                for path in self.folder.glob(pattern):
+            if not (self.git_dir / "HEAD").exists():
+                self.git.run("init", "--quiet", "--bare", "--template=", str(self.git_dir))
+            for pattern in _LEFTOVER_PATTERNS:
+                for path in self.git_dir.glob(pattern):
                     path.unlink(missing_ok=True)
         except (OSError, GitFailed) as error:
-            raise SourceError(f"{self.folder} cannot be written: {error}") from error
+            raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
 
-    def head(self) -> str | None:
+    def fetched_head(self) -> str | None:
         """Return what the branch was at the last fetch, accepted or not."""
-        if not (self.folder / "HEAD").exists():
+        if not (self.git_dir / "HEAD").exists():
             return None
         try:
-            return self.git.run("rev-parse", "--verify", "--quiet", HEAD).decode().strip()
+            return (
+                self.git.run("rev-parse", "--verify", "--quiet", FETCHED_HEAD_REF).decode().strip()
+            )
         except GitFailed:
             return None
 
@@ -119,24 +121,24 @@ class GitCopy:
         Raises:
             SourceError: there is none, or more than one.
         """
-        with opened(self.folder) as objects:
+        with open_objects(self.git_dir) as objects:
             return objects.resolve(revision)
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` is `older` or descends from it; one that is not here is no ancestor."""
-        with opened(self.folder) as objects:
+        with open_objects(self.git_dir) as objects:
             return objects.is_ancestor(older, newer)
 
-    def commit(self, commit_id: str) -> Commit:
+    def read_commit(self, commit_id: str) -> Commit:
         """Return a commit as people need it.
 
         Raises:
             SourceError: it is not here.
         """
-        with opened(self.folder) as objects:
-            return objects.commit(objects.resolve(commit_id))
+        with open_objects(self.git_dir) as objects:
+            return objects.read_commit(objects.resolve(commit_id))
 
-    def pin(self, commit_ids: Iterable[str]) -> None:
+    def keep_commits(self, commit_ids: Iterable[str]) -> None:
         """Keep these commits through maintenance, whatever becomes of the branch; no others.
 
         It waits for no fetch, so it does not take the lock.
@@ -144,23 +146,25 @@ class GitCopy:
         Raises:
             SourceError: the copy cannot be written.
         """
-        self._pinned = frozenset(commit_ids)
+        self._kept_commit_ids = frozenset(commit_ids)
         try:
-            self._write_pins(self._pinned)
+            self._write_kept_refs(self._kept_commit_ids)
         except GitFailed as error:
-            raise SourceError(f"{self.folder} cannot be written: {error}") from error
+            raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
 
-    def _write_pins(self, wanted: frozenset[str]) -> None:
-        if not (self.folder / "HEAD").exists():
+    def _write_kept_refs(self, wanted: frozenset[str]) -> None:
+        if not (self.git_dir / "HEAD").exists():
             return
-        listed = self.git.run("for-each-ref", "--format=%(objectname)", _PINS)
-        there = frozenset(listed.decode().split())
-        for commit_id in sorted(there - wanted):
-            self.git.run("update-ref", "-d", f"{_PINS}/{commit_id}")
-        with opened(self.folder) as objects:
-            new = [commit_id for commit_id in sorted(wanted - there) if objects.has(commit_id)]
-        for commit_id in new:
-            self.git.run("update-ref", f"{_PINS}/{commit_id}", commit_id)
+        output = self.git.run("for-each-ref", "--format=%(objectname)", _KEPT_REFS)
+        present = frozenset(output.decode().split())
+        for commit_id in sorted(present - wanted):
+            self.git.run("update-ref", "-d", f"{_KEPT_REFS}/{commit_id}")
+        with open_objects(self.git_dir) as objects:
+            missing = [
+                commit_id for commit_id in sorted(wanted - present) if objects.has_commit(commit_id)
+            ]
+        for commit_id in missing:
+            self.git.run("update-ref", f"{_KEPT_REFS}/{commit_id}", commit_id)
 
     def maintain(self) -> None:
         """Pack what is there, and drop what nothing leads to and is older than two weeks.
@@ -171,17 +175,17 @@ class GitCopy:
         """
         with self.locked(0):
             self.prepare()
-            for path in (self.folder / _PINS).glob("*.lock"):
+            for path in (self.git_dir / _KEPT_REFS).glob("*.lock"):
                 path.unlink(missing_ok=True)
-            if self._pinned is not None:
-                self.pin(self._pinned)
+            if self._kept_commit_ids is not None:
+                self.keep_commits(self._kept_commit_ids)
             try:
                 self.git.run(
                     "gc",
                     "--quiet",
                     "--force",  # what a killed one left is not running: we hold the lock
                     f"--prune={_PRUNED_WHEN_OLDER_THAN}",
-                    timeout=MAINTENANCE_SECONDS,
+                    timeout_seconds=MAINTENANCE_TIMEOUT_SECONDS,
                 )
             except GitFailed as error:
-                raise SourceError(f"{self.folder} cannot be tidied up: {error}") from error
+                raise SourceError(f"{self.git_dir} cannot be tidied up: {error}") from error

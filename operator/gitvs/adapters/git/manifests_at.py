@@ -8,15 +8,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from gitvs.adapters.git.objects import Entry, GitObjects, opened
+from gitvs.adapters.git.objects import GitObjects, TreeEntry, open_objects
 from gitvs.adapters.git.repository import find_repository
-from gitvs.core.manifests.limits import MAX_READ_BYTES, TotalSize, readable_name
+from gitvs.core.manifests.limits import MAX_READ_BYTES, TotalSizeLimit, utf8_name
 from gitvs.core.manifests.syntax.yaml_documents import is_manifest
-from gitvs.core.model.desired import ManifestFile, StoredFile
+from gitvs.core.model.desired import GitFile, ManifestFile
 from gitvs.ports import Snapshot
 
 
-class GitSource:
+class GitManifests:
     """The manifests of one folder of a repository, at a revision. `revision` may be a branch."""
 
     def __init__(self, git_dir: Path, folder: str, revision: str) -> None:
@@ -25,7 +25,7 @@ class GitSource:
         self._revision = revision
 
     @classmethod
-    def at(cls, path: Path, revision: str) -> GitSource:
+    def for_folder(cls, path: Path, revision: str) -> GitManifests:
         """Return the source for a folder in a work tree or a bare repository.
 
         Raises:
@@ -40,28 +40,28 @@ class GitSource:
         Raises:
             SourceError: no such revision or folder, or the repository cannot be read.
         """
-        with self.opened() as found:
-            return replace(found, files=[ManifestFile(f.path, f.data) for f in found.files])
+        with self.open_snapshot() as snapshot:
+            return replace(snapshot, files=[ManifestFile(f.path, f.data) for f in snapshot.files])
 
     @contextmanager
-    def opened(self) -> Iterator[Snapshot]:
+    def open_snapshot(self) -> Iterator[Snapshot]:
         """Find all manifest files of the folder; within the block each is read when asked for.
 
         Raises:
             SourceError: as `load`; in the block too, where a file is read.
         """
-        with opened(self._git_dir) as objects:
+        with open_objects(self._git_dir) as objects:
             yield snapshot_of(objects, objects.resolve(self._revision), self._folder)
 
-    def messages(self, base: str | None) -> list[str]:
+    def commit_messages(self, base: str | None) -> list[str]:
         """Return the messages of the commits since `base`, the newest first.
 
         Raises:
             SourceError: the repository cannot be read.
         """
-        with opened(self._git_dir) as objects:
-            since = objects.since(base, objects.resolve(self._revision))
-            return [objects.message(commit_id) for commit_id in since]
+        with open_objects(self._git_dir) as objects:
+            commit_ids = objects.commits_since(base, objects.resolve(self._revision))
+            return [objects.read_message(commit_id) for commit_id in commit_ids]
 
 
 def snapshot_of(objects: GitObjects, commit_id: str, folder: str) -> Snapshot:
@@ -70,24 +70,26 @@ def snapshot_of(objects: GitObjects, commit_id: str, folder: str) -> Snapshot:
     Raises:
         SourceError: no such folder, or the repository cannot be read.
     """
-    entries = objects.files(objects.folder(commit_id, folder))
-    manifests = [entry for entry in entries if is_manifest(entry.name)]
-    files = _files(objects, [entry for entry in manifests if entry.is_file])
-    skipped = [e.name for e in manifests if e.is_symlink]
-    skipped += [e.name for e in entries if e.is_submodule]
-    return Snapshot(files, objects.commit(commit_id), tuple(sorted(skipped)))
+    entries = objects.list_files(objects.find_tree_id(commit_id, folder))
+    manifests = [entry for entry in entries if is_manifest(entry.path)]
+    files = _stored_files(objects, [entry for entry in manifests if entry.is_file])
+    skipped = [e.path for e in manifests if e.is_symlink]
+    skipped += [e.path for e in entries if e.is_submodule]
+    return Snapshot(files, objects.read_commit(commit_id), tuple(sorted(skipped)))
 
 
-def _files(objects: GitObjects, entries: list[Entry]) -> list[StoredFile]:
-    total = TotalSize()
+def _stored_files(objects: GitObjects, entries: list[TreeEntry]) -> list[GitFile]:
+    total = TotalSizeLimit()
     for entry in entries:
-        total.add(min(entry.size, MAX_READ_BYTES))
+        total.add_file(min(entry.size, MAX_READ_BYTES))
     return [
-        StoredFile(readable_name(e.name), e.id, partial(_read, objects, e.id, e.size))
-        for e in sorted(entries, key=lambda e: e.name)
+        GitFile(
+            utf8_name(e.path), e.object_id, partial(_read_limited, objects, e.object_id, e.size)
+        )
+        for e in sorted(entries, key=lambda e: e.path)
     ]
 
 
-def _read(objects: GitObjects, object_id: str, size: int) -> bytes:
+def _read_limited(objects: GitObjects, object_id: str, size: int) -> bytes:
     """Read a file; of one that is too large, only as much is made up as the loader refuses."""
     return bytes(MAX_READ_BYTES) if size >= MAX_READ_BYTES else objects.read(object_id)

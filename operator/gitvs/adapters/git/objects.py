@@ -10,34 +10,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitvs.adapters.git.commit_text import commit_from, message_of
+from gitvs.adapters.git.commit_text import parse_commit, parse_message
 from gitvs.adapters.git.git_process import GitFailed, HardenedGit
 from gitvs.core.errors import SourceError
 from gitvs.core.model.history import Commit
 
 _SHA1_CHARACTERS = 40
-_SHOWN_CHARACTERS = 12
-_ID = re.compile(f"[0-9a-f]{{{_SHA1_CHARACTERS}}}")
+_SHORT_ID_CHARACTERS = 12
+_OBJECT_ID = re.compile(f"[0-9a-f]{{{_SHA1_CHARACTERS}}}")
 
-DEEPEN = (
+SHALLOW_ADVICE = (
     "this clone is shallow: `git fetch --unshallow` brings the rest (in a CI job, check out with"
     " `fetch-depth: 0` or `GIT_DEPTH: 0`)"
 )
 
-_WHOLE = (
+_PARTIAL_CLONE_ADVICE = (
     "this clone is partial, and nothing is fetched here; clone without `--filter` (in a CI job,"
     " check out without a filter)"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """One entry of a tree. `name` is relative to it, with stray bytes escaped; no size: -1."""
 
     mode: str
-    id: str
+    object_id: str
     size: int
-    name: str
+    path: str
 
     @property
     def is_file(self) -> bool:
@@ -69,21 +69,21 @@ class GitObjects:
         Raises:
             SourceError: there is none, and why that may be.
         """
-        if _ID.fullmatch(revision) and self._is_commit(revision):
+        if _OBJECT_ID.fullmatch(revision) and self._is_commit(revision):
             return revision
         try:
             if not revision or revision.startswith("^"):  # this is no commit, but all others
                 raise GitFailed(1, "")
-            answer = self._git.run(
+            output = self._git.run(
                 "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
             )
         except GitFailed as error:
-            why = f" ({error.text})" if "ambiguous" in error.text else ""
+            why = f" ({error.error_text})" if "ambiguous" in error.error_text else ""
             raise SourceError(
                 f"{self._git_dir} has no commit, branch or tag {revision or repr('')}{why}"
                 f"; {self._hint(revision)}"
             ) from error
-        commit_id = answer.decode().strip()
+        commit_id = output.decode().strip()
         if len(commit_id) != _SHA1_CHARACTERS:
             raise SourceError(
                 f"{self._git_dir} names its objects by SHA-256, which GitPython does not read yet;"
@@ -102,13 +102,15 @@ class GitObjects:
             )
         if ".." in revision:
             return "a range is no commit: give one end of it"
-        listed = self._git.run(
-            "for-each-ref", "--format=%(refname:lstrip=2)", f"refs/remotes/*/{_literal(revision)}"
+        output = self._git.run(
+            "for-each-ref",
+            "--format=%(refname:lstrip=2)",
+            f"refs/remotes/*/{_escape_pattern(revision)}",
         )
-        if remote := listed.decode(errors="replace").split("\n")[0]:
-            return f"did you mean {remote}?"
+        if remote_branch := output.decode(errors="replace").split("\n")[0]:
+            return f"did you mean {remote_branch}?"
         if self.is_shallow:
-            return DEEPEN
+            return SHALLOW_ADVICE
         return "look at `git branch --all` and `git tag`"
 
     @property
@@ -120,9 +122,9 @@ class GitObjects:
         """Whether a commit has a folder at a path."""
         if path in ("", "."):
             return True
-        return any(entry.is_folder for entry in self._entries(commit_id, "--", path.rstrip("/")))
+        return any(entry.is_folder for entry in self._list_tree(commit_id, "--", path.rstrip("/")))
 
-    def folder(self, commit_id: str, path: str) -> str:
+    def find_tree_id(self, commit_id: str, path: str) -> str:
         """Return the id of the tree at a path; for an empty one the commit's, which is as good.
 
         Raises:
@@ -130,27 +132,29 @@ class GitObjects:
         """
         if path in ("", "."):
             return commit_id
-        entries = self._entries(commit_id, "--", path.rstrip("/"))
+        entries = self._list_tree(commit_id, "--", path.rstrip("/"))
         if entries and entries[0].is_folder:
-            return entries[0].id
-        what = "has no folder"
+            return entries[0].object_id
+        problem = "has no folder"
         if entries:
             kinds = {"120000": "a symbolic link, which is not followed", "160000": "a submodule"}
-            what = f"has {kinds.get(entries[0].mode, 'a file')}, not a folder, at"
-        raise SourceError(f"commit {commit_id[:_SHOWN_CHARACTERS]} {what} {path}")
+            problem = f"has {kinds.get(entries[0].mode, 'a file')}, not a folder, at"
+        raise SourceError(f"commit {commit_id[:_SHORT_ID_CHARACTERS]} {problem} {path}")
 
-    def files(self, tree_id: str) -> list[Entry]:
+    def list_files(self, tree_id: str) -> list[TreeEntry]:
         """Return all files, links and submodules below a tree."""
-        return self._entries("-r", tree_id)
+        return self._list_tree("-r", tree_id)
 
-    def _entries(self, *args: str) -> list[Entry]:
+    def _list_tree(self, *args: str) -> list[TreeEntry]:
         try:
-            answer = self._git.run("ls-tree", "-z", "-l", "--full-tree", *args)
+            output = self._git.run("ls-tree", "-z", "-l", "--full-tree", *args)
         except GitFailed as error:
-            if "promisor" in error.text:
-                raise SourceError(f"objects of {self._git_dir} are missing: {_WHOLE}") from error
+            if "promisor" in error.error_text:
+                raise SourceError(
+                    f"objects of {self._git_dir} are missing: {_PARTIAL_CLONE_ADVICE}"
+                ) from error
             raise
-        return [_entry(line) for line in answer.split(b"\0") if line]
+        return [_parse_tree_entry(line) for line in output.split(b"\0") if line]
 
     def read(self, object_id: str) -> bytes:
         """Return the content of an object.
@@ -158,16 +162,16 @@ class GitObjects:
         Raises:
             SourceError: it is missing, or not what its id says.
         """
-        return self._read(object_id)[1]
+        return self._read_kind_and_content(object_id)[1]
 
     def _is_commit(self, object_id: str) -> bool:
         """Whether there is such a commit: the process that tells is needed for its files anyway."""
         try:
-            return self._read(object_id)[0] == "commit"
+            return self._read_kind_and_content(object_id)[0] == "commit"
         except SourceError:
             return False
 
-    def _read(self, object_id: str) -> tuple[str, bytes]:
+    def _read_kind_and_content(self, object_id: str) -> tuple[str, bytes]:
         """Return the kind and the content of an object; raises as `read` does."""
         try:
             _, kind, size, stream = self._git.stream_object_data(object_id)
@@ -187,11 +191,11 @@ class GitObjects:
             )
         return kind, data
 
-    def commit(self, commit_id: str) -> Commit:
+    def read_commit(self, commit_id: str) -> Commit:
         """Return a commit as people need it."""
-        return commit_from(commit_id, self.read(commit_id))
+        return parse_commit(commit_id, self.read(commit_id))
 
-    def since(self, base: str | None, head: str) -> list[str]:
+    def commits_since(self, base: str | None, head: str) -> list[str]:
         """Return the commits of `head` that `base` lacks, the newest first.
 
         With no base, or one that `head` does not descend from (or that is not here any more), it
@@ -200,36 +204,36 @@ class GitObjects:
         if base is None:
             return [head]
         try:
-            common = self.merge_bases(base, head)
+            bases = self.merge_bases(base, head)
         except GitFailed:
-            if self.has(base):
+            if self.has_commit(base):
                 raise
             return [head]
-        if common == [head]:
+        if bases == [head]:
             return []
-        return self._listed(head, f"^{base}") if common == [base] else [head]
+        return self._rev_list(head, f"^{base}") if bases == [base] else [head]
 
-    def message(self, commit_id: str) -> str:
+    def read_message(self, commit_id: str) -> str:
         """Return the message of a commit, whole."""
-        return message_of(self.read(commit_id))
+        return parse_message(self.read(commit_id))
 
     def first_parents(self, commit_id: str, limit: int) -> list[str]:
         """Return the commits before one, along first parents, the newest first."""
-        return self._listed("--first-parent", "--skip=1", f"--max-count={limit}", commit_id)
+        return self._rev_list("--first-parent", "--skip=1", f"--max-count={limit}", commit_id)
 
     def merge_bases(self, one: str, other: str) -> list[str]:
         """Return the newest commits that both descend from: one, as a rule, or none here."""
         try:
             return self._git.run("merge-base", "--all", one, other).decode().split()
         except GitFailed as error:
-            if error.status == 1:
+            if error.returncode == 1:
                 return []
             raise
 
-    def _listed(self, *args: str) -> list[str]:
+    def _rev_list(self, *args: str) -> list[str]:
         return self._git.run("rev-list", *args).decode().split()
 
-    def has(self, commit_id: str) -> bool:
+    def has_commit(self, commit_id: str) -> bool:
         """Whether a commit is here."""
         try:
             self._git.run("cat-file", "-e", f"{commit_id}^{{commit}}")
@@ -242,7 +246,7 @@ class GitObjects:
         try:
             self._git.run("merge-base", "--is-ancestor", older, newer)
         except GitFailed as error:
-            if error.status == 1 or not self.has(older):
+            if error.returncode == 1 or not self.has_commit(older):
                 return False
             raise
         return True
@@ -253,7 +257,7 @@ class GitObjects:
 
 
 @contextmanager
-def opened(git_dir: Path) -> Iterator[GitObjects]:
+def open_objects(git_dir: Path) -> Iterator[GitObjects]:
     """Read objects of a repository for as long as the block lasts.
 
     Raises:
@@ -269,16 +273,16 @@ def opened(git_dir: Path) -> Iterator[GitObjects]:
         objects.close()
 
 
-def _literal(text: str) -> str:
+def _escape_pattern(text: str) -> str:
     """Escape what a pattern of for-each-ref would take for more than itself."""
     return re.sub(r"([*?\[\\])", r"\\\1", text)
 
 
-def _entry(line: bytes) -> Entry:
+def _parse_tree_entry(line: bytes) -> TreeEntry:
     """Read one line of `ls-tree -l`, whose size is `-` or, of a missing object, `BAD`.
 
     Source: git-ls-tree(1), OUTPUT FORMAT; show_tree_long() in builtin/ls-tree.c.
     """
-    head, _, name = line.partition(b"\t")
-    mode, _, object_id, size = head.decode().split()
-    return Entry(mode, object_id, int(size) if size.isdecimal() else -1, os.fsdecode(name))
+    columns, _, name = line.partition(b"\t")
+    mode, _, object_id, size = columns.decode().split()
+    return TreeEntry(mode, object_id, int(size) if size.isdecimal() else -1, os.fsdecode(name))

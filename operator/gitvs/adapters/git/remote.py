@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gitvs.adapters.git.git_process import GitFailed, without_credentials
-from gitvs.adapters.git.local_copy import HEAD, GitCopy
-from gitvs.adapters.git.manifests_at import GitSource
-from gitvs.adapters.git.signatures import verify
+from gitvs.adapters.git.local_copy import FETCHED_HEAD_REF, GitCopy
+from gitvs.adapters.git.manifests_at import GitManifests
+from gitvs.adapters.git.signatures import verify_signature
 from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable
 from gitvs.core.model.history import Commit
 from gitvs.core.remote_url import UnusableUrl, protocol_of
@@ -35,7 +35,7 @@ _CONFIGURATION = (
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=30",
 )
-_REFUSALS = (
+_PERMANENT_FAILURES = (
     ("couldn't find remote ref", "the remote has no such branch"),
     (r"fsck|in object [0-9a-f]{40}", "the history has an object that Git's own check refuses"),
     ("No space left", "the disk of the state folder is full"),
@@ -48,7 +48,7 @@ _REFUSALS = (
 )  # fmt: skip
 """What is not worth a quick retry: a pattern of Git's words, and ours."""
 
-_TROUBLES = (
+_TRANSIENT_FAILURES = (
     ("Host key verification failed", "its host key is not in known_hosts, or is another one"),
     (
         "Permission denied|Authentication failed|could not read (Username|Password)|error: 40[13]",
@@ -75,15 +75,15 @@ class GitRemote:
         self._copy = GitCopy(
             state_dir,
             self._name,
-            configuration=(*_CONFIGURATION, *_for_https(settings)),
+            configuration=(*_CONFIGURATION, *_https_configuration(settings)),
             environment={
-                "GIT_ALLOW_PROTOCOL": self._protocol(),
+                "GIT_ALLOW_PROTOCOL": self._allowed_protocol(),
                 "GIT_SSH_COMMAND": _ssh_command(settings),
                 "GIT_SSH_VARIANT": "ssh",
             },
         )
 
-    def _protocol(self) -> str:
+    def _allowed_protocol(self) -> str:
         try:
             protocol = protocol_of(self._settings.url)
         except UnusableUrl as error:
@@ -92,7 +92,7 @@ class GitRemote:
             raise SourceError(f"{self._name}: a remote on this host needs allow_local = true")
         return protocol
 
-    def fetch(self, accepted: str | None) -> Commit:
+    def fetch(self, accepted_head: str | None) -> Commit:
         """Bring the branch here, and return its head.
 
         A new head is checked against the signature policy first. One that is `accepted`
@@ -107,16 +107,16 @@ class GitRemote:
         """
         with self._copy.locked(self._settings.timeout_seconds):
             self._copy.prepare()
-            self._transfer()
-            head = self._copy.resolve(HEAD)
-        if head != accepted:
-            self.verify(head)
-            if accepted is not None and not self.is_ancestor(accepted, head):
-                raise RewrittenBranch(self._name, accepted, head)
+            self._run_fetch()
+            head = self._copy.resolve(FETCHED_HEAD_REF)
+        if head != accepted_head:
+            self.verify_signature(head)
+            if accepted_head is not None and not self.is_ancestor(accepted_head, head):
+                raise RewrittenBranch(self._name, accepted_head, head)
         log.debug("fetched commit=%s", head)
-        return self.commit(head)
+        return self.read_commit(head)
 
-    def verify(self, commit_id: str) -> str:
+    def verify_signature(self, commit_id: str) -> str:
         """Return who signed a commit that was fetched; nothing where anybody may.
 
         It is to be asked before a commit that is not in force is loaded, however it came to
@@ -126,13 +126,13 @@ class GitRemote:
             UntrustedCommit: it is not signed by somebody who may.
             SourceError: it is not here, or cannot be checked.
         """
-        return verify(self._copy.folder, self._settings.signatures, commit_id)
+        return verify_signature(self._copy.git_dir, self._settings.signatures, commit_id)
 
-    def source(self, commit_id: str) -> GitSource:
+    def manifests_of(self, commit_id: str) -> GitManifests:
         """Return the manifests of a commit that was fetched; may it be used? Ask `verify`."""
-        return GitSource(self._copy.folder, self._settings.path, commit_id)
+        return GitManifests(self._copy.git_dir, self._settings.path, commit_id)
 
-    def accept_rewrite(self, commit: str) -> Commit:
+    def check_rewritten_commit(self, abbreviated_id: str) -> Commit:
         """Return a commit of the rewritten branch that a person names by its id, checked.
 
         It is for the caller to record it as the newest accepted commit.
@@ -141,56 +141,56 @@ class GitRemote:
             UntrustedCommit: it is not signed by somebody who may.
             SourceError: it is not on the branch as it was at the last fetch.
         """
-        if _COMMIT_ID.fullmatch(commit) is None:
-            raise SourceError(f"{commit} is no commit id; give at least 7 digits of it")
-        head = self.head()
+        if _COMMIT_ID.fullmatch(abbreviated_id) is None:
+            raise SourceError(f"{abbreviated_id} is no commit id; give at least 7 digits of it")
+        head = self.fetched_head()
         if head is None:
             raise SourceError(f"{self._name}: nothing was fetched yet; run `gitvs sync` first")
-        commit_id = self.resolve(commit)
+        commit_id = self.resolve(abbreviated_id)
         if not self.is_ancestor(commit_id, head):
             raise SourceError(
                 f"{self._name}: {commit_id[:12]} is not on it; its head was {head[:12]} at the"
                 " last fetch"
             )
-        self.verify(commit_id)
-        return self.commit(commit_id)
+        self.verify_signature(commit_id)
+        return self.read_commit(commit_id)
 
     @property
     def name(self) -> str:
         """The remote, without credentials, and its branch, as people know them."""
         return self._name
 
-    def head(self) -> str | None:
+    def fetched_head(self) -> str | None:
         """Return what the branch was at the last fetch, accepted or not."""
-        return self._copy.head()
+        return self._copy.fetched_head()
 
-    def resolve(self, commit: str) -> str:
+    def resolve(self, revision: str) -> str:
         """Return the full id of a commit of our copy.
 
         Raises:
             SourceError: there is none, or more than one.
         """
-        return self._copy.resolve(commit)
+        return self._copy.resolve(revision)
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` is `older` or descends from it; one that is not here is no ancestor."""
         return self._copy.is_ancestor(older, newer)
 
-    def commit(self, commit_id: str) -> Commit:
+    def read_commit(self, commit_id: str) -> Commit:
         """Return a commit of our copy as people need it.
 
         Raises:
             SourceError: it is not here.
         """
-        return self._copy.commit(commit_id)
+        return self._copy.read_commit(commit_id)
 
-    def keep(self, commit_ids: Iterable[str]) -> None:
+    def keep_commits(self, commit_ids: Iterable[str]) -> None:
         """Keep these commits through maintenance, even when a force-push drops them; no others.
 
         A failure is a warning only: pins are written again before anything is dropped.
         """
         try:
-            self._copy.pin(commit_ids)
+            self._copy.keep_commits(commit_ids)
         except SourceError as error:
             log.warning("commits not pinned reason=%s", error)
 
@@ -203,7 +203,7 @@ class GitRemote:
         """
         self._copy.maintain()
 
-    def _transfer(self) -> None:
+    def _run_fetch(self) -> None:
         try:
             self._copy.git.run(
                 "fetch",
@@ -215,23 +215,26 @@ class GitRemote:
                 "--refmap=",
                 "--",
                 self._settings.url,
-                f"+refs/heads/{self._settings.branch}:{HEAD}",
-                timeout=self._settings.timeout_seconds,
+                f"+refs/heads/{self._settings.branch}:{FETCHED_HEAD_REF}",
+                timeout_seconds=self._settings.timeout_seconds,
             )
         except GitFailed as error:
-            raise self._explained(error) from error
+            raise self._fetch_error(error) from error
         except SourceUnreachable as error:
             raise SourceUnreachable(f"{self._name}: {error}") from error
 
-    def _explained(self, error: GitFailed) -> SourceError:
-        for kind, table in ((SourceError, _REFUSALS), (SourceUnreachable, _TROUBLES)):
-            for pattern, words in table:
-                if re.search(pattern, error.text, re.IGNORECASE):
-                    return kind(f"{self._name}: {words} ({error})")
+    def _fetch_error(self, error: GitFailed) -> SourceError:
+        for error_class, failures in (
+            (SourceError, _PERMANENT_FAILURES),
+            (SourceUnreachable, _TRANSIENT_FAILURES),
+        ):
+            for pattern, message in failures:
+                if re.search(pattern, error.error_text, re.IGNORECASE):
+                    return error_class(f"{self._name}: {message} ({error})")
         return SourceUnreachable(f"{self._name}: {error}")
 
 
-def _for_https(settings: RemoteSettings) -> list[str]:
+def _https_configuration(settings: RemoteSettings) -> list[str]:
     configuration = []
     if settings.ca_file is not None:
         configuration.append(f"http.sslCAInfo={settings.ca_file}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from gitvs.adapters.git.git_process import GitFailed, HardenedGit
 from gitvs.core.errors import SourceError
 
-_NO_PROGRAM = 127
+_PROGRAM_NOT_FOUND = 127
 """How `env` ends where it finds none. Source: env(1), exit status."""
 
 
@@ -25,30 +25,30 @@ def find_repository(path: Path) -> tuple[Path, str]:
     missing = "" if wanted == existing else wanted.relative_to(existing).as_posix()
     git = HardenedGit(existing, owner=existing.stat())
     try:
-        answer = git.run("rev-parse", "--absolute-git-dir", "--show-prefix")
+        output = git.run("rev-parse", "--absolute-git-dir", "--show-prefix")
     except GitFailed as error:
-        if error.status == _NO_PROGRAM:
+        if error.returncode == _PROGRAM_NOT_FOUND:
             raise SourceError("no git is installed here, or it is not in PATH") from error
         raise SourceError(
-            f"{path} is in no Git repository ({error.text}); leave the revision out to read the"
-            " files as they are"
+            f"{path} is in no Git repository ({error.error_text}); leave the revision out to read"
+            " the files as they are"
         ) from error
-    lines, _, _ = os.fsdecode(answer).rpartition("\n")
+    lines, _, _ = os.fsdecode(output).rpartition("\n")
     git_dir, _, prefix = lines.partition("\n")
-    folder = _as_written(existing, Path(git_dir), Path(prefix)) / missing
+    folder = _path_in_repository(existing, Path(git_dir), Path(prefix)) / missing
     return Path(git_dir), "" if folder == Path() else folder.as_posix()
 
 
-def _as_written(path: Path, git_dir: Path, prefix: Path) -> Path:
+def _path_in_repository(path: Path, git_dir: Path, prefix: Path) -> Path:
     """Return a folder's path in its repository; `prefix` is what it is with all links followed.
 
     A link in the repository stays one, so that it is not followed here where agents don't.
     """
-    real = path.resolve()
-    if real.is_relative_to(git_dir):  # the folders of a bare repository are given like this
-        return real.relative_to(git_dir)
-    top = real.parents[len(prefix.parts) - 1] if prefix.parts else real
-    above = next((p for p in (path, *path.parents) if p.resolve() == top), None)
-    if above is None or ".." in path.parts:
+    resolved = path.resolve()
+    if resolved.is_relative_to(git_dir):  # the folders of a bare repository are given like this
+        return resolved.relative_to(git_dir)
+    work_tree = resolved.parents[len(prefix.parts) - 1] if prefix.parts else resolved
+    work_tree_as_given = next((p for p in (path, *path.parents) if p.resolve() == work_tree), None)
+    if work_tree_as_given is None or ".." in path.parts:
         return prefix
-    return path.relative_to(above)
+    return path.relative_to(work_tree_as_given)

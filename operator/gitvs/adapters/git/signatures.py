@@ -21,7 +21,7 @@ from gitvs.core.errors import UntrustedCommit
 from gitvs.core.settings import GpgSignatures, SshSignatures
 
 _SSH, _OPENPGP = "SSH SIGNATURE", "PGP SIGNATURE"
-_KINDS = {
+_KIND_NAMES = {
     _SSH: "an SSH signature",
     _OPENPGP: "an OpenPGP signature",
     "SIGNED MESSAGE": "an X.509 signature",
@@ -29,9 +29,9 @@ _KINDS = {
 _SIGNATURE = re.compile(r"^gpgsig -----BEGIN (?P<kind>[A-Z ]+)-----$", re.MULTILINE)
 
 # A signature of another kind than the policy's is never looked at, whatever Git makes of it.
-_NO_OPENPGP = ("gpg.program=/bin/false", "gpg.openpgp.program=/bin/false")
-_NO_X509 = "gpg.x509.program=/bin/false"
-_NO_SSH = ("gpg.ssh.program=/bin/false", "gpg.ssh.allowedSignersFile=/dev/null")
+_DISABLE_OPENPGP = ("gpg.program=/bin/false", "gpg.openpgp.program=/bin/false")
+_DISABLE_X509 = "gpg.x509.program=/bin/false"
+_DISABLE_SSH = ("gpg.ssh.program=/bin/false", "gpg.ssh.allowedSignersFile=/dev/null")
 
 _GNUPG_OPTIONS = """\
 batch
@@ -42,11 +42,11 @@ no-auto-key-locate
 disable-dirmngr
 trust-model always
 """
-_PUSH = "push a commit signed by a key that is trusted here"
+_PUSH_REMEDY = "push a commit signed by a key that is trusted here"
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
+class _SignatureCheck:
     """What Git says of a signature. `letter` is %G?. Source: git-log(1), PRETTY FORMATS."""
 
     is_accepted: bool
@@ -54,14 +54,16 @@ class _Verdict:
     fingerprint: str
     primary_fingerprint: str
     signer: str
-    key: str
+    key_id: str
 
 
 class _Untrusted(Exception):
     """Why a commit is kept out, and what to do."""
 
 
-def verify(git_dir: Path, policy: SshSignatures | GpgSignatures | None, commit_id: str) -> str:
+def verify_signature(
+    git_dir: Path, policy: SshSignatures | GpgSignatures | None, commit_id: str
+) -> str:
     """Return who signed a commit: a name, and the fingerprint; nothing where anybody may.
 
     A commit vouches for its whole history, so only its own signature counts.
@@ -75,9 +77,9 @@ def verify(git_dir: Path, policy: SshSignatures | GpgSignatures | None, commit_i
             case None:
                 return ""
             case SshSignatures():
-                return _ssh_signer(git_dir, policy, commit_id)
+                return _verify_ssh(git_dir, policy, commit_id)
             case GpgSignatures():
-                return _gpg_signer(git_dir, policy, commit_id)
+                return _verify_gpg(git_dir, policy, commit_id)
             case _:
                 assert_never(policy)
     except _Untrusted as error:
@@ -85,80 +87,89 @@ def verify(git_dir: Path, policy: SshSignatures | GpgSignatures | None, commit_i
         raise UntrustedCommit(commit_id, problem, remedy) from error
 
 
-def _ssh_signer(git_dir: Path, policy: SshSignatures, commit_id: str) -> str:
+def _verify_ssh(git_dir: Path, policy: SshSignatures, commit_id: str) -> str:
     _require_readable("allowed_signers", policy.allowed_signers)
-    allowed = (*_NO_OPENPGP, _NO_X509, f"gpg.ssh.allowedSignersFile={policy.allowed_signers}")
-    revoked: tuple[str, ...] = ()
+    configuration = (
+        *_DISABLE_OPENPGP,
+        _DISABLE_X509,
+        f"gpg.ssh.allowedSignersFile={policy.allowed_signers}",
+    )
+    revoked_configuration: tuple[str, ...] = ()
     if policy.revoked_keys is not None:
         _require_readable("revoked_keys", policy.revoked_keys)  # Git goes on without it
-        revoked = (f"gpg.ssh.revocationFile={policy.revoked_keys}",)
-    git = HardenedGit(Path("/"), git_dir, configuration=(*allowed, *revoked))
+        revoked_configuration = (f"gpg.ssh.revocationFile={policy.revoked_keys}",)
+    git = HardenedGit(Path("/"), git_dir, configuration=(*configuration, *revoked_configuration))
     _require_kind(git, commit_id, _SSH, "an SSH key")
-    verdict = _verdict(git, commit_id)
-    if verdict.is_accepted and verdict.letter == "G" and verdict.signer:
-        return f"{verdict.signer} ({verdict.fingerprint})"
-    if verdict.letter == "U":
+    check = _check_signature(git, commit_id)
+    if check.is_accepted and check.letter == "G" and check.signer:
+        return f"{check.signer} ({check.fingerprint})"
+    if check.letter == "U":
         raise _Untrusted(
-            f"is signed by the SSH key {verdict.fingerprint}, which allowed_signers"
+            f"is signed by the SSH key {check.fingerprint}, which allowed_signers"
             f" ({policy.allowed_signers}) does not list for the commit's date",
-            f"if the signer is to be trusted, add the key there, or {_PUSH}",
+            f"if the signer is to be trusted, add the key there, or {_PUSH_REMEDY}",
         )
-    if revoked and _verdict(HardenedGit(Path("/"), git_dir, configuration=allowed),
-                            commit_id).is_accepted:  # fmt: skip
+    git_without_revocations = HardenedGit(Path("/"), git_dir, configuration=configuration)
+    if revoked_configuration and _check_signature(git_without_revocations, commit_id).is_accepted:
         raise _Untrusted(
             f"is signed by a key that is listed in revoked_keys ({policy.revoked_keys}), or this"
             " file is damaged",
-            _PUSH,
+            _PUSH_REMEDY,
         )
-    raise _bad(verdict, ", or its key's line in allowed_signers (namespaces)")
+    raise _invalid_signature(check, ", or its key's line in allowed_signers (namespaces)")
 
 
-def _gpg_signer(git_dir: Path, policy: GpgSignatures, commit_id: str) -> str:
+def _verify_gpg(git_dir: Path, policy: GpgSignatures, commit_id: str) -> str:
     _require_readable("gpg_keys", policy.keys)
-    with _keyring(policy.keys) as environment:
+    with _temporary_keyring(policy.keys) as environment:
         git = HardenedGit(
-            Path("/"), git_dir, configuration=(*_NO_SSH, _NO_X509), environment=environment
+            Path("/"),
+            git_dir,
+            configuration=(*_DISABLE_SSH, _DISABLE_X509),
+            environment=environment,
         )
         _require_kind(git, commit_id, _OPENPGP, "an OpenPGP key")
-        verdict = _verdict(git, commit_id)
-    if verdict.is_accepted and verdict.letter == "G":
-        shown = f"{verdict.signer} ({verdict.fingerprint})"
-        if policy.fingerprints.isdisjoint({verdict.fingerprint, verdict.primary_fingerprint}):
+        check = _check_signature(git, commit_id)
+    if check.is_accepted and check.letter == "G":
+        signer = f"{check.signer} ({check.fingerprint})"
+        if policy.fingerprints.isdisjoint({check.fingerprint, check.primary_fingerprint}):
             raise _Untrusted(
-                f"is signed by {shown}, a key of {policy.keys} that gpg_fingerprints does not list",
-                f"if the signer is to be trusted, add {verdict.primary_fingerprint} there, or"
-                f" {_PUSH}",
+                f"is signed by {signer}, a key of {policy.keys} that gpg_fingerprints does not"
+                " list",
+                f"if the signer is to be trusted, add {check.primary_fingerprint} there, or"
+                f" {_PUSH_REMEDY}",
             )
-        return shown
-    problem = _GPG_PROBLEMS.get(verdict.letter)
-    raise problem(verdict, policy) if problem is not None else _bad(verdict)
+        return signer
+    problem = _GPG_PROBLEM_BY_LETTER.get(check.letter)
+    raise problem(check, policy) if problem is not None else _invalid_signature(check)
 
 
-def _unknown_key(verdict: _Verdict, policy: GpgSignatures) -> _Untrusted:
+def _unknown_key(check: _SignatureCheck, policy: GpgSignatures) -> _Untrusted:
     return _Untrusted(
-        f"is signed by the OpenPGP key {verdict.key}, which gpg_keys ({policy.keys}) does not hold",
-        f"if the signer is to be trusted, add the key there, or {_PUSH}",
+        f"is signed by the OpenPGP key {check.key_id}, which gpg_keys ({policy.keys}) does not"
+        " hold",
+        f"if the signer is to be trusted, add the key there, or {_PUSH_REMEDY}",
     )
 
 
-def _expired_key(verdict: _Verdict, policy: GpgSignatures) -> _Untrusted:
+def _expired_key(check: _SignatureCheck, policy: GpgSignatures) -> _Untrusted:
     return _Untrusted(
-        f"is signed by {verdict.signer} with the key {verdict.key}, which has expired",
-        f"extend the key and export it to gpg_keys ({policy.keys}) again, or {_PUSH}",
+        f"is signed by {check.signer} with the key {check.key_id}, which has expired",
+        f"extend the key and export it to gpg_keys ({policy.keys}) again, or {_PUSH_REMEDY}",
     )
 
 
-def _revoked_key(verdict: _Verdict, policy: GpgSignatures) -> _Untrusted:
+def _revoked_key(check: _SignatureCheck, policy: GpgSignatures) -> _Untrusted:
     return _Untrusted(
-        f"is signed by {verdict.signer} with the key {verdict.key}, which was revoked", _PUSH
+        f"is signed by {check.signer} with the key {check.key_id}, which was revoked", _PUSH_REMEDY
     )
 
 
-def _expired_signature(verdict: _Verdict, policy: GpgSignatures) -> _Untrusted:
-    return _Untrusted(f"has a signature of {verdict.signer} that has expired", _PUSH)
+def _expired_signature(check: _SignatureCheck, policy: GpgSignatures) -> _Untrusted:
+    return _Untrusted(f"has a signature of {check.signer} that has expired", _PUSH_REMEDY)
 
 
-_GPG_PROBLEMS: dict[str, Callable[[_Verdict, GpgSignatures], _Untrusted]] = {
+_GPG_PROBLEM_BY_LETTER: dict[str, Callable[[_SignatureCheck, GpgSignatures], _Untrusted]] = {
     "E": _unknown_key,
     "R": _revoked_key,
     "X": _expired_signature,
@@ -166,9 +177,11 @@ _GPG_PROBLEMS: dict[str, Callable[[_Verdict, GpgSignatures], _Untrusted]] = {
 }
 
 
-def _bad(verdict: _Verdict, or_else: str = "") -> _Untrusted:
-    if verdict.letter == "B":
-        return _Untrusted(f"has a signature that does not fit its content{or_else}", _PUSH)
+def _invalid_signature(check: _SignatureCheck, other_cause: str = "") -> _Untrusted:
+    if check.letter == "B":
+        return _Untrusted(
+            f"has a signature that does not fit its content{other_cause}", _PUSH_REMEDY
+        )
     return _Untrusted(
         "has a signature that could not be checked", "look at it with `git verify-commit`"
     )
@@ -189,46 +202,46 @@ def _require_kind(git: HardenedGit, commit_id: str, kind: str, wanted: str) -> N
     headers = git.run("cat-file", "commit", commit_id).partition(b"\n\n")[0]
     match = _SIGNATURE.search(headers.decode("utf-8", "replace"))
     if match is None:
-        raise _Untrusted("is not signed", f"sign it with {wanted}, or {_PUSH}")
+        raise _Untrusted("is not signed", f"sign it with {wanted}, or {_PUSH_REMEDY}")
     if match["kind"] != kind:
-        found = _KINDS.get(match["kind"], "a signature of another kind")
+        found = _KIND_NAMES.get(match["kind"], "a signature of another kind")
         raise _Untrusted(
-            f"has {found}, and the policy wants one by {wanted}", f"sign it so, or {_PUSH}"
+            f"has {found}, and the policy wants one by {wanted}", f"sign it so, or {_PUSH_REMEDY}"
         )
 
 
-def _verdict(git: HardenedGit, commit_id: str) -> _Verdict:
+def _check_signature(git: HardenedGit, commit_id: str) -> _SignatureCheck:
     """Ask Git twice: its exit code is the stricter, its format tells whose key it was."""
     try:
         git.run("verify-commit", commit_id)
         is_accepted = True
     except GitFailed:
         is_accepted = False
-    form = "%x00".join(("%G?", "%GF", "%GP", "%GS", "%GK"))
-    answer = git.run(
-        "log", "--max-count=1", "--no-show-signature", "--encoding=UTF-8", f"--format={form}",
+    fields = "%x00".join(("%G?", "%GF", "%GP", "%GS", "%GK"))
+    output = git.run(
+        "log", "--max-count=1", "--no-show-signature", "--encoding=UTF-8", f"--format={fields}",
         "--end-of-options", commit_id,
     )  # fmt: skip
     text = "".join(c if c.isprintable() or c == "\0" else "?" for c in
-                   answer.decode("utf-8", "replace").rstrip("\n"))  # fmt: skip
+                   output.decode("utf-8", "replace").rstrip("\n"))  # fmt: skip
     letter, fingerprint, primary, signer, key = text.split("\0")
-    return _Verdict(is_accepted, letter, fingerprint, primary, signer, key)
+    return _SignatureCheck(is_accepted, letter, fingerprint, primary, signer, key)
 
 
 @contextmanager
-def _keyring(keys: Path) -> Iterator[dict[str, str]]:
+def _temporary_keyring(keys: Path) -> Iterator[dict[str, str]]:
     """Yield the environment for a GnuPG that knows the keys of a file and no others."""
     with TemporaryDirectory(prefix="gitvs-keyring-") as folder:
         (Path(folder) / "gpg.conf").write_text(_GNUPG_OPTIONS)
         environment = {"GNUPGHOME": folder}
         try:
-            HardenedGit(Path("/"), environment=environment).run_beside(
+            HardenedGit(Path("/"), environment=environment).run_program(
                 "gpg", "--quiet", "--import", "--", str(keys)
             )
         except GitFailed as error:
             raise _Untrusted(
                 f"cannot be checked, since gpg_keys ({keys}) cannot be read as OpenPGP keys:"
-                f" {error.text}",
+                f" {error.error_text}",
                 "write the file anew with `gpg --armor --export KEY...`",
             ) from error
         yield environment

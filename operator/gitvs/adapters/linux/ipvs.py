@@ -23,7 +23,7 @@ from gitvs.adapters.linux.netlink import (
     Request,
 )
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Listener, RealServer, SyncDaemon, Timeout, VirtualService
 
 # Source: Linux include/uapi/linux/genetlink.h
@@ -43,7 +43,7 @@ class Ipvs:
         self._decoder = decoder or IpvsDecoder()
         self._netlink = Netlink(NETLINK_GENERIC, SHORT_DATAGRAM_BYTES)
         try:
-            self._family = self._look_up()
+            self._family_id = self._resolve_family_id()
         except BaseException:
             self._netlink.close()
             raise
@@ -59,64 +59,71 @@ class Ipvs:
     ) -> None:
         self._netlink.close()
 
-    def execute(self, changes: Sequence[Sequence[tuple[Payload, frozenset[int]]]]) -> list[Answer]:
+    def execute_groups(
+        self, groups: Sequence[Sequence[tuple[Payload, frozenset[int]]]]
+    ) -> list[Answer]:
         """Send the requests of each change, many in one call; one answer for each change.
 
         With each request go the errors that are as good as done.
         """
         return self._netlink.execute_groups(
             [
-                [Request(self._family, payload, tolerated=good) for payload, good in requests]
-                for requests in changes
+                [
+                    Request(self._family_id, payload, tolerated_errors=tolerated_errors)
+                    for payload, tolerated_errors in requests
+                ]
+                for requests in groups
             ]
         )
 
-    def execute_single(self, payloads: Iterable[Payload]) -> list[Answer]:
+    def execute_payloads(self, payloads: Iterable[Payload]) -> list[Answer]:
         """Send one request for each change; thousands of them are cheaper so."""
-        return self._netlink.execute_alike(self._family, payloads)
+        return self._netlink.execute_payloads(self._family_id, payloads)
 
-    def services(self) -> list[tuple[VirtualService | Unnamed, Counters]]:
+    def read_services(self) -> list[tuple[VirtualService | Unnamed, Counters]]:
         """Read the virtual services, and what they have counted."""
-        return self._decoder.services(self._dump(requests.get_services()))
+        return self._decoder.decode_services(self._dump(requests.get_services()))
 
-    def service(self, listener: Listener) -> tuple[VirtualService | Unnamed, Counters] | None:
+    def read_service(self, listener: Listener) -> tuple[VirtualService | Unnamed, Counters] | None:
         """Read one virtual service, and what it has counted; None: it is not there."""
         try:
-            reply = self._netlink.ask(self._family, requests.get_service(listener))
+            reply = self._netlink.query(self._family_id, requests.get_service(listener))
         except OSError as error:
             if error.errno == errno.ESRCH:
                 return None
-            raise KernelUnreadable(f"IPVS could not be read: {_words(error)}") from error
-        return replies.service_from(reply)
+            raise KernelUnreadable(f"IPVS could not be read: {_errno_text(error)}") from error
+        return replies.decode_service(reply)
 
-    def real_servers(
+    def read_real_servers(
         self, listener: Listener
-    ) -> list[tuple[RealServer | Unnamed, Connections, Counters]]:
+    ) -> list[tuple[RealServer | Unnamed, ConnectionCounts, Counters]]:
         """Read the real servers of one virtual service; none if that is gone by now."""
         payloads = self._dump(requests.get_real_servers(listener))
-        return self._decoder.real_servers(payloads, listener)
+        return self._decoder.decode_real_servers(payloads, listener)
 
-    def sync_daemons(self) -> list[SyncDaemon]:
+    def read_sync_daemons(self) -> list[SyncDaemon]:
         """Read the sync daemons that run."""
-        return [replies.sync_daemon_from(p) for p in self._dump(requests.get_sync_daemons())]
+        return [replies.decode_sync_daemon(p) for p in self._dump(requests.get_sync_daemons())]
 
-    def timeouts(self) -> list[Timeout]:
+    def read_timeouts(self) -> list[Timeout]:
         """Read the connection timeouts."""
-        return replies.timeouts_from(self._netlink.ask(self._family, requests.get_timeouts()))
+        return replies.decode_timeouts(
+            self._netlink.query(self._family_id, requests.get_timeouts())
+        )
 
-    def version(self) -> str:
+    def read_version(self) -> str:
         """Read the version of IPVS."""
-        return replies.version_from(self._netlink.ask(self._family, requests.get_info()))
+        return replies.decode_version(self._netlink.query(self._family_id, requests.get_info()))
 
-    def _look_up(self) -> int:
+    def _resolve_family_id(self) -> int:
         """Return the number of the family `IPVS`. Asking for it loads the module ip_vs."""
         name = numbers.FAMILY_NAME.encode() + b"\0"
         header = bytes((_CTRL_CMD_GETFAMILY, 1, 0, 0))
         request = header + numbers.pack_attribute(_CTRL_ATTR_FAMILY_NAME, name)
         try:
-            reply = self._netlink.ask(_GENL_ID_CTRL, request)
+            reply = self._netlink.query(_GENL_ID_CTRL, request)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise _unavailable_error(error) from error
         family = numbers.unpack_attributes(reply, 4)[_CTRL_ATTR_FAMILY_ID]
         return int.from_bytes(family, sys.byteorder)
 
@@ -128,19 +135,19 @@ class Ipvs:
             KernelUnreadable: cut short every time, or no answer.
         """
         try:
-            return self._netlink.dump(self._family, payload)
+            return self._netlink.dump(self._family_id, payload)
         except OSError as error:
             if error.errno == errno.EPERM:
-                raise _unavailable(error) from error
-            raise KernelUnreadable(f"IPVS could not be read: {_words(error)}") from error
+                raise _unavailable_error(error) from error
+            raise KernelUnreadable(f"IPVS could not be read: {_errno_text(error)}") from error
 
 
-def _words(error: OSError) -> str:
+def _errno_text(error: OSError) -> str:
     name = errno.errorcode.get(error.errno or 0, str(error.errno))
     return f"{os.strerror(error.errno or 0)} ({name})"
 
 
-def _unavailable(error: OSError) -> KernelUnavailable:
+def _unavailable_error(error: OSError) -> KernelUnavailable:
     match error.errno:
         case errno.ENOENT:
             return KernelUnavailable(
@@ -152,4 +159,4 @@ def _unavailable(error: OSError) -> KernelUnavailable:
                 "no right to ask IPVS (EPERM): it takes CAP_NET_ADMIN, and not in a user namespace"
             )
         case _:
-            return KernelUnavailable(f"IPVS does not answer: {_words(error)}")
+            return KernelUnavailable(f"IPVS does not answer: {_errno_text(error)}")

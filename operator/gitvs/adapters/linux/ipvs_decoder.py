@@ -13,116 +13,124 @@ from collections.abc import Iterable
 from struct import Struct
 
 from gitvs.adapters.linux.ipvs_codec import numbers, replies
-from gitvs.adapters.linux.ipvs_codec.replies import NOT_COUNTED, Unnamed
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.adapters.linux.ipvs_codec.replies import ZERO_COUNTERS, Unnamed
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Forwarding, Key, Listener, RealServer, VirtualService
 
 _ATTRIBUTE = Struct("=HH")
 _CONNECTIONS = Struct("=HHI HHI HHI")  # active, inactive, persistent
 _CONNECTION_HEADERS = (8, 7, 8, 8, 8, 9)
-_NO_CONNECTIONS = _CONNECTIONS.pack(8, 7, 0, 8, 8, 0, 8, 9, 0)
+_ZERO_CONNECTIONS_BYTES = _CONNECTIONS.pack(8, 7, 0, 8, 8, 0, 8, 9, 0)
 _FAMILY_BYTES = 8
 """The address family stands between connections and counters."""
 _STATS, _STATS64 = 10, 12
 _TYPE_MASK = 0x3FFF
-_OBJECT_AT = 8
+_OBJECT_OFFSET = 8
 """After the command's header, and that of the one attribute that holds the object."""
-_IDLE = Connections()
+_ZERO_CONNECTIONS = ConnectionCounts()
 
 
 class IpvsDecoder:
     """Decodes one kernel's dumps. It keeps what the last dump of each virtual service held."""
 
     def __init__(self) -> None:
-        self._services: dict[bytes, VirtualService | Unnamed] = {}
-        self._servers: dict[Key, dict[bytes, RealServer | Unnamed]] = {}
+        self._services_by_configuration: dict[bytes, VirtualService | Unnamed] = {}
+        self._servers_by_service: dict[Key, dict[bytes, RealServer | Unnamed]] = {}
         self._stats_bytes, self._stats_header = 0, b""
         self._idle_stats: bytes | None = None
 
-    def expect(self, servers: Iterable[RealServer]) -> None:
+    def remember_written(self, servers: Iterable[RealServer]) -> None:
         """Know real servers that were written, as soon as they are read as they were written."""
         for server in servers:
             if (server.tunnel is None) != (server.forwarding is Forwarding.TUN):
-                known = self._servers.setdefault(server.service_key, {})
-                known[replies.configuration(server)] = server
+                known = self._servers_by_service.setdefault(server.service_key, {})
+                known[replies.encode_real_server_configuration(server)] = server
 
-    def services(self, payloads: list[bytes]) -> list[tuple[VirtualService | Unnamed, Counters]]:
+    def decode_services(
+        self, payloads: list[bytes]
+    ) -> list[tuple[VirtualService | Unnamed, Counters]]:
         """Decode a dump of the virtual services."""
-        former, self._services = self._services, {}
-        found = []
+        former, self._services_by_configuration = self._services_by_configuration, {}
+        decoded = []
         for payload in payloads:
-            stats_at, counters = self._counters(payload)
-            configured = payload[_OBJECT_AT:stats_at]
-            service = former.get(configured)
+            stats_offset, counters = self._decode_counters(payload)
+            configuration = payload[_OBJECT_OFFSET:stats_offset]
+            service = former.get(configuration)
             if service is None:
-                service = replies.configured_service(configured)
-            self._services[configured] = service
-            found.append((service, counters))
-        kept = {s.key for s in self._services.values() if isinstance(s, VirtualService)}
-        self._servers = {key: known for key, known in self._servers.items() if key in kept}
-        return found
+                service = replies.decode_service_configuration(configuration)
+            self._services_by_configuration[configuration] = service
+            decoded.append((service, counters))
+        service_keys = {
+            s.key for s in self._services_by_configuration.values() if isinstance(s, VirtualService)
+        }
+        self._servers_by_service = {
+            key: known for key, known in self._servers_by_service.items() if key in service_keys
+        }
+        return decoded
 
-    def real_servers(
+    def decode_real_servers(
         self, payloads: list[bytes], listener: Listener
-    ) -> list[tuple[RealServer | Unnamed, Connections, Counters]]:
+    ) -> list[tuple[RealServer | Unnamed, ConnectionCounts, Counters]]:
         """Decode a dump of the real servers of one virtual service."""
-        former = self._servers.get(listener.key, {})
+        former = self._servers_by_service.get(listener.key, {})
         known: dict[bytes, RealServer | Unnamed] = {}
-        found = []
+        decoded = []
         for payload in payloads:
-            stats_at, counters = self._counters(payload)
-            family_at = stats_at - _FAMILY_BYTES
-            at = family_at - _CONNECTIONS.size
-            connections = _connections(payload, at)
+            stats_offset, counters = self._decode_counters(payload)
+            family_offset = stats_offset - _FAMILY_BYTES
+            connections_offset = family_offset - _CONNECTIONS.size
+            connections = _decode_connections(payload, connections_offset)
             if connections is None:
-                found.append(replies.real_server_from(payload, listener))
+                decoded.append(replies.decode_real_server(payload, listener))
                 continue
-            configured = payload[_OBJECT_AT:at] + payload[family_at:stats_at]
-            server = former.get(configured)
+            configuration = (
+                payload[_OBJECT_OFFSET:connections_offset] + payload[family_offset:stats_offset]
+            )
+            server = former.get(configuration)
             if server is None:
-                server = replies.configured_real_server(configured, listener)
-            known[configured] = server
-            found.append((server, connections, counters))
-        self._servers[listener.key] = known
-        return found
+                server = replies.decode_real_server_configuration(configuration, listener)
+            known[configuration] = server
+            decoded.append((server, connections, counters))
+        self._servers_by_service[listener.key] = known
+        return decoded
 
-    def _counters(self, payload: bytes) -> tuple[int, Counters]:
+    def _decode_counters(self, payload: bytes) -> tuple[int, Counters]:
         """Return where the counters begin, and what they say.
 
         As a rule they begin as far from the end as in the message before, and most are idle.
         """
-        at = len(payload) - self._stats_bytes
-        stats = payload[at:]
+        offset = len(payload) - self._stats_bytes
+        stats = payload[offset:]
         if stats == self._idle_stats:
-            return at, NOT_COUNTED
+            return offset, ZERO_COUNTERS
         if not stats or stats[: _ATTRIBUTE.size] != self._stats_header:
-            at = _attribute_at(payload, _STATS)
-            stats = payload[at:]
+            offset = _attribute_offset(payload, _STATS)
+            stats = payload[offset:]
             self._stats_bytes, self._stats_header = len(stats), stats[: _ATTRIBUTE.size]
-        counters = replies.counters_from(numbers.unpack_attributes(stats).get(_STATS64, b""))
-        if counters is NOT_COUNTED and stats:
+        counters = replies.decode_counters(numbers.unpack_attributes(stats).get(_STATS64, b""))
+        if counters is ZERO_COUNTERS and stats:
             self._idle_stats = stats
-        return at, counters
+        return offset, counters
 
 
-def _connections(payload: bytes, at: int) -> Connections | None:
+def _decode_connections(payload: bytes, offset: int) -> ConnectionCounts | None:
     """Return the connections that stand at a place; None: something else does."""
-    if payload[at : at + _CONNECTIONS.size] == _NO_CONNECTIONS:
-        return _IDLE
-    numbers = _CONNECTIONS.unpack_from(payload, at) if at >= _OBJECT_AT else ()
+    if payload[offset : offset + _CONNECTIONS.size] == _ZERO_CONNECTIONS_BYTES:
+        return _ZERO_CONNECTIONS
+    numbers = _CONNECTIONS.unpack_from(payload, offset) if offset >= _OBJECT_OFFSET else ()
     if numbers[0:2] + numbers[3:5] + numbers[6:8] != _CONNECTION_HEADERS:
         return None
-    return Connections(*numbers[2::3])
+    return ConnectionCounts(*numbers[2::3])
 
 
-def _attribute_at(payload: bytes, wanted: int) -> int:
+def _attribute_offset(payload: bytes, wanted_type: int) -> int:
     """Return where an attribute of the object begins; the end if it has none."""
-    at = _OBJECT_AT
-    while at + _ATTRIBUTE.size <= len(payload):
-        length, type_ = _ATTRIBUTE.unpack_from(payload, at)
-        if type_ & _TYPE_MASK == wanted:
-            return at
+    offset = _OBJECT_OFFSET
+    while offset + _ATTRIBUTE.size <= len(payload):
+        length, type_ = _ATTRIBUTE.unpack_from(payload, offset)
+        if type_ & _TYPE_MASK == wanted_type:
+            return offset
         if length < _ATTRIBUTE.size:
             break
-        at += length + 3 & ~3
+        offset += length + 3 & ~3
     return len(payload)

@@ -23,13 +23,13 @@ from gitvs.adapters.linux.ipvs_codec import requests
 from gitvs.adapters.linux.ipvs_codec.numbers import Payload
 from gitvs.adapters.linux.ipvs_codec.replies import Unnamed
 from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
-from gitvs.adapters.linux.netlink import DONE, Answer, Request, refused
-from gitvs.adapters.linux.rtnetlink import RoutingMemory, Rtnetlink
-from gitvs.adapters.linux.sockets import wildcard_listeners
+from gitvs.adapters.linux.netlink import ANSWER_DONE, Answer, Request, refused_answer
+from gitvs.adapters.linux.rtnetlink import RoutingCache, Rtnetlink
+from gitvs.adapters.linux.sockets import read_wildcard_listeners
 from gitvs.adapters.linux.sysctl import read_sysctls, write_sysctl
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model.ledger import Incarnation
-from gitvs.core.model.observation import Connections, Counters, Observation, Scope
+from gitvs.core.model.observation import ConnectionCounts, Counters, Observation, Scope
 from gitvs.core.model.resources import (
     DummyInterface,
     Key,
@@ -44,22 +44,22 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.host_settings import settings_of
-from gitvs.core.planning.kernel_refusals import explain
+from gitvs.core.planning.host_settings import host_sysctls
+from gitvs.core.planning.kernel_refusals import refusal_message
 from gitvs.core.planning.plan import Change
-from gitvs.ports import Outcome, Status
+from gitvs.ports import WriteResult, WriteStatus
 
 _SO_NETNS_COOKIE = 71  # Source: Linux include/uapi/asm-generic/socket.h, since 5.14
 _COOKIE = Struct("=Q")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_NAMESPACE = Path("/proc/self/ns/net")
-_MODULES = Path("/lib/modules")
-_LOADED_MODULES = Path("/sys/module")
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE_FILE = Path("/proc/self/ns/net")
+_MODULES_FOLDER = Path("/lib/modules")
+_LOADED_MODULES_FOLDER = Path("/sys/module")
 _SCHEDULER_MODULE = re.compile(r"/ip_vs_(\w+)\.ko")
-_READINGS = 5
+_MAX_READ_ATTEMPTS = 5
 
-_NONE: frozenset[int] = frozenset()
-_NOT_RUNNING = frozenset({errno.ESRCH})
+_NO_ERRORS: frozenset[int] = frozenset()
+_NOT_RUNNING_ERRORS = frozenset({errno.ESRCH})
 
 
 class LinuxKernel:
@@ -68,15 +68,15 @@ class LinuxKernel:
     `mark` is the alias that a dummy interface gets when it is made here.
     """
 
-    def __init__(self, mark: str) -> None:
-        self._mark = mark
+    def __init__(self, owner_alias: str) -> None:
+        self._owner_alias = owner_alias
         self._decoder = IpvsDecoder()
-        self._routing = RoutingMemory()
-        self._written: list[RealServer] = []
+        self._routing_cache = RoutingCache()
+        self._written_servers: list[RealServer] = []
 
     def incarnation(self) -> Incarnation:
         """Return which life of which network namespace this is."""
-        return Incarnation(_BOOT_ID.read_text().strip(), _namespace_cookie())
+        return Incarnation(_BOOT_ID_FILE.read_text().strip(), _namespace_cookie())
 
     def observe(self, scope: Scope) -> Observation:
         """Read everything once; see `ports.Kernel`.
@@ -90,48 +90,70 @@ class LinuxKernel:
             raise KernelUnreadable(f"the kernel could not be read: {error} ({name})") from error
 
     def _observe(self, scope: Scope) -> Observation:
-        self._decoder.expect(self._written)
-        self._written.clear()
-        with Ipvs(self._decoder) as ipvs, Rtnetlink(self._routing) as routing:
-            rules = _rules(ipvs) if scope.listeners is None else _rules_of(ipvs, scope.listeners)
-            daemons, timeouts = ipvs.sync_daemons(), ipvs.timeouts()
-            found = routing.observe()
-        links = (found.links[name] for name in sorted(scope.interfaces) if name in found.links)
+        self._decoder.remember_written(self._written_servers)
+        self._written_servers.clear()
+        with Ipvs(self._decoder) as ipvs, Rtnetlink(self._routing_cache) as routing:
+            rules = (
+                _read_rules(ipvs)
+                if scope.listeners is None
+                else _read_rules_of(ipvs, scope.listeners)
+            )
+            daemons, timeouts = ipvs.read_sync_daemons(), ipvs.read_timeouts()
+            observed_routing = routing.observe()
+        links = (
+            observed_routing.links[name]
+            for name in sorted(scope.interfaces)
+            if name in observed_routing.links
+        )
         dummies = [DummyInterface(link.name) for link in links if link.kind == "dummy"]
-        vips = [vip for vip in found.vips if vip.interface in scope.interfaces]
-        more = settings_of(found.links.values()) if scope.surroundings else frozenset()
-        sysctls = read_sysctls(scope.sysctls | more)
+        vips = [vip for vip in observed_routing.vips if vip.interface in scope.interfaces]
+        host_setting_names = (
+            host_sysctls(observed_routing.links.values())
+            if scope.includes_host_settings
+            else frozenset()
+        )
+        sysctls = read_sysctls(scope.sysctls | host_setting_names)
         release = os.uname().release
         return Observation(
             State(
-                [*sysctls, *timeouts, *daemons, *dummies, *vips, *found.local_routes, *rules.all]
+                [
+                    *sysctls,
+                    *timeouts,
+                    *daemons,
+                    *dummies,
+                    *vips,
+                    *observed_routing.local_routes,
+                    *rules.resources,
+                ]
             ),
             rules.connections,
-            found.links,
-            found.gateways,
-            found.foreign_routes,
-            missing_schedulers(_MODULES / release, _LOADED_MODULES),
+            observed_routing.links,
+            observed_routing.gateways,
+            observed_routing.foreign_routes,
+            missing_schedulers(_MODULES_FOLDER / release, _LOADED_MODULES_FOLDER),
             frozenset(rules.unnamed),
             release,
             rules.counters,
-            wildcard_listeners() if scope.surroundings else frozenset(),
+            read_wildcard_listeners() if scope.includes_host_settings else frozenset(),
         )
 
-    def execute(self, changes: Sequence[Change]) -> list[Outcome]:
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         """Write changes in their order; see `ports.Kernel`."""
-        outcomes: list[Outcome] = []
-        for write, run in groupby(changes, key=self._writer_of):
-            group = list(run)
+        results: list[WriteResult] = []
+        for write, consecutive in groupby(changes, key=self._writer_for):
+            group = list(consecutive)
             try:
-                outcomes += _outcomes(group, write(group))
+                results += _write_results(group, write(group))
             except (KernelUnavailable, KernelUnreadable) as error:  # before anything was sent
-                outcomes += [Outcome(c, Status.REFUSED, errno.EPERM, str(error)) for c in group]
+                results += [
+                    WriteResult(c, WriteStatus.REFUSED, errno.EPERM, str(error)) for c in group
+                ]
             except OSError as error:  # no socket to be had
-                outcomes += [_outcome(change, refused(error)) for change in group]
-        self._written += (c.after for c in changes if isinstance(c.after, RealServer))
-        return outcomes
+                results += [_write_result(change, refused_answer(error)) for change in group]
+        self._written_servers += (c.after for c in changes if isinstance(c.after, RealServer))
+        return results
 
-    def _writer_of(self, change: Change) -> Callable[[Sequence[Change]], list[Answer]]:
+    def _writer_for(self, change: Change) -> Callable[[Sequence[Change]], list[Answer]]:
         """Return what writes a change; consecutive ones of one writer go out together."""
         before, after = change.before, change.after
         if before is not None and before == after:
@@ -159,18 +181,20 @@ class LinuxKernel:
             try:
                 prepared.append(_address_requests(change))
             except OSError as error:
-                prepared.append(refused(error))
-        with Rtnetlink(self._routing) as routing:
-            answers = iter(routing.execute([p for p in prepared if not isinstance(p, Answer)]))
-            routing.await_routes(c.after for c in changes if isinstance(c.after, Vip))
+                prepared.append(refused_answer(error))
+        with Rtnetlink(self._routing_cache) as routing:
+            answers = iter(
+                routing.execute_groups([p for p in prepared if not isinstance(p, Answer)])
+            )
+            routing.wait_for_routes(c.after for c in changes if isinstance(c.after, Vip))
         return [p if isinstance(p, Answer) else next(answers) for p in prepared]
 
     def _write_links(self, changes: Sequence[Change]) -> list[Answer]:
         with Rtnetlink() as routing:
             return [
-                routing.delete_link(_interface(change))
+                routing.delete_link(_interface_name(change))
                 if change.after is None
-                else routing.add_dummy(_interface(change), self._mark)
+                else routing.add_dummy(_interface_name(change), self._owner_alias)
                 for change in changes
             ]
 
@@ -178,7 +202,7 @@ class LinuxKernel:
 def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
     """Yield the request of each change; real servers in a row share the part of their service."""
     listener: Listener | None = None
-    service = b""
+    packed_service = b""
     for change in changes:
         resource = change.resource
         if not isinstance(resource, RealServer):
@@ -186,31 +210,33 @@ def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
             continue
         if resource.listener is not listener:
             listener = resource.listener
-            service = requests.service_part(listener)
+            packed_service = requests.service_attribute(listener)
         if change.after is None:
-            yield requests.delete_real_server(resource, service)
+            yield requests.delete_real_server(resource, packed_service)
         elif change.before is None:
-            yield requests.new_real_server(resource, service)
+            yield requests.new_real_server(resource, packed_service)
         else:
-            yield requests.set_real_server(resource, service)
+            yield requests.set_real_server(resource, packed_service)
 
 
-def missing_schedulers(modules: Path, loaded: Path) -> frozenset[Scheduler]:
+def missing_schedulers(modules_folder: Path, loaded_folder: Path) -> frozenset[Scheduler]:
     """Return the schedulers that a kernel surely lacks: not loaded, not built in, no module.
 
     Where `modules`, the running kernel's folder, has no list (a container), nothing is sure.
     Source: modprobe(8), depmod(8): modules.dep, modules.builtin.
     """
     try:
-        lists = [(modules / name).read_text() for name in ("modules.dep", "modules.builtin")]
+        module_lists = [
+            (modules_folder / name).read_text() for name in ("modules.dep", "modules.builtin")
+        ]
     except OSError:
         return frozenset()
-    known = {name for text in lists for name in _SCHEDULER_MODULE.findall(text)}
-    return frozenset(s for s in Scheduler if s not in known and not _is_loaded(loaded, s))
+    known = {name for text in module_lists for name in _SCHEDULER_MODULE.findall(text)}
+    return frozenset(s for s in Scheduler if s not in known and not _is_loaded(loaded_folder, s))
 
 
-def _is_loaded(loaded: Path, scheduler: Scheduler) -> bool:
-    return (loaded / f"ip_vs_{scheduler}").exists()
+def _is_loaded(loaded_folder: Path, scheduler: Scheduler) -> bool:
+    return (loaded_folder / f"ip_vs_{scheduler}").exists()
 
 
 def _namespace_cookie() -> int:
@@ -222,21 +248,21 @@ def _namespace_cookie() -> int:
         try:
             data = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE.size)
         except OSError:
-            return _NAMESPACE.stat().st_ino
+            return _NAMESPACE_FILE.stat().st_ino
         return int(_COOKIE.unpack(data)[0])
 
 
 @dataclass(slots=True)
-class _Rules:
+class _IpvsRules:
     """Virtual services and real servers as they are read, what is counted, what has no name."""
 
-    all: list[VirtualService | RealServer] = field(default_factory=list)
-    connections: dict[Key, Connections] = field(default_factory=dict)
+    resources: list[VirtualService | RealServer] = field(default_factory=list)
+    connections: dict[Key, ConnectionCounts] = field(default_factory=dict)
     counters: dict[Key, Counters] = field(default_factory=dict)
     unnamed: set[str] = field(default_factory=set)
 
 
-def _rules(ipvs: Ipvs) -> _Rules:
+def _read_rules(ipvs: Ipvs) -> _IpvsRules:
     """Read virtual services and their real servers.
 
     IPVS does not mark a dump that a change cut short, so the virtual services are read again
@@ -245,58 +271,60 @@ def _rules(ipvs: Ipvs) -> _Rules:
     Raises:
         KernelUnreadable: it changed every time.
     """
-    services = ipvs.services()
-    for _ in range(_READINGS):
-        rules = _Rules()
+    services = ipvs.read_services()
+    for _ in range(_MAX_READ_ATTEMPTS):
+        rules = _IpvsRules()
         for service, counters in services:
             if isinstance(service, Unnamed):
                 rules.unnamed.add(service.text)
                 continue
-            rules.all.append(service)
+            rules.resources.append(service)
             rules.counters[service.key] = counters
-            _add_real_servers(rules, ipvs, service)
-        again = ipvs.services()
-        if _keys(again) == _keys(services):
+            _read_real_servers(rules, ipvs, service)
+        services_after = ipvs.read_services()
+        if _service_keys(services_after) == _service_keys(services):
             return rules
-        services = again
-    raise KernelUnreadable(f"IPVS changed while it was read, {_READINGS} times in a row: try again")
+        services = services_after
+    raise KernelUnreadable(
+        f"IPVS changed while it was read, {_MAX_READ_ATTEMPTS} times in a row: try again"
+    )
 
 
-def _rules_of(ipvs: Ipvs, listeners: Iterable[Listener]) -> _Rules:
+def _read_rules_of(ipvs: Ipvs, listeners: Iterable[Listener]) -> _IpvsRules:
     """Read some virtual services alone, as far as they are there."""
-    rules = _Rules()
+    rules = _IpvsRules()
     for listener in listeners:
-        service, counters = ipvs.service(listener) or (None, None)
+        service, counters = ipvs.read_service(listener) or (None, None)
         if counters is None or not isinstance(service, VirtualService):
             continue
-        rules.all.append(service)
+        rules.resources.append(service)
         rules.counters[service.key] = counters
-        _add_real_servers(rules, ipvs, service)
+        _read_real_servers(rules, ipvs, service)
     return rules
 
 
-def _keys(services: Iterable[tuple[VirtualService | Unnamed, Counters]]) -> set[str]:
+def _service_keys(services: Iterable[tuple[VirtualService | Unnamed, Counters]]) -> set[str]:
     return {s.text if isinstance(s, Unnamed) else s.key for s, _ in services}
 
 
-def _add_real_servers(rules: _Rules, ipvs: Ipvs, service: VirtualService) -> None:
-    for server, connections, counters in ipvs.real_servers(service.listener):
+def _read_real_servers(rules: _IpvsRules, ipvs: Ipvs, service: VirtualService) -> None:
+    for server, connections, counters in ipvs.read_real_servers(service.listener):
         if isinstance(server, Unnamed):
             rules.unnamed.add(server.text)
             continue
         key = server.key
-        rules.all.append(server)
+        rules.resources.append(server)
         rules.connections[key] = connections
         rules.counters[key] = counters
 
 
 def _write_nothing(changes: Sequence[Change]) -> list[Answer]:
-    return [DONE] * len(changes)
+    return [ANSWER_DONE] * len(changes)
 
 
 def _write_ipvs(changes: Sequence[Change]) -> list[Answer]:
     with Ipvs() as ipvs:
-        return ipvs.execute_single(ipvs_requests(changes))
+        return ipvs.execute_payloads(ipvs_requests(changes))
 
 
 def _ipvs_request(change: Change) -> Payload:
@@ -320,13 +348,15 @@ def _ipvs_request(change: Change) -> Payload:
 
 def _replace_sync_daemons(changes: Sequence[Change]) -> list[Answer]:
     with Ipvs() as ipvs:
-        return ipvs.execute([_replacement(_sync_daemon(change)) for change in changes])
+        return ipvs.execute_groups(
+            [_replacement_requests(_sync_daemon_of(change)) for change in changes]
+        )
 
 
-def _replacement(daemon: SyncDaemon) -> list[tuple[Payload, frozenset[int]]]:
+def _replacement_requests(daemon: SyncDaemon) -> list[tuple[Payload, frozenset[int]]]:
     """Return the requests that stop a sync daemon, if one runs, and start another in its role."""
     stop = requests.stop_sync_daemon(daemon.role)
-    return [(stop, _NOT_RUNNING), (requests.start_sync_daemon(daemon), _NONE)]
+    return [(stop, _NOT_RUNNING_ERRORS), (requests.start_sync_daemon(daemon), _NO_ERRORS)]
 
 
 def _address_requests(change: Change) -> list[Request]:
@@ -362,35 +392,35 @@ def _write_sysctl(change: Change) -> Answer:
     try:
         write_sysctl(change.resource)
     except OSError as error:
-        return refused(error)
-    return DONE
+        return refused_answer(error)
+    return ANSWER_DONE
 
 
-def _interface(change: Change) -> str:
+def _interface_name(change: Change) -> str:
     assert isinstance(change.resource, DummyInterface)
     return change.resource.name
 
 
-def _sync_daemon(change: Change) -> SyncDaemon:
+def _sync_daemon_of(change: Change) -> SyncDaemon:
     assert isinstance(change.resource, SyncDaemon)
     return change.resource
 
 
-def _outcomes(changes: Sequence[Change], answers: Sequence[Answer]) -> list[Outcome]:
-    done = Status.DONE
+def _write_results(changes: Sequence[Change], answers: Sequence[Answer]) -> list[WriteResult]:
+    done = WriteStatus.DONE
     return [
-        Outcome(change, done) if answer is DONE else _outcome(change, answer)
+        WriteResult(change, done) if answer is ANSWER_DONE else _write_result(change, answer)
         for change, answer in zip(changes, answers, strict=True)
     ]
 
 
-def _outcome(change: Change, answer: Answer) -> Outcome:
+def _write_result(change: Change, answer: Answer) -> WriteResult:
     match answer.status:
-        case Status.REFUSED:
+        case WriteStatus.REFUSED:
             code = answer.errno or errno.EIO
-            return Outcome(change, Status.REFUSED, code, explain(change, code))
-        case Status.UNKNOWN:
+            return WriteResult(change, WriteStatus.REFUSED, code, refusal_message(change, code))
+        case WriteStatus.UNKNOWN:
             message = f"{change.key}: the kernel's answer got lost (ENOBUFS)"
-            return Outcome(change, Status.UNKNOWN, None, message)
+            return WriteResult(change, WriteStatus.UNKNOWN, None, message)
         case _:
-            return Outcome(change, Status.DONE)
+            return WriteResult(change, WriteStatus.DONE)

@@ -33,12 +33,12 @@ from gitvs.core.errors import KernelUnreadable
 
 log = logging.getLogger(__name__)
 
-_GROUPS = (
+_MULTICAST_GROUPS = (
     RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
 )
 _NETLINK_ROUTE = 0
-_RECEIVE_BYTES = 1 << 16
-_BUFFER_BYTES = 1 << 20
+_DATAGRAM_BYTES = 1 << 16
+_SOCKET_BUFFER_BYTES = 1 << 20
 _RT_TABLE_LOCAL = 255
 _HEADER = struct.Struct("=IHHII")  # Source: linux/netlink.h, struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # Source: linux/rtnetlink.h, struct ifinfomsg
@@ -55,25 +55,25 @@ class KernelEvents:
     matters always: anything may have changed.
     """
 
-    def __init__(self, interfaces: Collection[str], tell: Callable[[str], None]) -> None:
+    def __init__(self, interfaces: Collection[str], on_change: Callable[[str], None]) -> None:
         """Begin to listen to what happens to these interfaces; `start` begins to tell.
 
         Raises:
             KernelUnreadable: no socket to be had.
         """
         self.interfaces = frozenset(interfaces)
-        self._tell = tell
+        self._on_change = on_change
         self._indexes: set[int] = set()
         try:
             self._socket = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
             )
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-            self._socket.bind((0, _GROUPS))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
+            self._socket.bind((0, _MULTICAST_GROUPS))
             self._socket.setblocking(False)
         except OSError as error:
             raise KernelUnreadable(f"no events of the kernel: {error.strerror}") from error
-        self._stop, self._stopped = os.pipe()
+        self._stop_read_descriptor, self._stop_write_descriptor = os.pipe()
         self._thread = threading.Thread(target=self._watch, name="kernel-events", daemon=True)
 
     def start(self) -> None:
@@ -82,46 +82,46 @@ class KernelEvents:
 
     def stop(self) -> None:
         """End the thread."""
-        os.close(self._stopped)
+        os.close(self._stop_write_descriptor)
         self._thread.join()
-        os.close(self._stop)
+        os.close(self._stop_read_descriptor)
         self._socket.close()
 
     def _watch(self) -> None:
         while True:
-            self._learn_indexes()
-            ready, _, _ = select.select([self._socket.fileno(), self._stop], [], [])
-            if self._stop in ready:
+            self._update_indexes()
+            ready, _, _ = select.select([self._socket.fileno(), self._stop_read_descriptor], [], [])
+            if self._stop_read_descriptor in ready:
                 return
-            what = self._read()
-            if what:
-                self._tell(what)
+            reason = self._read_events()
+            if reason:
+                self._on_change(reason)
 
-    def _learn_indexes(self) -> None:
+    def _update_indexes(self) -> None:
         for name in self.interfaces:
             with suppress(OSError):
                 self._indexes.add(socket.if_nametoindex(name))
 
-    def _read(self) -> str:
+    def _read_events(self) -> str:
         """Read all that has come; return what of it matters, or nothing."""
-        what = ""
+        reason = ""
         while True:
             try:
-                data = self._socket.recv(_RECEIVE_BYTES)
+                data = self._socket.recv(_DATAGRAM_BYTES)
             except BlockingIOError:
-                return what
+                return reason
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     log.warning("events lost reason=%s", error.strerror)
                 return "events overflowed"
-            for kind, payload in _messages(data):
-                what = what or self._meaning(kind, payload)
+            for kind, payload in _split_messages(data):
+                reason = reason or self._describe_change(kind, payload)
 
-    def _meaning(self, kind: int, payload: bytes) -> str:
+    def _describe_change(self, kind: int, payload: bytes) -> str:
         match kind:
             case kind if kind in (RTM_NEWLINK, RTM_DELLINK):
                 _, _, index, _, _ = _LINK.unpack_from(payload)
-                if index in self._indexes or _name_of(payload) in self.interfaces:
+                if index in self._indexes or _link_name(payload) in self.interfaces:
                     self._indexes.add(index)
                     return "link changed"
             case kind if kind in (RTM_NEWADDR, RTM_DELADDR):
@@ -134,26 +134,28 @@ class KernelEvents:
         return ""
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, at)
+def _split_messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, offset)
         if length < _HEADER.size:
             return
-        yield kind, data[at + _HEADER.size : at + length]
-        at += length + 3 & ~3
+        yield kind, data[offset + _HEADER.size : offset + length]
+        offset += length + 3 & ~3
 
 
-def _name_of(payload: bytes) -> str:
+def _link_name(payload: bytes) -> str:
     """Return the name of a link message."""
-    at = _LINK.size
-    while at + _ATTRIBUTE.size <= len(payload):
-        length, kind = _ATTRIBUTE.unpack_from(payload, at)
+    offset = _LINK.size
+    while offset + _ATTRIBUTE.size <= len(payload):
+        length, kind = _ATTRIBUTE.unpack_from(payload, offset)
         if length < _ATTRIBUTE.size:
             return ""
         if kind == _IFLA_IFNAME:
             return (
-                payload[at + _ATTRIBUTE.size : at + length].rstrip(b"\0").decode(errors="replace")
+                payload[offset + _ATTRIBUTE.size : offset + length]
+                .rstrip(b"\0")
+                .decode(errors="replace")
             )
-        at += length + 3 & ~3
+        offset += length + 3 & ~3
     return ""

@@ -19,7 +19,7 @@ from struct import Struct
 from types import TracebackType
 
 from gitvs.core.errors import KernelUnreadable
-from gitvs.ports import Status
+from gitvs.ports import WriteStatus
 
 # Source: Linux include/uapi/linux/netlink.h
 NETLINK_ROUTE, NETLINK_GENERIC = 0, 16
@@ -31,14 +31,14 @@ _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 12
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 
 _HEADER = Struct("=IHHII")  # length, type, flags, sequence, port
-_START = Struct("=IHHI")  # the same without the port
-_ERROR = Struct("=i")
-_ENDS = (_NLMSG_ERROR, _NLMSG_DONE)
+_HEADER_WITHOUT_PORT = Struct("=IHHI")  # the same without the port
+_ERROR_CODE = Struct("=i")
+_END_TYPES = (_NLMSG_ERROR, _NLMSG_DONE)
 
-BATCH_MESSAGES = 1000
+MAX_BATCH_MESSAGES = 1000
 """Requests in one call of the kernel: more do not make it faster."""
-_BUFFER_BYTES = 8 << 20
-_REPLY_BYTES = 1024
+_SOCKET_BUFFER_BYTES = 8 << 20
+_ERROR_REPLY_BYTES = 1024
 """What one error reply takes of the receive buffer: measured 769, a whole `sk_buff`."""
 DATAGRAM_BYTES = 1 << 16
 """What is received at once, unless less will do."""
@@ -52,7 +52,7 @@ Source: libmnl, MNL_SOCKET_BUFFER_SIZE; Linux net/netlink/af_netlink.c, netlink_
 _TIMEOUT_SECONDS = 10
 _TIMEOUT = Struct("@ll").pack(_TIMEOUT_SECONDS, 0)
 """A `struct timeval`. Source: socket(7), SO_RCVTIMEO."""
-_READINGS = 5
+_MAX_READ_ATTEMPTS = 5
 """How often a reading that was cut short is begun."""
 
 
@@ -66,26 +66,26 @@ class Request:
     type: int
     payload: bytes
     flags: int = 0
-    tolerated: frozenset[int] = frozenset()
+    tolerated_errors: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the kernel said to one request; `errno` is positive and None unless refused."""
 
-    status: Status
+    status: WriteStatus
     errno: int | None = None
 
 
-DONE, UNKNOWN = Answer(Status.DONE), Answer(Status.UNKNOWN)
+ANSWER_DONE, ANSWER_UNKNOWN = Answer(WriteStatus.DONE), Answer(WriteStatus.UNKNOWN)
 
 
-def refused(error: OSError) -> Answer:
+def refused_answer(error: OSError) -> Answer:
     """Return an `OSError` as an answer."""
-    return Answer(Status.REFUSED, error.errno or errno.EIO)
+    return Answer(WriteStatus.REFUSED, error.errno or errno.EIO)
 
 
-class _CutShort(Exception):
+class _IncompleteRead(Exception):
     """A reading that has to be begun again."""
 
 
@@ -106,7 +106,7 @@ class Netlink:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
-            self._batch_messages, self._batch_bytes = self._make_room()
+            self._batch_messages, self._batch_bytes = self._size_buffers()
         except BaseException:
             self._socket.close()
             raise
@@ -128,38 +128,38 @@ class Netlink:
 
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
         """Send requests in their order, many at a time, and return one answer each."""
-        first = self._number_for(len(requests))
+        first_number = self._reserve_sequence_numbers(len(requests))
         messages = [
-            _message(request.type, request.payload, request.flags | _REQUEST, number)
-            for number, request in enumerate(requests, first)
+            _pack_message(request.type, request.payload, request.flags | _REQUEST, number)
+            for number, request in enumerate(requests, first_number)
         ]
-        answers = self._execute(messages, first)
+        answers = self._send_in_batches(messages, first_number)
         return [
-            DONE if answer.errno in request.tolerated else answer
+            ANSWER_DONE if answer.errno in request.tolerated_errors else answer
             for request, answer in zip(requests, answers, strict=True)
         ]
 
-    def execute_alike(self, type_: int, payloads: Iterable[bytes]) -> list[Answer]:
+    def execute_payloads(self, type_: int, payloads: Iterable[bytes]) -> list[Answer]:
         """Send requests of one type as `execute` does, without an object for each.
 
         They are made as they are sent, so that each batch has the memory of the one before.
         """
         pack, header_bytes = _HEADER.pack, _HEADER.size
-        left = iter(payloads)
+        remaining = iter(payloads)
         answers: list[Answer] = []
-        while batch := list(islice(left, self._batch_messages)):
-            first = self._number_for(len(batch))
+        while batch := list(islice(remaining, self._batch_messages)):
+            first_number = self._reserve_sequence_numbers(len(batch))
             messages = [
                 pack(header_bytes + len(payload), type_, _REQUEST, number, 0) + payload
-                for number, payload in enumerate(batch, first)
+                for number, payload in enumerate(batch, first_number)
             ]
-            answers += self._execute(messages, first)
+            answers += self._send_in_batches(messages, first_number)
         return answers
 
     def execute_groups(self, groups: Sequence[Sequence[Request]]) -> list[Answer]:
         """Send groups of requests as `execute` does, and return one answer for each group."""
         answers = iter(self.execute([request for group in groups for request in group]))
-        return [_combined([next(answers) for _ in group]) for group in groups]
+        return [_worst_answer([next(answers) for _ in group]) for group in groups]
 
     def dump(self, type_: int, payload: bytes) -> list[bytes]:
         """Return the payloads that a dump gives, begun again where it was cut short.
@@ -168,17 +168,17 @@ class Netlink:
             OSError: the kernel refused.
             KernelUnreadable: cut short every time, or no answer.
         """
-        return self._read(type_, payload, _REQUEST | _DUMP)
+        return self._read_with_retries(type_, payload, _REQUEST | _DUMP)
 
-    def ask(self, type_: int, payload: bytes) -> bytes:
+    def query(self, type_: int, payload: bytes) -> bytes:
         """Return the payload of the one reply to a question.
 
         Raises:
             OSError, KernelUnreadable: as `dump`.
         """
-        return self._read(type_, payload, _REQUEST | _ACK)[0]
+        return self._read_with_retries(type_, payload, _REQUEST | _ACK)[0]
 
-    def _make_room(self) -> tuple[int, int]:
+    def _size_buffers(self) -> tuple[int, int]:
         """Size the buffers to a batch, and the batch to the buffers where that is refused.
 
         Returns how many requests and how many bytes fit. The kernel doubles what it is told,
@@ -186,77 +186,79 @@ class Netlink:
         """
         for option in (_SO_RCVBUFFORCE, _SO_SNDBUFFORCE):
             with suppress(PermissionError):
-                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
         received = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         sent = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        return min(BATCH_MESSAGES, received // _REPLY_BYTES - 1), sent // 2
+        return min(MAX_BATCH_MESSAGES, received // _ERROR_REPLY_BYTES - 1), sent // 2
 
-    def _number_for(self, messages: int) -> int:
+    def _reserve_sequence_numbers(self, count: int) -> int:
         """Return the sequence number of the first of some messages."""
         first = self._sequence + 1
-        self._sequence += messages
+        self._sequence += count
         return first
 
-    def _execute(self, messages: Sequence[bytes], first: int) -> list[Answer]:
+    def _send_in_batches(self, messages: Sequence[bytes], first_number: int) -> list[Answer]:
         longest = max(map(len, messages), default=1)
         count = max(1, min(self._batch_messages, self._batch_bytes // longest))
         answers: list[Answer] = []
-        for at in range(0, len(messages), count):
-            answers += self._execute_batch(messages[at : at + count], first + at)
+        for start in range(0, len(messages), count):
+            answers += self._send_batch(messages[start : start + count], first_number + start)
         return answers
 
-    def _execute_batch(self, messages: Sequence[bytes], first: int) -> list[Answer]:
+    def _send_batch(self, messages: Sequence[bytes], first_number: int) -> list[Answer]:
         try:
-            self._socket.send(b"".join(messages[:-1]) + _acknowledged(messages[-1]))
+            self._socket.send(b"".join(messages[:-1]) + _with_ack_flag(messages[-1]))
         except OSError as error:  # as a whole: the kernel has seen none of it
-            return [refused(error)] * len(messages)
-        return self._answers(first, len(messages))
+            return [refused_answer(error)] * len(messages)
+        return self._collect_answers(first_number, len(messages))
 
-    def _answers(self, first: int, count: int) -> list[Answer]:
+    def _collect_answers(self, first_number: int, count: int) -> list[Answer]:
         """Collect the errors and the last one's acknowledgement.
 
         The kernel runs a batch within `send`, in order, so the last answer says that no other
         comes; unless one was dropped. Then whatever has no answer is unknown.
         """
-        last = first + count - 1
+        last_number = first_number + count - 1
         errors: dict[int, int] = {}
-        dropped = False
-        while last not in errors:
+        is_answer_lost = False
+        while last_number not in errors:
             try:
                 # What was queued before a drop is there already.
                 data = self._socket.recv(
-                    self._datagram_bytes, socket.MSG_DONTWAIT if dropped else 0
+                    self._datagram_bytes, socket.MSG_DONTWAIT if is_answer_lost else 0
                 )
             except OSError as error:
-                dropped = True
+                is_answer_lost = True
                 if error.errno != errno.ENOBUFS:  # a time-out: nothing more will come
                     break
                 continue
-            _, type_, _, number = _START.unpack_from(data)
-            if type_ == _NLMSG_ERROR and first <= number <= last:
-                errors[number] = -_ERROR.unpack_from(data, _HEADER.size)[0]
-        answers = [UNKNOWN if dropped else DONE] * count
+            _, type_, _, number = _HEADER_WITHOUT_PORT.unpack_from(data)
+            if type_ == _NLMSG_ERROR and first_number <= number <= last_number:
+                errors[number] = -_ERROR_CODE.unpack_from(data, _HEADER.size)[0]
+        answers = [ANSWER_UNKNOWN if is_answer_lost else ANSWER_DONE] * count
         for number, code in errors.items():
-            answers[number - first] = Answer(Status.REFUSED, code) if code else DONE
+            answers[number - first_number] = (
+                Answer(WriteStatus.REFUSED, code) if code else ANSWER_DONE
+            )
         return answers
 
-    def _read(self, type_: int, payload: bytes, flags: int) -> list[bytes]:
-        for _ in range(_READINGS):
+    def _read_with_retries(self, type_: int, payload: bytes, flags: int) -> list[bytes]:
+        for _ in range(_MAX_READ_ATTEMPTS):
             try:
                 return self._read_once(type_, payload, flags)
-            except _CutShort:
+            except _IncompleteRead:
                 continue
             except BlockingIOError as error:
                 message = f"the kernel did not answer within {_TIMEOUT_SECONDS} s"
                 raise KernelUnreadable(message) from error
         raise KernelUnreadable(
-            f"the kernel changed while it was read, {_READINGS} times in a row: try again"
+            f"the kernel changed while it was read, {_MAX_READ_ATTEMPTS} times in a row: try again"
         )
 
     def _read_once(self, type_: int, payload: bytes, flags: int) -> list[bytes]:
         """Send one request and return the payloads of its replies."""
-        wanted = self._number_for(1)
-        self._socket.send(_message(type_, payload, flags, wanted))
+        request_number = self._reserve_sequence_numbers(1)
+        self._socket.send(_pack_message(type_, payload, flags, request_number))
         replies: list[bytes] = []
         all_flags = 0
         while True:
@@ -264,43 +266,47 @@ class Netlink:
                 data = self._socket.recv(self._datagram_bytes)
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
-                    raise _CutShort from error
+                    raise _IncompleteRead from error
                 raise
-            at, end = 0, len(data)
-            while at < end:
-                length, kind, flags_of, number = _START.unpack_from(data, at)
-                if number == wanted:  # and not the rest of a reading that was given up
-                    all_flags |= flags_of
-                    if kind in _ENDS:
-                        _check_end(_ERROR.unpack_from(data, at + _HEADER.size)[0], all_flags)
+            offset, end = 0, len(data)
+            while offset < end:
+                length, message_type, message_flags, number = _HEADER_WITHOUT_PORT.unpack_from(
+                    data, offset
+                )
+                if number == request_number:  # and not the rest of a reading that was given up
+                    all_flags |= message_flags
+                    if message_type in _END_TYPES:
+                        _raise_if_incomplete(
+                            _ERROR_CODE.unpack_from(data, offset + _HEADER.size)[0], all_flags
+                        )
                         return replies
-                    replies.append(data[at + _HEADER.size : at + length])
-                at += length + 3 & ~3
+                    replies.append(data[offset + _HEADER.size : offset + length])
+                offset += length + 3 & ~3
 
 
-def _message(type_: int, payload: bytes, flags: int, number: int) -> bytes:
+def _pack_message(type_: int, payload: bytes, flags: int, number: int) -> bytes:
     return _HEADER.pack(_HEADER.size + len(payload), type_, flags, number, 0) + payload
 
 
-def _acknowledged(message: bytes) -> bytes:
+def _with_ack_flag(message: bytes) -> bytes:
     """Return a message that is answered even if nothing is wrong."""
     length, type_, flags, number, port = _HEADER.unpack_from(message)
     header = _HEADER.pack(length, type_, flags | _ACK, number, port)
     return header + message[_HEADER.size :]
 
 
-def _check_end(code: int, flags: int) -> None:
+def _raise_if_incomplete(code: int, flags: int) -> None:
     """Raise what kept a reading from being whole."""
     if code:
         raise OSError(-code, os.strerror(-code))
     if flags & _DUMP_INTERRUPTED:
-        raise _CutShort
+        raise _IncompleteRead
 
 
-def _combined(answers: Sequence[Answer]) -> Answer:
+def _worst_answer(answers: Sequence[Answer]) -> Answer:
     """Return the answer to a change that took several requests: the worst of theirs."""
-    for status in (Status.REFUSED, Status.UNKNOWN):
+    for status in (WriteStatus.REFUSED, WriteStatus.UNKNOWN):
         for answer in answers:
             if answer.status is status:
                 return answer
-    return DONE
+    return ANSWER_DONE

@@ -29,8 +29,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from gitvs.adapters.linux.netlink import (
+    ANSWER_DONE,
     CREATE,
-    DONE,
     EXCLUSIVE,
     NETLINK_ROUTE,
     Answer,
@@ -38,28 +38,28 @@ from gitvs.adapters.linux.netlink import (
     Request,
 )
 from gitvs.adapters.linux.rtnetlink_messages import (
-    OWN_PROTOCOL,
+    GITVS_PROTOCOL,
     RTPROT_KERNEL,
     AddressMessage,
     RouteMessage,
-    address_from,
-    decoded,
-    encoded,
-    is_as_the_kernel_makes_it,
-    route_from,
+    _decode,
+    _decode_address,
+    _decode_route,
+    _encode,
+    _is_intact_vip_route,
 )
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model.observation import Link
 from gitvs.core.model.resources import IPAddress, IPNetwork, LocalRoute, Vip
 
-D = TypeVar("D")
+Decoded = TypeVar("Decoded")
 
-_ROUTE_SECONDS = 1.0
-_ROUTE_PAUSE_SECONDS = 0.002
+_ROUTE_TIMEOUT_SECONDS = 1.0
+_ROUTE_POLL_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
-class Routing:
+class ObservedRouting:
     """What one reading of links, addresses and routes found."""
 
     links: dict[str, Link]
@@ -70,28 +70,28 @@ class Routing:
     gateways: frozenset[IPAddress]
 
 
-class RoutingMemory:
+class RoutingCache:
     """What the messages of the last reading said: decoding takes long, and most stay the same."""
 
     def __init__(self) -> None:
-        self._known: dict[int, dict[bytes, Any]] = {}
+        self._decoded: dict[int, dict[bytes, Any]] = {}
 
-    def decoded(
-        self, kind: int, payloads: Sequence[bytes], decode: Callable[[bytes], D]
-    ) -> Sequence[D]:
+    def decode(
+        self, dump_kind: int, payloads: Sequence[bytes], decode_one: Callable[[bytes], Decoded]
+    ) -> Sequence[Decoded]:
         """Return what the messages of a dump say, each decoded once; `kind` tells dumps apart."""
-        former = self._known.get(kind, {})
-        known = {p: former[p] if p in former else decode(p) for p in payloads}
-        self._known[kind] = known
+        former = self._decoded.get(dump_kind, {})
+        known = {p: former[p] if p in former else decode_one(p) for p in payloads}
+        self._decoded[dump_kind] = known
         return [known[payload] for payload in payloads]
 
 
 class Rtnetlink:
     """A socket to the links, addresses and routes of the network namespace it was made in."""
 
-    def __init__(self, memory: RoutingMemory | None = None) -> None:
+    def __init__(self, cache: RoutingCache | None = None) -> None:
         """With a memory that is used again, what has not changed is decoded once."""
-        self._memory = memory or RoutingMemory()
+        self._cache = cache or RoutingCache()
         self._netlink = Netlink(NETLINK_ROUTE)
 
     def __enter__(self) -> Rtnetlink:
@@ -105,67 +105,72 @@ class Rtnetlink:
     ) -> None:
         self._netlink.close()
 
-    def observe(self) -> Routing:
+    def observe(self) -> ObservedRouting:
         """Read everything once.
 
         Raises:
             KernelUnavailable, KernelUnreadable: as `ports.Kernel.observe`.
         """
-        links, names = self._links()
-        addresses = list(self._addresses(names))
-        of_link: dict[str, list[AddressMessage]] = {}
-        for found in addresses:
-            of_link.setdefault(found.interface, []).append(found)
-        links |= {name: _with_addresses(links[name], of_link[name]) for name in of_link}
-        routes = list(self._routes(names))
-        local = [route for route in routes if route.is_local]
-        return Routing(
+        links, names_by_index = self._read_links()
+        addresses = list(self._read_addresses(names_by_index))
+        addresses_by_link: dict[str, list[AddressMessage]] = {}
+        for address in addresses:
+            addresses_by_link.setdefault(address.interface, []).append(address)
+        links |= {
+            name: _with_addresses(links[name], addresses_by_link[name])
+            for name in addresses_by_link
+        }
+        routes = list(self._read_routes(names_by_index))
+        local_routes = [route for route in routes if route.is_local]
+        return ObservedRouting(
             links,
-            _vips(addresses, local),
-            [LocalRoute(r.prefix) for r in local if r.protocol == OWN_PROTOCOL],
-            frozenset(r.prefix for r in local if r.protocol not in (RTPROT_KERNEL, OWN_PROTOCOL)),
+            _vips_from(addresses, local_routes),
+            [LocalRoute(r.prefix) for r in local_routes if r.protocol == GITVS_PROTOCOL],
+            frozenset(
+                r.prefix for r in local_routes if r.protocol not in (RTPROT_KERNEL, GITVS_PROTOCOL)
+            ),
             frozenset(gateway for route in routes for gateway in route.gateways),
         )
 
-    def await_routes(self, vips: Iterable[Vip]) -> None:
+    def wait_for_routes(self, vips: Iterable[Vip]) -> None:
         """Wait until bound IPv6 addresses have their routes, or for a second.
 
         The kernel makes them behind its answer, in a work queue.
         Source: Linux net/ipv6/addrconf.c, addrconf_dad_work.
         """
         awaited = {v.key for v in vips if v.address.version == 6 and v.has_route}
-        deadline = time.monotonic() + _ROUTE_SECONDS
+        deadline = time.monotonic() + _ROUTE_TIMEOUT_SECONDS
         while awaited and time.monotonic() < deadline:
             awaited &= {v.key for v in self.observe().vips if not v.has_route}
             if awaited:
-                time.sleep(_ROUTE_PAUSE_SECONDS)
+                time.sleep(_ROUTE_POLL_SECONDS)
 
     def add_dummy(self, name: str, alias: str) -> Answer:
         """Make a dummy interface, DOWN, that carries `alias`."""
         kind = {"attrs": [("IFLA_INFO_KIND", "dummy")]}
-        new = encoded(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_LINKINFO", kind)])
-        made = self._execute(Request(RTM_NEWLINK, new, CREATE | EXCLUSIVE))
-        if made != DONE or not alias:
-            return made
-        mark = encoded(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias)])
-        return self._execute(Request(RTM_SETLINK, mark))
+        payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_LINKINFO", kind)])
+        answer = self._execute_one(Request(RTM_NEWLINK, payload, CREATE | EXCLUSIVE))
+        if answer != ANSWER_DONE or not alias:
+            return answer
+        alias_payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias)])
+        return self._execute_one(Request(RTM_SETLINK, alias_payload))
 
     def delete_link(self, name: str) -> Answer:
         """Delete an interface, with its addresses and their routes."""
-        payload = encoded(ifinfmsg, {}, [("IFLA_IFNAME", name)])
-        return self._execute(Request(RTM_DELLINK, payload))
+        payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name)])
+        return self._execute_one(Request(RTM_DELLINK, payload))
 
-    def execute(self, changes: Sequence[Sequence[Request]]) -> list[Answer]:
+    def execute_groups(self, groups: Sequence[Sequence[Request]]) -> list[Answer]:
         """Send the requests of each change, many in one call; one answer for each change."""
-        return self._netlink.execute_groups(changes)
+        return self._netlink.execute_groups(groups)
 
-    def _execute(self, request: Request) -> Answer:
+    def _execute_one(self, request: Request) -> Answer:
         return self._netlink.execute([request])[0]
 
-    def _links(self) -> tuple[dict[str, Link], dict[int, str]]:
+    def _read_links(self) -> tuple[dict[str, Link], dict[int, str]]:
         links, names = {}, {}
-        for payload in self._payloads(RTM_GETLINK, ifinfmsg):
-            message = decoded(ifinfmsg, payload)
+        for payload in self._dump(RTM_GETLINK, ifinfmsg):
+            message = _decode(ifinfmsg, payload)
             name = message.get_attr("IFLA_IFNAME")
             info = message.get_attr("IFLA_LINKINFO")
             kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None
@@ -174,38 +179,42 @@ class Rtnetlink:
             names[message["index"]] = name
         return links, names
 
-    def _addresses(self, names: dict[int, str]) -> Iterator[AddressMessage]:
-        payloads = self._payloads(RTM_GETADDR, ifaddrmsg)
-        for index, found in self._memory.decoded(RTM_GETADDR, payloads, address_from):
-            if found is not None and index in names:  # else the link came after its reading
-                yield replace(found, interface=names[index])
+    def _read_addresses(self, names_by_index: dict[int, str]) -> Iterator[AddressMessage]:
+        payloads = self._dump(RTM_GETADDR, ifaddrmsg)
+        for index, address in self._cache.decode(RTM_GETADDR, payloads, _decode_address):
+            if (
+                address is not None and index in names_by_index
+            ):  # else the link came after its reading
+                yield replace(address, interface=names_by_index[index])
 
-    def _routes(self, names: dict[int, str]) -> Iterator[RouteMessage]:
+    def _read_routes(self, names_by_index: dict[int, str]) -> Iterator[RouteMessage]:
         for family in (socket.AF_INET, socket.AF_INET6):
-            payloads = self._payloads(RTM_GETROUTE, rtmsg, {"family": family})
-            for index, found in self._memory.decoded(family, payloads, route_from):
+            payloads = self._dump(RTM_GETROUTE, rtmsg, {"family": family})
+            for index, route in self._cache.decode(family, payloads, _decode_route):
                 # A kernel without IPv6 answers for the families that it has.
-                if found is not None and found.family == family:
-                    yield replace(found, interface=names.get(index, ""))
+                if route is not None and route.family == family:
+                    yield replace(route, interface=names_by_index.get(index, ""))
 
-    def _payloads(
-        self, type_: int, message: type[nlmsg], fields: dict[str, int] | None = None
+    def _dump(
+        self, type_: int, message_class: type[nlmsg], fields: dict[str, int] | None = None
     ) -> Sequence[bytes]:
-        request = encoded(message, fields or {}, [])
+        request = _encode(message_class, fields or {}, [])
         try:
             return self._netlink.dump(type_, request)
         except OSError as error:
-            raise _unreadable(error) from error
+            raise _unreadable_error(error) from error
 
 
-def _vips(addresses: Sequence[AddressMessage], local: Sequence[RouteMessage]) -> list[Vip]:
-    own = {
+def _vips_from(
+    addresses: Sequence[AddressMessage], local_routes: Sequence[RouteMessage]
+) -> list[Vip]:
+    intact_routes = {
         (route.prefix.network_address, route.interface)
-        for route in local
-        if route.protocol == RTPROT_KERNEL and is_as_the_kernel_makes_it(route)
+        for route in local_routes
+        if route.protocol == RTPROT_KERNEL and _is_intact_vip_route(route)
     }
     return [
-        Vip(a.address, a.interface, a.prefix_length, (a.address, a.interface) in own)
+        Vip(a.address, a.interface, a.prefix_length, (a.address, a.interface) in intact_routes)
         for a in addresses
         if not (a.address.version == 6 and a.address.is_link_local)
     ]
@@ -224,7 +233,7 @@ def _has_neighbours(network: IPNetwork) -> bool:
     return network.version == 4 or not network.is_link_local
 
 
-def _unreadable(error: OSError) -> KernelUnavailable | KernelUnreadable:
+def _unreadable_error(error: OSError) -> KernelUnavailable | KernelUnreadable:
     name = errno.errorcode.get(error.errno or 0, str(error.errno))
     text = f"links, addresses and routes could not be read: {error.strerror} ({name})"
     return KernelUnavailable(text) if error.errno == errno.EPERM else KernelUnreadable(text)

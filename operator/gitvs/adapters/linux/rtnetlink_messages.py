@@ -30,7 +30,7 @@ from gitvs.adapters.linux.netlink import (
 from gitvs.core.model.resources import IPAddress, IPNetwork, LocalRoute, Vip
 
 LOOPBACK = "lo"
-OWN_PROTOCOL = 71
+GITVS_PROTOCOL = 71
 """Marks the routes and addresses that gitvs makes; it survives restarts."""
 
 # Source: Linux include/uapi/linux/rtnetlink.h
@@ -40,8 +40,8 @@ _RT_TABLE_LOCAL = 255
 _RTM_F_CLONED = 0x200
 _HEADER_BYTES = 16  # struct nlmsghdr
 
-_ABSENT_ROUTE = frozenset({errno.ESRCH})
-_ABSENT_ADDRESS = frozenset({errno.EADDRNOTAVAIL})
+_ABSENT_ROUTE_ERRORS = frozenset({errno.ESRCH})
+_ABSENT_ADDRESS_ERRORS = frozenset({errno.EADDRNOTAVAIL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class RouteMessage:
     """Of type local, in table local."""
     protocol: int
     scope: int
-    source: IPAddress | None
+    source_address: IPAddress | None
     gateways: tuple[IPAddress, ...]
     interface: str = ""
 
@@ -102,8 +102,10 @@ def restore_vip_route(vip: Vip) -> list[Request]:
         OSError: ENODEV, no such interface.
     """
     if vip.address.version == 6:
-        gone = Request(RTM_DELADDR, _address_payload(vip), tolerated=_ABSENT_ADDRESS)
-        return [gone, *add_vip(vip)]
+        delete = Request(
+            RTM_DELADDR, _address_payload(vip), tolerated_errors=_ABSENT_ADDRESS_ERRORS
+        )
+        return [delete, *add_vip(vip)]
     return [Request(RTM_NEWROUTE, _vip_route_payload(vip), CREATE | APPEND)]
 
 
@@ -113,34 +115,34 @@ def delete_vip_route(vip: Vip) -> list[Request]:
     Raises:
         OSError: ENODEV, no such interface.
     """
-    return [Request(RTM_DELROUTE, _vip_route_payload(vip), tolerated=_ABSENT_ROUTE)]
+    return [Request(RTM_DELROUTE, _vip_route_payload(vip), tolerated_errors=_ABSENT_ROUTE_ERRORS)]
 
 
 def add_local_route(route: LocalRoute) -> list[Request]:
     """Return the requests that make a prefix local: `local PREFIX dev lo table local proto 71`."""
-    index = _index_of(LOOPBACK)
-    payload = _local_route_payload(route.prefix, OWN_PROTOCOL, [("RTA_OIF", index)])
+    index = _interface_index(LOOPBACK)
+    payload = _local_route_payload(route.prefix, GITVS_PROTOCOL, [("RTA_OIF", index)])
     return [Request(RTM_NEWROUTE, payload, CREATE | EXCLUSIVE)]
 
 
 def delete_local_route(route: LocalRoute) -> list[Request]:
     """Return the requests that make a prefix no longer local."""
-    return [Request(RTM_DELROUTE, _local_route_payload(route.prefix, OWN_PROTOCOL, []))]
+    return [Request(RTM_DELROUTE, _local_route_payload(route.prefix, GITVS_PROTOCOL, []))]
 
 
 def _address_payload(vip: Vip) -> bytes:
     text = str(vip.address)
     attributes: list[tuple[str, Any]] = [("IFA_ADDRESS", text), ("IFA_LOCAL", text)]
-    attributes.append(("IFA_PROTO", OWN_PROTOCOL))
+    attributes.append(("IFA_PROTO", GITVS_PROTOCOL))
     if vip.address.version == 6:
         attributes.append(("IFA_FLAGS", IFA_F_NODAD))
     fields = {
-        "family": _family(vip.address),
+        "family": _family_number(vip.address),
         "prefixlen": vip.prefix_length,
         "scope": _RT_SCOPE_UNIVERSE,
-        "index": _index_of(vip.interface),
+        "index": _interface_index(vip.interface),
     }
-    return encoded(ifaddrmsg, fields, attributes)
+    return _encode(ifaddrmsg, fields, attributes)
 
 
 def _vip_route_payload(vip: Vip) -> bytes:
@@ -148,7 +150,7 @@ def _vip_route_payload(vip: Vip) -> bytes:
 
     Source: Linux net/ipv4/fib_frontend.c, fib_add_ifaddr and fib_magic.
     """
-    attributes: list[tuple[str, Any]] = [("RTA_OIF", _index_of(vip.interface))]
+    attributes: list[tuple[str, Any]] = [("RTA_OIF", _interface_index(vip.interface))]
     if vip.address.version == 4:
         attributes.append(("RTA_PREFSRC", str(vip.address)))
     return _local_route_payload(ip_network(vip.address), RTPROT_KERNEL, attributes)
@@ -158,7 +160,7 @@ def _local_route_payload(
     prefix: IPNetwork, protocol: int, attributes: list[tuple[str, Any]]
 ) -> bytes:
     fields = {
-        "family": _family(prefix),
+        "family": _family_number(prefix),
         "dst_len": prefix.prefixlen,
         "table": _RT_TABLE_LOCAL,
         "proto": protocol,
@@ -166,21 +168,21 @@ def _local_route_payload(
         "type": _RTN_LOCAL,
     }
     destination = ("RTA_DST", str(prefix.network_address))
-    return encoded(rtmsg, fields, [destination, *attributes])
+    return _encode(rtmsg, fields, [destination, *attributes])
 
 
-def is_as_the_kernel_makes_it(route: RouteMessage) -> bool:
+def _is_intact_vip_route(route: RouteMessage) -> bool:
     """Whether a kernel-made local route is of one address, from it and for the host (IPv4 only)."""
     if route.prefix.prefixlen != route.prefix.max_prefixlen:
         return False
     if route.prefix.version == 6:
         return True
-    return route.scope == _RT_SCOPE_HOST and route.source == route.prefix.network_address
+    return route.scope == _RT_SCOPE_HOST and route.source_address == route.prefix.network_address
 
 
-def address_from(payload: bytes) -> tuple[int, AddressMessage | None]:
+def _decode_address(payload: bytes) -> tuple[int, AddressMessage | None]:
     """Return the number of an address's link, and the address, if it is of IP."""
-    message = decoded(ifaddrmsg, payload)
+    message = _decode(ifaddrmsg, payload)
     if message["family"] not in (socket.AF_INET, socket.AF_INET6):
         return message["index"], None
     peer = message.get_attr("IFA_ADDRESS")
@@ -190,16 +192,16 @@ def address_from(payload: bytes) -> tuple[int, AddressMessage | None]:
     return message["index"], AddressMessage(address, length, network)
 
 
-def route_from(payload: bytes) -> tuple[int, RouteMessage | None]:
+def _decode_route(payload: bytes) -> tuple[int, RouteMessage | None]:
     """Return the number of a route's link, and the route, unless it is of the cache."""
-    message = decoded(rtmsg, payload)
+    message = _decode(rtmsg, payload)
     index = message.get_attr("RTA_OIF") or 0
     if message["flags"] & _RTM_F_CLONED:
         return index, None
     family = message["family"]
     any_address = "0.0.0.0" if family == socket.AF_INET else "::"
     destination = message.get_attr("RTA_DST") or any_address
-    source = message.get_attr("RTA_PREFSRC")
+    preferred_source = message.get_attr("RTA_PREFSRC")
     table = message.get_attr("RTA_TABLE") or message["table"]
     return index, RouteMessage(
         family,
@@ -207,7 +209,7 @@ def route_from(payload: bytes) -> tuple[int, RouteMessage | None]:
         message["type"] == _RTN_LOCAL and table == _RT_TABLE_LOCAL,
         message["proto"],
         message["scope"],
-        ip_address(source) if source else None,
+        ip_address(preferred_source) if preferred_source else None,
         tuple(_gateways(message)),
     )
 
@@ -224,7 +226,7 @@ def _gateways(message: Any) -> Iterator[IPAddress]:
             yield ip_address(via["addr"])
 
 
-def _index_of(interface: str) -> int:
+def _interface_index(interface: str) -> int:
     """Return the number of an interface.
 
     Raises:
@@ -236,24 +238,26 @@ def _index_of(interface: str) -> int:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), interface) from error
 
 
-def _family(address: IPAddress | IPNetwork) -> int:
+def _family_number(address: IPAddress | IPNetwork) -> int:
     return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
-def encoded(
-    message: type[nlmsg], fields: dict[str, int], attributes: Sequence[tuple[str, Any]]
+def _encode(
+    message_class: type[nlmsg], fields: dict[str, int], attributes: Sequence[tuple[str, Any]]
 ) -> bytes:
-    made = message()
+    encoded_message = message_class()
     for name, value in fields.items():
-        made[name] = value
-    made["attrs"] = list(attributes)
-    made.encode()
-    return bytes(made.data[_HEADER_BYTES:])
+        encoded_message[name] = value
+    encoded_message["attrs"] = list(attributes)
+    encoded_message.encode()
+    return bytes(encoded_message.data[_HEADER_BYTES:])
 
 
-def decoded(message: type[nlmsg], payload: bytes) -> Any:
+def _decode(message_class: type[nlmsg], payload: bytes) -> Any:
     """Return a message that pyroute2 decodes; it wants the header that was taken off."""
     length = _HEADER_BYTES + len(payload)
-    made = message(length.to_bytes(4, sys.byteorder) + bytes(_HEADER_BYTES - 4) + payload)
-    made.decode()
-    return made
+    decoded_message = message_class(
+        length.to_bytes(4, sys.byteorder) + bytes(_HEADER_BYTES - 4) + payload
+    )
+    decoded_message.decode()
+    return decoded_message

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gitvs.core.model.resources import Sysctl
 
-_ROOT = Path("/proc/sys")
+_PROC_SYS = Path("/proc/sys")
 
 
 def read_sysctls(names: Iterable[str]) -> list[Sysctl]:
@@ -21,14 +21,14 @@ def read_sysctls(names: Iterable[str]) -> list[Sysctl]:
 
     Runs of white space are one space, since the kernel prints tabs (`3\\t50`).
     """
-    found = []
+    sysctls = []
     for name in sorted(names):
         try:
-            value = path_of(name).read_text(errors="replace")
+            value = sysctl_path(name).read_text(errors="replace")
         except OSError:  # write-only (`net.ipv4.route.flush`), or not in this kernel
             continue
-        found.append(Sysctl(name, " ".join(value.split())))
-    return found
+        sysctls.append(Sysctl(name, " ".join(value.split())))
+    return sysctls
 
 
 def write_sysctl(sysctl: Sysctl) -> None:
@@ -37,14 +37,14 @@ def write_sysctl(sysctl: Sysctl) -> None:
     Raises:
         OSError: ENOENT, no such setting; EINVAL, no such value; EACCES, no right to.
     """
-    descriptor = os.open(path_of(sysctl.name), os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = os.open(sysctl_path(sysctl.name), os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, sysctl.value.encode() + b"\n")
     finally:
         os.close(descriptor)
 
 
-def path_of(name: str) -> Path:
+def sysctl_path(name: str) -> Path:
     """Return the file of a setting; `/` in a name stands for a dot in a file's name.
 
     `net.ipv4.conf.eth0/100.forwarding` is VLAN 100's. Source: sysctl(8), NOTES.
@@ -55,4 +55,4 @@ def path_of(name: str) -> Path:
     parts = [part.replace("/", ".") for part in name.split(".")]
     if parts[0] != "net" or any(part in ("", ".", "..") for part in parts):
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    return _ROOT.joinpath(*parts)
+    return _PROC_SYS.joinpath(*parts)

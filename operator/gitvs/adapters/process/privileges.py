@@ -19,11 +19,11 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _Header(ctypes.Structure):
+class _CapabilityHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
-class _Set(ctypes.Structure):
+class _CapabilitySet(ctypes.Structure):
     _fields_ = (
         ("effective", ctypes.c_uint32),
         ("permitted", ctypes.c_uint32),
@@ -48,7 +48,7 @@ def become_owner_of(folder: Path) -> None:
         return
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
-    _call(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    _check_result(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
     os.setgroups([])
     os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
@@ -56,13 +56,13 @@ def become_owner_of(folder: Path) -> None:
 
 
 def _keep_net_admin() -> None:
-    header = _Header(_CAPABILITY_VERSION, 0)
-    sets = (_Set * 2)()
-    _call(_libc.capget(ctypes.byref(header), sets))
-    kept = sets[0].permitted & _CAP_NET_ADMIN
-    sets[0] = _Set(kept, kept, 0)
-    sets[1] = _Set(0, 0, 0)
-    _call(_libc.capset(ctypes.byref(header), sets))
+    header = _CapabilityHeader(_CAPABILITY_VERSION, 0)
+    sets = (_CapabilitySet * 2)()
+    _check_result(_libc.capget(ctypes.byref(header), sets))
+    net_admin = sets[0].permitted & _CAP_NET_ADMIN
+    sets[0] = _CapabilitySet(net_admin, net_admin, 0)
+    sets[1] = _CapabilitySet(0, 0, 0)
+    _check_result(_libc.capset(ctypes.byref(header), sets))
 
 
 def clear_ambient_capabilities() -> None:
@@ -71,10 +71,10 @@ def clear_ambient_capabilities() -> None:
     Raises:
         OSError: the kernel refused.
     """
-    _call(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+    _check_result(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 
 
-def _call(result: int) -> None:
+def _check_result(result: int) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

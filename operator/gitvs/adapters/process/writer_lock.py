@@ -18,19 +18,19 @@ from pathlib import Path
 
 from gitvs.core.errors import LockHeld
 
-WRITER = "gitvs/writer"
-AGENT = "gitvs/agent"
+WRITER_LOCK_NAME = "gitvs/writer"
+AGENT_LOCK_NAME = "gitvs/agent"
 """What an agent holds as long as it runs, even while a pause lets others write."""
-_ROLES = {AGENT: "agent"}
-_WAITING = 4096
+_HOLDER_NOUNS = {AGENT_LOCK_NAME: "agent"}
+_LISTEN_BACKLOG = 4096
 """How many that ask who holds the lock are remembered; the kernel cuts it to its own limit."""
 
-_CREDENTIALS = struct.Struct("3i")  # Source: unix(7), SO_PEERCRED, struct ucred
+_PEER_CREDENTIALS = struct.Struct("3i")  # Source: unix(7), SO_PEERCRED, struct ucred
 _MAX_SHOWN_CHARACTERS = 200
 
 
 @contextmanager
-def writer_lock(name: str = WRITER) -> Iterator[None]:
+def writer_lock(name: str = WRITER_LOCK_NAME) -> Iterator[None]:
     """Be the only writer of this network namespace; under another `name`, the only one of those.
 
     Raises:
@@ -43,14 +43,14 @@ def writer_lock(name: str = WRITER) -> Iterator[None]:
             if error.errno != errno.EADDRINUSE:
                 raise
             raise LockHeld(
-                f"this network namespace has one {_ROLES.get(name, 'writer')} at a time, and"
-                f" {_holder(name)} is it. Nothing was changed; let it end, and try again"
+                f"this network namespace has one {_HOLDER_NOUNS.get(name, 'writer')} at a time, and"
+                f" {_describe_holder(name)} is it. Nothing was changed; let it end, and try again"
             ) from None
-        lock.listen(_WAITING)
+        lock.listen(_LISTEN_BACKLOG)
         yield
 
 
-def _holder(name: str) -> str:
+def _describe_holder(name: str) -> str:
     """Return who holds the lock, in words."""
     pid = _holder_pid(name)
     if pid is None:
@@ -59,23 +59,25 @@ def _holder(name: str) -> str:
         return "a process of another container"
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
-        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        start_ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return f"process {pid}"
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
-    return f"process {pid} ({_printable(command)}), running for {max(age, 0):.0f} s,"
+    age_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - int(start_ticks) / os.sysconf(
+        "SC_CLK_TCK"
+    )
+    return f"process {pid} ({_printable(command)}), running for {max(age_seconds, 0):.0f} s,"
 
 
 def _holder_pid(name: str) -> int | None:
     """Ask the kernel who listens; None if nobody does any more, or too many have asked."""
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as question:
-        question.setblocking(False)
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.setblocking(False)
         try:
-            question.connect(f"\0{name}")
+            probe.connect(f"\0{name}")
         except OSError:
             return None
-        answer = question.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid: int = _CREDENTIALS.unpack(answer)[0]
+        data = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+        pid: int = _PEER_CREDENTIALS.unpack(data)[0]
         return pid
 
 

@@ -22,21 +22,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitvs.core.errors import AgentSilent, AgentUnreachable, ControlFailed, ExitCode, GitvsError
+from gitvs.core.errors import (
+    AgentNotAnswering,
+    AgentUnreachable,
+    ControlFailed,
+    ExitCode,
+    GitvsError,
+)
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 600.0
+ANSWER_TIMEOUT_SECONDS = 600.0
 """How long a client waits: a pass over a large table, behind another, takes minutes at most."""
 
-_REQUEST_SECONDS = 5.0
+_REQUEST_TIMEOUT_SECONDS = 5.0
 _MAX_REQUEST_BYTES = 64 * 1024
 _MAX_CONNECTIONS = 32
 _POLL_SECONDS = 0.5
-_CREDENTIALS = struct.Struct("3i")  # Source: unix(7), SO_PEERCRED, struct ucred
+_PEER_CREDENTIALS = struct.Struct("3i")  # Source: unix(7), SO_PEERCRED, struct ucred
 
-Request = Mapping[str, Any]
-Answer = Mapping[str, Any]
+RequestJson = Mapping[str, Any]
+ResponseJson = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Peer:
     uid: int
 
     @property
-    def name(self) -> str:
+    def user_name(self) -> str:
         """Its user, as people know it."""
         try:
             return pwd.getpwuid(self.uid).pw_name
@@ -64,11 +70,11 @@ def make_socket(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)
-        former = os.umask(0o177)
+        previous_umask = os.umask(0o177)
         try:
             listener.bind(str(path))
         finally:
-            os.umask(former)
+            os.umask(previous_umask)
         listener.listen()
     except OSError as error:
         listener.close()
@@ -79,13 +85,17 @@ def make_socket(path: Path) -> socket.socket:
 class ControlServer:
     """Answers requests, each in a thread of its own."""
 
-    def __init__(self, listener: socket.socket, answer: Callable[[Request, Peer], Answer]) -> None:
+    def __init__(
+        self, listener: socket.socket, handle: Callable[[RequestJson, Peer], ResponseJson]
+    ) -> None:
         """`answer` is called from many threads; a `GitvsError` of it becomes an error answer."""
         self._listener = listener
-        self._answer = answer
-        self._free = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._handle = handle
+        self._free_connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._is_stopping = False
-        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._thread = threading.Thread(
+            target=self._accept_connections, name="control", daemon=True
+        )
 
     def start(self) -> None:
         """Begin to answer."""
@@ -98,7 +108,7 @@ class ControlServer:
         self._thread.join()
         self._listener.close()
 
-    def _serve(self) -> None:
+    def _accept_connections(self) -> None:
         while not self._is_stopping:
             try:
                 connection, _ = self._listener.accept()
@@ -108,33 +118,36 @@ class ControlServer:
                 log.warning("control socket reason=%s", error.strerror)
                 threading.Event().wait(_POLL_SECONDS)
                 continue
-            if not self._free.acquire(blocking=False):
-                _refuse_busy(connection)
+            if not self._free_connections.acquire(blocking=False):
+                _send_busy_error(connection)
                 continue
             try:
                 threading.Thread(
-                    target=self._converse, args=(connection,), name="control-request", daemon=True
+                    target=self._serve_connection,
+                    args=(connection,),
+                    name="control-request",
+                    daemon=True,
                 ).start()
             except RuntimeError as error:  # no thread to be had: it passes
                 log.warning("control socket reason=%s", error)
-                self._free.release()
+                self._free_connections.release()
                 connection.close()
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _serve_connection(self, connection: socket.socket) -> None:
         with closing(connection), suppress(OSError):  # a client that went away is no concern
             try:
-                connection.settimeout(_REQUEST_SECONDS)
-                answer = self._answered(connection)
-                connection.settimeout(_REQUEST_SECONDS)
-                connection.sendall(json.dumps(answer).encode() + b"\n")
+                connection.settimeout(_REQUEST_TIMEOUT_SECONDS)
+                response = self._response_to(connection)
+                connection.settimeout(_REQUEST_TIMEOUT_SECONDS)
+                connection.sendall(json.dumps(response).encode() + b"\n")
             finally:
-                self._free.release()
+                self._free_connections.release()
 
-    def _answered(self, connection: socket.socket) -> Answer:
+    def _response_to(self, connection: socket.socket) -> ResponseJson:
         try:
             peer = _peer_of(connection)
             _refuse_own_user(peer)
-            result = self._answer(_request_from(connection), peer)
+            result = self._handle(_receive_request(connection), peer)
         except GitvsError as error:
             return {"ok": False, "error": str(error), "exitCode": int(error.exit_code)}
         except Exception:
@@ -147,17 +160,17 @@ class ControlServer:
         return {"ok": True, "result": result}
 
 
-def _refuse_busy(connection: socket.socket) -> None:
+def _send_busy_error(connection: socket.socket) -> None:
     text = f"the agent answers {_MAX_CONNECTIONS} requests at a time, and has as many: try again"
-    answer = {"ok": False, "error": text, "exitCode": int(ExitCode.ERROR)}
+    response = {"ok": False, "error": text, "exitCode": int(ExitCode.ERROR)}
     with closing(connection), suppress(OSError):
         connection.setblocking(False)
-        connection.sendall(json.dumps(answer).encode() + b"\n")
+        connection.sendall(json.dumps(response).encode() + b"\n")
 
 
 def _peer_of(connection: socket.socket) -> Peer:
-    answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(answer)
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    pid, uid, _ = _PEER_CREDENTIALS.unpack(data)
     return Peer(pid, uid)
 
 
@@ -169,19 +182,19 @@ def _refuse_own_user(peer: Peer) -> None:
     """
     if peer.uid == os.geteuid() != 0:
         raise ControlFailed(
-            f"user {peer.name} is the agent's own, and may not direct it: be root, or a member of"
-            " group gitvs-admin"
+            f"user {peer.user_name} is the agent's own, and may not direct it: be root, or a"
+            " member of group gitvs-admin"
         )
 
 
-def _request_from(connection: socket.socket) -> Request:
+def _receive_request(connection: socket.socket) -> RequestJson:
     """Read one line.
 
     Raises:
         ControlFailed: it is too long, or no JSON object.
     """
     data = bytearray()
-    deadline = time.monotonic() + _REQUEST_SECONDS
+    deadline = time.monotonic() + _REQUEST_TIMEOUT_SECONDS
     while not data.endswith(b"\n"):
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
         chunk = connection.recv(4096)
@@ -197,7 +210,9 @@ def _request_from(connection: socket.socket) -> Request:
     return request
 
 
-def ask(path: Path, request: Request, timeout_seconds: float = ANSWER_SECONDS) -> Any:
+def send_request(
+    path: Path, request: RequestJson, timeout_seconds: float = ANSWER_TIMEOUT_SECONDS
+) -> Any:
     """Send a request to the agent, and return the result.
 
     Raises:
@@ -210,13 +225,13 @@ def ask(path: Path, request: Request, timeout_seconds: float = ANSWER_SECONDS) -
             connection.connect(str(path))
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as stream:
-                answer = json.loads(stream.readline())
+                response = json.loads(stream.readline())
         except PermissionError as error:
-            raise AgentSilent(
+            raise AgentNotAnswering(
                 f"{path}: no permission; be root, or a member of group gitvs-admin"
             ) from error
         except TimeoutError as error:
-            raise AgentSilent(
+            raise AgentNotAnswering(
                 f"the agent did not answer within {timeout_seconds:g} s; `systemctl status gitvs`"
                 " and `journalctl -u gitvs` tell more"
             ) from error
@@ -224,6 +239,6 @@ def ask(path: Path, request: Request, timeout_seconds: float = ANSWER_SECONDS) -
             raise AgentUnreachable(
                 f"no agent answers at {path}; is it running? (`systemctl status gitvs`)"
             ) from error
-    if answer["ok"]:
-        return answer["result"]
-    raise ControlFailed(answer["error"], ExitCode(answer["exitCode"]))
+    if response["ok"]:
+        return response["result"]
+    raise ControlFailed(response["error"], ExitCode(response["exitCode"]))

@@ -22,7 +22,7 @@ from tempfile import NamedTemporaryFile
 import gitvs
 from gitvs.core.errors import GitvsError
 
-PROGRAM = Path("/usr/local/bin/gitvs")
+DEFAULT_PROGRAM = Path("/usr/local/bin/gitvs")
 """The program that the shipped units run."""
 
 SERVICES = ("gitvs.service", "gitvs-restore.service")
@@ -38,9 +38,9 @@ DESTINATIONS = {
     "network/05-gitvs.network": "etc/systemd/network/05-gitvs.network",
     "NetworkManager/gitvs.conf": "etc/NetworkManager/conf.d/gitvs.conf",
 }
-SETTINGS = "etc/gitvs/gitvs.toml"
+SETTINGS_PATH = "etc/gitvs/gitvs.toml"
 
-_MARK = "# Written by `gitvs install`; its checksum without this line: "
+_CHECKSUM_PREFIX = "# Written by `gitvs install`; its checksum without this line: "
 _PLAIN_PATH = re.compile(r"/[\w./+-]+", re.ASCII)
 _HIDDEN_FOLDERS = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 
@@ -49,7 +49,7 @@ class InstallationError(GitvsError):
     """This host cannot run gitvs as a service in this way."""
 
 
-class Action(StrEnum):
+class FileAction(StrEnum):
     """What is to be done with a file, in the words that people read."""
 
     CREATE = "create"
@@ -61,56 +61,62 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class InstallationStep:
     """One file, and what is to be done with it; `text` is what it will hold."""
 
-    action: Action
+    action: FileAction
     path: Path
-    text: str = ""
+    content: str = ""
 
     @property
     def is_change(self) -> bool:
-        return self.action not in (Action.UNCHANGED, Action.KEEP)
+        return self.action not in (FileAction.UNCHANGED, FileAction.KEEP)
 
 
-def plan_installation(root: Path, program: Path, *, force: bool = False) -> list[Step]:
+def plan_installation(root: Path, program: Path, *, force: bool = False) -> list[InstallationStep]:
     """Return what has to be done below `root` so that the units there run `program`."""
     steps = []
-    for source, destination in DESTINATIONS.items():
-        text = _marked(shipped(source).replace(str(PROGRAM), str(program)))
+    for name, destination in DESTINATIONS.items():
+        text = _with_checksum(read_shipped_file(name).replace(str(DEFAULT_PROGRAM), str(program)))
         path = root / destination
-        steps.append(Step(_installing(_read(path), text, force=force), path, text))
+        steps.append(
+            InstallationStep(_action_for(_read_if_present(path), text, force=force), path, text)
+        )
     return steps
 
 
-def plan_removal(root: Path, *, force: bool = False) -> list[Step]:
+def plan_removal(root: Path, *, force: bool = False) -> list[InstallationStep]:
     """Return what has to be done below `root` to remove what was installed, and nothing else."""
     steps = []
     for destination in DESTINATIONS.values():
-        present = _read(root / destination)
-        if present is not None:
-            may_go = force or _is_ours(present)
-            steps.append(Step(Action.REMOVE if may_go else Action.KEEP, root / destination))
+        current = _read_if_present(root / destination)
+        if current is not None:
+            is_removable = force or _is_unedited(current)
+            steps.append(
+                InstallationStep(
+                    FileAction.REMOVE if is_removable else FileAction.KEEP, root / destination
+                )
+            )
     return steps
 
 
-def carry_out(step: Step) -> None:
+def apply_step(step: InstallationStep) -> None:
     """Do what a step says, if anything; a file is there whole, or not at all.
 
     Raises:
         InstallationError: it could not be written or removed.
     """
     try:
-        if step.action is Action.REMOVE:
+        if step.action is FileAction.REMOVE:
             step.path.unlink()
         elif step.is_change:
             step.path.parent.mkdir(parents=True, exist_ok=True)
-            _write(step.path, step.text, 0o644)
+            _write(step.path, step.content, 0o644)
     except OSError as error:
         raise InstallationError(f"{step.path}: {error.strerror}") from error
 
 
-def write_sample_settings(path: Path, group: int | None) -> bool:
+def write_sample_settings(path: Path, group_id: int | None) -> bool:
     """Write the sample where there are no settings yet, and return whether it did.
 
     Raises:
@@ -120,13 +126,13 @@ def write_sample_settings(path: Path, group: int | None) -> bool:
         if os.path.lexists(path):
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, shipped("gitvs.toml"), 0o640, group)
+        _write(path, read_shipped_file("gitvs.toml"), 0o640, group_id)
     except OSError as error:
         raise InstallationError(f"{path}: {error.strerror}") from error
     return True
 
 
-def shipped(name: str) -> str:
+def read_shipped_file(name: str) -> str:
     """Return a file of the folder `systemd`, as it is shipped."""
     return files("gitvs").joinpath("systemd", name).read_text("utf-8")
 
@@ -143,11 +149,11 @@ def running_program(argument: str) -> Path:
             f"{argument} is not the program gitvs: start the installed one, or name it with"
             " --program"
         )
-    check_program(program, needs=(Path(sys.executable), Path(gitvs.__file__)))
+    check_program(program, required_files=(Path(sys.executable), Path(gitvs.__file__)))
     return program
 
 
-def check_program(program: Path, needs: Sequence[Path] = ()) -> None:
+def check_program(program: Path, required_files: Sequence[Path] = ()) -> None:
     """Make sure that units can run a program, and read what it `needs`, as the agent's user.
 
     Raises:
@@ -157,22 +163,22 @@ def check_program(program: Path, needs: Sequence[Path] = ()) -> None:
         raise InstallationError(f"{program}: units need a path from the root, of plain characters")
     if not program.is_file() or not os.access(program, os.X_OK):
         raise InstallationError(f"{program} is no program of this host")
-    for path in (program, *needs):
-        obstacle = _obstacle(path)
-        if obstacle is not None:
+    for path in (program, *required_files):
+        reason = _why_unreadable(path)
+        if reason is not None:
             raise InstallationError(
-                f"the user gitvs could not run {program}: {obstacle}. Install gitvs where"
+                f"the user gitvs could not run {program}: {reason}. Install gitvs where"
                 " everybody can read it, for instance in a virtual environment in /opt"
             )
 
 
-def _obstacle(path: Path) -> str | None:
+def _why_unreadable(path: Path) -> str | None:
     """Return why nobody in particular can read a file from within the sandbox."""
     resolved = path.resolve()
     for folder in _HIDDEN_FOLDERS:
         if resolved.is_relative_to(folder) or path.is_relative_to(folder):
             return f"{resolved} is below {folder}, which the units hide from it"
-    for part in _way_to(path, resolved):
+    for part in _paths_on_the_way(path, resolved):
         mode = part.stat().st_mode
         needed = stat.S_IXOTH if part.is_dir() else stat.S_IROTH
         if not mode & needed:
@@ -180,37 +186,37 @@ def _obstacle(path: Path) -> str | None:
     return None
 
 
-def _way_to(*paths: Path) -> Iterator[Path]:
+def _paths_on_the_way(*paths: Path) -> Iterator[Path]:
     for path in paths:
         yield from reversed(path.parents)
         yield path
 
 
-def _installing(present: str | None, wanted: str, *, force: bool) -> Action:
-    if present is None:
-        return Action.CREATE
-    if present == wanted:
-        return Action.UNCHANGED
-    if _is_ours(present):
-        return Action.UPDATE
-    return Action.OVERWRITE if force else Action.KEEP
+def _action_for(current: str | None, wanted: str, *, force: bool) -> FileAction:
+    if current is None:
+        return FileAction.CREATE
+    if current == wanted:
+        return FileAction.UNCHANGED
+    if _is_unedited(current):
+        return FileAction.UPDATE
+    return FileAction.OVERWRITE if force else FileAction.KEEP
 
 
-def _marked(body: str) -> str:
-    return f"{_MARK}{_checksum(body)}\n{body}"
+def _with_checksum(body: str) -> str:
+    return f"{_CHECKSUM_PREFIX}{_checksum(body)}\n{body}"
 
 
-def _is_ours(text: str) -> bool:
+def _is_unedited(text: str) -> bool:
     """Return whether a file is as some gitvs wrote it."""
-    mark, _, body = text.partition("\n")
-    return mark == _MARK + _checksum(body)
+    first_line, _, body = text.partition("\n")
+    return first_line == _CHECKSUM_PREFIX + _checksum(body)
 
 
 def _checksum(body: str) -> str:
     return hashlib.sha256(body.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _read(path: Path) -> str | None:
+def _read_if_present(path: Path) -> str | None:
     """Return what is there, None for nothing; a link was made by hand, wherever it leads."""
     try:
         if path.is_symlink():
@@ -222,7 +228,7 @@ def _read(path: Path) -> str | None:
         raise InstallationError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _write(path: Path, text: str, mode: int, group: int | None = None) -> None:
+def _write(path: Path, text: str, mode: int, group_id: int | None = None) -> None:
     with NamedTemporaryFile(
         "w", encoding="utf-8", dir=path.parent, prefix=".gitvs-", delete=False
     ) as file:
@@ -230,8 +236,8 @@ def _write(path: Path, text: str, mode: int, group: int | None = None) -> None:
             file.write(text)
             file.flush()
             os.fchmod(file.fileno(), mode)
-            if group is not None:
-                os.fchown(file.fileno(), -1, group)
+            if group_id is not None:
+                os.fchown(file.fileno(), -1, group_id)
             os.fsync(file.fileno())
             os.replace(file.name, path)
         except BaseException:

@@ -26,19 +26,19 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import MetricsHandler
 
-from gitvs.adapters.service.status_metrics import RESULTS, StatusCollector
+from gitvs.adapters.service.status_metrics import OUTCOMES, StatusCollector
 from gitvs.core.errors import SettingsError
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.planning.kernel_refusals import errno_name
 from gitvs.core.settings import MetricsSettings
-from gitvs.core.status.agent_status import Status
+from gitvs.core.status.agent_status import AgentStatus
 
-FAILURES = ("source", "manifests", "gate", "quarantine", "kernel", "store", "bug", "other")
+FAILURE_KINDS = ("source", "manifests", "gate", "quarantine", "kernel", "store", "bug", "other")
 """The kinds of failure that are counted from 0 on; others begin when they happen."""
 
-_SUCCESSES = (Result.CONVERGED, Result.APPLIED)
-_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60)
-_STOP_SECONDS = 0.1
+_SUCCESSFUL_OUTCOMES = (Outcome.CONVERGED, Outcome.APPLIED)
+_STAGE_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60)
+_SHUTDOWN_POLL_SECONDS = 0.1
 _MAX_CONNECTIONS = 16
 
 
@@ -50,16 +50,16 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._settings = settings
         self._registry = CollectorRegistry()
-        self._status = StatusCollector(settings.real_servers)
-        self._registry.register(self._status)
+        self._status_collector = StatusCollector(settings.real_servers)
+        self._registry.register(self._status_collector)
         ProcessCollector(registry=self._registry)
-        self._count = _Counts(self._registry)
-        self._serving: tuple[_Server, Thread] | None = None
+        self._event_metrics = _EventMetrics(self._registry)
+        self._server_and_thread: tuple[_MetricsServer, Thread] | None = None
 
     @property
     def address(self) -> str:
         """Where metrics are served, as `127.0.0.1:9712`; empty where they are not."""
-        return "" if self._serving is None else self._serving[0].where
+        return "" if self._server_and_thread is None else self._server_and_thread[0].address_text
 
     def start(self) -> None:
         """Begin to serve, unless settings switch it off.
@@ -70,70 +70,70 @@ class Metrics:
         if not self._settings.listen:
             return
         try:
-            server = _Server(self._settings.address, _Handler.factory(self._registry))
+            server = _MetricsServer(self._settings.address, _Handler.factory(self._registry))
         except OSError as error:
-            raise _unusable(self._settings.listen, error) from error
-        thread = Thread(target=server.serve_forever, args=(_STOP_SECONDS,), name="metrics")
+            raise _listen_error(self._settings.listen, error) from error
+        thread = Thread(target=server.serve_forever, args=(_SHUTDOWN_POLL_SECONDS,), name="metrics")
         thread.daemon = True
         thread.start()
-        self._serving = server, thread
+        self._server_and_thread = server, thread
 
     def stop(self) -> None:
         """Serve no longer."""
-        if self._serving is not None:
-            server, thread = self._serving
-            self._serving = None
+        if self._server_and_thread is not None:
+            server, thread = self._server_and_thread
+            self._server_and_thread = None
             server.shutdown()
             server.server_close()
             thread.join()
 
-    def publish(self, status: Callable[[], Status]) -> None:
+    def publish(self, get_status: Callable[[], AgentStatus]) -> None:
         """Show a newer status from now on; it is asked for at each scrape."""
-        self._status.status = status
+        self._status_collector.get_status = get_status
 
-    def count_pass(self, result: str, stages: Mapping[str, float]) -> None:
+    def count_pass(self, outcome: str, stages: Mapping[str, float]) -> None:
         """Count a pass that ended, with the seconds that each of its stages took."""
-        self._count.passes.labels(str(result)).inc()
+        self._event_metrics.passes.labels(str(outcome)).inc()
         for stage, seconds in stages.items():
-            self._count.stages.labels(stage).observe(seconds)
-        if result in _SUCCESSES:
-            self._count.successes.labels(str(result)).set(time.time())
+            self._event_metrics.stage_durations.labels(stage).observe(seconds)
+        if outcome in _SUCCESSFUL_OUTCOMES:
+            self._event_metrics.last_successes.labels(str(outcome)).set(time.time())
 
-    def count_operations(self, counts: Mapping[tuple[str, str], int]) -> None:
+    def count_changes(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Count changes of the kernel, by kind of object and action."""
         for (kind, action), number in counts.items():
-            self._count.operations.labels(str(kind), str(action)).inc(number)
+            self._event_metrics.kernel_changes.labels(str(kind), str(action)).inc(number)
 
     def count_drift(self, found: int, repaired: int) -> None:
         """Count objects that were changed behind gitvs's back, and those that are right again."""
-        self._count.drift_found.inc(found)
-        self._count.drift_repaired.inc(repaired)
+        self._event_metrics.drift_found.inc(found)
+        self._event_metrics.drift_repaired.inc(repaired)
 
     def count_failure(self, kind: str) -> None:
         """Count something that went wrong, such as `source`."""
-        self._count.failures.labels(kind).inc()
-        self._count.failed.labels(kind).set(time.time())
+        self._event_metrics.failures.labels(kind).inc()
+        self._event_metrics.last_failures.labels(kind).set(time.time())
 
-    def count_found_open(self) -> None:
+    def count_transaction_found_open(self) -> None:
         """Count a transaction that the agent found open when it started."""
-        self._count.found_open.inc()
+        self._event_metrics.found_open.inc()
 
 
-class _Counts:
+class _EventMetrics:
     """What is counted as it happens; with the words that are known, from 0 on."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.passes = Counter(
             "gitvs_passes", "Passes, by how they ended.", ["result"], registry=registry
         )
-        self.stages = Histogram(
+        self.stage_durations = Histogram(
             "gitvs_pass_stage_duration_seconds",
             "How long the stages of passes took.",
             ["stage"],
             registry=registry,
-            buckets=_BUCKETS,
+            buckets=_STAGE_BUCKETS_SECONDS,
         )
-        self.successes = Gauge(
+        self.last_successes = Gauge(
             "gitvs_last_success_timestamp_seconds",
             "When a pass last ended well, by how.",
             ["result"],
@@ -142,13 +142,13 @@ class _Counts:
         self.failures = Counter(
             "gitvs_failures", "What went wrong, by kind.", ["kind"], registry=registry
         )
-        self.failed = Gauge(
+        self.last_failures = Gauge(
             "gitvs_last_failure_timestamp_seconds",
             "When something last went wrong, by kind.",
             ["kind"],
             registry=registry,
         )
-        self.operations = Counter(
+        self.kernel_changes = Counter(
             "gitvs_kernel_operations",
             "Changes of the kernel, by kind of object and action.",
             ["kind", "action"],
@@ -169,9 +169,9 @@ class _Counts:
             "Transactions that the agent found open when it started.",
             registry=registry,
         )
-        for result in RESULTS:
-            self.passes.labels(result)
-        for kind in FAILURES:
+        for outcome in OUTCOMES:
+            self.passes.labels(outcome)
+        for kind in FAILURE_KINDS:
             self.failures.labels(kind)
 
 
@@ -181,26 +181,26 @@ class _Handler(MetricsHandler):
     timeout = 10
 
 
-class _Server(ThreadingHTTPServer):
+class _MetricsServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
-        self._free = BoundedSemaphore(_MAX_CONNECTIONS)
+        self._free_connections = BoundedSemaphore(_MAX_CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
     @property
-    def where(self) -> str:
+    def address_text(self) -> str:
         host, port = self.server_address[:2]
         return f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, or not at all: nobody may use up all threads of the agent."""
-        if not self._free.acquire(blocking=False):
+        if not self._free_connections.acquire(blocking=False):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread to be had
-            self._free.release()
+            self._free_connections.release()
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -208,7 +208,7 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._free_connections.release()
 
     def server_bind(self) -> None:
         """Bind, without asking the DNS for a name as the class above does: it may be down."""
@@ -221,7 +221,7 @@ class _Server(ThreadingHTTPServer):
             BaseServer.handle_error(self, request, client_address)
 
 
-def _unusable(listen: str, error: OSError) -> SettingsError:
+def _listen_error(listen: str, error: OSError) -> SettingsError:
     code = error.errno or 0
     return SettingsError(
         f"metrics cannot be served on {listen}: {os.strerror(code)} ({errno_name(code)});"

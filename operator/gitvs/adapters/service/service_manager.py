@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 from gitvs.adapters.service.installation import SERVICES, UNITS, InstallationError
 
-GROUP = "gitvs"
+AGENT_GROUP = "gitvs"
 ADMIN_GROUP = "gitvs-admin"
 
-_SET_UP = (
+_SET_UP_COMMANDS = (
     ("systemd-sysusers", "/etc/sysusers.d/gitvs.conf"),
     ("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/gitvs.conf"),
     ("systemctl", "daemon-reload"),
 )
-_NETWORK_MANAGERS = {
+_NETWORK_MANAGER_RELOADS = {
     "systemd-networkd.service": ("networkctl", "reload"),
     "NetworkManager.service": ("nmcli", "general", "reload", "conf"),
 }
@@ -35,7 +35,7 @@ def require_tools() -> None:
     Raises:
         InstallationError: there is none.
     """
-    tools = ("systemctl", *(command[0] for command in _SET_UP))
+    tools = ("systemctl", *(command[0] for command in _SET_UP_COMMANDS))
     missing = [tool for tool in dict.fromkeys(tools) if shutil.which(tool) is None]
     if missing:
         raise InstallationError(
@@ -46,9 +46,9 @@ def require_tools() -> None:
 
 def is_set_up(*, enable: bool) -> bool:
     """Return whether the users exist and, if wanted, the units start at boot."""
-    if group_id(GROUP) is None or group_id(ADMIN_GROUP) is None:
+    if group_id(AGENT_GROUP) is None or group_id(ADMIN_GROUP) is None:
         return False
-    return not enable or all(_says("systemctl", "is-enabled", "-q", unit) for unit in SERVICES)
+    return not enable or all(_succeeds("systemctl", "is-enabled", "-q", unit) for unit in SERVICES)
 
 
 def set_up(*, enable: bool) -> None:
@@ -57,7 +57,7 @@ def set_up(*, enable: bool) -> None:
     Raises:
         InstallationError: a command failed, and what it said.
     """
-    for command in _SET_UP:
+    for command in _SET_UP_COMMANDS:
         _run(command)
     if enable:
         _run(("systemctl", "enable", "-q", *SERVICES))
@@ -74,7 +74,7 @@ def stop_and_disable() -> None:
     _run(("systemctl", "stop", *UNITS))
 
 
-def forget_units() -> None:
+def reload_after_removal() -> None:
     """Tell systemd and the network managers that files have gone.
 
     Raises:
@@ -86,13 +86,13 @@ def forget_units() -> None:
 
 def reload_network_managers() -> None:
     """Let those that run take notice of the drop-ins."""
-    for unit, command in _NETWORK_MANAGERS.items():
-        if _says("systemctl", "is-active", "-q", unit):
+    for unit, command in _NETWORK_MANAGER_RELOADS.items():
+        if _succeeds("systemctl", "is-active", "-q", unit):
             _run(command)
 
 
 def is_agent_active() -> bool:
-    return _says("systemctl", "is-active", "-q", "gitvs.service")
+    return _succeeds("systemctl", "is-active", "-q", "gitvs.service")
 
 
 def group_id(name: str) -> int | None:
@@ -103,21 +103,21 @@ def group_id(name: str) -> int | None:
         return None
 
 
-def _says(*question: str) -> bool:
-    return _started(question).returncode == 0
+def _succeeds(*command: str) -> bool:
+    return _run_unchecked(command).returncode == 0
 
 
 def _run(command: Sequence[str]) -> None:
-    done = _started(command)
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
+    completed = _run_unchecked(command)
+    if completed.returncode != 0:
+        output = (completed.stderr.strip() or completed.stdout.strip()).replace("\n", "; ")
         raise InstallationError(
-            f"`{' '.join(command)}` failed (exit code {done.returncode}): {said}. Mend that, and"
-            " run this again"
+            f"`{' '.join(command)}` failed (exit code {completed.returncode}): {output}. Mend"
+            " that, and run this again"
         )
 
 
-def _started(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _run_unchecked(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             command,

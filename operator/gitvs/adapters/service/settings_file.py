@@ -13,11 +13,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from gitvs.core.durations import seconds_of
+from gitvs.core.durations import parse_seconds
 from gitvs.core.errors import SettingsError
 from gitvs.core.manifests.schema import schema_for
-from gitvs.core.manifests.schema_messages import explained
-from gitvs.core.manifests.syntax.source_positions import Document, Place, Written
+from gitvs.core.manifests.schema_messages import problems_of_error
+from gitvs.core.manifests.syntax.source_positions import Document, ParsedContent, SourcePosition
 from gitvs.core.problems import Problem
 from gitvs.core.remote_url import UnusableUrl, protocol_of
 from gitvs.core.settings import (
@@ -33,7 +33,7 @@ from gitvs.core.settings import (
 
 _TABLE = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?")
 _ASSIGNMENT = re.compile(r"\s*(?P<name>[\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=")
-_POSITION = re.compile(r"(?P<text>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)")
+_TOML_ERROR = re.compile(r"(?P<text>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)")
 
 
 def load_settings(file: Path) -> Settings:
@@ -48,47 +48,47 @@ def load_settings(file: Path) -> Settings:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: byte {error.start} is not UTF-8; save it as UTF-8") from error
-    document = Document(str(file), Written(_parsed(file, text), _places(text)))
-    problems = _problems(document)
+    parsed = Document(str(file), ParsedContent(_parse_toml(file, text), _positions(text)))
+    problems = _problems(parsed)
     if problems:
-        raise SettingsError("\n".join(_line(problem) for problem in sorted(problems)))
-    return _settings(document.data)
+        raise SettingsError("\n".join(_problem_line(problem) for problem in sorted(problems)))
+    return _settings_from(parsed.data)
 
 
-def _parsed(file: Path, text: str) -> dict[str, Any]:
+def _parse_toml(file: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        match = _POSITION.fullmatch(str(error))
+        match = _TOML_ERROR.fullmatch(str(error))
         where, what = (f":{match['line']}", match["text"]) if match else ("", str(error))
         raise SettingsError(f"{file}{where}: not TOML: {what}") from error
 
 
-def _problems(document: Document) -> list[Problem]:
+def _problems(parsed: Document) -> list[Problem]:
     validator = Draft202012Validator(schema_for("settings"))
-    errors = validator.iter_errors(document.data)
-    problems = [problem for error in errors for problem in explained(document, error)]
-    return problems or [*_url_problems(document), *_listen_problems(document)]
+    errors = validator.iter_errors(parsed.data)
+    problems = [problem for error in errors for problem in problems_of_error(parsed, error)]
+    return problems or [*_url_problems(parsed), *_listen_problems(parsed)]
 
 
-def _url_problems(document: Document) -> list[Problem]:
+def _url_problems(parsed: Document) -> list[Problem]:
     """Find what no schema can say of a URL."""
-    source = document.data["source"]
-    if "url" not in source:
+    source_table = parsed.data["source"]
+    if "url" not in source_table:
         return []
     try:
-        protocol = protocol_of(source["url"])
+        protocol = protocol_of(source_table["url"])
     except UnusableUrl as error:
-        return [document.problem(("source", "url"), "bad-url", f"source.url: {error}")]
-    if protocol == "file" and not source.get("allow_local", False):
+        return [parsed.problem(("source", "url"), "bad-url", f"source.url: {error}")]
+    if protocol == "file" and not source_table.get("allow_local", False):
         message = "source.url: a remote on this host needs allow_local = true beside it"
-        return [document.problem(("source", "url"), "bad-url", message)]
+        return [parsed.problem(("source", "url"), "bad-url", message)]
     return []
 
 
-def _listen_problems(document: Document) -> list[Problem]:
+def _listen_problems(parsed: Document) -> list[Problem]:
     """Find what no schema can say of an address."""
-    metrics = _metrics(document.data)
+    metrics = _metrics_settings(parsed.data)
     try:
         is_usable = not metrics.listen or metrics.address[1] > 0
     except ValueError:
@@ -99,32 +99,32 @@ def _listen_problems(document: Document) -> list[Problem]:
         f'metrics.listen: "{metrics.listen}" is not an address and a port,'
         ' such as 127.0.0.1:9712 or [::1]:9712; "" serves no metrics'
     )
-    return [document.problem(("metrics", "listen"), "bad-address", message)]
+    return [parsed.problem(("metrics", "listen"), "bad-address", message)]
 
 
-def _line(problem: Problem) -> str:
+def _problem_line(problem: Problem) -> str:
     return f"{problem.file}:{problem.line}: {problem.message}"
 
 
-def _settings(data: Mapping[str, Any]) -> Settings:
+def _settings_from(data: Mapping[str, Any]) -> Settings:
     history = data.get("history", {})
     return Settings(
-        _source(data["source"]),
+        _source_settings(data["source"]),
         data.get("director"),
         Path(data.get("state_dir", DEFAULT_STATE_DIR)),
         history.get("transactions", KEPT_TRANSACTIONS),
         history.get("plans", KEPT_PLANS),
-        seconds_of(data.get("agent", {}).get("drift", "60s")),
-        seconds_of(data.get("restore", {}).get("max_downtime", "24h")),
-        metrics=_metrics(data),
+        parse_seconds(data.get("agent", {}).get("drift", "60s")),
+        parse_seconds(data.get("restore", {}).get("max_downtime", "24h")),
+        metrics=_metrics_settings(data),
     )
 
 
-def _metrics(data: Mapping[str, Any]) -> MetricsSettings:
+def _metrics_settings(data: Mapping[str, Any]) -> MetricsSettings:
     return MetricsSettings(**data.get("metrics", {}))
 
 
-def _source(data: Mapping[str, Any]) -> RemoteSettings | Path:
+def _source_settings(data: Mapping[str, Any]) -> RemoteSettings | Path:
     if "directory" in data:
         return Path(data["directory"])
     given: dict[str, Any] = {
@@ -135,11 +135,11 @@ def _source(data: Mapping[str, Any]) -> RemoteSettings | Path:
             given[name] = Path(data[name])
     for name in ("timeout", "poll"):
         if name in data:
-            given[f"{name}_seconds"] = seconds_of(data[name])
-    return RemoteSettings(**given, signatures=_signatures(data))
+            given[f"{name}_seconds"] = parse_seconds(data[name])
+    return RemoteSettings(**given, signatures=_signature_policy(data))
 
 
-def _signatures(data: Mapping[str, Any]) -> SshSignatures | GpgSignatures | None:
+def _signature_policy(data: Mapping[str, Any]) -> SshSignatures | GpgSignatures | None:
     match data.get("signatures", "none"):
         case "ssh":
             revoked = data.get("revoked_keys")
@@ -152,24 +152,24 @@ def _signatures(data: Mapping[str, Any]) -> SshSignatures | GpgSignatures | None
     return None
 
 
-def _places(text: str) -> Place:
+def _positions(text: str) -> SourcePosition:
     """Return where each field is written, as far as its line tells; others are at their table."""
-    root = Place(1, 1)
+    root = SourcePosition(1, 1)
     table = root
     for number, line in enumerate(text.splitlines(), 1):
         header = _TABLE.fullmatch(line)
         assignment = _ASSIGNMENT.match(line)
         if header is not None:
-            table = _place(root, header["name"], number)
+            table = _add_position(root, header["name"], number)
         elif assignment is not None:
-            _place(table, assignment["name"], number)
+            _add_position(table, assignment["name"], number)
     return root
 
 
-def _place(parent: Place, dotted: str, line: int) -> Place:
+def _add_position(parent: SourcePosition, dotted: str, line: int) -> SourcePosition:
     """Return the place of a dotted name below `parent`, made at `line` where it is new."""
-    place = parent
+    position = parent
     for name in dotted.split("."):
-        bare = name.strip().strip("\"'")
-        place = place.children.setdefault(bare, Place(line, 1, line, 1))
-    return place
+        unquoted = name.strip().strip("\"'")
+        position = position.children.setdefault(unquoted, SourcePosition(line, 1, line, 1))
+    return position

@@ -15,83 +15,87 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gitvs import __version__
-from gitvs.core.model.history import Result
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Counters
 from gitvs.core.model.resources import host_and_port
-from gitvs.core.planning.gates import LIFTABLE
-from gitvs.core.status.agent_status import ServerStatus, ServiceStatus, Status
+from gitvs.core.planning.gates import LIFTABLE_GATES
+from gitvs.core.status.agent_status import AgentStatus, ServerStatus, ServiceStatus
 
-FAILED = "failed"
+FAILED_OUTCOME = "failed"
 """The result of a pass that could do nothing at all."""
-RESULTS = (*map(str, Result), FAILED)
+OUTCOMES = (*map(str, Outcome), FAILED_OUTCOME)
 
-_GATES = (*LIFTABLE, "conflict", "unsupported")
+_GATE_NAMES = (*LIFTABLE_GATES, "conflict", "unsupported")
 
-_Value = float | None
-_Gauge = tuple[str, str, Callable[[Status], _Value]]
+_MetricValue = float | None
+_Gauge = tuple[str, str, Callable[[AgentStatus], _MetricValue]]
 
 
-def _time(at: datetime | None) -> _Value:
+def _timestamp(at: datetime | None) -> _MetricValue:
     return None if at is None else at.timestamp()
 
 
-def _is_up(status: Status) -> _Value:
+def _is_source_up(status: AgentStatus) -> _MetricValue:
     source = status.source
-    return None if source.answered_at is None and not source.failures else not source.failures
+    return (
+        None
+        if source.last_answer_at is None and not source.failure_count
+        else not source.failure_count
+    )
 
 
-def _is_up_to_date(status: Status) -> _Value:
-    desired, applied = status.desired, status.applied
+def _is_up_to_date(status: AgentStatus) -> _MetricValue:
+    desired, applied = status.desired_commit, status.applied_commit
     if desired is None:  # a folder has no commits; otherwise it is not known yet
         return status.is_applied if applied is None else None
     return applied is not None and applied.id == desired.id
 
 
-def _drains(status: Status) -> list[float]:
+def _remaining_drain_seconds(status: AgentStatus) -> list[float]:
     """Return how long each drain in progress may still take."""
     servers = (server for service in status.services for server in service.servers)
-    return [s.draining_seconds for s in servers if s.draining_seconds is not None]
+    return [s.remaining_drain_seconds for s in servers if s.remaining_drain_seconds is not None]
 
 
-def _first_deadline(status: Status) -> _Value:
-    drains = _drains(status)
+def _first_deadline(status: AgentStatus) -> _MetricValue:
+    drains = _remaining_drain_seconds(status)
     return status.at.timestamp() + min(drains) if drains else None
 
 
 _GAUGES: Sequence[_Gauge] = (
     ("status_timestamp_seconds",
      "When the agent last said how things are; most metrics are of that moment.",
-     lambda s: _time(s.at)),
+     lambda s: _timestamp(s.at)),
     ("source_up",
      "Whether the source answered when it was last asked.",
-     _is_up),
+     _is_source_up),
     ("source_answered_timestamp_seconds",
      "When the source last answered.",
-     lambda s: _time(s.source.answered_at)),
+     lambda s: _timestamp(s.source.last_answer_at)),
     ("source_consecutive_failures",
      "How often in a row the source has not answered.",
-     lambda s: s.source.failures),
+     lambda s: s.source.failure_count),
     ("up_to_date",
      "Whether the desired commit is the applied one.",
      _is_up_to_date),
     ("applied_timestamp_seconds",
      "When the applied state was applied.",
-     lambda s: _time(s.applied_at)),
+     lambda s: _timestamp(s.applied_at)),
     ("last_pass_timestamp_seconds",
      "When the last pass ended.",
-     lambda s: None if s.last is None else _time(s.last.at)),
+     lambda s: None if s.last_pass is None else _timestamp(s.last_pass.at)),
     ("last_pass_duration_seconds",
      "How long the last pass took.",
-     lambda s: None if s.last is None else s.last.duration_seconds),
+     lambda s: None if s.last_pass is None else s.last_pass.duration_seconds),
     ("last_observation_timestamp_seconds",
      "When the kernel was last read as a whole.",
-     lambda s: _time(s.observed_at)),
+     lambda s: _timestamp(s.observed_at)),
     ("drift_objects",
      "Objects that the last pass found changed behind gitvs's back.",
-     lambda s: len(s.drift)),
+     lambda s: len(s.drifted_keys)),
     ("drains_in_progress",
      "Real servers that drain because of a change in Git.",
-     lambda s: len(_drains(s))),
+     lambda s: len(_remaining_drain_seconds(s))),
     ("drain_deadline_timestamp_seconds",
      "When the first of the drains is to end at the latest.",
      _first_deadline),
@@ -115,7 +119,7 @@ _GAUGES: Sequence[_Gauge] = (
      lambda s: s.is_transaction_open),
     ("foreign_objects",
      "Objects of others that gitvs leaves alone.",
-     lambda s: len(s.foreign)),
+     lambda s: len(s.foreign_objects)),
     ("vips",
      "Owned VIPs and local routes that are there.",
      lambda s: len(s.vips)),
@@ -127,7 +131,7 @@ _GAUGES: Sequence[_Gauge] = (
      lambda s: sum(len(service.servers) for service in s.services)),
 )  # fmt: skip
 
-_COUNTS: Sequence[tuple[str, str, Callable[[Counters], int]]] = (
+_TRAFFIC_COUNTERS: Sequence[tuple[str, str, Callable[[Counters], int]]] = (
     ("connections", "Connections that IPVS has scheduled.", lambda c: c.connections),
     ("incoming_packets", "Packets from clients.", lambda c: c.packets_in),
     ("outgoing_packets",
@@ -167,24 +171,24 @@ class StatusCollector(Collector):
     Whoever has a newer status assigns it; a scrape in another thread goes on with its own.
     """
 
-    def __init__(self, real_servers: int) -> None:
-        self.status: Callable[[], Status] | None = None
-        self._real_servers = real_servers
+    def __init__(self, max_real_servers: int) -> None:
+        self.get_status: Callable[[], AgentStatus] | None = None
+        self._max_real_servers = max_real_servers
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         yield _info("build", "The version of gitvs that runs.", {"version": __version__})
-        if self.status is None:
+        if self.get_status is None:
             return
-        status = self.status()
-        yield from _simple(status)
-        yield from _named(status)
-        yield from _by_word(status)
-        yield from _services(status.services)
-        yield from _servers(status.services, self._real_servers)
+        status = self.get_status()
+        yield from _status_gauges(status)
+        yield from _info_metrics(status)
+        yield from _labelled_gauges(status)
+        yield from _service_metrics(status.services)
+        yield from _server_metrics(status.services, self._max_real_servers)
 
 
-def _simple(status: Status) -> Iterator[Metric]:
+def _status_gauges(status: AgentStatus) -> Iterator[Metric]:
     for name, help_, measure in _GAUGES:
         value = measure(status)
         if value is not None:
@@ -197,57 +201,61 @@ def _info(name: str, help_: str, labels: Mapping[str, str]) -> Metric:
     return family
 
 
-def _named(status: Status) -> Iterator[Metric]:
+def _info_metrics(status: AgentStatus) -> Iterator[Metric]:
     yield _info("director", "Which director this is.", {"director": status.director})
     yield _info("source", "Where commits come from.", {"source": status.source.name})
     for name, help_, commit in (
         ("source_commit", "The newest accepted commit.", status.source.head),
-        ("desired_commit", "The commit that is to be in force.", status.desired),
-        ("applied_commit", "The commit that is in force.", status.applied),
+        ("desired_commit", "The commit that is to be in force.", status.desired_commit),
+        ("applied_commit", "The commit that is in force.", status.applied_commit),
     ):
         if commit is not None:
             yield _info(name, help_, {"commit": commit.id})
 
 
-def _by_word(status: Status) -> Iterator[Metric]:
+def _labelled_gauges(status: AgentStatus) -> Iterator[Metric]:
     """Yield what has one value for each word of a short list."""
-    if status.last is not None:
-        result = str(status.last.result or FAILED)
-        results = {word: float(word == result) for word in RESULTS}
-        yield _words("last_pass_result", "Whether the last pass ended so.", "result", results)
-    gates = () if status.last is None else status.last.gates
-    blocking = sorted({gate.name for gate in gates if not gate.allowed})
-    blocked = {name: float(name in blocking) for name in (*_GATES, *blocking)}
-    yield _words("gate_blocked", "Whether the gate blocks the desired commit.", "gate", blocked)
+    if status.last_pass is not None:
+        outcome = str(status.last_pass.outcome or FAILED_OUTCOME)
+        outcomes = {word: float(word == outcome) for word in OUTCOMES}
+        yield _gauge_by_label(
+            "last_pass_result", "Whether the last pass ended so.", "result", outcomes
+        )
+    gates = () if status.last_pass is None else status.last_pass.gates
+    blocking = sorted({gate.name for gate in gates if not gate.is_allowed})
+    blocked = {name: float(name in blocking) for name in (*_GATE_NAMES, *blocking)}
+    yield _gauge_by_label(
+        "gate_blocked", "Whether the gate blocks the desired commit.", "gate", blocked
+    )
     operations = status.operations.all
     for noun, help_, moments in (
         ("start", "Since when the first operation of its kind is in force.",
-         _first((o.kind, o.at) for o in operations)),
+         _earliest((o.kind, o.requested_at) for o in operations)),
         ("expiry", "When the first operation of its kind expires.",
-         _first((o.kind, o.until) for o in operations)),
+         _earliest((o.kind, o.expires_at) for o in operations)),
     ):  # fmt: skip
-        yield _words(f"operation_{noun}_timestamp_seconds", help_, "operation", moments)
+        yield _gauge_by_label(f"operation_{noun}_timestamp_seconds", help_, "operation", moments)
 
 
-def _first(moments: Iterable[tuple[str, datetime | None]]) -> dict[str, float]:
+def _earliest(moments: Iterable[tuple[str, datetime | None]]) -> dict[str, float]:
     """Return the earliest moment by word."""
-    first: dict[str, float] = {}
+    earliest: dict[str, float] = {}
     for word, at in moments:
         if at is not None:
-            first[word] = min(at.timestamp(), first.get(word, at.timestamp()))
-    return first
+            earliest[word] = min(at.timestamp(), earliest.get(word, at.timestamp()))
+    return earliest
 
 
-def _words(name: str, help_: str, label: str, values: Mapping[str, float]) -> Metric:
+def _gauge_by_label(name: str, help_: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(f"gitvs_{name}", help_, labels=(label,))
     for word, value in values.items():
         family.add_metric((str(word),), value)
     return family
 
 
-def _services(services: Sequence[ServiceStatus]) -> Iterator[Metric]:
+def _service_metrics(services: Sequence[ServiceStatus]) -> Iterator[Metric]:
     labelled = [((s.name, s.service.key), s) for s in services]
-    for name, help_, count in _COUNTS:
+    for name, help_, count in _TRAFFIC_COUNTERS:
         counter = CounterMetricFamily(
             f"gitvs_virtual_service_{name}", help_, labels=_SERVICE_LABELS
         )
@@ -261,11 +269,11 @@ def _services(services: Sequence[ServiceStatus]) -> Iterator[Metric]:
         yield gauge
 
 
-def _servers(services: Sequence[ServiceStatus], limit: int) -> Iterator[Metric]:
+def _server_metrics(services: Sequence[ServiceStatus], limit: int) -> Iterator[Metric]:
     """Yield the metrics of the first `limit` real servers, and how many there are beyond."""
-    every = ((service, server) for service in services for server in service.servers)
-    labelled = [(_server_labels(*pair), pair[1]) for pair in islice(every, limit)]
-    for name, help_, count in _COUNTS:
+    pairs = ((service, server) for service in services for server in service.servers)
+    labelled = [(_server_labels(*pair), pair[1]) for pair in islice(pairs, limit)]
+    for name, help_, count in _TRAFFIC_COUNTERS:
         counter = CounterMetricFamily(f"gitvs_real_server_{name}", help_, labels=_SERVER_LABELS)
         for labels, server in labelled:
             counter.add_metric(labels, count(server.counters))
@@ -276,10 +284,12 @@ def _servers(services: Sequence[ServiceStatus], limit: int) -> Iterator[Metric]:
             gauge.add_metric(labels, measure(server))
         yield gauge
     help_ = "Real servers that have no metrics of their own (metrics.real_servers)."
-    yield GaugeMetricFamily("gitvs_real_servers_left_out", help_, sum(1 for _ in every))
+    yield GaugeMetricFamily("gitvs_real_servers_left_out", help_, sum(1 for _ in pairs))
 
 
-def _server_labels(service: ServiceStatus, status: ServerStatus) -> tuple[str, str, str, str]:
-    server = status.server
-    where = host_and_port(server.address, server.port)
-    return (service.name, service.service.key, where, status.name)
+def _server_labels(
+    service: ServiceStatus, server_status: ServerStatus
+) -> tuple[str, str, str, str]:
+    server = server_status.server
+    address = host_and_port(server.address, server.port)
+    return (service.name, service.service.key, address, server_status.name)

@@ -17,14 +17,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from gitvs.adapters.store.desired_rows import split_whole_states
-from gitvs.adapters.store.migrations import MIGRATIONS, PARTS_VERSION, SCHEMA_VERSION
+from gitvs.adapters.store.desired_rows import split_states_into_parts
+from gitvs.adapters.store.migrations import FIRST_VERSION_WITH_PARTS, MIGRATIONS, SCHEMA_VERSION
 from gitvs.core.errors import StoreDamaged, StoreError
 
-FILE_NAME = "gitvs.db"
+DATABASE_FILE_NAME = "gitvs.db"
 BUSY_SECONDS = 5.0
 
-_ADVICE = {
+_ADVICE_BY_SQLITE_CODE = {
     sqlite3.SQLITE_BUSY: (
         f"another process has kept it locked for {BUSY_SECONDS:.0f} s; let it end, and try again"
     ),
@@ -43,7 +43,7 @@ _ADVICE = {
         "the disk is full, or does not read or write; look at `df` and the kernel's log"
     ),
 }
-_ADVICE_FOR_FILES = {
+_ADVICE_BY_ERRNO = {
     errno.EACCES: "run gitvs as root, or as the owner of the state folder",
     errno.EPERM: "run gitvs as root, or as the owner of the state folder",
     errno.EEXIST: "the state folder has to be a folder; choose another --state-dir",
@@ -51,50 +51,54 @@ _ADVICE_FOR_FILES = {
     errno.ENOSPC: "make room on that disk, and try again",
     errno.EROFS: "remount that disk read-write, or choose another --state-dir",
 }
-_DAMAGED = (
+_DAMAGE_MESSAGE = (
     "is damaged{detail}. gitvs does not guess what it owns, and nothing was changed. Bring the"
     " file back from a backup; or move it and its -wal and -shm files away, and take the objects"
     " over anew with `gitvs apply --adopt`"
 )
-_DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ERROR_CODE_MASK = 0xFF  # extended result codes keep the primary one in the low byte
 
 
 @contextmanager
-def plain_words(path: Path) -> Iterator[None]:
+def as_store_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite or the file system says about `path` into a `StoreError`."""
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
         raise  # a bug of ours
     except sqlite3.DatabaseError as error:
-        kind = StoreDamaged if _code_of(error) in _DAMAGES else StoreError
-        raise kind(f"database {path}: {_explained(error)}") from error
+        error_class = StoreDamaged if _primary_code(error) in _DAMAGE_CODES else StoreError
+        raise error_class(f"database {path}: {_describe(error)}") from error
     except OSError as error:
-        advice = _ADVICE_FOR_FILES.get(error.errno or 0, "gitvs keeps its records there")
+        advice = _ADVICE_BY_ERRNO.get(error.errno or 0, "gitvs keeps its records there")
         raise StoreError(f"{error.filename or path}: {error.strerror}; {advice}") from error
 
 
-def _code_of(error: sqlite3.Error) -> int:
+def _primary_code(error: sqlite3.Error) -> int:
     code: int = getattr(error, "sqlite_errorcode", 0) & _ERROR_CODE_MASK
     return code
 
 
-def _explained(error: sqlite3.Error) -> str:
-    code = _code_of(error)
-    if code in _DAMAGES:
-        return _DAMAGED.format(detail=f" ({error})")
-    return f"{_ADVICE[code]} ({error})" if code in _ADVICE else str(error)
+def _describe(error: sqlite3.Error) -> str:
+    code = _primary_code(error)
+    if code in _DAMAGE_CODES:
+        return _DAMAGE_MESSAGE.format(detail=f" ({error})")
+    return (
+        f"{_ADVICE_BY_SQLITE_CODE[code]} ({error})"
+        if code in _ADVICE_BY_SQLITE_CODE
+        else str(error)
+    )
 
 
-def damaged(path: Path, detail: str) -> StoreDamaged:
+def damage_error(path: Path, detail: str) -> StoreDamaged:
     """Return the error for a database whose content cannot be trusted."""
-    return StoreDamaged(f"database {path}: {_DAMAGED.format(detail=f' ({detail})')}")
+    return StoreDamaged(f"database {path}: {_DAMAGE_MESSAGE.format(detail=f' ({detail})')}")
 
 
-def unreadable(path: Path, error: Exception) -> StoreDamaged:
+def unreadable_record_error(path: Path, error: Exception) -> StoreDamaged:
     """Return the error for a record that could not be made sense of."""
-    return damaged(path, f"unreadable record: {error}")
+    return damage_error(path, f"unreadable record: {error}")
 
 
 def open_for_writing(state_dir: Path) -> sqlite3.Connection:
@@ -103,20 +107,20 @@ def open_for_writing(state_dir: Path) -> sqlite3.Connection:
     Raises:
         StoreError: it cannot be opened, is damaged, newer than this gitvs, or not ours.
     """
-    path = state_dir / FILE_NAME
-    with plain_words(path):
+    path = state_dir / DATABASE_FILE_NAME
+    with as_store_errors(path):
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_other_owner(state_dir)
-        if not _is_there(path):
+        if not _database_exists(path):
             _create(path)
         connection = _connect(path, "rw")
         try:
             connection.execute("PRAGMA synchronous = FULL")
-            version = _check(connection, path)
+            version = _checked_version(connection, path)
             _migrate(connection, version)
         except (KeyError, TypeError, ValueError) as error:
             connection.close()
-            raise unreadable(path, error) from error
+            raise unreadable_record_error(path, error) from error
         except BaseException:
             connection.close()
             raise
@@ -129,14 +133,14 @@ def open_for_reading(state_dir: Path) -> sqlite3.Connection:
     Raises:
         StoreError: it cannot be opened, is damaged, or of another schema version.
     """
-    path = state_dir / FILE_NAME
-    with plain_words(path):
-        if not _is_there(path):
-            return _in_memory()
+    path = state_dir / DATABASE_FILE_NAME
+    with as_store_errors(path):
+        if not _database_exists(path):
+            return _open_empty_database()
         connection = _connect(path, "ro")
         try:
             connection.execute("PRAGMA query_only = ON")
-            version = _check(connection, path)
+            version = _checked_version(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -149,14 +153,14 @@ def open_for_reading(state_dir: Path) -> sqlite3.Connection:
     return connection
 
 
-def _is_there(path: Path) -> bool:
+def _database_exists(path: Path) -> bool:
     """Whether the database exists; unlike `exists`, it does not take "no permission" for no."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return False
     if stat.S_ISDIR(mode):
-        raise damaged(path, "it is a folder")
+        raise damage_error(path, "it is a folder")
     return True
 
 
@@ -195,13 +199,13 @@ def _create(path: Path) -> None:
             os.link(draft, path)
         except FileExistsError:
             return
-        _sync_folder(path.parent)
+        _fsync_folder(path.parent)
     finally:
         for suffix in ("", "-wal", "-shm"):
             draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -211,24 +215,22 @@ def _sync_folder(folder: Path) -> None:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
-    return _with_settings(
-        sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, uri=True)
-    )
+    return _configured(sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, uri=True))
 
 
-def _in_memory() -> sqlite3.Connection:
-    connection = _with_settings(sqlite3.connect(":memory:", isolation_level=None))
+def _open_empty_database() -> sqlite3.Connection:
+    connection = _configured(sqlite3.connect(":memory:", isolation_level=None))
     _migrate(connection, 0)
     return connection
 
 
-def _with_settings(connection: sqlite3.Connection) -> sqlite3.Connection:
+def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> int:
+def _checked_version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the schema version of a sound database.
 
     Raises:
@@ -242,23 +244,23 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
         )
     tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")}
     if version == 0 or "store" not in tables:
-        raise damaged(path, "empty, or not a database of gitvs")
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise damaged(path, verdict.splitlines()[-1])
+        raise damage_error(path, "empty, or not a database of gitvs")
+    check_result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if check_result != "ok":
+        raise damage_error(path, check_result.splitlines()[-1])
     return version
 
 
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
+def _migrate(connection: sqlite3.Connection, current_version: int) -> None:
     """Bring the schema up to date, one version at a time, each complete or not at all."""
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+    for next_version, script in enumerate(MIGRATIONS[current_version:], current_version + 1):
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] < number:
+        if connection.execute("PRAGMA user_version").fetchone()[0] < next_version:
             for statement in script.split(";"):
                 connection.execute(statement)
-            if number == 1:
+            if next_version == 1:
                 connection.execute("INSERT INTO store VALUES (?)", (str(uuid.uuid4()),))
-            if number == PARTS_VERSION:
-                split_whole_states(connection)
-            connection.execute(f"PRAGMA user_version = {number}")
+            if next_version == FIRST_VERSION_WITH_PARTS:
+                split_states_into_parts(connection)
+            connection.execute(f"PRAGMA user_version = {next_version}")
         connection.execute("COMMIT")

@@ -12,13 +12,13 @@ from datetime import datetime
 
 from gitvs.adapters.store import rows
 from gitvs.adapters.store.desired_rows import (
-    Part,
-    differing_parts,
-    head_text,
-    put_target_in_force,
+    PartRow,
+    changed_parts,
+    header_text,
+    move_target_to_applied,
     read_desired,
-    write_applied,
-    write_target,
+    update_applied_parts,
+    write_target_parts,
 )
 from gitvs.adapters.store.ledger_rows import read_ledger, write_ledger
 from gitvs.adapters.store.retention import void_other_boots
@@ -26,27 +26,27 @@ from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.ports import Applied, Transaction
 
 
-class LargeRecords:
+class CachedRecords:
     """The large records of one connection."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._version = -1
-        self.forget()
+        self._data_version = -1
+        self.invalidate()
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Trust nothing that is remembered: a write may have come to nothing."""
         self._applied: Applied | None = None
         self._ledgers: dict[Incarnation, Ledger] = {}
-        self._begun: int | None = None
+        self._begun_transaction_id: int | None = None
         """The transaction that was begun last, unless another target came into force since."""
 
-    def forget_if_changed(self) -> None:
+    def invalidate_if_changed(self) -> None:
         """Forget everything if another connection has written."""
         version = self._database.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:
-            self.forget()
-            self._version = version
+        if version != self._data_version:
+            self.invalidate()
+            self._data_version = version
 
     def applied(self) -> Applied | None:
         """Return the desired state in force."""
@@ -55,56 +55,58 @@ class LargeRecords:
             if row is not None:
                 desired = read_desired(self._database, row["head"])
                 at = datetime.fromisoformat(row["at"])
-                self._applied = Applied(desired, rows.commit_from(row["revision"]), at)
+                self._applied = Applied(desired, rows.commit_from_text(row["revision"]), at)
         return self._applied
 
-    def begin(self, transaction: int, target: Applied) -> None:
+    def begin(self, transaction_id: int, target: Applied) -> None:
         """Record in what the target of a transaction differs from the state in force."""
-        write_target(self._database, transaction, self._differing(target))
-        self._begun = transaction
+        write_target_parts(self._database, transaction_id, self._changed_parts(target))
+        self._begun_transaction_id = transaction_id
 
     def commit(self, transaction: Transaction) -> None:
         """Put the target of a transaction in force."""
-        if self._begun == transaction.id:
-            put_target_in_force(self._database, transaction.id)
+        if self._begun_transaction_id == transaction.id:
+            move_target_to_applied(self._database, transaction.id)
         else:  # its rows may differ from another namespace's target, in force by now
-            write_applied(self._database, self._differing(transaction.target))
-        self._write_head(transaction.target)
+            update_applied_parts(self._database, self._changed_parts(transaction.target))
+        self._write_header(transaction.target)
 
-    def put_in_force(self, target: Applied) -> None:
+    def record_applied(self, target: Applied) -> None:
         """Put a desired state in force without a transaction."""
-        write_applied(self._database, self._differing(target))
-        self._write_head(target)
+        update_applied_parts(self._database, self._changed_parts(target))
+        self._write_header(target)
 
-    def _write_head(self, target: Applied) -> None:
-        revision, head = rows.revision_text(target.commit), head_text(target.desired)
+    def _write_header(self, target: Applied) -> None:
+        revision, header = rows.commit_text(target.commit), header_text(target.desired)
         self._database.execute(
             "INSERT OR REPLACE INTO applied VALUES (1, ?, ?, ?)",
-            (target.at.isoformat(), revision, head),
+            (target.applied_at.isoformat(), revision, header),
         )
-        self._applied, self._begun = target, None
+        self._applied, self._begun_transaction_id = target, None
 
-    def _differing(self, target: Applied) -> Iterator[Part]:
+    def _changed_parts(self, target: Applied) -> Iterator[PartRow]:
         applied = self.applied()
-        return differing_parts(None if applied is None else applied.desired, target.desired)
+        return changed_parts(None if applied is None else applied.desired, target.desired)
 
     def ledger(self, incarnation: Incarnation) -> Ledger:
         """Return the ledger of an incarnation; an empty one if nothing was ever recorded."""
-        known = self._ledgers.get(incarnation)
-        if known is None:
-            number = rows.find_incarnation(self._database, incarnation)
-            known = Ledger() if number is None else read_ledger(self._database, number)
-            self._ledgers[incarnation] = known
-        return known
+        cached = self._ledgers.get(incarnation)
+        if cached is None:
+            incarnation_id = rows.find_incarnation_id(self._database, incarnation)
+            cached = (
+                Ledger() if incarnation_id is None else read_ledger(self._database, incarnation_id)
+            )
+            self._ledgers[incarnation] = cached
+        return cached
 
     def write_ledger(self, incarnation: Incarnation, ledger: Ledger) -> None:
         """Put a ledger in the place of the incarnation's former one."""
-        number = rows.incarnation_number(self._database, incarnation)
-        write_ledger(self._database, number, self.ledger(incarnation), ledger)
+        incarnation_id = rows.ensure_incarnation_id(self._database, incarnation)
+        write_ledger(self._database, incarnation_id, self.ledger(incarnation), ledger)
         self._ledgers[incarnation] = ledger
 
     def void_other_boots(self, incarnation: Incarnation, at: datetime) -> None:
         """Drop what another boot owned and had open."""
         void_other_boots(self._database, incarnation, at)
         boot_id = incarnation.boot_id
-        self._ledgers = {i: kept for i, kept in self._ledgers.items() if i.boot_id == boot_id}
+        self._ledgers = {i: ledger for i, ledger in self._ledgers.items() if i.boot_id == boot_id}

@@ -108,7 +108,7 @@ MIGRATIONS = (
 )
 """One script for each schema version, in order."""
 
-PARTS_VERSION = 3
+FIRST_VERSION_WITH_PARTS = 3
 """From this version on desired states are kept in parts, not each as one text."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -10,7 +10,7 @@ from gitvs.adapters.store import rows
 from gitvs.core.errors import StoreError
 from gitvs.core.model.ledger import Incarnation
 
-VOID = "void"
+VOID_OUTCOME = "void"
 """The result of a transaction whose kernel is gone: nothing is left to undo or to finish."""
 
 
@@ -23,12 +23,12 @@ def void_other_boots(database: sqlite3.Connection, incarnation: Incarnation, at:
     database.execute(
         "UPDATE history SET finished_at = ?, result = ? WHERE id IN"
         f" (SELECT history FROM open_transaction WHERE incarnation IN ({others}))",
-        (at.isoformat(), VOID, incarnation.boot_id),
+        (at.isoformat(), VOID_OUTCOME, incarnation.boot_id),
     )
     database.execute("DELETE FROM incarnation WHERE boot_id != ?", (incarnation.boot_id,))
 
 
-def refuse_second(database: sqlite3.Connection, incarnation: Incarnation) -> None:
+def refuse_second_transaction(database: sqlite3.Connection, incarnation: Incarnation) -> None:
     """Let one transaction at a time be open in an incarnation.
 
     Raises:
@@ -36,7 +36,7 @@ def refuse_second(database: sqlite3.Connection, incarnation: Incarnation) -> Non
     """
     row = database.execute(
         "SELECT history FROM open_transaction WHERE incarnation = ?",
-        (rows.find_incarnation(database, incarnation),),
+        (rows.find_incarnation_id(database, incarnation),),
     ).fetchone()
     if row is not None:
         raise StoreError(
@@ -45,12 +45,12 @@ def refuse_second(database: sqlite3.Connection, incarnation: Incarnation) -> Non
         )
 
 
-def forget_old(database: sqlite3.Connection, kept: Mapping[str, int]) -> None:
+def delete_old_history(database: sqlite3.Connection, kept_rows: Mapping[str, int]) -> None:
     """Keep so many of the newest rows of `plan` and `history`, and all that are still open."""
     oldest = "SELECT id FROM history ORDER BY id DESC LIMIT 1 OFFSET ?"
     in_use = "SELECT history FROM open_transaction"
     for table, column in (("plan", "history"), ("history", "id")):
         database.execute(
             f"DELETE FROM {table} WHERE {column} <= ({oldest}) AND {column} NOT IN ({in_use})",
-            (kept[table],),
+            (kept_rows[table],),
         )

@@ -9,36 +9,36 @@ from datetime import datetime
 from typing import Any
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Commit, HistoryEntry, Quarantine, Result
+from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.operations import Operation, OperationKind
 from gitvs.core.planning.records import change_from_record
-from gitvs.ports import Applied, Stage, Transaction
+from gitvs.ports import Applied, Transaction, TransactionStage
 
 
-def find_incarnation(database: sqlite3.Connection, incarnation: Incarnation) -> int | None:
+def find_incarnation_id(database: sqlite3.Connection, incarnation: Incarnation) -> int | None:
     """Return the number of an incarnation's row, if anything was ever recorded for it."""
     row = database.execute(
         "SELECT id FROM incarnation WHERE boot_id = ? AND namespace_cookie = ?",
         (incarnation.boot_id, str(incarnation.namespace_cookie)),
     ).fetchone()
-    return None if row is None else int_of(row["id"])
+    return None if row is None else require_int(row["id"])
 
 
-def incarnation_number(database: sqlite3.Connection, incarnation: Incarnation) -> int:
+def ensure_incarnation_id(database: sqlite3.Connection, incarnation: Incarnation) -> int:
     """Return the number of an incarnation's row, and make the row if there is none."""
-    number = find_incarnation(database, incarnation)
-    if number is not None:
-        return number
+    incarnation_id = find_incarnation_id(database, incarnation)
+    if incarnation_id is not None:
+        return incarnation_id
     cursor = database.execute(
         "INSERT INTO incarnation (boot_id, namespace_cookie) VALUES (?, ?)",
         (incarnation.boot_id, str(incarnation.namespace_cookie)),
     )
-    return int_of(cursor.lastrowid)
+    return require_int(cursor.lastrowid)
 
 
-def transaction_from(
+def transaction_from_row(
     row: Mapping[str, Any], incarnation: Incarnation, ledger: Ledger, desired: Desired
 ) -> Transaction:
     """Return an open transaction from its own row joined with its history and plan."""
@@ -46,34 +46,34 @@ def transaction_from(
         row["history"],
         incarnation,
         datetime.fromisoformat(row["started_at"]),
-        Stage(row["stage"]),
+        TransactionStage(row["stage"]),
         tuple(change_from_record(record) for record in json.loads(row["changes"])),
         ledger,
-        Applied(desired, commit_from(row["revision"]), datetime.fromisoformat(row["at"])),
+        Applied(desired, commit_from_text(row["revision"]), datetime.fromisoformat(row["at"])),
         frozenset(Key(key) for key in json.loads(row["conflicts"])),
     )
 
 
-def history_entry_from(row: Mapping[str, Any]) -> HistoryEntry:
+def history_entry_from_row(row: Mapping[str, Any]) -> HistoryEntry:
     """Return one finished transaction."""
     return HistoryEntry(
         row["id"],
         datetime.fromisoformat(row["started_at"]),
         datetime.fromisoformat(row["finished_at"]),
-        Result(row["result"]),
-        commit_from(row["revision"]),
+        Outcome(row["result"]),
+        commit_from_text(row["revision"]),
         json.loads(row["summary"]),
         row["message"],
     )
 
 
-def quarantine_from(row: Mapping[str, Any]) -> Quarantine:
+def quarantine_from_row(row: Mapping[str, Any]) -> Quarantine:
     """Return one commit in quarantine."""
     at = datetime.fromisoformat(row["quarantined_at"])
     return Quarantine(row["revision"], row["reason"], at, row["found_open"])
 
 
-def barred_from(row: Mapping[str, Any]) -> Quarantine:
+def barred_from_row(row: Mapping[str, Any]) -> Quarantine:
     """Return one commit that a person barred."""
     return Quarantine(row["revision"], row["reason"], datetime.fromisoformat(row["at"]))
 
@@ -88,24 +88,24 @@ def put_operation(database: sqlite3.Connection, operation: Operation) -> None:
 
 def operation_text(operation: Operation) -> str:
     """Return what an operator said as the `said` column holds it."""
-    until = operation.until
+    until = operation.expires_at
     return json.dumps(
         {
             "kind": str(operation.kind),
             "who": operation.who,
             "why": operation.why,
-            "at": operation.at.isoformat(),
+            "at": operation.requested_at.isoformat(),
             "until": None if until is None else until.isoformat(),
             "subject": operation.subject,
             "service": operation.service,
-            "isNow": operation.is_now,
-            "name": operation.name,
+            "isNow": operation.is_immediate,
+            "name": operation.server_name,
             "listeners": list(operation.listeners),
         }
     )
 
 
-def operation_from(text: str) -> Operation:
+def operation_from_text(text: str) -> Operation:
     """The inverse of `operation_text`."""
     record = json.loads(text)
     until = record["until"]
@@ -123,7 +123,7 @@ def operation_from(text: str) -> Operation:
     )
 
 
-def revision_text(commit: Commit | None) -> str | None:
+def commit_text(commit: Commit | None) -> str | None:
     """Return a commit as the `revision` column holds it; None for a work tree."""
     if commit is None:
         return None
@@ -138,17 +138,17 @@ def revision_text(commit: Commit | None) -> str | None:
     )
 
 
-def commit_from(text: str | None) -> Commit | None:
+def commit_from_text(text: str | None) -> Commit | None:
     """The inverse of `revision_text`."""
     if text is None:
         return None
     record = json.loads(text)
     at = record["committedAt"]
-    when = None if at is None else datetime.fromisoformat(at)
-    return Commit(record["id"], record["author"], record["subject"], when)
+    committed_at = None if at is None else datetime.fromisoformat(at)
+    return Commit(record["id"], record["author"], record["subject"], committed_at)
 
 
-def int_of(value: object) -> int:
+def require_int(value: object) -> int:
     """Return a number that the database must have given."""
     if not isinstance(value, int):
         raise TypeError(f"a number was expected, not {value!r}")

@@ -17,15 +17,19 @@ from pathlib import Path
 from gitvs import __version__
 from gitvs.adapters.store import desired_rows, rows
 from gitvs.adapters.store.database import (
-    FILE_NAME,
+    DATABASE_FILE_NAME,
+    as_store_errors,
     open_for_reading,
     open_for_writing,
-    plain_words,
-    unreadable,
+    unreadable_record_error,
 )
-from gitvs.adapters.store.large_records import LargeRecords
-from gitvs.adapters.store.retention import VOID, forget_old, refuse_second
-from gitvs.core.model.history import HistoryEntry, Quarantine, Result
+from gitvs.adapters.store.large_records import CachedRecords
+from gitvs.adapters.store.retention import (
+    VOID_OUTCOME,
+    delete_old_history,
+    refuse_second_transaction,
+)
+from gitvs.core.model.history import HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.resource_json import compact_json
 from gitvs.core.model.resources import Key
@@ -33,9 +37,9 @@ from gitvs.core.planning.operations import Operation, Operations
 from gitvs.core.planning.plan import Change
 from gitvs.core.planning.records import change_from_record, change_record
 from gitvs.core.settings import KEPT_PLANS, KEPT_TRANSACTIONS
-from gitvs.ports import Applied, Stage, Transaction
+from gitvs.ports import Applied, Transaction, TransactionStage
 
-_AT_ONCE = 1000
+_CHANGES_PER_PIECE = 1000
 """So many changes are encoded in one piece."""
 
 
@@ -58,11 +62,11 @@ class SqliteStore:
         Raises:
             StoreError: it is damaged, of a newer gitvs, not ours, or cannot be opened.
         """
-        self._path = state_dir / FILE_NAME
+        self._path = state_dir / DATABASE_FILE_NAME
         self._now = now
-        self._kept = {"plan": kept_plans, "history": kept_transactions}
+        self._kept_rows = {"plan": kept_plans, "history": kept_transactions}
         self._database = open_for_writing(state_dir)
-        self._large = LargeRecords(self._database)
+        self._records = CachedRecords(self._database)
 
     @classmethod
     def open_readonly(cls, state_dir: Path) -> SqliteStore:
@@ -71,11 +75,11 @@ class SqliteStore:
         The name of an empty one is new, so that no interface is marked with it.
         """
         store = cls.__new__(cls)
-        store._path = state_dir / FILE_NAME
+        store._path = state_dir / DATABASE_FILE_NAME
         store._now = _utc_now
-        store._kept = {}
+        store._kept_rows = {}
         store._database = open_for_reading(state_dir)
-        store._large = LargeRecords(store._database)
+        store._records = CachedRecords(store._database)
         return store
 
     def close(self) -> None:
@@ -97,12 +101,12 @@ class SqliteStore:
     def ledger(self, incarnation: Incarnation) -> Ledger:
         """Return what is owned in this incarnation; empty in another."""
         with self._reading():
-            return self._large.ledger(incarnation)
+            return self._records.ledger(incarnation)
 
     def applied(self) -> Applied | None:
         """Return the desired state in force, which outlives incarnations."""
         with self._reading():
-            return self._large.applied()
+            return self._records.applied()
 
     def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
         """Return the transaction left open in this incarnation. One of another is void."""
@@ -110,13 +114,13 @@ class SqliteStore:
             row = database.execute(
                 "SELECT * FROM open_transaction JOIN history ON history.id = history"
                 " JOIN plan USING (history) WHERE incarnation = ?",
-                (rows.find_incarnation(database, incarnation),),
+                (rows.find_incarnation_id(database, incarnation),),
             ).fetchone()
             if row is None:
                 return None
             desired = desired_rows.read_desired(database, row["head"], row["history"])
-            ledger = self._large.ledger(incarnation)
-            return rows.transaction_from(row, incarnation, ledger, desired)
+            ledger = self._records.ledger(incarnation)
+            return rows.transaction_from_row(row, incarnation, ledger, desired)
 
     def begin(
         self, incarnation: Incarnation, changes: Sequence[Change], target: Applied
@@ -129,30 +133,38 @@ class SqliteStore:
         started_at = self._now()
         summary = Counter(str(change.action) for change in changes)
         with self._writing() as database:
-            self._large.void_other_boots(incarnation, self._now())
-            refuse_second(database, incarnation)
+            self._records.void_other_boots(incarnation, self._now())
+            refuse_second_transaction(database, incarnation)
             cursor = database.execute(
                 "INSERT INTO history (started_at, revision, summary) VALUES (?, ?, ?)",
-                (started_at.isoformat(), rows.revision_text(target.commit), json.dumps(summary)),
+                (started_at.isoformat(), rows.commit_text(target.commit), json.dumps(summary)),
             )
-            number = rows.int_of(cursor.lastrowid)
-            database.execute("INSERT INTO plan VALUES (?, ?)", (number, _changes_text(changes)))
+            transaction_id = rows.require_int(cursor.lastrowid)
+            database.execute(
+                "INSERT INTO plan VALUES (?, ?)", (transaction_id, _changes_text(changes))
+            )
             database.execute(
                 "INSERT INTO open_transaction (incarnation, history, stage, head, at)"
                 " VALUES (?, ?, ?, ?, ?)",
                 (
-                    rows.incarnation_number(database, incarnation),
-                    number,
-                    str(Stage.OPEN),
-                    desired_rows.head_text(target.desired),
-                    target.at.isoformat(),
+                    rows.ensure_incarnation_id(database, incarnation),
+                    transaction_id,
+                    str(TransactionStage.OPEN),
+                    desired_rows.header_text(target.desired),
+                    target.applied_at.isoformat(),
                 ),
             )
-            self._large.begin(number, target)
-            forget_old(database, self._kept)
-            ledger = self._large.ledger(incarnation)
+            self._records.begin(transaction_id, target)
+            delete_old_history(database, self._kept_rows)
+            ledger = self._records.ledger(incarnation)
         return Transaction(
-            number, incarnation, started_at, Stage.OPEN, tuple(changes), ledger, target
+            transaction_id,
+            incarnation,
+            started_at,
+            TransactionStage.OPEN,
+            tuple(changes),
+            ledger,
+            target,
         )
 
     def record_conflicts(self, transaction: Transaction, keys: frozenset[Key]) -> None:
@@ -172,34 +184,34 @@ class SqliteStore:
         with self._writing() as database:
             database.execute(
                 "UPDATE open_transaction SET stage = ? WHERE history = ?",
-                (str(Stage.COMMITTED), transaction.id),
+                (str(TransactionStage.COMMITTED), transaction.id),
             )
-            self._large.commit(transaction)
-            self._large.write_ledger(transaction.incarnation, ledger)
+            self._records.commit(transaction)
+            self._records.write_ledger(transaction.incarnation, ledger)
 
     def finish(
-        self, transaction: Transaction, result: Result, ledger: Ledger, message: str = ""
+        self, transaction: Transaction, outcome: Outcome, ledger: Ledger, message: str = ""
     ) -> None:
         """Close the transaction with the ledger then in force, and add it to the history."""
         with self._writing() as database:
             database.execute(
                 "UPDATE history SET finished_at = ?, result = ?, message = ? WHERE id = ?",
-                (self._now().isoformat(), str(result), message, transaction.id),
+                (self._now().isoformat(), str(outcome), message, transaction.id),
             )
             database.execute("DELETE FROM open_transaction WHERE history = ?", (transaction.id,))
-            if result is Result.APPLIED:
+            if outcome is Outcome.APPLIED:
                 database.execute(
                     "DELETE FROM suspect WHERE revision = ? AND quarantined_at IS NULL",
                     (transaction.target.commit_id,),
                 )
-            self._large.write_ledger(transaction.incarnation, ledger)
+            self._records.write_ledger(transaction.incarnation, ledger)
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
         """Record, without a transaction, that the kernel already is as `target` says."""
         with self._writing():
-            self._large.void_other_boots(incarnation, self._now())
-            self._large.put_in_force(target)
-            self._large.write_ledger(incarnation, ledger)
+            self._records.void_other_boots(incarnation, self._now())
+            self._records.record_applied(target)
+            self._records.write_ledger(incarnation, ledger)
 
     def history(self, limit: int = KEPT_TRANSACTIONS) -> Sequence[HistoryEntry]:
         """Return finished transactions, the newest first."""
@@ -207,11 +219,11 @@ class SqliteStore:
             found = database.execute(
                 "SELECT * FROM history WHERE result IS NOT NULL AND result != ?"
                 " ORDER BY id DESC LIMIT ?",
-                (VOID, limit),
+                (VOID_OUTCOME, limit),
             )
-            return [rows.history_entry_from(row) for row in found]
+            return [rows.history_entry_from_row(row) for row in found]
 
-    def plan_of(self, transaction_id: int) -> Sequence[Change] | None:
+    def changes_of(self, transaction_id: int) -> Sequence[Change] | None:
         """Return the changes of a transaction; None once they are forgotten."""
         with self._reading() as database:
             row = database.execute(
@@ -239,25 +251,29 @@ class SqliteStore:
         Like the quarantine, the count is of this commit, gitvs version and incarnation.
         """
         with self._writing() as database:
-            who = (rows.incarnation_number(database, incarnation), commit_id, __version__)
+            suspect_key = (
+                rows.ensure_incarnation_id(database, incarnation),
+                commit_id,
+                __version__,
+            )
             row = database.execute(
                 "INSERT INTO suspect (incarnation, revision, version, found_open)"
                 " VALUES (?, ?, ?, 1)"
                 " ON CONFLICT DO UPDATE SET found_open = found_open + 1 RETURNING found_open",
-                who,
+                suspect_key,
             ).fetchone()
-            return rows.int_of(row["found_open"])
+            return rows.require_int(row["found_open"])
 
     def quarantine(self, incarnation: Incarnation, commit_id: str, reason: str) -> None:
         """Keep a commit from being tried again by this gitvs version in this incarnation."""
         with self._writing() as database:
-            number = rows.incarnation_number(database, incarnation)
+            incarnation_id = rows.ensure_incarnation_id(database, incarnation)
             at = self._now().isoformat()
             database.execute(
                 "INSERT INTO suspect (incarnation, revision, version, quarantined_at, reason)"
                 " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
                 " SET quarantined_at = excluded.quarantined_at, reason = excluded.reason",
-                (number, commit_id, __version__, at, reason),
+                (incarnation_id, commit_id, __version__, at, reason),
             )
 
     def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:
@@ -282,11 +298,11 @@ class SqliteStore:
             failed = database.execute(
                 "SELECT * FROM suspect WHERE incarnation = ? AND version = ?"
                 " AND quarantined_at IS NOT NULL ORDER BY quarantined_at, revision",
-                (rows.find_incarnation(database, incarnation), __version__),
+                (rows.find_incarnation_id(database, incarnation), __version__),
             )
-            found = [rows.quarantine_from(row) for row in failed]
+            found = [rows.quarantine_from_row(row) for row in failed]
             barred = database.execute("SELECT * FROM barred ORDER BY at, revision")
-            return [*(rows.barred_from(row) for row in barred), *found]
+            return [*(rows.barred_from_row(row) for row in barred), *found]
 
     def clear_quarantine(self, commit_id: str | None = None) -> None:
         """Let a commit, or every commit, be tried again, with a count from 0."""
@@ -300,8 +316,8 @@ class SqliteStore:
         """Return what operators have said and not taken back, the oldest first."""
         with self._reading() as database:
             found = database.execute("SELECT said FROM operation")
-            operations = [rows.operation_from(row["said"]) for row in found]
-            return Operations(tuple(sorted(operations, key=lambda o: (o.at, o.identity))))
+            operations = [rows.operation_from_text(row["said"]) for row in found]
+            return Operations(tuple(sorted(operations, key=lambda o: (o.requested_at, o.identity))))
 
     def put_operation(self, operation: Operation) -> None:
         """Record what an operator said, in the place of an earlier word on the same thing."""
@@ -336,7 +352,7 @@ class SqliteStore:
             try:
                 yield database
             except (KeyError, TypeError, ValueError) as error:
-                raise unreadable(self._path, error) from error
+                raise unreadable_record_error(self._path, error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -345,15 +361,15 @@ class SqliteStore:
             yield database
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with plain_words(self._path):
-            self._database.execute(begin)
+    def _transaction(self, begin_statement: str) -> Iterator[sqlite3.Connection]:
+        with as_store_errors(self._path):
+            self._database.execute(begin_statement)
             try:
-                self._large.forget_if_changed()
+                self._records.invalidate_if_changed()
                 yield self._database
                 self._database.execute("COMMIT")
             except BaseException:
-                self._large.forget()
+                self._records.invalidate()
                 raise
             finally:
                 if self._database.in_transaction:
@@ -362,6 +378,8 @@ class SqliteStore:
 
 def _changes_text(changes: Sequence[Change]) -> str:
     """Return changes as the `changes` column holds them, made piece by piece: they may be many."""
-    pieces = (changes[at : at + _AT_ONCE] for at in range(0, len(changes), _AT_ONCE))
+    pieces = (
+        changes[at : at + _CHANGES_PER_PIECE] for at in range(0, len(changes), _CHANGES_PER_PIECE)
+    )
     texts = (compact_json([change_record(c) for c in piece])[1:-1] for piece in pieces)
     return f"[{','.join(texts)}]"

@@ -9,20 +9,20 @@ from typing import Any, TypeVar
 
 import click
 
-from gitvs.adapters.service.control import ask
-from gitvs.cli.shared.output import progress, show, tell
-from gitvs.core.durations import seconds_of
+from gitvs.adapters.service.control import send_request
+from gitvs.cli.shared.output import progress, show, show_message
+from gitvs.core.durations import parse_seconds
 from gitvs.core.errors import ExitCode
-from gitvs.core.settings import socket_of
+from gitvs.core.settings import socket_path_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _seconds(
+def _parse_duration(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> float | None:
     try:
-        return None if value is None else seconds_of(value)
+        return None if value is None else parse_seconds(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -39,7 +39,7 @@ def for_option(default: str | None, help: str) -> Callable[[F], F]:
     return click.option(
         "--for",
         "seconds",
-        callback=_seconds,
+        callback=_parse_duration,
         default=default,
         show_default=default is not None,
         metavar="TIME",
@@ -47,15 +47,15 @@ def for_option(default: str | None, help: str) -> Callable[[F], F]:
     )
 
 
-def send_request(state_dir: Path, command: str, doing: str, **fields: Any) -> int:
+def ask_agent(state_dir: Path, command: str, activity: str, **fields: Any) -> int:
     """Send an order, and tell what became of it."""
     request = {"command": command, "for": os.environ.get("SUDO_USER", ""), **fields}
-    with progress(doing):
-        answer = ask(socket_of(state_dir), request)
+    with progress(activity):
+        answer = send_request(socket_path_of(state_dir), request)
     if text := answer.get("text"):
         show(f"{text}\n")
     for line in (*answer.get("warnings", ()), *answer.get("problems", ())):
-        tell(f"gitvs: {line}")
+        show_message(f"gitvs: {line}")
     if answer.get("result"):
         show(f"{answer['result']}\n")
     return ExitCode(answer["exitCode"])

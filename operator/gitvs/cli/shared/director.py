@@ -22,14 +22,14 @@ def director_option(function: F) -> F:
     )(function)
 
 
-def choose_director(wanted: str | None, known: Collection[str]) -> str:
+def choose_director(named: str | None, known: Collection[str]) -> str:
     """Return the director that is meant; whether a named one is known, `render` says.
 
     Raises:
         UnknownDirector: none was named, and no document is named as this host.
     """
-    if wanted is not None:
-        return wanted
+    if named is not None:
+        return named
     names = _host_names()
     for name in names:
         if name in known:

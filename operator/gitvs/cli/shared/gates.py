@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from gitvs.cli.shared.output import tell
-from gitvs.core.planning.gates import LIFTABLE, allowed_gates, unknown_gates
+from gitvs.cli.shared.output import show_message
+from gitvs.core.planning.gates import LIFTABLE_GATES, allowed_gates, unknown_gate_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,15 +18,17 @@ def allow_option(function: F) -> F:
     return click.option(
         "--allow",
         multiple=True,
-        type=click.Choice(LIFTABLE),
+        type=click.Choice(LIFTABLE_GATES),
         metavar="GATE",
-        help=f"Lift a gate this once: {', '.join(LIFTABLE)}.",
+        help=f"Lift a gate this once: {', '.join(LIFTABLE_GATES)}.",
     )(function)
 
 
-def lifted(allow: Iterable[str], messages: Iterable[str], director: str) -> frozenset[str]:
+def lifted_gates(allow: Iterable[str], messages: Iterable[str], director: str) -> frozenset[str]:
     """Return the gates that options and commit messages lift; tell of names that are none."""
-    said = allowed_gates(messages, director)
-    for name in unknown_gates(said):
-        tell(f"gitvs: Gitvs-Allow: {name} is no gate; there are {', '.join(LIFTABLE)}")
-    return frozenset(allow) | said
+    from_messages = allowed_gates(messages, director)
+    for name in unknown_gate_names(from_messages):
+        show_message(
+            f"gitvs: Gitvs-Allow: {name} is no gate; there are {', '.join(LIFTABLE_GATES)}"
+        )
+    return frozenset(allow) | from_messages

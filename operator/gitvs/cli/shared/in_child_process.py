@@ -10,41 +10,41 @@ from typing import Any
 
 from gitvs.core.errors import GitvsError
 
-Document = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
-def apart(look: Callable[[], Document]) -> Document:
+def in_child_process(work: Callable[[], JsonObject]) -> JsonObject:
     """Return what `look` returns, called in a child, so that this process keeps its rights.
 
     Raises:
         GitvsError: in the child's words.
     """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _answer(look, writing)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
+    read_descriptor, write_descriptor = os.pipe()
+    child_pid = os.fork()
+    if child_pid == 0:
+        os.close(read_descriptor)
+        _run_child(work, write_descriptor)
+    os.close(write_descriptor)
+    with os.fdopen(read_descriptor, "rb") as stream:
         text = stream.read()
-    os.waitpid(child, 0)
+    os.waitpid(child_pid, 0)
     if not text:
         raise GitvsError("the process that was to look ended without an answer")
-    answer: Document = json.loads(text)
+    answer: JsonObject = json.loads(text)
     if "error" in answer:
         raise GitvsError(answer["error"])
-    found: Document = answer["found"]
-    return found
+    result: JsonObject = answer["found"]
+    return result
 
 
-def _answer(look: Callable[[], Document], writing: int) -> None:
+def _run_child(work: Callable[[], JsonObject], write_descriptor: int) -> None:
     """Look, write what was found, and end this process without running what the parent's does."""
     try:
         try:
-            answer: dict[str, object] = {"found": look()}
+            answer: dict[str, object] = {"found": work()}
         except GitvsError as error:
             answer = {"error": str(error)}
-        with os.fdopen(writing, "wb") as stream:
+        with os.fdopen(write_descriptor, "wb") as stream:
             stream.write(json.dumps(answer).encode())
     except KeyboardInterrupt:
         pass  # the parent ends too

@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 import click
 
 from gitvs.adapters.service.installation import (
-    Action,
+    FileAction,
     InstallationError,
-    Step,
+    InstallationStep,
 )
-from gitvs.cli.shared.output import show, tell
+from gitvs.cli.shared.output import show, show_message
 from gitvs.core.errors import UsageError
-from gitvs.report.text.problems import counted
+from gitvs.report.text.problems import count_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HOST = Path("/")
+HOST_ROOT = Path("/")
 
 
 def installation_options(function: F) -> F:
@@ -34,7 +34,7 @@ def installation_options(function: F) -> F:
         click.option(
             "--root",
             type=click.Path(file_okay=False, path_type=Path),
-            default=HOST,
+            default=HOST_ROOT,
             metavar="DIR",
             help="Another root than this host's, to make a package or an image: files alone.",
         ),
@@ -48,24 +48,24 @@ def require_root() -> None:
         raise InstallationError("this takes root; run it with sudo. Nothing was changed")
 
 
-def _show(steps: Sequence[Step]) -> None:
+def _show_steps(steps: Sequence[InstallationStep]) -> None:
     width = max((len(step.action) for step in steps), default=0)
     for step in steps:
         show(f"{step.action:{width}}  {step.path}\n")
-    kept = sum(step.action is Action.KEEP for step in steps)
-    if kept:
-        tell(
-            f"gitvs: {counted(kept, 'file')} edited by hand and left alone; --force goes over the"
-            " edits. A drop-in (`systemctl edit gitvs`) needs no such care"
+    kept_count = sum(step.action is FileAction.KEEP for step in steps)
+    if kept_count:
+        show_message(
+            f"gitvs: {count_text(kept_count, 'file')} edited by hand and left alone; --force goes"
+            " over the edits. A drop-in (`systemctl edit gitvs`) needs no such care"
         )
 
 
-def is_wanted(
-    steps: Sequence[Step], question: str, *, yes: bool, dry_run: bool, is_done: bool
+def _confirm_steps(
+    steps: Sequence[InstallationStep], question: str, *, yes: bool, dry_run: bool, is_set_up: bool
 ) -> bool:
     """Show what would be done, and return whether to do it."""
-    _show(steps)
-    if is_done and not any(step.is_change for step in steps):
+    _show_steps(steps)
+    if is_set_up and not any(step.is_change for step in steps):
         show("nothing to do\n")
         return False
     if dry_run or yes:

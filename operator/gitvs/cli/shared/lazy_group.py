@@ -19,7 +19,7 @@ import click
 class LazyCommand:
     """Where a command is: `package.module:function`, and what `--help` says of it."""
 
-    target: str
+    import_path: str
     short_help: str
 
 
@@ -37,9 +37,9 @@ class LazyGroup(click.Group):
         entry = self._lazy.get(cmd_name)
         if entry is None:
             return None
-        module, _, name = entry.target.partition(":")
+        module, _, name = entry.import_path.partition(":")
         command = getattr(import_module(module), name)
-        assert isinstance(command, click.Command), f"{entry.target} is a command"
+        assert isinstance(command, click.Command), f"{entry.import_path} is a command"
         return command
 
     def resolve_command(

@@ -10,18 +10,18 @@ from typing import Any, TypeVar
 import click
 
 from gitvs.adapters.files.directory_source import DirectorySource
-from gitvs.adapters.git.manifests_at import GitSource
-from gitvs.cli.shared.output import progress, tell
-from gitvs.core.manifests.load import Manifests, load
+from gitvs.adapters.git.manifests_at import GitManifests
+from gitvs.cli.shared.output import progress, show_message
+from gitvs.core.manifests.load import Manifests, load_manifest_files
 from gitvs.core.model.history import Commit
 from gitvs.core.problems import printable
-from gitvs.ports import Snapshot, Source
+from gitvs.ports import FollowedSource, Snapshot
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedManifests:
     """Sound manifests, and the commit that they are of, if they are of one."""
 
     manifests: Manifests
@@ -40,11 +40,11 @@ def rev_option(function: F) -> F:
     )(function)
 
 
-def _source(path: Path, rev: str | None) -> Source:
-    return DirectorySource(path) if rev is None else GitSource.at(path, rev)
+def _source(path: Path, rev: str | None) -> FollowedSource:
+    return DirectorySource(path) if rev is None else GitManifests.for_folder(path, rev)
 
 
-def read(path: Path, rev: str | None) -> Snapshot:
+def read_snapshot(path: Path, rev: str | None) -> Snapshot:
     """Read manifest files, telling what was left out.
 
     Raises:
@@ -53,19 +53,21 @@ def read(path: Path, rev: str | None) -> Snapshot:
     with progress("reading manifests"):
         snapshot = _source(path, rev).load()
     for name in snapshot.skipped:
-        tell(f"gitvs: {printable(name)}: left out, it is a link or a submodule")
+        show_message(f"gitvs: {printable(name)}: left out, it is a link or a submodule")
     if not snapshot.files:
-        tell(f"gitvs: no manifests (*.yaml, *.yml, *.json) in {path}; is it the right folder?")
+        show_message(
+            f"gitvs: no manifests (*.yaml, *.yml, *.json) in {path}; is it the right folder?"
+        )
     return snapshot
 
 
-def load_manifests(path: Path, rev: str | None) -> Loaded:
+def load_manifests(path: Path, rev: str | None) -> LoadedManifests:
     """Read and validate manifests.
 
     Raises:
         SourceError: they cannot be read.
         InvalidManifests: with every problem.
     """
-    snapshot = read(path, rev)
+    snapshot = read_snapshot(path, rev)
     with progress("validating manifests"):
-        return Loaded(load(snapshot.files), snapshot.commit)
+        return LoadedManifests(load_manifest_files(snapshot.files), snapshot.commit)

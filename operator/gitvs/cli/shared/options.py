@@ -10,24 +10,24 @@ from typing import TypeVar
 
 import click
 
-from gitvs.core.settings import DEFAULT_SETTINGS, DEFAULT_STATE_DIR, Settings
+from gitvs.core.settings import DEFAULT_SETTINGS_FILE, DEFAULT_STATE_DIR, Settings
 
 F = TypeVar("F", bound=Callable[..., object])
 
-_LEVELS = (logging.CRITICAL + 1, logging.INFO, logging.DEBUG)
+_LOG_LEVELS = (logging.CRITICAL + 1, logging.INFO, logging.DEBUG)
 
 
 def common_options(function: F) -> F:
     """Add `--state-dir` and `--verbose` to a command that keeps no state: taken, not passed on."""
-    return _state_dir(expose_value=False)(verbose_option(function))
+    return _state_dir_option(expose_value=False)(verbose_option(function))
 
 
 def state_options(function: F) -> F:
     """Add `--state-dir`, passed on as `state_dir: Path`, and `--verbose`."""
-    return _state_dir(expose_value=True)(verbose_option(function))
+    return _state_dir_option(expose_value=True)(verbose_option(function))
 
 
-def _state_dir(*, expose_value: bool) -> Callable[[F], F]:
+def _state_dir_option(*, expose_value: bool) -> Callable[[F], F]:
     return click.option(
         "--state-dir",
         type=click.Path(file_okay=False, readable=False, path_type=Path),
@@ -41,7 +41,7 @@ def _state_dir(*, expose_value: bool) -> Callable[[F], F]:
     )
 
 
-def _log(_context: click.Context, _parameter: click.Parameter, count: int) -> None:
+def _set_verbosity(_context: click.Context, _parameter: click.Parameter, count: int) -> None:
     if count:
         log_to_stderr(count)
 
@@ -51,9 +51,9 @@ def log_to_stderr(verbosity: int) -> None:
 
     Nothing is the default because a command reports what it did by itself.
     """
-    level = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=level, stream=sys.stderr, format=form, force=True)
+    level = _LOG_LEVELS[min(verbosity, len(_LOG_LEVELS) - 1)]
+    line_format = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, stream=sys.stderr, format=line_format, force=True)
 
 
 verbose_option = click.option(
@@ -61,7 +61,7 @@ verbose_option = click.option(
     "--verbose",
     count=True,
     expose_value=False,
-    callback=_log,
+    callback=_set_verbosity,
     help="Log to standard error; twice: everything.",
 )
 
@@ -69,15 +69,15 @@ verbose_option = click.option(
 config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_SETTINGS,
+    default=DEFAULT_SETTINGS_FILE,
     show_default=True,
     metavar="FILE",
     help="The settings, in TOML; `gitvs schema Settings` explains them.",
 )
 
 
-def state_dir_of(context: click.Context, settings: Settings, given: Path) -> Path:
+def choose_state_dir(context: click.Context, settings: Settings, option_value: Path) -> Path:
     """Return the state folder: the option and the environment win over the settings."""
-    source = context.get_parameter_source("state_dir")
-    is_default = source is click.core.ParameterSource.DEFAULT
-    return settings.state_dir if is_default else given
+    parameter_source = context.get_parameter_source("state_dir")
+    is_default = parameter_source is click.core.ParameterSource.DEFAULT
+    return settings.state_dir if is_default else option_value

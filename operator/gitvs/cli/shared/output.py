@@ -23,12 +23,12 @@ def show(text: Text | str) -> None:
     _console(stderr=False).print(text, soft_wrap=True, end="")
 
 
-def show_json(document: object) -> None:
+def show_json(value: object) -> None:
     """Print a result as JSON."""
-    sys.stdout.write(json_text(document))
+    sys.stdout.write(json_text(value))
 
 
-def tell(text: Text | str) -> None:
+def show_message(text: Text | str) -> None:
     """Print what is not the result, such as what was skipped, to standard error."""
     if isinstance(text, str):
         text = "\n".join(printable(line) for line in text.split("\n"))
@@ -36,7 +36,7 @@ def tell(text: Text | str) -> None:
     _console(stderr=True).print(text, soft_wrap=True, end=end)
 
 
-def watch(look: Callable[[], Text], every_seconds: float) -> None:
+def watch(render: Callable[[], Text], every_seconds: float) -> None:
     """Show again and again: in place on a terminal, cut to its size; one after another in a pipe.
 
     Ctrl-C is how it ends.
@@ -44,38 +44,38 @@ def watch(look: Callable[[], Text], every_seconds: float) -> None:
     console = _console(stderr=False)
     if not console.is_terminal:
         while True:
-            show(look())
+            show(render())
             sys.stdout.write("\n")
             sys.stdout.flush()
             time.sleep(every_seconds)
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         while True:
-            live.update(_cut(look()), refresh=True)
+            live.update(_cut_long_lines(render()), refresh=True)
             time.sleep(every_seconds)
 
 
-def _cut(text: Text) -> Text:
+def _cut_long_lines(text: Text) -> Text:
     """Let long lines end at the terminal's edge: on the next line they'd be taken for others."""
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
 
 
 @contextmanager
-def progress(doing: str) -> Iterator[None]:
+def progress(activity: str) -> Iterator[None]:
     """Show on a terminal what takes more than a second."""
     console = _console(stderr=True)
     if not console.is_terminal:
         yield
         return
-    status = console.status(Text(doing))
-    timer = Timer(PROGRESS_AFTER_SECONDS, status.start)
+    spinner = console.status(Text(activity))
+    timer = Timer(PROGRESS_AFTER_SECONDS, spinner.start)
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
         timer.join()
-        status.stop()
+        spinner.stop()
 
 
 def _console(*, stderr: bool) -> Console:

@@ -4,56 +4,65 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gitvs.cli.shared.output import show, tell
-from gitvs.core.model.history import Commit, Result
-from gitvs.reconcile.one_pass import Pass, Survey
-from gitvs.reconcile.transaction import Finished
+from gitvs.cli.shared.output import show, show_message
+from gitvs.core.model.history import Commit, Outcome
+from gitvs.reconcile.one_pass import PassResult, PlannedPass
+from gitvs.reconcile.transaction import TransactionResult
 from gitvs.report.plan.pass_text import pass_text
 from gitvs.report.plan.plan_text import plan_text
-from gitvs.report.plan.plan_view import DirectorPlan, Side, SideKind, director_plan
+from gitvs.report.plan.plan_view import DirectorPlan, PlanSide, PlanSideKind, director_plan
 
 
-def show_plan(done: Pass, commit: Commit | None, path: Path) -> None:
+def show_pass_plan(pass_result: PassResult, commit: Commit | None, path: Path) -> None:
     """Show what was planned."""
-    if done.survey is not None:
-        base, head = sides(done.survey, commit, path)
-        show(plan_text(base, head, [view_of(done.survey)]))
+    if pass_result.planned is not None:
+        base, head = plan_sides(pass_result.planned, commit, path)
+        show(plan_text(base, head, [planned_view(pass_result.planned)]))
 
 
-def tell_outcome(done: Pass, recovered: Finished | None = None) -> None:
+def report_pass(pass_result: PassResult, recovered: TransactionResult | None = None) -> None:
     """Say how a pass ended, and what an earlier one had left."""
-    recovered = recovered or done.recovered
+    recovered = recovered or pass_result.recovered
     if recovered is not None:
-        left = "a transaction was left open; it is now: "
-        tell(pass_text(recovered.result, recovered.failures, prefix=left))
-    if done.survey is not None:
-        tell(pass_text(done.result, () if done.finished is None else done.finished.failures))
+        prefix = "a transaction was left open; it is now: "
+        show_message(pass_text(recovered.outcome, recovered.failures, prefix=prefix))
+    if pass_result.planned is not None:
+        show_message(
+            pass_text(
+                pass_result.outcome,
+                () if pass_result.transaction is None else pass_result.transaction.failures,
+            )
+        )
 
 
-def tell_drained(done: Pass) -> None:
+def report_drained(pass_result: PassResult) -> None:
     """Say what a pass took away once it had drained, and how it ended unless well."""
-    if done.result is not Result.APPLIED:
-        tell_outcome(done)
-    elif done.survey is not None:
-        for change in done.survey.proposal.plan.changes:
+    if pass_result.outcome is not Outcome.APPLIED:
+        report_pass(pass_result)
+    elif pass_result.planned is not None:
+        for change in pass_result.planned.proposal.plan.changes:
             if change.after is None:
-                tell(f"drained and removed: {change.key}")
+                show_message(f"drained and removed: {change.key}")
 
 
-def view_of(survey: Survey) -> DirectorPlan:
+def planned_view(planned: PlannedPass) -> DirectorPlan:
     """Return a survey as reports show it."""
     return director_plan(
-        survey.proposal,
-        observation=survey.observation,
-        applied=None if survey.applied is None else survey.applied.desired,
-        ledger=survey.ledger,
-        boottime=survey.boottime,
+        planned.proposal,
+        observation=planned.observation,
+        applied=None if planned.applied is None else planned.applied.desired,
+        ledger=planned.ledger,
+        boottime_seconds=planned.boottime,
     )
 
 
-def sides(survey: Survey, commit: Commit | None, path: Path) -> tuple[Side, Side]:
+def plan_sides(
+    planned: PlannedPass, commit: Commit | None, path: Path
+) -> tuple[PlanSide, PlanSide]:
     """Return what a live plan goes from, and what it leads to."""
-    base = Side(SideKind.LIVE, None if survey.applied is None else survey.applied.commit_id)
+    base = PlanSide(
+        PlanSideKind.LIVE, None if planned.applied is None else planned.applied.commit_id
+    )
     if commit is None:
-        return base, Side(SideKind.WORK_TREE, None, str(path))
-    return base, Side(SideKind.COMMIT, commit.id, commit.subject)
+        return base, PlanSide(PlanSideKind.WORK_TREE, None, str(path))
+    return base, PlanSide(PlanSideKind.COMMIT, commit.id, commit.subject)

@@ -20,9 +20,9 @@ from gitvs.core.errors import UsageError
 from gitvs.core.model.resource_json import json_text
 from gitvs.report.html.preview import preview_html
 from gitvs.report.markdown.preview import preview_markdown
-from gitvs.report.plan.plan_json import plan_document
+from gitvs.report.plan.plan_json import plan_json
 from gitvs.report.plan.plan_text import plan_text
-from gitvs.report.plan.plan_view import SideKind
+from gitvs.report.plan.plan_view import PlanSideKind
 from gitvs.report.plan.preview_findings import report_findings
 from gitvs.report.plan.preview_text import preview_text
 from gitvs.report.plan.preview_view import Preview
@@ -44,10 +44,10 @@ class ReportFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reports:
+class ReportOutputs:
     """Where which format goes."""
 
-    places: tuple[tuple[ReportFormat, Path], ...]
+    outputs: tuple[tuple[ReportFormat, Path], ...]
 
     def write(self, preview: Preview) -> None:
         """Write a preview in every format.
@@ -55,13 +55,13 @@ class Reports:
         Raises:
             UsageError: a file cannot be written.
         """
-        for form, place in self.places:
-            if place != _STANDARD_OUTPUT:
-                _save(report(preview, form), place)
+        for form, file in self.outputs:
+            if file != _STANDARD_OUTPUT:
+                _write_file(render_report(preview, form), file)
             elif form is ReportFormat.TEXT:
-                show(_text(preview))
+                show(_preview_text(preview))
             else:
-                sys.stdout.write(report(preview, form))
+                sys.stdout.write(render_report(preview, form))
 
 
 def report_options(function: F) -> Callable[..., Any]:
@@ -84,45 +84,45 @@ def report_options(function: F) -> Callable[..., Any]:
     )
     @wraps(function)
     def with_reports(*args: Any, forms: Sequence[str], outs: Sequence[Path], **rest: Any) -> Any:
-        return function(*args, reports=_reports(forms, outs), **rest)
+        return function(*args, reports=_pair_outputs(forms, outs), **rest)
 
     return with_reports
 
 
-def _reports(forms: Sequence[str], outs: Sequence[Path]) -> Reports:
-    wanted = [ReportFormat(form) for form in forms] or [ReportFormat.TEXT]
-    places = outs if len(wanted) > 1 else outs or [_STANDARD_OUTPUT]
-    if len(wanted) != len(places):
+def _pair_outputs(forms: Sequence[str], outs: Sequence[Path]) -> ReportOutputs:
+    report_formats = [ReportFormat(form) for form in forms] or [ReportFormat.TEXT]
+    files = outs if len(report_formats) > 1 else outs or [_STANDARD_OUTPUT]
+    if len(report_formats) != len(files):
         raise UsageError(
-            f"{len(wanted)} --format and {len(outs)} --out: with several formats each has its"
-            " --out, in the same order; - is standard output"
+            f"{len(report_formats)} --format and {len(outs)} --out: with several formats each has"
+            " its --out, in the same order; - is standard output"
         )
-    for place, count in Counter(places).items():
+    for file, count in Counter(files).items():
         if count > 1:
-            raise UsageError(f"--out {place} is there {count} times; give each format its own")
-    return Reports(tuple(zip(wanted, places, strict=True)))
+            raise UsageError(f"--out {file} is there {count} times; give each format its own")
+    return ReportOutputs(tuple(zip(report_formats, files, strict=True)))
 
 
-def _save(text: str, file: Path) -> None:
+def _write_file(text: str, file: Path) -> None:
     try:
         file.write_text(text, "utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from error
 
 
-def _text(preview: Preview) -> Text:
-    if preview.base.kind is SideKind.COMMIT:
+def _preview_text(preview: Preview) -> Text:
+    if preview.base.kind is PlanSideKind.COMMIT:
         return preview_text(preview)
     return plan_text(preview.base, preview.head, preview.plans)
 
 
-def report(preview: Preview, form: ReportFormat) -> str:
+def render_report(preview: Preview, form: ReportFormat) -> str:
     """Return a preview in a format, as it is written to a file."""
     match form:
         case ReportFormat.TEXT:
-            return _text(preview).plain
+            return _preview_text(preview).plain
         case ReportFormat.JSON:
-            return json_text(plan_document(preview))
+            return json_text(plan_json(preview))
         case ReportFormat.MARKDOWN:
             return preview_markdown(preview)
         case ReportFormat.HTML:

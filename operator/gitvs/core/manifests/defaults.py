@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from posixpath import dirname
 from typing import Any
 
-from gitvs.core.manifests.syntax.source_positions import Document, Spot
+from gitvs.core.manifests.syntax.source_positions import Document, Origin
 from gitvs.core.problems import Problem
 
 _COMPANIONS = {"schedulerFlags": "scheduler", "tunnel": "forwarding"}
@@ -15,15 +15,15 @@ _COMPANIONS = {"schedulerFlags": "scheduler", "tunnel": "forwarding"}
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class SpecFields:
     """The fields of one spec with its defaults filled in; null and left out are both absent."""
 
-    spot: Spot
+    origin: Origin
     values: Mapping[str, Any]
-    spots: Mapping[str, Spot]
+    origins: Mapping[str, Origin]
 
-    def spot_of(self, name: str) -> Spot:
-        return self.spots.get(name, self.spot)
+    def origin_of(self, name: str) -> Origin:
+        return self.origins.get(name, self.origin)
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class DefaultsTree:
     """The Defaults documents of a repository, by folder."""
 
     _by_folder: dict[str, Document] = field(default_factory=dict)
-    _broken: set[str] = field(default_factory=set)
+    _unreadable_folders: set[str] = field(default_factory=set)
 
     def add(self, document: Document) -> Problem | None:
         """Take a document in; a second one in its folder is a problem."""
@@ -39,40 +39,42 @@ class DefaultsTree:
         first = self._by_folder.setdefault(folder, document)
         if first is document:
             return None
-        message = f"a second Defaults document in one folder; the first is {Spot(first)}"
+        message = f"a second Defaults document in one folder; the first is {Origin(first)}"
         return document.problem((), "several-defaults", f"{message}; make one of the two")
 
-    def add_broken(self, file: str) -> None:
+    def add_unreadable(self, file: str) -> None:
         """Note that the defaults of a folder cannot be told."""
-        self._broken.add(dirname(file))
+        self._unreadable_folders.add(dirname(file))
 
-    def is_broken_for(self, file: str) -> bool:
+    def is_unreadable_for(self, file: str) -> bool:
         """Return whether what is filled in for a file cannot be told."""
-        return bool(self._broken) and any(folder in self._broken for folder in _folders(file))
+        return bool(self._unreadable_folders) and any(
+            folder in self._unreadable_folders for folder in _folders(file)
+        )
 
-    def above(self, document: Document) -> tuple[Document, ...]:
+    def applying_to(self, document: Document) -> tuple[Document, ...]:
         """Return the Defaults documents that hold for a document, the nearest first."""
         if not self._by_folder:
             return ()
         folders = _folders(document.file)
         return tuple(self._by_folder[f] for f in folders if f in self._by_folder)
 
-    def fields_of(self, document: Document, section: str) -> Fields:
+    def fields_of(self, document: Document, section: str) -> SpecFields:
         """Return the spec of a document with `services` or `directors` defaults filled in."""
-        layers = [(Spot(document, ("spec",)), document.data.get("spec") or {})]
-        layers += [section_of(defaults, section) for defaults in self.above(document)]
-        return _filled(layers)
+        layers = [(Origin(document, ("spec",)), document.data.get("spec") or {})]
+        layers += [section_of(defaults, section) for defaults in self.applying_to(document)]
+        return _with_defaults(layers)
 
 
-def section_of(defaults: Document, section: str) -> tuple[Spot, Mapping[str, Any]]:
+def section_of(defaults: Document, section: str) -> tuple[Origin, Mapping[str, Any]]:
     """Return `services` or `directors` of a Defaults document, and where it is."""
     values = defaults.data.get("spec", {}).get(section, {})
-    return Spot(defaults, ("spec", section)), values
+    return Origin(defaults, ("spec", section)), values
 
 
-def fields_of_section(defaults: Document, section: str) -> Fields:
+def fields_of_section(defaults: Document, section: str) -> SpecFields:
     """Return a section of a Defaults document by itself, as if it were a spec."""
-    return _filled([section_of(defaults, section)])
+    return _with_defaults([section_of(defaults, section)])
 
 
 def _folders(file: str) -> Iterable[str]:
@@ -84,20 +86,22 @@ def _folders(file: str) -> Iterable[str]:
     yield ""
 
 
-def _filled(layers: Sequence[tuple[Spot, Mapping[str, Any]]]) -> Fields:
+def _with_defaults(layers: Sequence[tuple[Origin, Mapping[str, Any]]]) -> SpecFields:
     if len(layers) == 1:
-        spot, written = layers[0]
-        values = {name: value for name, value in written.items() if value is not None}
-        return Fields(spot, values, {name: spot / name for name in written})
-    level_of: dict[str, int] = {}
-    for level, (_, written) in enumerate(layers):
-        for name in written:
-            level_of.setdefault(name, level)
+        origin, given = layers[0]
+        values = {name: value for name, value in given.items() if value is not None}
+        return SpecFields(origin, values, {name: origin / name for name in given})
+    level_by_field: dict[str, int] = {}
+    for level, (_, given) in enumerate(layers):
+        for name in given:
+            level_by_field.setdefault(name, level)
     for name, companion in _COMPANIONS.items():
-        if name in level_of and level_of[name] > level_of.get(companion, len(layers)):
-            del level_of[name]
-    return Fields(
+        if name in level_by_field and level_by_field[name] > level_by_field.get(
+            companion, len(layers)
+        ):
+            del level_by_field[name]
+    return SpecFields(
         layers[0][0],
-        {n: layers[i][1][n] for n, i in level_of.items() if layers[i][1][n] is not None},
-        {n: layers[i][0] / n for n, i in level_of.items()},
+        {n: layers[i][1][n] for n, i in level_by_field.items() if layers[i][1][n] is not None},
+        {n: layers[i][0] / n for n, i in level_by_field.items()},
     )

@@ -18,20 +18,20 @@ from typing import Any, Protocol
 import yaml
 
 from gitvs import __version__
-from gitvs.core.manifests.load import FileReading, read_file
-from gitvs.core.manifests.schema import KINDS
-from gitvs.core.manifests.syntax.source_positions import NO_CHILDREN, Document, Place
-from gitvs.core.manifests.syntax.yaml_documents import Reading
-from gitvs.core.model.desired import File, StoredFile
+from gitvs.core.manifests.load import ValidatedFile, validate_file
+from gitvs.core.manifests.schema import DOCUMENT_KINDS
+from gitvs.core.manifests.syntax.source_positions import NO_CHILDREN, Document, SourcePosition
+from gitvs.core.manifests.syntax.yaml_documents import ParsedFile
+from gitvs.core.model.desired import File, GitFile
 from gitvs.core.model.resource_json import compact_json
 
-_RECENT = 16
+_RECENT_DOCUMENTS = 16
 """So many documents are kept as what they say, beside their texts."""
 
-_NOTHING_ELSE = Reading()
+_EMPTY_PARSED_FILE = ParsedFile()
 """What is found in a sound file beside its documents."""
 
-_MADE_BY = (
+_CACHE_DEPENDS_ON = (
     "file_cache",
     "schema",
     "syntax/document_builder",
@@ -40,7 +40,7 @@ _MADE_BY = (
 )
 
 
-class Texts(Protocol):
+class CacheStorage(Protocol):
     """Texts by key that outlive the process."""
 
     def get(self, key: str) -> bytes | None:
@@ -52,126 +52,137 @@ class Texts(Protocol):
         ...
 
 
-def edition() -> str:
+def cache_edition() -> str:
     """Return what a text follows from, beside the file: gitvs, its schemas, the YAML parser."""
     digest = hashlib.sha256(f"{__version__} {yaml.__version__}\n".encode())
-    for name in [f"core/manifests/{module}.py" for module in _MADE_BY]:
+    for name in [f"core/manifests/{module}.py" for module in _CACHE_DEPENDS_ON]:
         digest.update(files("gitvs").joinpath(name).read_bytes())
-    for name in [f"schemas/{kind.lower()}.schema.json" for kind in KINDS]:
+    for name in [f"schemas/{kind.lower()}.schema.json" for kind in DOCUMENT_KINDS]:
         digest.update(files("gitvs").joinpath(name).read_bytes())
     return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFiles:
+class FileCache:
     """Files that were read before, maybe by another process."""
 
-    texts: Texts
+    storage: CacheStorage
 
-    def read(self, file: File) -> FileReading:
+    def validate_file(self, file: File) -> ValidatedFile:
         """Do what `read_file` does."""
-        if not isinstance(file, StoredFile):
-            return read_file(file)
-        key = f"{file.id}.json" if file.path.endswith(".json") else file.id
-        text = self.texts.get(key)
+        if not isinstance(file, GitFile):
+            return validate_file(file)
+        key = f"{file.blob_id}.json" if file.path.endswith(".json") else file.blob_id
+        text = self.storage.get(key)
         if text is not None:
-            return _recalled(file.path, text)
-        found = read_file(file)
-        if not found.is_sound:
-            return found
-        self.texts.put(key, _text_of(found))
-        return found
+            return _validated_from_text(file.path, text)
+        validated = validate_file(file)
+        if not validated.is_valid:
+            return validated
+        self.storage.put(key, _cache_text(validated))
+        return validated
 
 
-def read_small(file: File) -> FileReading:
+def validate_file_compactly(file: File) -> ValidatedFile:
     """Do what `read_file` does, for those who keep thousands: a tenth of the memory remains."""
-    found = read_file(file)
-    if not found.is_sound:
-        return found
-    kept = [
-        _Kept(compact_json(_written(document)).encode()) for document in found.reading.documents
+    validated = validate_file(file)
+    if not validated.is_valid:
+        return validated
+    contents = [
+        _CompactContent(compact_json(_data_and_positions(document)).encode())
+        for document in validated.parsed.documents
     ]
-    return FileReading(_NOTHING_ELSE, tuple((Document(file.path, each), ()) for each in kept))
+    return ValidatedFile(
+        _EMPTY_PARSED_FILE, tuple((Document(file.path, content), ()) for content in contents)
+    )
 
 
-def _text_of(found: FileReading) -> bytes:
+def _cache_text(validated: ValidatedFile) -> bytes:
     """Return documents as JSON, each with its places."""
-    return compact_json([_written(document) for document in found.reading.documents]).encode()
+    return compact_json(
+        [_data_and_positions(document) for document in validated.parsed.documents]
+    ).encode()
 
 
-def _written(document: Document) -> tuple[Any, str]:
-    return document.data, _places_text(document.place)
+def _data_and_positions(document: Document) -> tuple[Any, str]:
+    return document.data, _positions_text(document.position)
 
 
-def _recalled(path: str, text: bytes) -> FileReading:
-    documents = [Document(path, _Recalled(*written)) for written in json.loads(text)]
-    return FileReading(Reading(documents), tuple((document, ()) for document in documents))
+def _validated_from_text(path: str, text: bytes) -> ValidatedFile:
+    documents = [Document(path, _CachedContent(*entry)) for entry in json.loads(text)]
+    return ValidatedFile(ParsedFile(documents), tuple((document, ()) for document in documents))
 
 
 @dataclass(slots=True)
-class _Recalled:
+class _CachedContent:
     """A document's content, its places as a text until there is a question for them."""
 
     data: Any
-    places: str
-    root: Place | None = None
+    positions: str
+    root_position: SourcePosition | None = None
 
     @property
-    def place(self) -> Place:
-        if self.root is None:
-            self.root = _root(self.data, self.places)
-        return self.root
+    def position(self) -> SourcePosition:
+        if self.root_position is None:
+            self.root_position = _root_position(self.data, self.positions)
+        return self.root_position
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CompactContent:
     """A document's content as a text, for which there is rarely a question once it was typed."""
 
     text: bytes
 
     @property
     def data(self) -> Any:
-        return _read(self.text)[0]
+        return _load_text(self.text)[0]
 
     @property
-    def place(self) -> Place:
-        return _place_of(self.text)
+    def position(self) -> SourcePosition:
+        return _position_of(self.text)
 
 
-@lru_cache(maxsize=_RECENT)
-def _read(text: bytes) -> tuple[Any, str]:
+@lru_cache(maxsize=_RECENT_DOCUMENTS)
+def _load_text(text: bytes) -> tuple[Any, str]:
     """Return what a text says, and its places; who asks once asks again at once."""
-    data, places = json.loads(text)
-    return data, places
+    data, positions = json.loads(text)
+    return data, positions
 
 
-@lru_cache(maxsize=_RECENT)
-def _place_of(text: bytes) -> Place:
-    return _root(*_read(text))
+@lru_cache(maxsize=_RECENT_DOCUMENTS)
+def _position_of(text: bytes) -> SourcePosition:
+    return _root_position(*_load_text(text))
 
 
-def _places_text(place: Place) -> str:
+def _positions_text(position: SourcePosition) -> str:
     """Return a place and those below it as numbers, four each, in the order of their values."""
     numbers: list[int] = []
-    _add_numbers(place, numbers)
+    _add_numbers(position, numbers)
     return " ".join(map(str, numbers))
 
 
-def _add_numbers(place: Place, numbers: list[int]) -> None:
-    numbers += (place.line, place.column, place.key_line, place.key_column)
-    for child in place.children.values():
+def _add_numbers(position: SourcePosition, numbers: list[int]) -> None:
+    numbers += (position.line, position.column, position.key_line, position.key_column)
+    for child in position.children.values():
         _add_numbers(child, numbers)
 
 
-def _root(data: Any, places: str) -> Place:
+def _root_position(data: Any, positions: str) -> SourcePosition:
     """The inverse of `_places_text`."""
-    return _place(data, map(int, places.split()))
+    return _position_from_numbers(data, map(int, positions.split()))
 
 
-def _place(data: Any, numbers: Iterator[int]) -> Place:
-    found = (next(numbers), next(numbers), next(numbers), next(numbers))
+def _position_from_numbers(data: Any, numbers: Iterator[int]) -> SourcePosition:
+    own_numbers = (next(numbers), next(numbers), next(numbers), next(numbers))
     if isinstance(data, dict):
-        return Place(*found, {key: _place(value, numbers) for key, value in data.items()})
+        return SourcePosition(
+            *own_numbers,
+            {key: _position_from_numbers(value, numbers) for key, value in data.items()},
+        )
     if isinstance(data, list):
-        return Place(*found, {index: _place(value, numbers) for index, value in enumerate(data)})
-    return Place(*found, NO_CHILDREN)
+        return SourcePosition(
+            *own_numbers,
+            {index: _position_from_numbers(value, numbers) for index, value in enumerate(data)},
+        )
+    return SourcePosition(*own_numbers, NO_CHILDREN)

@@ -11,27 +11,27 @@ MAX_READ_BYTES = MAX_FILE_BYTES + 1
 MAX_TOTAL_BYTES = 32 * 1024 * 1024
 
 
-class TotalSize:
+class TotalSizeLimit:
     """Adds up the files of one load."""
 
     def __init__(self) -> None:
-        self._bytes = 0
+        self._total_bytes = 0
 
-    def add(self, size: int) -> None:
+    def add_file(self, size_bytes: int) -> None:
         """Count one file.
 
         Raises:
             UnusableManifests: all together they are too large.
         """
-        self._bytes += size
-        if self._bytes > MAX_TOTAL_BYTES:
+        self._total_bytes += size_bytes
+        if self._total_bytes > MAX_TOTAL_BYTES:
             raise UnusableManifests(
                 f"the manifests add up to over {MAX_TOTAL_BYTES // 1024 // 1024} MiB; is this the"
                 " right folder?"
             )
 
 
-def readable_name(name: str) -> str:
+def utf8_name(name: str) -> str:
     """Return a file name that can be shown and recorded.
 
     Raises:

@@ -12,20 +12,26 @@ from operator import is_
 from typing import Any, TypeVar, cast
 
 from gitvs.core.manifests.defaults import DefaultsTree
-from gitvs.core.manifests.parse_directors import read_defaults, read_director, read_policy
-from gitvs.core.manifests.parse_services import read_pool, read_service
-from gitvs.core.manifests.parse_values import Reader
-from gitvs.core.manifests.placement import Directors, Mask, Placed, Pools, place
+from gitvs.core.manifests.parse_directors import check_defaults, parse_director, parse_policy
+from gitvs.core.manifests.parse_services import parse_pool, parse_service
+from gitvs.core.manifests.parse_values import ValueParser
+from gitvs.core.manifests.placement import (
+    DirectorIndex,
+    DirectorMask,
+    PlacedService,
+    PoolIndex,
+    place_service,
+)
 from gitvs.core.manifests.rules import owners as owner_rules
 from gitvs.core.manifests.rules import placement as placement_rules
 from gitvs.core.manifests.rules import references as reference_rules
 from gitvs.core.manifests.rules import single_documents as document_rules
 from gitvs.core.manifests.rules.servers import server_problems
-from gitvs.core.manifests.rules.unread import Unread
-from gitvs.core.manifests.schema import validate
+from gitvs.core.manifests.rules.unread import UnreadManifests
+from gitvs.core.manifests.schema import schema_problems
 from gitvs.core.manifests.syntax.source_positions import Document
-from gitvs.core.manifests.syntax.yaml_documents import Reading, is_manifest, read_documents
-from gitvs.core.manifests.types import Director, Pool, Service, WrittenPolicy
+from gitvs.core.manifests.syntax.yaml_documents import ParsedFile, is_manifest, parse_file
+from gitvs.core.manifests.types import Director, ManifestPolicy, Pool, Service
 from gitvs.core.model.desired import File, Policy
 from gitvs.core.problems import InvalidManifests, Problem
 
@@ -38,21 +44,21 @@ class Manifests:
 
     services: Sequence[Service]
     pools: Sequence[Pool]
-    placement: Directors
-    placed: Sequence[Placed]
+    director_index: DirectorIndex
+    placed_services: Sequence[PlacedService]
     policy: Policy
 
     @property
-    def directors(self) -> tuple[str, ...]:
+    def director_names(self) -> tuple[str, ...]:
         """The names of the directors, sorted."""
-        return tuple(d.name for d in self.placement.all)
+        return tuple(d.name for d in self.director_index.all)
 
-    def placed_on(self, mask: Mask) -> Iterator[Placed]:
+    def placed_services_on(self, mask: DirectorMask) -> Iterator[PlacedService]:
         """Yield the services that are on any of the directors, in file order."""
-        return (placed for placed in self.placed if placed.mask & mask)
+        return (placed for placed in self.placed_services if placed.mask & mask)
 
 
-def load(files: Iterable[File]) -> Manifests:
+def load_manifest_files(files: Iterable[File]) -> Manifests:
     """Return the manifests of these files; those that aren't manifests by name are left out.
 
     Raises:
@@ -62,22 +68,22 @@ def load(files: Iterable[File]) -> Manifests:
 
 
 @dataclass(frozen=True, slots=True)
-class FileReading:
+class ValidatedFile:
     """What one file says by itself: its documents, each with its problems."""
 
-    reading: Reading
+    parsed: ParsedFile
     documents: tuple[tuple[Document, tuple[Problem, ...]], ...]
 
     @property
-    def is_sound(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether there is no problem in the file by itself."""
-        return not self.reading.problems and not any(found for _, found in self.documents)
+        return not self.parsed.problems and not any(problems for _, problems in self.documents)
 
 
-def read_file(file: File) -> FileReading:
+def validate_file(file: File) -> ValidatedFile:
     """Read one file, and hold every document against its schema."""
-    reading = read_documents(file)
-    return FileReading(reading, tuple((d, tuple(validate(d))) for d in reading.documents))
+    parsed = parse_file(file)
+    return ValidatedFile(parsed, tuple((d, tuple(schema_problems(d))) for d in parsed.documents))
 
 
 class Loader:
@@ -86,167 +92,186 @@ class Loader:
     It keeps what the last commit said. `read` may do what `read_file` does in another way.
     """
 
-    def __init__(self, read: Callable[[File], FileReading] = read_file) -> None:
-        self._memory = _Memory()
-        self._read = read
+    def __init__(self, validate: Callable[[File], ValidatedFile] = validate_file) -> None:
+        self._cache = _LoadCache()
+        self._validate = validate
 
     def load(self, files: Iterable[File]) -> Manifests:
         """Do what `load` does."""
-        loading = _Loading(self._memory, self._read)
+        run = _LoadRun(self._cache, self._validate)
         for file in sorted(files, key=lambda f: f.path):
             if is_manifest(file.path):
-                loading.read(file)
-        loading.type_documents()
-        manifests = loading.judge()
-        self._memory = loading.memory
-        if loading.problems:
-            raise InvalidManifests(sorted(set(loading.problems)))
+                run.add_file(file)
+        run.parse_documents()
+        manifests = run.check_rules()
+        self._cache = run.cache
+        if run.problems:
+            raise InvalidManifests(sorted(set(run.problems)))
         return manifests
 
 
 @dataclass(slots=True)
-class _Memory:
+class _LoadCache:
     """What was found of one commit, each with its problems, by what it was found from.
 
     Objects are told apart by which they are, not by what they say: those of the key are kept
     in the value, lest another take the place of one in memory.
     """
 
-    files: dict[File, FileReading] = field(default_factory=dict)
-    typed: dict[tuple[Document, ...], tuple[Any, tuple[Problem, ...]]] = field(default_factory=dict)
-    """By a document, and the Defaults above it."""
-    directors: Directors = field(default_factory=lambda: Directors(()))
-    placed: dict[tuple[int, ...], tuple[tuple[object, ...], Placed, tuple[Problem, ...]]] = field(
+    files: dict[File, ValidatedFile] = field(default_factory=dict)
+    parsed_documents: dict[tuple[Document, ...], tuple[Any, tuple[Problem, ...]]] = field(
         default_factory=dict
     )
+    """By a document, and the Defaults above it."""
+    director_index: DirectorIndex = field(default_factory=lambda: DirectorIndex(()))
+    placed_services: dict[
+        tuple[int, ...], tuple[tuple[object, ...], PlacedService, tuple[Problem, ...]]
+    ] = field(default_factory=dict)
     """By a service and its pools; only for the same directors."""
 
 
 @dataclass(slots=True)
-class _Loading:
+class _LoadRun:
     """Manifests on their way in. A document with problems never costs another its checks."""
 
-    former: _Memory
-    read_file: Callable[[File], FileReading]
-    memory: _Memory = field(default_factory=_Memory)
+    previous_cache: _LoadCache
+    validate: Callable[[File], ValidatedFile]
+    cache: _LoadCache = field(default_factory=_LoadCache)
     problems: list[Problem] = field(default_factory=list)
-    unread: Unread = field(default_factory=Unread)
-    documents: dict[str, list[Document]] = field(default_factory=dict)
+    unread: UnreadManifests = field(default_factory=UnreadManifests)
+    documents_by_kind: dict[str, list[Document]] = field(default_factory=dict)
     defaults: DefaultsTree = field(default_factory=DefaultsTree)
     services: list[Service] = field(default_factory=list)
     pools: list[Pool] = field(default_factory=list)
     directors: list[Director] = field(default_factory=list)
-    policies: list[WrittenPolicy] = field(default_factory=list)
+    policies: list[ManifestPolicy] = field(default_factory=list)
 
-    def read(self, file: File) -> None:
+    def add_file(self, file: File) -> None:
         """Take in what one file says."""
-        known = self.former.files.get(file) or self.read_file(file)
-        self.memory.files[file] = known
-        self.problems += known.reading.problems
-        self.unread.add_text(known.reading.unread)
-        for document, found in known.documents:
-            self.problems += found
-            if document.is_sound and not found:
-                self.documents.setdefault(document.kind, []).append(document)
+        validated = self.previous_cache.files.get(file) or self.validate(file)
+        self.cache.files[file] = validated
+        self.problems += validated.parsed.problems
+        self.unread.add_text(validated.parsed.unread_text)
+        for document, problems in validated.documents:
+            self.problems += problems
+            if document.is_well_formed and not problems:
+                self.documents_by_kind.setdefault(document.kind, []).append(document)
             else:
                 self.unread.add_document(document)
                 if document.kind == "Defaults":
-                    self.defaults.add_broken(document.file)
+                    self.defaults.add_unreadable(document.file)
 
-    def type_documents(self) -> None:
+    def parse_documents(self) -> None:
         """Fill the defaults in, and type every document that passed its schema."""
-        for document in self.documents.get("Defaults", ()):
-            self._type_defaults(document)
-        for document in self.documents.get("Pool", ()):
-            self.pools.append(self._type(document, read_pool, document_rules.pool_problems))
-        for document in self.documents.get("Policy", ()):
-            self.policies.append(self._type(document, read_policy))
-        for document in self.documents.get("Director", ()):
+        for document in self.documents_by_kind.get("Defaults", ()):
+            self._add_defaults(document)
+        for document in self.documents_by_kind.get("Pool", ()):
+            self.pools.append(self._parse(document, parse_pool, document_rules.pool_problems))
+        for document in self.documents_by_kind.get("Policy", ()):
+            self.policies.append(self._parse(document, parse_policy))
+        for document in self.documents_by_kind.get("Director", ()):
             if self._has_defaults(document):
                 self.directors.append(
-                    self._type(document, self._director, document_rules.director_problems)
+                    self._parse(document, self._parse_director, document_rules.director_problems)
                 )
-        for document in self.documents.get("Service", ()):
+        for document in self.documents_by_kind.get("Service", ()):
             if self._has_defaults(document):
                 self.services.append(
-                    self._type(document, self._service, document_rules.service_problems)
+                    self._parse(document, self._parse_service, document_rules.service_problems)
                 )
 
-    def _type(
+    def _parse(
         self,
         document: Document,
-        read: Callable[[Reader, Document], T],
-        rules: Callable[[T], Iterable[Problem]] = lambda _: (),
+        parse: Callable[[ValueParser, Document], T],
+        check: Callable[[T], Iterable[Problem]] = lambda _: (),
     ) -> T:
         """Return what a document says, as it was read before if nothing of that has changed."""
-        key = (document, *self.defaults.above(document))
-        known = self.former.typed.get(key)
-        if known is None:
-            reader = Reader()
-            typed = read(reader, document)
-            known = typed, (*reader.problems, *rules(typed))
-        self.memory.typed[key] = known
-        value, problems = known
+        key = (document, *self.defaults.applying_to(document))
+        cached = self.previous_cache.parsed_documents.get(key)
+        if cached is None:
+            parser = ValueParser()
+            parsed = parse(parser, document)
+            cached = parsed, (*parser.problems, *check(parsed))
+        self.cache.parsed_documents[key] = cached
+        value, problems = cached
         self.problems += problems
         return cast(T, value)
 
-    def _director(self, reader: Reader, document: Document) -> Director:
-        return read_director(reader, document, self.defaults.fields_of(document, "directors"))
+    def _parse_director(self, parser: ValueParser, document: Document) -> Director:
+        return parse_director(parser, document, self.defaults.fields_of(document, "directors"))
 
-    def _service(self, reader: Reader, document: Document) -> Service:
-        return read_service(reader, document, self.defaults.fields_of(document, "services"))
+    def _parse_service(self, parser: ValueParser, document: Document) -> Service:
+        return parse_service(parser, document, self.defaults.fields_of(document, "services"))
 
-    def _type_defaults(self, document: Document) -> None:
+    def _add_defaults(self, document: Document) -> None:
         problem = self.defaults.add(document)
         if problem is not None:
             self.problems.append(problem)
-        self._type(document, read_defaults)
+        self._parse(document, check_defaults)
 
     def _has_defaults(self, document: Document) -> bool:
         """Return whether what a document leaves out is known."""
-        if self.defaults.is_broken_for(document.file):
+        if self.defaults.is_unreadable_for(document.file):
             self.unread.add_document(document)
             return False
         return True
 
-    def judge(self) -> Manifests:
+    def check_rules(self) -> Manifests:
         """Hold everything against the rules; the result is good if that found no problem."""
-        directors = self._directors()
-        pools = Pools(self.pools)
-        placed = [self._place(service, directors, pools) for service in self.services]
+        directors = self._director_index()
+        pools = PoolIndex(self.pools)
+        placed_services = [
+            self._place_service(service, directors, pools) for service in self.services
+        ]
         policy = self.policies[0] if self.policies else None
-        self.problems += reference_rules.problems(
+        self.problems += reference_rules.reference_problems(
             self.services, self.pools, self.directors, self.policies, directors, self.unread
         )
-        self.problems += placement_rules.problems(placed, directors)
+        self.problems += placement_rules.placement_problems(placed_services, directors)
         if policy is not None:
-            self.problems += owner_rules.problems(policy, placed, directors, self.directors)
+            self.problems += owner_rules.owner_problems(
+                policy, placed_services, directors, self.directors
+            )
         limits = Policy() if policy is None else policy.limits
-        return Manifests(tuple(self.services), tuple(self.pools), directors, tuple(placed), limits)
+        return Manifests(
+            tuple(self.services), tuple(self.pools), directors, tuple(placed_services), limits
+        )
 
-    def _directors(self) -> Directors:
+    def _director_index(self) -> DirectorIndex:
         """Return the directors: as they were, if not one has changed."""
-        found, former = Directors(_first_of_each_name(self.directors)), self.former.directors
-        is_same = len(found.all) == len(former.all) and all(map(is_, found.all, former.all))
-        self.memory.directors = former if is_same else found
-        return self.memory.directors
+        new_index, previous_index = (
+            DirectorIndex(_first_of_each_name(self.directors)),
+            self.previous_cache.director_index,
+        )
+        is_same = len(new_index.all) == len(previous_index.all) and all(
+            map(is_, new_index.all, previous_index.all)
+        )
+        self.cache.director_index = previous_index if is_same else new_index
+        return self.cache.director_index
 
-    def _place(self, service: Service, directors: Directors, pools: Pools) -> Placed:
+    def _place_service(
+        self, service: Service, directors: DirectorIndex, pools: PoolIndex
+    ) -> PlacedService:
         """Return a service on its directors, as before if neither they nor its pools changed."""
         parts = (service, *(pools.get(reference.name) for reference in service.pools))
         key = tuple(map(id, parts))
-        known = self.former.placed.get(key) if directors is self.former.directors else None
-        if known is None:
-            placed = place(service, directors, pools)
-            known = parts, placed, tuple(server_problems(placed, directors, pools))
-        self.memory.placed[key] = known
-        _, placed, problems = known
+        cached = (
+            self.previous_cache.placed_services.get(key)
+            if directors is self.previous_cache.director_index
+            else None
+        )
+        if cached is None:
+            placed = place_service(service, directors, pools)
+            cached = parts, placed, tuple(server_problems(placed, directors, pools))
+        self.cache.placed_services[key] = cached
+        _, placed, problems = cached
         self.problems += problems
         return placed
 
 
 def _first_of_each_name(directors: Iterable[Director]) -> list[Director]:
-    named: dict[str, Director] = {}
+    first_by_name: dict[str, Director] = {}
     for director in directors:
-        named.setdefault(director.name, director)
-    return list(named.values())
+        first_by_name.setdefault(director.name, director)
+    return list(first_by_name.values())

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gitvs.core.durations import seconds_of
-from gitvs.core.manifests.defaults import Fields
+from gitvs.core.durations import parse_seconds
+from gitvs.core.manifests.defaults import SpecFields
 from gitvs.core.manifests.parse_values import (
-    Reader,
-    Refused,
-    items_of,
-    label_match,
-    optional,
-    read_list,
-    selector,
+    InvalidValue,
+    ValueParser,
+    list_items,
+    optional_enum,
+    parse_label_match,
+    parse_list,
+    parse_selector,
 )
-from gitvs.core.manifests.syntax.source_positions import Document, Spot
+from gitvs.core.manifests.syntax.source_positions import Document, Origin
 from gitvs.core.manifests.types import (
+    ManifestPersistence,
+    ManifestPort,
+    ManifestRealServer,
+    ManifestVip,
     Pool,
     PoolReference,
     Service,
-    WrittenPersistence,
-    WrittenPort,
-    WrittenServer,
-    WrittenVip,
 )
 from gitvs.core.model.resources import (
     AddressFamily,
@@ -40,62 +40,62 @@ DEFAULT_DRAIN_SECONDS = 60.0
 MAX_PERSISTENCE_SECONDS = 31 * 24 * 3600
 
 
-def read_service(reader: Reader, document: Document, fields: Fields) -> Service:
+def parse_service(parser: ValueParser, document: Document, fields: SpecFields) -> Service:
     """Read a Service; what cannot be read is left out, and is a problem."""
     values = fields.values
     metadata = document.data["metadata"]
-    found = len(reader.problems)
-    vips = read_list(reader, fields, "vips", _vip)
-    servers = read_list(reader, fields, "realServers", _server)
-    is_whole = len(reader.problems) == found
+    problem_count = len(parser.problems)
+    vips = parse_list(parser, fields, "vips", _parse_vip)
+    servers = parse_list(parser, fields, "realServers", _parse_server)
+    is_complete = len(parser.problems) == problem_count
     return Service(
-        spot=Spot(document),
+        origin=Origin(document),
         name=metadata["name"],
         labels=metadata.get("labels", {}),
-        directors=selector(fields.spot_of("directors"), values.get("directors")),
+        directors=parse_selector(fields.origin_of("directors"), values.get("directors")),
         vips=tuple(vips),
         host_addresses=tuple(values.get("hostAddresses", ())),
-        ports=tuple(_port(*item) for item in items_of(fields, "ports")),
+        ports=tuple(_parse_port(*item) for item in list_items(fields, "ports")),
         firewall_mark=values.get("firewallMark"),
-        address_family=optional(AddressFamily, values.get("addressFamily")),
+        address_family=optional_enum(AddressFamily, values.get("addressFamily")),
         scheduler=Scheduler(values.get("scheduler", "wlc")),
         flags=frozenset(SchedulerFlag(f) for f in values.get("schedulerFlags", ())),
-        persistence=read_persistence(reader, fields),
+        persistence=parse_persistence(parser, fields),
         forwarding=Forwarding(values.get("forwarding", "nat")),
-        tunnel=read_tunnel(reader, fields),
-        cross_family=values.get("crossFamily", False),
-        drain_seconds=_drain_seconds(reader, values),
+        tunnel=parse_tunnel(parser, fields),
+        is_cross_family=values.get("crossFamily", False),
+        drain_seconds=_parse_drain_seconds(parser, values),
         real_servers=tuple(servers),
-        pools=tuple(_pool_reference(*item) for item in items_of(fields, "pools")),
-        spots=fields.spots,
-        is_whole=is_whole,
+        pools=tuple(_parse_pool_reference(*item) for item in list_items(fields, "pools")),
+        origins=fields.origins,
+        is_complete=is_complete,
     )
 
 
-def read_pool(reader: Reader, document: Document) -> Pool:
+def parse_pool(parser: ValueParser, document: Document) -> Pool:
     """Read a Pool; what cannot be read is left out, and is a problem."""
     spec = document.data["spec"]
-    fields = Fields(Spot(document, ("spec",)), spec, {})
+    fields = SpecFields(Origin(document, ("spec",)), spec, {})
     metadata = document.data["metadata"]
-    found = len(reader.problems)
-    servers = read_list(reader, fields, "realServers", _server)
-    is_whole = len(reader.problems) == found
+    problem_count = len(parser.problems)
+    servers = parse_list(parser, fields, "realServers", _parse_server)
+    is_complete = len(parser.problems) == problem_count
     return Pool(
-        Spot(document), metadata["name"], metadata.get("labels", {}), tuple(servers), is_whole
+        Origin(document), metadata["name"], metadata.get("labels", {}), tuple(servers), is_complete
     )
 
 
-def _vip(reader: Reader, spot: Spot, data: Any) -> WrittenVip:
+def _parse_vip(parser: ValueParser, origin: Origin, data: Any) -> ManifestVip:
     if isinstance(data, str):
-        return WrittenVip(spot, reader.address(spot, data))
-    address = reader.address(spot / "address", data["address"])
-    directors = selector(spot / "directors", data.get("directors"))
-    return WrittenVip(spot, address, directors, data.get("bind", True))
+        return ManifestVip(origin, parser.parse_address(origin, data))
+    address = parser.parse_address(origin / "address", data["address"])
+    directors = parse_selector(origin / "directors", data.get("directors"))
+    return ManifestVip(origin, address, directors, data.get("bind", True))
 
 
-def _port(spot: Spot, data: Mapping[str, Any]) -> WrittenPort:
-    return WrittenPort(
-        spot,
+def _parse_port(origin: Origin, data: Mapping[str, Any]) -> ManifestPort:
+    return ManifestPort(
+        origin,
         data["port"],
         Protocol(data.get("protocol", "tcp")),
         data.get("targetPort"),
@@ -103,78 +103,80 @@ def _port(spot: Spot, data: Mapping[str, Any]) -> WrittenPort:
     )
 
 
-def _server(reader: Reader, spot: Spot, data: Mapping[str, Any]) -> WrittenServer:
+def _parse_server(
+    parser: ValueParser, origin: Origin, data: Mapping[str, Any]
+) -> ManifestRealServer:
     tunnel = data.get("tunnel")
-    return WrittenServer(
-        spot,
-        reader.address(spot / "address", data["address"]),
+    return ManifestRealServer(
+        origin,
+        parser.parse_address(origin / "address", data["address"]),
         data.get("name"),
         data.get("port"),
         data.get("weight", 1),
         data.get("upperThreshold", 0),
         data.get("lowerThreshold", 0),
-        optional(Forwarding, data.get("forwarding")),
-        None if tunnel is None else reader.tunnel(spot / "tunnel", tunnel),
+        optional_enum(Forwarding, data.get("forwarding")),
+        None if tunnel is None else parser.parse_tunnel(origin / "tunnel", tunnel),
         data.get("labels"),
     )
 
 
-def _pool_reference(spot: Spot, data: Any) -> PoolReference:
+def _parse_pool_reference(origin: Origin, data: Any) -> PoolReference:
     if isinstance(data, str):
-        return PoolReference(spot, data)
+        return PoolReference(origin, data)
     return PoolReference(
-        spot,
+        origin,
         data["name"],
         tuple(data.get("sameLabels", ())),
-        label_match(data.get("matchLabels")),
+        parse_label_match(data.get("matchLabels")),
         data.get("weight", 1),
     )
 
 
-def read_persistence(reader: Reader, fields: Fields) -> WrittenPersistence | None:
+def parse_persistence(parser: ValueParser, fields: SpecFields) -> ManifestPersistence | None:
     """Read the persistence of a spec, or of Defaults."""
     data = fields.values.get("persistence")
     if data is None:
         return None
-    spot = fields.spot_of("persistence")
-    seconds = _persistence_seconds(reader, spot, data)
-    return WrittenPersistence(
+    origin = fields.origin_of("persistence")
+    seconds = _parse_persistence_seconds(parser, origin, data)
+    return ManifestPersistence(
         seconds,
         data.get("ipv4Prefix", 32),
         data.get("ipv6Prefix", 128),
-        optional(PersistenceEngine, data.get("engine")),
+        optional_enum(PersistenceEngine, data.get("engine")),
     )
 
 
-def _persistence_seconds(reader: Reader, spot: Spot, data: Mapping[str, Any]) -> int:
+def _parse_persistence_seconds(parser: ValueParser, origin: Origin, data: Mapping[str, Any]) -> int:
     """Return the timeout; 1 where it is wrong, so that nothing else is reported for it."""
     text = data.get("timeout")
     if text is None:
         engine = data.get("engine")
         if engine is not None:
             message = f"engine {engine} works only with persistence; give timeout too"
-            reader.refuse(spot, "engine-without-persistence", message)
+            parser.reject(origin, "engine-without-persistence", message)
         else:
             message = "persistence needs a timeout, for example 5m"
-            reader.refuse(spot, "persistence-without-timeout", message)
+            parser.reject(origin, "persistence-without-timeout", message)
         return 1
     try:
-        seconds = reader.whole_seconds(spot / "timeout", text)
-    except Refused:
+        seconds = parser.parse_whole_seconds(origin / "timeout", text)
+    except InvalidValue:
         return 1
     if not 1 <= seconds <= MAX_PERSISTENCE_SECONDS:
         message = f"persistence of {text} is out of range; allowed is 1s to 744h (31 days)"
         hint = "" if seconds else "; leave persistence out to have none"
-        reader.refuse(spot / "timeout", "persistence-out-of-range", message + hint)
+        parser.reject(origin / "timeout", "persistence-out-of-range", message + hint)
     return seconds
 
 
-def read_tunnel(reader: Reader, fields: Fields) -> Tunnel | None:
+def parse_tunnel(parser: ValueParser, fields: SpecFields) -> Tunnel | None:
     """Read the tunnel of a spec, or of Defaults."""
     data = fields.values.get("tunnel")
-    return None if data is None else reader.tunnel(fields.spot_of("tunnel"), data)
+    return None if data is None else parser.parse_tunnel(fields.origin_of("tunnel"), data)
 
 
-def _drain_seconds(reader: Reader, values: Mapping[str, Any]) -> float:
+def _parse_drain_seconds(parser: ValueParser, values: Mapping[str, Any]) -> float:
     drain = values.get("drain")
-    return DEFAULT_DRAIN_SECONDS if drain is None else seconds_of(drain["timeout"])
+    return DEFAULT_DRAIN_SECONDS if drain is None else parse_seconds(drain["timeout"])

@@ -14,93 +14,95 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
-from gitvs.core.durations import milliseconds_of
-from gitvs.core.manifests.defaults import Fields
-from gitvs.core.manifests.syntax.source_positions import Spot, shown
-from gitvs.core.manifests.types import LabelMatch, Selector
+from gitvs.core.durations import parse_milliseconds
+from gitvs.core.manifests.defaults import SpecFields
+from gitvs.core.manifests.syntax.source_positions import Origin, value_text
+from gitvs.core.manifests.types import DirectorSelector, LabelMatch
 from gitvs.core.model.resources import IPAddress, IPNetwork, Tunnel, TunnelChecksum, TunnelType
 from gitvs.core.problems import Problem
 
 MAX_INTERFACE_NAME_BYTES = 15
 _INTERFACE_NAME = re.compile(r"(?!-)[^\s/:%]+")
-_NO_INTERFACES = frozenset({".", "..", "all", "default"})
+_RESERVED_INTERFACE_NAMES = frozenset({".", "..", "all", "default"})
 
 
-class Refused(Exception):
+class InvalidValue(Exception):
     """A value that cannot be typed; its problem is noted already."""
 
 
 @dataclass(slots=True)
-class Reader:
+class ValueParser:
     """Reads values and notes the problems with them."""
 
     problems: list[Problem] = field(default_factory=list)
 
-    def refuse(self, spot: Spot, rule: str, message: str) -> Refused:
+    def reject(self, origin: Origin, rule: str, message: str) -> InvalidValue:
         """Note a problem; return what to raise where there is no value to go on with."""
-        self.problems.append(spot.problem(rule, message))
-        return Refused()
+        self.problems.append(origin.problem(rule, message))
+        return InvalidValue()
 
-    def address(self, spot: Spot, text: str) -> IPAddress:
+    def parse_address(self, origin: Origin, text: str) -> IPAddress:
         """Read an address. Raises: Refused."""
         try:
-            address = address_of(text)
+            address = parse_ip_address(text)
         except ValueError:
-            raise self.refuse(spot, "bad-address", _not_an_address(text)) from None
+            raise self.reject(origin, "bad-address", _bad_address_message(text)) from None
         if isinstance(address, IPv6Address) and address.scope_id is not None:
             message = f"{text} names an interface after %; give the address alone"
-            raise self.refuse(spot, "bad-address", message)
+            raise self.reject(origin, "bad-address", message)
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             message = f"{text} is an IPv4 address in IPv6 clothes; write {address.ipv4_mapped}"
-            raise self.refuse(spot, "bad-address", message)
+            raise self.reject(origin, "bad-address", message)
         return address
 
-    def prefix(self, spot: Spot, text: str) -> IPNetwork:
+    def parse_prefix(self, origin: Origin, text: str) -> IPNetwork:
         """Read a prefix; an address is one of full length. Raises: Refused."""
         try:
             network = ip_network(text, strict=False)
         except ValueError:
-            message = f"{shown(text)} is not a prefix such as 10.20.0.0/24"
-            raise self.refuse(spot, "bad-prefix", message) from None
+            message = f"{value_text(text)} is not a prefix such as 10.20.0.0/24"
+            raise self.reject(origin, "bad-prefix", message) from None
         address, _, length = text.partition("/")
         if "/" in text and not length.isdecimal():
-            message = f"{shown(text)}: write the length as a number, {network}"
-            raise self.refuse(spot, "bad-prefix", message)
+            message = f"{value_text(text)}: write the length as a number, {network}"
+            raise self.reject(origin, "bad-prefix", message)
         if ip_address(address) != network.network_address:
             message = f"{text} has bits set behind its length; write {network}"
-            raise self.refuse(spot, "bad-prefix", message)
+            raise self.reject(origin, "bad-prefix", message)
         return network
 
-    def whole_seconds(self, spot: Spot, text: str) -> int:
+    def parse_whole_seconds(self, origin: Origin, text: str) -> int:
         """Read a duration that the kernel takes in seconds; never rounded. Raises: Refused."""
-        seconds, rest = divmod(milliseconds_of(text), 1000)
+        seconds, rest = divmod(parse_milliseconds(text), 1000)
         if rest:
             message = f"{text} is not a whole number of seconds, and the kernel takes only those"
-            raise self.refuse(spot, "whole-seconds", message)
+            raise self.reject(origin, "whole-seconds", message)
         return seconds
 
-    def interface(self, spot: Spot, name: str) -> str:
+    def parse_interface(self, origin: Origin, name: str) -> str:
         """Read the name of a network interface. Raises: Refused. Source: dev_valid_name()."""
         size = len(name.encode())
         if size > MAX_INTERFACE_NAME_BYTES:
-            message = f"interface name {shown(name)} has {size} bytes; the kernel allows "
+            message = f"interface name {value_text(name)} has {size} bytes; the kernel allows "
             message += f"{MAX_INTERFACE_NAME_BYTES}"
-            raise self.refuse(spot, "interface-name", message)
+            raise self.reject(origin, "interface-name", message)
         is_plain = name.isprintable() and _INTERFACE_NAME.fullmatch(name)
-        if not is_plain or name in _NO_INTERFACES:
-            message = f"{shown(name)} is not an interface name: no white space, control characters,"
+        if not is_plain or name in _RESERVED_INTERFACE_NAMES:
+            message = (
+                f"{value_text(name)} is not an interface name: no white space, control characters,"
+            )
             message += " /, : or %, no - at the beginning, and not all or default"
-            raise self.refuse(spot, "interface-name", message)
+            raise self.reject(origin, "interface-name", message)
         return name
 
-    def dummy_interface(self, spot: Spot, name: str) -> str:
+    def parse_dummy_interface(self, origin: Origin, name: str) -> str:
         """Read the name of the interface that holds the VIPs. Raises: Refused."""
         if name == "lo":
             message = "lo is no dummy interface; give a name that is free, such as gitvs0"
-            raise self.refuse(spot, "interface-name", message)
-        return self.interface(spot, name)
+            raise self.reject(origin, "interface-name", message)
+        return self.parse_interface(origin, name)
 
-    def tunnel(self, spot: Spot, data: Mapping[str, Any]) -> Tunnel:
+    def parse_tunnel(self, origin: Origin, data: Mapping[str, Any]) -> Tunnel:
         """Read a tunnel, with what fits which type. Source: ipvsadm(8) --tun-type."""
         tunnel = Tunnel(
             TunnelType(data.get("type", "ipip")),
@@ -109,25 +111,25 @@ class Reader:
         )
         if tunnel.type is TunnelType.GUE and not tunnel.port:
             message = "a gue tunnel needs the UDP port of the real server's listener; give port"
-            self.refuse(spot, "gue-without-port", message)
+            self.reject(origin, "gue-without-port", message)
         if tunnel.type is not TunnelType.GUE and tunnel.port:
             message = f"port {tunnel.port} is for gue; a tunnel of type {tunnel.type} has none"
-            self.refuse(spot / "port", "tunnel-port-without-gue", message)
-        if tunnel.checksum not in _CHECKSUMS[tunnel.type]:
-            allowed = ", ".join(_CHECKSUMS[tunnel.type])
+            self.reject(origin / "port", "tunnel-port-without-gue", message)
+        if tunnel.checksum not in _CHECKSUMS_BY_TUNNEL_TYPE[tunnel.type]:
+            allowed = ", ".join(_CHECKSUMS_BY_TUNNEL_TYPE[tunnel.type])
             message = f"checksum {tunnel.checksum} is not for {tunnel.type}; it takes {allowed}"
-            self.refuse(spot / "checksum", "tunnel-checksum", message)
+            self.reject(origin / "checksum", "tunnel-checksum", message)
         return tunnel
 
 
-_CHECKSUMS = {
+_CHECKSUMS_BY_TUNNEL_TYPE = {
     TunnelType.IPIP: (TunnelChecksum.NONE,),
     TunnelType.GRE: (TunnelChecksum.NONE, TunnelChecksum.FULL),
     TunnelType.GUE: tuple(TunnelChecksum),
 }
 
 
-def address_of(text: str) -> IPAddress:
+def parse_ip_address(text: str) -> IPAddress:
     """Do what `ip_address` does, whose way through a text takes five times as long.
 
     Raises:
@@ -141,29 +143,29 @@ def address_of(text: str) -> IPAddress:
         return ip_address(text)
 
 
-def _not_an_address(text: str) -> str:
+def _bad_address_message(text: str) -> str:
     if "/" in text:
-        return f"{shown(text)} has a prefix length; give the address alone"
+        return f"{value_text(text)} has a prefix length; give the address alone"
     if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", text):
         parts = [str(int(part)) if len(part) < 5 else part for part in text.split(".")]
         hint = "; write it without leading zeros" if ".".join(parts) != text else ""
-        return f"{shown(text)} is not an IPv4 address{hint}"
-    return f"{shown(text)} is not an IPv4 or IPv6 address (names are not looked up)"
+        return f"{value_text(text)} is not an IPv4 address{hint}"
+    return f"{value_text(text)} is not an IPv4 or IPv6 address (names are not looked up)"
 
 
-def selector(spot: Spot, data: Mapping[str, Any] | None) -> Selector | None:
+def parse_selector(origin: Origin, data: Mapping[str, Any] | None) -> DirectorSelector | None:
     """Read a director selector."""
     if data is None:
         return None
     names = data.get("names")
-    return Selector(
-        spot,
+    return DirectorSelector(
+        origin,
         None if names is None else tuple(names),
-        label_match(data.get("matchLabels")),
+        parse_label_match(data.get("matchLabels")),
     )
 
 
-def label_match(data: Mapping[str, Any] | None) -> LabelMatch:
+def parse_label_match(data: Mapping[str, Any] | None) -> LabelMatch:
     """Read `matchLabels`; a text is a list of one."""
     return tuple(
         (key, frozenset([wanted] if isinstance(wanted, str) else wanted))
@@ -171,24 +173,24 @@ def label_match(data: Mapping[str, Any] | None) -> LabelMatch:
     )
 
 
-def items_of(fields: Fields, name: str) -> list[tuple[Spot, Any]]:
+def list_items(fields: SpecFields, name: str) -> list[tuple[Origin, Any]]:
     """Return the items of a list field, each with its spot."""
     values = fields.values.get(name)
     if not values:
         return []
-    spot = fields.spots.get(name) or fields.spot / name
-    return [(spot / index, value) for index, value in enumerate(values)]
+    origin = fields.origins.get(name) or fields.origin / name
+    return [(origin / index, value) for index, value in enumerate(values)]
 
 
-def read_list(reader: Reader, fields: Fields, name: str, read: Any) -> list[Any]:
+def parse_list(parser: ValueParser, fields: SpecFields, name: str, parse_item: Any) -> list[Any]:
     """Read each item of a list; those that are refused are left out."""
     result = []
-    for spot, data in items_of(fields, name):
-        with contextlib.suppress(Refused):
-            result.append(read(reader, spot, data))
+    for origin, data in list_items(fields, name):
+        with contextlib.suppress(InvalidValue):
+            result.append(parse_item(parser, origin, data))
     return result
 
 
-def optional(kind: Any, value: str | None) -> Any:
+def optional_enum(enum_type: Any, value: str | None) -> Any:
     """Return a word as its enum; None stays None."""
-    return None if value is None else kind(value)
+    return None if value is None else enum_type(value)

@@ -11,47 +11,49 @@ from dataclasses import dataclass
 
 from gitvs.core.manifests.types import (
     Director,
+    DirectorSelector,
     LabelMatch,
     Labels,
+    ManifestPort,
+    ManifestRealServer,
+    ManifestVip,
     Pool,
     PoolReference,
-    Selector,
     Service,
-    WrittenPort,
-    WrittenServer,
-    WrittenVip,
 )
 from gitvs.core.model.resources import AddressFamily, Forwarding, IPAddress, Tunnel, family_of
 
-Mask = int
+DirectorMask = int
 """A set of directors: bit n is the director of index n."""
 
 
-class Directors:
+class DirectorIndex:
     """The directors of a repository, by name and by label."""
 
     def __init__(self, directors: Iterable[Director]) -> None:
         self.all = tuple(sorted(directors, key=lambda d: d.name))
-        self.everywhere: Mask = (1 << len(self.all)) - 1
-        self.index = {d.name: i for i, d in enumerate(self.all)}
-        self._by_label: dict[tuple[str, str], Mask] = {}
-        self._by_values: dict[tuple[str, ...], dict[tuple[str | None, ...], Mask]] = {}
-        self._by_address: dict[IPAddress, Mask] = {}
-        self._named: dict[str, dict[IPAddress, Mask]] = {}
-        self._selected: dict[tuple[object, LabelMatch], Mask] = {}
-        self._with_name: dict[str, Mask] = {}
-        self._named_families: dict[str, dict[AddressFamily, Mask]] = {}
+        self.all_mask: DirectorMask = (1 << len(self.all)) - 1
+        self.index_by_name = {d.name: i for i, d in enumerate(self.all)}
+        self._by_label: dict[tuple[str, str], DirectorMask] = {}
+        self._by_label_values: dict[
+            tuple[str, ...], dict[tuple[str | None, ...], DirectorMask]
+        ] = {}
+        self._by_address: dict[IPAddress, DirectorMask] = {}
+        self._addresses_by_name: dict[str, dict[IPAddress, DirectorMask]] = {}
+        self._mask_by_selector: dict[tuple[object, LabelMatch], DirectorMask] = {}
+        self._mask_by_address_name: dict[str, DirectorMask] = {}
+        self._families_by_name: dict[str, dict[AddressFamily, DirectorMask]] = {}
         self.has_address_by_two_names = False
         for i, director in enumerate(self.all):
             for label in director.labels.items():
                 self._by_label[label] = self._by_label.get(label, 0) | 1 << i
             self._add_addresses(director, 1 << i)
 
-    def _add_addresses(self, director: Director, bit: Mask) -> None:
+    def _add_addresses(self, director: Director, bit: DirectorMask) -> None:
         for name, addresses in director.addresses.items():
-            self._with_name[name] = self._with_name.get(name, 0) | bit
-            named = self._named.setdefault(name, {})
-            families = self._named_families.setdefault(name, {})
+            self._mask_by_address_name[name] = self._mask_by_address_name.get(name, 0) | bit
+            named = self._addresses_by_name.setdefault(name, {})
+            families = self._families_by_name.setdefault(name, {})
             for address in addresses:
                 family = family_of(address)
                 families[family] = families.get(family, 0) | bit
@@ -60,35 +62,37 @@ class Directors:
                 self.has_address_by_two_names |= bool(others & bit)
                 self._by_address[address] = others | bit
 
-    def with_address(self, name: str) -> Mask:
+    def having_address_name(self, name: str) -> DirectorMask:
         """Return the directors that have a host address of this name."""
-        return self._with_name.get(name, 0)
+        return self._mask_by_address_name.get(name, 0)
 
-    def named_addresses(self, name: str) -> Mapping[IPAddress, Mask]:
+    def named_addresses(self, name: str) -> Mapping[IPAddress, DirectorMask]:
         """Return the host addresses of this name, each with its directors."""
-        return self._named.get(name, {})
+        return self._addresses_by_name.get(name, {})
 
-    def named_families(self, name: str) -> Mapping[AddressFamily, Mask]:
+    def named_families(self, name: str) -> Mapping[AddressFamily, DirectorMask]:
         """Return the address families that host addresses of this name have, and where."""
-        return self._named_families.get(name, {})
+        return self._families_by_name.get(name, {})
 
-    def with_host_address(self, address: IPAddress) -> Mask:
+    def having_host_address(self, address: IPAddress) -> DirectorMask:
         """Return the directors that have this host address under any name."""
         return self._by_address.get(address, 0)
 
-    def selected(self, selector: Selector | None) -> Mask:
+    def selected(self, selector: DirectorSelector | None) -> DirectorMask:
         """Return the directors that a selector means; unknown names mean none."""
         if selector is None:
-            return self.everywhere
-        known = self._selected.get((selector.names, selector.labels))
-        if known is None:
-            known = self._selected[selector.names, selector.labels] = self._select(selector)
-        return known
+            return self.all_mask
+        mask = self._mask_by_selector.get((selector.names, selector.labels))
+        if mask is None:
+            mask = self._mask_by_selector[selector.names, selector.labels] = self._select(selector)
+        return mask
 
-    def _select(self, selector: Selector) -> Mask:
-        mask = self.everywhere
+    def _select(self, selector: DirectorSelector) -> DirectorMask:
+        mask = self.all_mask
         if selector.names is not None:
-            mask = sum(1 << self.index[n] for n in set(selector.names) if n in self.index)
+            mask = sum(
+                1 << self.index_by_name[n] for n in set(selector.names) if n in self.index_by_name
+            )
         for key, values in selector.labels:
             any_of = 0
             for value in values:
@@ -96,30 +100,32 @@ class Directors:
             mask &= any_of
         return mask
 
-    def by_values(self, keys: tuple[str, ...]) -> Mapping[tuple[str | None, ...], Mask]:
+    def by_label_values(
+        self, keys: tuple[str, ...]
+    ) -> Mapping[tuple[str | None, ...], DirectorMask]:
         """Return the directors grouped by their values of some labels."""
-        groups = self._by_values.get(keys)
+        groups = self._by_label_values.get(keys)
         if groups is None:
-            groups = self._by_values[keys] = {}
+            groups = self._by_label_values[keys] = {}
             for i, director in enumerate(self.all):
                 values = tuple(director.labels.get(key) for key in keys)
                 groups[values] = groups.get(values, 0) | 1 << i
         return groups
 
-    def of(self, mask: Mask) -> Iterator[Director]:
+    def in_mask(self, mask: DirectorMask) -> Iterator[Director]:
         """Yield the directors of a set, by name."""
         while mask:
             lowest = mask & -mask
             yield self.all[lowest.bit_length() - 1]
             mask ^= lowest
 
-    def on(self, mask: Mask) -> str:
+    def on_text(self, mask: DirectorMask) -> str:
         """Return ` on lb1 and lb2`, or nothing for no director."""
-        return f" on {self.names(mask)}" if mask else ""
+        return f" on {self.names_text(mask)}" if mask else ""
 
-    def names(self, mask: Mask) -> str:
+    def names_text(self, mask: DirectorMask) -> str:
         """Return a set as a message says it: `lb1, lb2, lb3 and 5 more`."""
-        names = [d.name for d in self.of(mask)]
+        names = [d.name for d in self.in_mask(mask)]
         if len(names) > 4:
             names = [*names[:3], f"{len(names) - 3} more"]
         if len(names) < 2:
@@ -128,58 +134,58 @@ class Directors:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenServer:
     """A real server that a service uses, with its weight after the pool's factor."""
 
-    server: WrittenServer
+    server: ManifestRealServer
     weight: int
-    pool: PoolReference | None = None
+    pool_reference: PoolReference | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class ServerVariant:
     """The real servers of a service on some of its directors, all of them alike."""
 
-    mask: Mask
-    servers: tuple[Chosen, ...]
+    mask: DirectorMask
+    servers: tuple[ChosenServer, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedService:
     """A service on its directors. `is_known` is False where a pool of it could not be read."""
 
     service: Service
-    mask: Mask
-    vips: tuple[tuple[WrittenVip, Mask], ...]
-    variants: tuple[Variant, ...]
-    is_known: bool = True
+    mask: DirectorMask
+    vips: tuple[tuple[ManifestVip, DirectorMask], ...]
+    variants: tuple[ServerVariant, ...]
+    is_complete: bool = True
 
-    def vip_families(self, variant: Variant) -> dict[AddressFamily, Mask]:
+    def vip_families(self, variant: ServerVariant) -> dict[AddressFamily, DirectorMask]:
         """Return on which directors of a variant each address family has a VIP."""
-        masks: dict[AddressFamily, Mask] = {}
+        masks: dict[AddressFamily, DirectorMask] = {}
         for vip, mask in self.vips:
             if mask & variant.mask:
                 family = family_of(vip.address)
                 masks[family] = masks.get(family, 0) | mask & variant.mask
         return masks
 
-    def mark_families(self, variant: Variant) -> dict[AddressFamily, Mask]:
+    def mark_families(self, variant: ServerVariant) -> dict[AddressFamily, DirectorMask]:
         """Return which directors have the firewall mark's service in which address family."""
         service = self.service
         here = variant.mask
         if service.vips:
-            here &= union(mask for _, mask in self.vips)
+            here &= union_of_masks(mask for _, mask in self.vips)
         if service.address_family is not None:
             return {service.address_family: here} if here else {}
         families = {family_of(c.server.address) for c in variant.servers}
         masks = dict.fromkeys(families, here) if here else {}
-        if service.cross_family or not families:
+        if service.is_cross_family or not families:
             for family, mask in self.vip_families(variant).items():
                 masks[family] = masks.get(family, 0) | mask
         return masks
 
 
-def union(masks: Iterable[Mask]) -> Mask:
+def union_of_masks(masks: Iterable[DirectorMask]) -> DirectorMask:
     """Return the directors that are in any of the sets."""
     result = 0
     for mask in masks:
@@ -187,22 +193,22 @@ def union(masks: Iterable[Mask]) -> Mask:
     return result
 
 
-class Pools:
+class PoolIndex:
     """The pools of a repository; what a selection takes from one is found once."""
 
     def __init__(self, pools: Iterable[Pool]) -> None:
         self._by_name: dict[str, Pool] = {}
         for pool in pools:
             self._by_name.setdefault(pool.name, pool)
-        self._selected: dict[tuple[str, LabelMatch], tuple[WrittenServer, ...]] = {}
+        self._servers_by_labels: dict[tuple[str, LabelMatch], tuple[ManifestRealServer, ...]] = {}
 
     def get(self, name: str) -> Pool | None:
         """Return a pool that could be read."""
         return self._by_name.get(name)
 
-    def selected(
+    def selected_servers(
         self, reference: PoolReference, director_labels: Mapping[str, str | None]
-    ) -> tuple[WrittenServer, ...]:
+    ) -> tuple[ManifestRealServer, ...]:
         """Return what a service takes from a pool on a director with these labels."""
         wanted: LabelMatch = reference.match_labels
         for key in reference.same_labels:
@@ -213,77 +219,79 @@ class Pools:
         pool = self._by_name.get(reference.name)
         if pool is None or not wanted:
             return () if pool is None else pool.real_servers
-        found = self._selected.get((pool.name, wanted))
+        found = self._servers_by_labels.get((pool.name, wanted))
         if found is None:
-            found = tuple(s for s in pool.real_servers if matches(s.labels or {}, wanted))
-            self._selected[pool.name, wanted] = found
+            found = tuple(s for s in pool.real_servers if matches_labels(s.labels or {}, wanted))
+            self._servers_by_labels[pool.name, wanted] = found
         return found
 
-    def chosen(
+    def chosen_servers(
         self, reference: PoolReference, director_labels: Mapping[str, str | None]
-    ) -> Iterator[Chosen]:
+    ) -> Iterator[ChosenServer]:
         """Yield the same with its weights."""
-        for server in self.selected(reference, director_labels):
-            yield Chosen(server, server.weight * reference.factor, reference)
+        for server in self.selected_servers(reference, director_labels):
+            yield ChosenServer(server, server.weight * reference.weight_factor, reference)
 
 
-def place(service: Service, directors: Directors, pools: Pools) -> Placed:
+def place_service(service: Service, directors: DirectorIndex, pools: PoolIndex) -> PlacedService:
     """Return a service on its directors; unknown pools count as empty."""
     mask = directors.selected(service.directors)
     vips = []
     for vip in service.vips:
-        on = mask if vip.directors is None else mask & directors.selected(vip.directors)
-        vips.append((vip, on))
-    known = [pools.get(reference.name) for reference in service.pools]
-    is_known = all(pool is not None and pool.is_whole for pool in known)
+        vip_mask = mask if vip.directors is None else mask & directors.selected(vip.directors)
+        vips.append((vip, vip_mask))
+    used_pools = [pools.get(reference.name) for reference in service.pools]
+    are_pools_complete = all(pool is not None and pool.is_complete for pool in used_pools)
     variants = tuple(_variants(service, mask, directors, pools))
-    return Placed(service, mask, tuple(vips), variants, is_known and service.is_whole)
+    return PlacedService(
+        service, mask, tuple(vips), variants, are_pools_complete and service.is_complete
+    )
 
 
 def _variants(
-    service: Service, mask: Mask, directors: Directors, pools: Pools
-) -> Iterator[Variant]:
-    inline = tuple(Chosen(server, server.weight) for server in service.real_servers)
+    service: Service, mask: DirectorMask, directors: DirectorIndex, pools: PoolIndex
+) -> Iterator[ServerVariant]:
+    inline = tuple(ChosenServer(server, server.weight) for server in service.real_servers)
     if not service.pools:
-        yield Variant(mask, inline)
+        yield ServerVariant(mask, inline)
         return
     keys = tuple(sorted({key for r in service.pools for key in r.same_labels}))
-    for values, group in directors.by_values(keys).items():
+    for values, group in directors.by_label_values(keys).items():
         if group & mask:
             labels = dict(zip(keys, values, strict=True))
-            chosen = [c for r in service.pools for c in pools.chosen(r, labels)]
-            yield Variant(group & mask, tuple(chosen))
+            chosen = [c for r in service.pools for c in pools.chosen_servers(r, labels)]
+            yield ServerVariant(group & mask, tuple(chosen))
 
 
-def matches(labels: Labels, wanted: LabelMatch) -> bool:
+def matches_labels(labels: Labels, wanted: LabelMatch) -> bool:
     """Return whether all wanted labels are there with a wanted value."""
     return all(labels.get(key) in values for key, values in wanted)
 
 
-def forwarding_of(service: Service, server: WrittenServer) -> Forwarding:
+def forwarding_of(service: Service, server: ManifestRealServer) -> Forwarding:
     """Return how a real server's packets reach it."""
     return service.forwarding if server.forwarding is None else server.forwarding
 
 
-def tunnel_of(service: Service, server: WrittenServer) -> Tunnel | None:
+def tunnel_of(service: Service, server: ManifestRealServer) -> Tunnel | None:
     """Return how a real server's packets are wrapped; None unless they are tunnelled."""
     if forwarding_of(service, server) is not Forwarding.TUN:
         return None
     return server.tunnel or service.tunnel or Tunnel()
 
 
-def server_port(port: WrittenPort | None, server: WrittenServer) -> int:
+def real_server_port(port: ManifestPort | None, server: ManifestRealServer) -> int:
     """Return the port of a real server; `port` is None under a firewall mark."""
     if server.port is not None:
         return server.port
     return 0 if port is None else port.server_port
 
 
-def joins(service: Service, server: WrittenServer, family: AddressFamily) -> bool:
+def serves_family(service: Service, server: ManifestRealServer, family: AddressFamily) -> bool:
     """Return whether a real server is in the virtual services of an address family."""
     if family_of(server.address) is family:
         return True
-    return service.cross_family and forwarding_of(service, server) is Forwarding.TUN
+    return service.is_cross_family and forwarding_of(service, server) is Forwarding.TUN
 
 
 def host_addresses(service: Service, director: Director) -> list[IPAddress]:

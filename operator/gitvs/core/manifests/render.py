@@ -9,20 +9,20 @@ from functools import cache
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.manifests.load import Manifests
 from gitvs.core.manifests.placement import (
-    Chosen,
-    Mask,
-    Placed,
-    Variant,
+    ChosenServer,
+    DirectorMask,
+    PlacedService,
+    ServerVariant,
     forwarding_of,
     host_addresses,
-    joins,
-    server_port,
+    real_server_port,
+    serves_family,
     tunnel_of,
 )
 from gitvs.core.manifests.schema_messages import did_you_mean
-from gitvs.core.manifests.syntax.source_positions import Spot
-from gitvs.core.manifests.types import Director, Service, WrittenPort
-from gitvs.core.model.desired import Desired, Policy, Source
+from gitvs.core.manifests.syntax.source_positions import Origin
+from gitvs.core.manifests.types import Director, ManifestPort, Service
+from gitvs.core.model.desired import Desired, ManifestLocation, Policy
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -48,7 +48,7 @@ DEFAULT_SYSCTLS = {
 }
 
 
-def render(manifests: Manifests, director: str) -> Desired:
+def render_director(manifests: Manifests, director: str) -> Desired:
     """Return the desired state of a director.
 
     Raises:
@@ -65,69 +65,79 @@ class Renderer:
 
     def __init__(self) -> None:
         self._manifests: Manifests | None = None
-        self._former: _Parts = {}
-        self._parts: _Parts = {}
+        self._previous_parts: _PartCache = {}
+        self._parts: _PartCache = {}
 
-    def render(self, manifests: Manifests, name: str) -> Desired:
+    def render(self, manifests: Manifests, director_name: str) -> Desired:
         """Do what `render` does."""
-        index = manifests.placement.index.get(name)
+        index = manifests.director_index.index_by_name.get(director_name)
         if index is None:
-            raise UnknownDirector(_unknown(manifests, name))
+            raise UnknownDirector(_unknown_director_message(manifests, director_name))
         if manifests is not self._manifests:
-            self._manifests, self._former, self._parts = manifests, self._parts, {}
-        director, bit = manifests.placement.all[index], 1 << index
-        parts = [self._part(placed, director, bit) for placed in manifests.placed_on(bit)]
-        return _together([_host_part(director), *parts], director, manifests.policy)
+            self._manifests, self._previous_parts, self._parts = manifests, self._parts, {}
+        director, bit = manifests.director_index.all[index], 1 << index
+        parts = [
+            self._cached_part(placed, director, bit) for placed in manifests.placed_services_on(bit)
+        ]
+        return _merged_parts([_director_part(director), *parts], director, manifests.policy)
 
-    def _part(self, placed: Placed, director: Director, bit: Mask) -> _Part:
-        key = _view(placed, director, bit)
-        known = self._parts.get(key) or self._former.get(key)
-        if known is None:
-            known = placed, _service_part(placed, director, bit)
-        self._parts[key] = known
-        return known[1]
+    def _cached_part(
+        self, placed: PlacedService, director: Director, bit: DirectorMask
+    ) -> _RenderedPart:
+        key = _part_key(placed, director, bit)
+        cached = self._parts.get(key) or self._previous_parts.get(key)
+        if cached is None:
+            cached = placed, _service_part(placed, director, bit)
+        self._parts[key] = cached
+        return cached[1]
 
 
-def _view(placed: Placed, director: Director, bit: Mask) -> tuple[object, ...]:
+def _part_key(placed: PlacedService, director: Director, bit: DirectorMask) -> tuple[object, ...]:
     """Return all that the part of a service on a director follows from."""
     return (
         id(placed),
         *(bool(variant.mask & bit) for variant in placed.variants),
         *(bool(mask & bit) for _, mask in placed.vips),
         director.interface,
-        director.standby,
+        director.is_standby,
         *host_addresses(placed.service, director),
     )
 
 
-def affected(before: Manifests, after: Manifests) -> frozenset[str]:
+def affected_directors(before: Manifests, after: Manifests) -> frozenset[str]:
     """Return the directors of either side whose state may differ; all others have the same.
 
     Only what Directors, Services and Pools say counts, not where it is written.
     """
-    old, new = before.placement, after.placement
-    both = [name for name in new.index if name in old.index]
-    found = old.index.keys() ^ new.index.keys()
-    found |= {n for n in both if old.all[old.index[n]] != new.all[new.index[n]]}
-    former = _by_name(before.placed, [old.index[name] for name in both])
-    latter = _by_name(after.placed, [new.index[name] for name in both])
-    mask: Mask = 0
-    for name in former.keys() | latter.keys():
-        one, other = former.get(name), latter.get(name)
+    old, new = before.director_index, after.director_index
+    both = [name for name in new.index_by_name if name in old.index_by_name]
+    names = old.index_by_name.keys() ^ new.index_by_name.keys()
+    names |= {n for n in both if old.all[old.index_by_name[n]] != new.all[new.index_by_name[n]]}
+    old_services = _renumbered_by_name(
+        before.placed_services, [old.index_by_name[name] for name in both]
+    )
+    new_services = _renumbered_by_name(
+        after.placed_services, [new.index_by_name[name] for name in both]
+    )
+    mask: DirectorMask = 0
+    for name in old_services.keys() | new_services.keys():
+        one, other = old_services.get(name), new_services.get(name)
         if one != other:
             mask |= (one.mask if one else 0) | (other.mask if other else 0)
-    return frozenset(found | {name for i, name in enumerate(both) if mask >> i & 1})
+    return frozenset(names | {name for i, name in enumerate(both) if mask >> i & 1})
 
 
-def _by_name(all_placed: Iterable[Placed], indexes: Sequence[int]) -> dict[str, Placed]:
+def _renumbered_by_name(
+    placed_services: Iterable[PlacedService], indexes: Sequence[int]
+) -> dict[str, PlacedService]:
     """Return services by name, on the directors of these indexes alone, numbered anew."""
     if list(indexes) == list(range(len(indexes))):
-        ours = (1 << len(indexes)) - 1
-        if all(placed.mask | ours == ours for placed in all_placed):
-            return {placed.service.name: placed for placed in all_placed}
+        all_bits = (1 << len(indexes)) - 1
+        if all(placed.mask | all_bits == all_bits for placed in placed_services):
+            return {placed.service.name: placed for placed in placed_services}
 
     @cache
-    def renumbered(mask: Mask) -> Mask:
+    def renumbered(mask: DirectorMask) -> DirectorMask:
         return sum(1 << new for new, index in enumerate(indexes) if mask >> index & 1)
 
     return {
@@ -135,168 +145,176 @@ def _by_name(all_placed: Iterable[Placed], indexes: Sequence[int]) -> dict[str, 
             placed,
             mask=renumbered(placed.mask),
             vips=tuple((vip, renumbered(mask)) for vip, mask in placed.vips),
-            variants=tuple(Variant(renumbered(v.mask), v.servers) for v in placed.variants),
+            variants=tuple(ServerVariant(renumbered(v.mask), v.servers) for v in placed.variants),
         )
-        for placed in all_placed
+        for placed in placed_services
     }
 
 
-def holders(manifests: Manifests, addresses: Container[IPAddress]) -> frozenset[str]:
+def directors_with_vips(manifests: Manifests, addresses: Container[IPAddress]) -> frozenset[str]:
     """Return the directors that have any of these VIPs."""
-    mask: Mask = 0
-    for placed in manifests.placed:
-        for vip, on in placed.vips:
+    mask: DirectorMask = 0
+    for placed in manifests.placed_services:
+        for vip, vip_mask in placed.vips:
             if vip.address in addresses:
-                mask |= on
-    return frozenset(director.name for director in manifests.placement.of(mask))
+                mask |= vip_mask
+    return frozenset(director.name for director in manifests.director_index.in_mask(mask))
 
 
-def _unknown(manifests: Manifests, director: str) -> str:
-    known = manifests.directors
+def _unknown_director_message(manifests: Manifests, director_name: str) -> str:
+    known = manifests.director_names
     if not known:
-        return f"no Director document is named {director}; the manifests have none at all"
-    hint = did_you_mean(director, known)
+        return f"no Director document is named {director_name}; the manifests have none at all"
+    hint = did_you_mean(director_name, known)
     listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
-    return f"no Director document is named {director}{hint} (known: {listed})"
+    return f"no Director document is named {director_name}{hint} (known: {listed})"
 
 
 @dataclass(slots=True)
-class _Part:
+class _RenderedPart:
     """What one document comes to on one director."""
 
     resources: dict[Key, Resource] = field(default_factory=dict)
-    sources: dict[Key, Source] = field(default_factory=dict)
+    locations: dict[Key, ManifestLocation] = field(default_factory=dict)
     drain_seconds: dict[Key, float] = field(default_factory=dict)
     server_names: dict[Key, str] = field(default_factory=dict)
 
-    def put(self, resource: Resource, spot: Spot, service: str | None = None) -> None:
+    def put(self, resource: Resource, origin: Origin, service_name: str | None = None) -> None:
         """Add a resource; one that is there already stays."""
         key = resource.key
         if key not in self.resources:
             self.resources[key] = resource
-            self.sources[key] = Source(service, spot.document.file, spot.line)
+            self.locations[key] = ManifestLocation(service_name, origin.document.file, origin.line)
 
 
-_Parts = dict[tuple[object, ...], tuple[Placed, _Part]]
+_PartCache = dict[tuple[object, ...], tuple[PlacedService, _RenderedPart]]
 """What services came to, by `_view`; each keeps the service, lest another take its place."""
 
 
-def _together(parts: Iterable[_Part], director: Director, policy: Policy) -> Desired:
+def _merged_parts(parts: Iterable[_RenderedPart], director: Director, policy: Policy) -> Desired:
     """Put parts together; where several have a resource, such as a VIP, the first counts."""
-    whole = _Part()
+    merged = _RenderedPart()
     for part in parts:
         for key, resource in part.resources.items():
-            if key not in whole.resources:
-                whole.resources[key] = resource
-                whole.sources[key] = part.sources[key]
-        whole.drain_seconds.update(part.drain_seconds)
-        whole.server_names.update(part.server_names)
+            if key not in merged.resources:
+                merged.resources[key] = resource
+                merged.locations[key] = part.locations[key]
+        merged.drain_seconds.update(part.drain_seconds)
+        merged.server_names.update(part.server_names)
     return Desired(
         director=director.name,
         interface=director.interface,
-        state=State(whole.resources.values()),
-        drain_seconds=whole.drain_seconds,
+        state=State(merged.resources.values()),
+        drain_seconds=merged.drain_seconds,
         policy=policy,
-        sources=whole.sources,
-        server_names=whole.server_names,
-        is_standby=director.standby,
+        locations=merged.locations,
+        server_names=merged.server_names,
+        is_standby=director.is_standby,
     )
 
 
-def _host_part(director: Director) -> _Part:
+def _director_part(director: Director) -> _RenderedPart:
     """Return everything of the Director document itself."""
-    part = _Part()
-    part.put(DummyInterface(director.interface), director.spot_of("interface"))
-    sysctls = director.spot_of("sysctls")
+    part = _RenderedPart()
+    part.put(DummyInterface(director.interface), director.origin_of("interface"))
+    sysctls_origin = director.origin_of("sysctls")
     for name, value in {**DEFAULT_SYSCTLS, **director.sysctls}.items():
-        part.put(Sysctl(name, value), sysctls / name)
+        part.put(Sysctl(name, value), sysctls_origin / name)
     for timeout, seconds in director.timeouts.items():
-        part.put(Timeout(timeout, seconds), director.spot_of("timeouts") / timeout)
-    for daemon, spot in director.sync_daemons:
-        part.put(daemon, spot)
-    if not director.standby:
-        for prefix, spot in director.local_routes.items():
-            part.put(LocalRoute(prefix), spot)
+        part.put(Timeout(timeout, seconds), director.origin_of("timeouts") / timeout)
+    for daemon, origin in director.sync_daemons:
+        part.put(daemon, origin)
+    if not director.is_standby:
+        for prefix, origin in director.local_routes.items():
+            part.put(LocalRoute(prefix), origin)
     return part
 
 
-def _service_part(placed: Placed, director: Director, bit: Mask) -> _Part:
+def _service_part(placed: PlacedService, director: Director, bit: DirectorMask) -> _RenderedPart:
     """Return the virtual services, real servers and VIPs of one service."""
-    part = _Part()
+    part = _RenderedPart()
     service = placed.service
     variant = next((v for v in placed.variants if v.mask & bit), None)
     if variant is None:
         return part
-    for listener, port, spot in _listeners(placed, variant, director, bit):
-        _add_virtual_service(part, service, listener, port, variant.servers, spot)
+    for listener, port, origin in _listeners(placed, variant, director, bit):
+        _add_virtual_service(part, service, listener, port, variant.servers, origin)
     for vip, mask in placed.vips:
-        if mask & bit and vip.bind and not director.standby:
+        if mask & bit and vip.is_bound and not director.is_standby:
             address = vip.address
             bound = Vip(address, director.interface, address.max_prefixlen)
-            part.put(bound, vip.spot, service.name)
+            part.put(bound, vip.origin, service.name)
     return part
 
 
 def _listeners(
-    placed: Placed, variant: Variant, director: Director, bit: Mask
-) -> Iterator[tuple[Listener, WrittenPort | None, Spot]]:
+    placed: PlacedService, variant: ServerVariant, director: Director, bit: DirectorMask
+) -> Iterator[tuple[Listener, ManifestPort | None, Origin]]:
     service = placed.service
     if service.firewall_mark is not None:
         for family, mask in placed.mark_families(variant).items():
             if mask & bit:
                 mark = FirewallMark(service.firewall_mark, family)
-                yield mark, None, service.spot_of("firewallMark")
+                yield mark, None, service.origin_of("firewallMark")
         return
     addresses = [vip.address for vip, mask in placed.vips if mask & bit]
     for address in (*addresses, *host_addresses(service, director)):
         for port in service.ports:
-            yield Endpoint(port.protocol, address, port.port), port, port.spot
+            yield Endpoint(port.protocol, address, port.port), port, port.origin
 
 
 def _add_virtual_service(
-    part: _Part,
+    part: _RenderedPart,
     service: Service,
     listener: Listener,
-    port: WrittenPort | None,
-    servers: Iterable[Chosen],
-    spot: Spot,
+    port: ManifestPort | None,
+    servers: Iterable[ChosenServer],
+    origin: Origin,
 ) -> None:
-    virtual = VirtualService(
+    virtual_service = VirtualService(
         listener,
         service.scheduler,
         service.flags,
-        port is not None and port.one_packet,
+        port is not None and port.is_one_packet,
         _persistence(service, listener.family),
     )
-    part.put(virtual, spot, service.name)
-    part.drain_seconds[virtual.key] = service.drain_seconds
+    part.put(virtual_service, origin, service.name)
+    part.drain_seconds[virtual_service.key] = service.drain_seconds
     for chosen in servers:
-        if joins(service, chosen.server, listener.family):
-            _add_server(part, service, listener, port, chosen)
+        if serves_family(service, chosen.server, listener.family):
+            _add_real_server(part, service, listener, port, chosen)
 
 
-def _add_server(
-    part: _Part, service: Service, listener: Listener, port: WrittenPort | None, chosen: Chosen
+def _add_real_server(
+    part: _RenderedPart,
+    service: Service,
+    listener: Listener,
+    port: ManifestPort | None,
+    chosen: ChosenServer,
 ) -> None:
     server = chosen.server
-    real = RealServer(
+    real_server = RealServer(
         listener,
         server.address,
-        server_port(port, server),
+        real_server_port(port, server),
         chosen.weight,
         forwarding_of(service, server),
         tunnel_of(service, server),
         server.upper_threshold,
         server.lower_threshold,
     )
-    part.put(real, server.spot, service.name)
+    part.put(real_server, server.origin, service.name)
     if server.name is not None:
-        part.server_names[real.key] = server.name
+        part.server_names[real_server.key] = server.name
 
 
 def _persistence(service: Service, family: AddressFamily) -> Persistence | None:
-    written = service.persistence
-    if written is None:
+    persistence = service.persistence
+    if persistence is None:
         return None
-    length = written.ipv4_prefix if family is AddressFamily.IPV4 else written.ipv6_prefix
-    return Persistence(written.timeout_seconds, length, written.engine)
+    prefix_length = (
+        persistence.ipv4_prefix_length
+        if family is AddressFamily.IPV4
+        else persistence.ipv6_prefix_length
+    )
+    return Persistence(persistence.timeout_seconds, prefix_length, persistence.engine)

@@ -17,41 +17,41 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from gitvs.core.manifests.schema_messages import did_you_mean, explained
-from gitvs.core.manifests.syntax.source_positions import Document, shown
+from gitvs.core.manifests.schema_messages import did_you_mean, problems_of_error
+from gitvs.core.manifests.syntax.source_positions import Document, value_text
 from gitvs.core.problems import Problem
 
-KINDS = ("Director", "Service", "Pool", "Defaults", "Policy")
+DOCUMENT_KINDS = ("Director", "Service", "Pool", "Defaults", "Policy")
 API_VERSION = "gitvs/v1"
 
-_WHICH_FOLDER = (
+_FOLDER_HINT = (
     "If this file is not gitvs's, let it read a folder of its own: PATH on the command line, "
     "`path` in the agent's settings"
 )
 
 
 @cache
-def schema_for(kind: str) -> Mapping[str, Any]:
+def schema_for(name: str) -> Mapping[str, Any]:
     """Return the JSON Schema of a kind of document, such as `Service` or `plan`."""
-    text = files("gitvs").joinpath("schemas", f"{kind.lower()}.schema.json").read_text("utf-8")
+    text = files("gitvs").joinpath("schemas", f"{name.lower()}.schema.json").read_text("utf-8")
     schema: Mapping[str, Any] = json.loads(text)
     return schema
 
 
-def validate(document: Document) -> list[Problem]:
+def schema_problems(document: Document) -> list[Problem]:
     """Return every problem of a document with its kind's schema; none means it can be typed."""
     data = document.data
     if not isinstance(data, dict):
-        message = f"a document is a mapping with apiVersion and kind, not {shown(data)}"
+        message = f"a document is a mapping with apiVersion and kind, not {value_text(data)}"
         return [document.problem((), "not-a-mapping", message)]
-    foreign = _api_version_problem(document, data)
-    if foreign is not None:
-        return [foreign]
+    version_problem = _api_version_problem(document, data)
+    if version_problem is not None:
+        return [version_problem]
     kind = data.get("kind")
-    if kind not in KINDS:
+    if kind not in DOCUMENT_KINDS:
         return [_kind_problem(document, kind)]
     errors = _validator(kind).iter_errors(data)
-    return [problem for error in errors for problem in explained(document, error)]
+    return [problem for error in errors for problem in problems_of_error(document, error)]
 
 
 def _is_integer(_checker: object, value: object) -> bool:
@@ -59,19 +59,19 @@ def _is_integer(_checker: object, value: object) -> bool:
 
 
 @cache
-def _searching(pattern: str) -> Callable[[str], re.Match[str] | None]:
+def _compiled_search(pattern: str) -> Callable[[str], re.Match[str] | None]:
     """Compile a schema's pattern: its `$` is the end, and not a line feed before it."""
     return re.compile(pattern.replace("$", r"\Z")).search
 
 
-def _pattern(_validator: object, pattern: str, value: object, _schema: object) -> Any:
-    if isinstance(value, str) and _searching(pattern)(value) is None:
+def _validate_pattern(_validator: object, pattern: str, value: object, _schema: object) -> Any:
+    if isinstance(value, str) and _compiled_search(pattern)(value) is None:
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
 _Validator: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema has no type here
     Draft202012Validator,
-    {"pattern": _pattern},
+    {"pattern": _validate_pattern},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 
@@ -100,18 +100,20 @@ def _api_version_problem(document: Document, data: Mapping[str, Any]) -> Problem
     if version == API_VERSION:
         return None
     if isinstance(version, str) and version.startswith("gitvs/"):
-        message = f"apiVersion {shown(version)} is unknown to this gitvs; it knows {API_VERSION}"
+        message = (
+            f"apiVersion {value_text(version)} is unknown to this gitvs; it knows {API_VERSION}"
+        )
     elif version is None:
         message = f"no apiVersion; every manifest begins with apiVersion: {API_VERSION}. "
-        message += _WHICH_FOLDER
+        message += _FOLDER_HINT
     else:
-        message = f"apiVersion {shown(version)} is not {API_VERSION}. {_WHICH_FOLDER}"
+        message = f"apiVersion {value_text(version)} is not {API_VERSION}. {_FOLDER_HINT}"
     return document.problem(("apiVersion",), "unknown-api-version", message)
 
 
 def _kind_problem(document: Document, kind: object) -> Problem:
-    known = f"one of {', '.join(KINDS)}"
+    known = f"one of {', '.join(DOCUMENT_KINDS)}"
     if kind is None:
         return document.problem((), "unknown-kind", f"no kind; give {known}")
-    hint = did_you_mean(str(kind), KINDS) or f"; it is {known}"
-    return document.problem(("kind",), "unknown-kind", f"kind {shown(kind)} is unknown{hint}")
+    hint = did_you_mean(str(kind), DOCUMENT_KINDS) or f"; it is {known}"
+    return document.problem(("kind",), "unknown-kind", f"kind {value_text(kind)} is unknown{hint}")

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from jsonschema.exceptions import ValidationError
 
-from gitvs.core.manifests.syntax.source_positions import Document, Path, shown
+from gitvs.core.manifests.syntax.source_positions import Document, ValuePath, value_text
 from gitvs.core.problems import Problem
 
-_RESERVED = frozenset({"health", "checks", "fallback", "quorum", "withdraw"})
-_TYPES = {
+_RESERVED_FIELDS = frozenset({"health", "checks", "fallback", "quorum", "withdraw"})
+_TYPE_NAMES = {
     "array": "a list",
     "boolean": "true or false",
     "integer": "a whole number",
@@ -36,9 +36,9 @@ class Violation(NamedTuple):
     message: str
 
 
-def explained(document: Document, error: ValidationError) -> list[Problem]:
+def problems_of_error(document: Document, error: ValidationError) -> list[Problem]:
     """Return one validation error as problems: several where it is several unknown fields."""
-    path: Path = tuple(error.absolute_path)
+    path: ValuePath = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         schema: Any = error.schema
         known = list(schema["properties"])
@@ -49,15 +49,15 @@ def explained(document: Document, error: ValidationError) -> list[Problem]:
         key: Any = error.instance
         schema = error.schema
         hint = schema.get("patternErrorMessage", "a shorter text")
-        message = f"key {shown(key)} of {_name(path)} does not fit: {hint}"
+        message = f"key {value_text(key)} of {_path_text(path)} does not fit: {hint}"
         return [document.problem((*path, key), "bad-key", message, at_key=True)]
-    found = Violation(error.instance, error.validator_value, error.schema, error.message)
-    rule, text = _WORDS.get(str(error.validator), _other)(found)
-    rule = found.schema.get("x-rule", rule)
-    return [document.problem(path, rule, f"{_name(path)}: {text}")]
+    violation = Violation(error.instance, error.validator_value, error.schema, error.message)
+    rule, text = _MESSAGES_BY_KEYWORD.get(str(error.validator), _unexplained)(violation)
+    rule = violation.schema.get("x-rule", rule)
+    return [document.problem(path, rule, f"{_path_text(path)}: {text}")]
 
 
-def _name(path: Iterable[str | int]) -> str:
+def _path_text(path: Iterable[str | int]) -> str:
     """Return a path as a person says it: `spec.ports[0].port`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".") or "the document"
@@ -69,49 +69,52 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _unknown_field(document: Document, path: Path, key: str, known: list[str]) -> Problem:
-    if key in _RESERVED:
+def _unknown_field(document: Document, path: ValuePath, key: str, known: list[str]) -> Problem:
+    if key in _RESERVED_FIELDS:
         text = f"field {key} comes with health checks, which this gitvs does not have yet"
     elif key == "<<":
         text = "merge keys (<<) are not supported; use a Defaults or Pool document"
     else:
-        text = f"{_name(path)} has no field {shown(key)}"
+        text = f"{_path_text(path)} has no field {value_text(key)}"
         text += did_you_mean(key, known) or f"; it has {', '.join(known)}"
     return document.problem((*path, key), "unknown-field", text, at_key=True)
 
 
-Words = tuple[str, str]
+RuleAndMessage = tuple[str, str]
 """The name of a rule, and what is wrong."""
 
 
-def _missing(found: Violation) -> Words:
-    name = found.message.split("'")[1]
-    about = found.schema.get("properties", {}).get(name, {}).get("description", "")
+def _missing_field(violation: Violation) -> RuleAndMessage:
+    name = violation.message.split("'")[1]
+    about = violation.schema.get("properties", {}).get(name, {}).get("description", "")
     return "missing-field", f"{name} is missing. {about}".rstrip()
 
 
-def _needs(found: Violation) -> Words:
-    needed, given = found.message.split("'")[1:4:2]
+def _missing_companion(violation: Violation) -> RuleAndMessage:
+    needed, given = violation.message.split("'")[1:4:2]
     return "missing-field", f"{given} comes only together with {needed}; give {needed} too"
 
 
-def _wrong_type(found: Violation) -> Words:
-    types = [found.limit] if isinstance(found.limit, str) else found.limit
-    wanted = " or ".join(_TYPES[t] for t in types if t != "null")
-    return "wrong-type", f"{wanted} is wanted, not {_shown(found.value)}{_hint(found, types)}"
+def _wrong_type(violation: Violation) -> RuleAndMessage:
+    types = [violation.limit] if isinstance(violation.limit, str) else violation.limit
+    wanted = " or ".join(_TYPE_NAMES[t] for t in types if t != "null")
+    return (
+        "wrong-type",
+        f"{wanted} is wanted, not {_described_value(violation.value)}{_hint(violation, types)}",
+    )
 
 
-def _shown(value: Any) -> str:
+def _described_value(value: Any) -> str:
     if isinstance(value, str):
-        return f"the text {shown(value)}"
+        return f"the text {value_text(value)}"
     if isinstance(value, dict):
         return "a mapping"
-    return "a list" if isinstance(value, list) else shown(value)
+    return "a list" if isinstance(value, list) else value_text(value)
 
 
-def _hint(found: Violation, types: Iterable[str]) -> str:
+def _hint(violation: Violation, types: Iterable[str]) -> str:
     """Return what to write instead, where YAML is the likely reason."""
-    value = found.value
+    value = violation.value
     if isinstance(value, str):
         if "boolean" in types:
             word = _BOOLEAN_WORDS.get(value.lower())
@@ -119,9 +122,9 @@ def _hint(found: Violation, types: Iterable[str]) -> str:
         return _number_hint(value) if {"integer", "number"} & set(types) else ""
     if "string" not in types or isinstance(value, (dict, list)) or value is None:
         return ""
-    if "pattern" in found.schema and "patternErrorMessage" in found.schema:
-        return f"; {found.schema['patternErrorMessage']}"
-    return f'; put it in quotes: "{shown(value)}"'
+    if "pattern" in violation.schema and "patternErrorMessage" in violation.schema:
+        return f"; {violation.schema['patternErrorMessage']}"
+    return f'; put it in quotes: "{value_text(value)}"'
 
 
 def _number_hint(text: str) -> str:
@@ -150,65 +153,67 @@ _NUMBER_HINTS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
 )
 
 
-def _not_allowed(found: Violation) -> Words:
-    allowed = [str(v) for v in found.limit if v is not None]
-    near = did_you_mean(found.value, allowed) if isinstance(found.value, str) else ""
-    return "not-allowed", f"{shown(found.value)} is not one of {', '.join(allowed)}{near}"
+def _not_allowed(violation: Violation) -> RuleAndMessage:
+    allowed = [str(v) for v in violation.limit if v is not None]
+    near = did_you_mean(violation.value, allowed) if isinstance(violation.value, str) else ""
+    return "not-allowed", f"{value_text(violation.value)} is not one of {', '.join(allowed)}{near}"
 
 
-def _below(found: Violation) -> Words:
-    highest = found.schema.get("maximum")
-    limit = f"{found.limit} to {highest}" if highest is not None else "a higher one"
-    return "out-of-range", f"{shown(found.value)} is too low; allowed is {limit}"
+def _too_low(violation: Violation) -> RuleAndMessage:
+    highest = violation.schema.get("maximum")
+    limit = f"{violation.limit} to {highest}" if highest is not None else "a higher one"
+    return "out-of-range", f"{value_text(violation.value)} is too low; allowed is {limit}"
 
 
-def _above(found: Violation) -> Words:
-    lowest = found.schema.get("minimum", "")
-    text = f"{shown(found.value)} is too high; allowed is {lowest} to {found.limit}"
+def _too_high(violation: Violation) -> RuleAndMessage:
+    lowest = violation.schema.get("minimum", "")
+    text = f"{value_text(violation.value)} is too high; allowed is {lowest} to {violation.limit}"
     return "out-of-range", text
 
 
-def _pattern(found: Violation) -> Words:
-    wanted = found.schema.get("patternErrorMessage", f"pattern {found.limit}")
-    return "bad-format", f"{shown(found.value)} does not fit: {wanted}"
+def _bad_format(violation: Violation) -> RuleAndMessage:
+    wanted = violation.schema.get("patternErrorMessage", f"pattern {violation.limit}")
+    return "bad-format", f"{value_text(violation.value)} does not fit: {wanted}"
 
 
-def _empty(found: Violation) -> Words:
+def _empty(violation: Violation) -> RuleAndMessage:
     return "empty", "empty; give at least one entry, or leave it out"
 
 
-def _too_long(found: Violation) -> Words:
-    text = f"{shown(found.value)} has {len(found.value)} characters, over the limit of "
-    return "too-long", f"{text}{found.limit}"
+def _too_long(violation: Violation) -> RuleAndMessage:
+    text = (
+        f"{value_text(violation.value)} has {len(violation.value)} characters, over the limit of "
+    )
+    return "too-long", f"{text}{violation.limit}"
 
 
-def _not_unique(found: Violation) -> Words:
-    twice = next(v for i, v in enumerate(found.value) if v in found.value[:i])
-    return "not-unique", f"{shown(twice)} is listed twice; once is enough"
+def _not_unique(violation: Violation) -> RuleAndMessage:
+    twice = next(v for i, v in enumerate(violation.value) if v in violation.value[:i])
+    return "not-unique", f"{value_text(twice)} is listed twice; once is enough"
 
 
-def _choice(found: Violation) -> Words:
-    given = [f for one in found.limit for f in one["required"] if f in found.value]
+def _not_exactly_one(violation: Violation) -> RuleAndMessage:
+    given = [f for one in violation.limit for f in one["required"] if f in violation.value]
     count = f"; {' and '.join(given)} are both there" if len(given) > 1 else "; neither is there"
-    return "exactly-one", f"{found.schema['errorMessage']}{count}"
+    return "exactly-one", f"{violation.schema['errorMessage']}{count}"
 
 
-def _other(found: Violation) -> Words:
-    return "schema", found.message
+def _unexplained(violation: Violation) -> RuleAndMessage:
+    return "schema", violation.message
 
 
-_WORDS: Mapping[str, Callable[[Violation], Words]] = {
-    "dependentRequired": _needs,
+_MESSAGES_BY_KEYWORD: Mapping[str, Callable[[Violation], RuleAndMessage]] = {
+    "dependentRequired": _missing_companion,
     "enum": _not_allowed,
     "maxLength": _too_long,
-    "maximum": _above,
+    "maximum": _too_high,
     "minItems": _empty,
     "minLength": _empty,
     "minProperties": _empty,
-    "minimum": _below,
-    "oneOf": _choice,
-    "pattern": _pattern,
-    "required": _missing,
+    "minimum": _too_low,
+    "oneOf": _not_exactly_one,
+    "pattern": _bad_format,
+    "required": _missing_field,
     "type": _wrong_type,
     "uniqueItems": _not_unique,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gitvs.core.manifests.syntax.source_positions import Spot
+from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.model.desired import Policy
 from gitvs.core.model.resources import (
     AddressFamily,
@@ -31,29 +31,29 @@ LabelMatch = tuple[tuple[str, frozenset[str]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Selector:
+class DirectorSelector:
     """Which directors; all that is given must match. `names` None: any name."""
 
-    spot: Spot
+    origin: Origin
     names: tuple[str, ...] | None = None
     labels: LabelMatch = ()
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenVip:
-    spot: Spot
+class ManifestVip:
+    origin: Origin
     address: IPAddress
-    directors: Selector | None = None
-    bind: bool = True
+    directors: DirectorSelector | None = None
+    is_bound: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenPort:
-    spot: Spot
+class ManifestPort:
+    origin: Origin
     port: int
     protocol: Protocol = Protocol.TCP
     target_port: int | None = None
-    one_packet: bool = False
+    is_one_packet: bool = False
 
     @property
     def server_port(self) -> int:
@@ -65,10 +65,10 @@ class WrittenPort:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenServer:
+class ManifestRealServer:
     """A real server as written, in a Service or a Pool; None: as the Service has it."""
 
-    spot: Spot
+    origin: Origin
     address: IPAddress
     name: str | None = None
     port: int | None = None
@@ -82,18 +82,18 @@ class WrittenServer:
 
 @dataclass(frozen=True, slots=True)
 class PoolReference:
-    spot: Spot
+    origin: Origin
     name: str
     same_labels: tuple[str, ...] = ()
     match_labels: LabelMatch = ()
-    factor: int = 1
+    weight_factor: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenPersistence:
+class ManifestPersistence:
     timeout_seconds: int
-    ipv4_prefix: int = 32
-    ipv6_prefix: int = 128
+    ipv4_prefix_length: int = 32
+    ipv6_prefix_length: int = 128
     engine: PersistenceEngine | None = None
 
 
@@ -104,75 +104,75 @@ class Service:
     It is not whole where a value could not be read: what is missing then proves nothing.
     """
 
-    spot: Spot
+    origin: Origin
     name: str
     labels: Labels
-    directors: Selector | None
-    vips: tuple[WrittenVip, ...]
+    directors: DirectorSelector | None
+    vips: tuple[ManifestVip, ...]
     host_addresses: tuple[str, ...]
-    ports: tuple[WrittenPort, ...]
+    ports: tuple[ManifestPort, ...]
     firewall_mark: int | None
     address_family: AddressFamily | None
     scheduler: Scheduler
     flags: frozenset[SchedulerFlag]
-    persistence: WrittenPersistence | None
+    persistence: ManifestPersistence | None
     forwarding: Forwarding
     tunnel: Tunnel | None
-    cross_family: bool
+    is_cross_family: bool
     drain_seconds: float
-    real_servers: tuple[WrittenServer, ...]
+    real_servers: tuple[ManifestRealServer, ...]
     pools: tuple[PoolReference, ...]
-    spots: Mapping[str, Spot]
-    is_whole: bool = True
+    origins: Mapping[str, Origin]
+    is_complete: bool = True
 
-    def spot_of(self, field: str) -> Spot:
+    def origin_of(self, field: str) -> Origin:
         """Return where a field was written; the document where it wasn't."""
-        return self.spots.get(field, self.spot)
+        return self.origins.get(field, self.origin)
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    spot: Spot
+    origin: Origin
     name: str
     labels: Labels
-    real_servers: tuple[WrittenServer, ...]
-    is_whole: bool = True
+    real_servers: tuple[ManifestRealServer, ...]
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Director:
     """A Director document. `spots` tells where each field of its spec was written."""
 
-    spot: Spot
+    origin: Origin
     name: str
     labels: Labels
     interface: str
-    addresses: Mapping[str, Mapping[IPAddress, Spot]]
-    local_routes: Mapping[IPNetwork, Spot]
+    addresses: Mapping[str, Mapping[IPAddress, Origin]]
+    local_routes: Mapping[IPNetwork, Origin]
     sysctls: Mapping[str, str]
     timeouts: Mapping[TimeoutName, int]
-    sync_daemons: tuple[tuple[SyncDaemon, Spot], ...]
-    standby: bool
-    spots: Mapping[str, Spot]
+    sync_daemons: tuple[tuple[SyncDaemon, Origin], ...]
+    is_standby: bool
+    origins: Mapping[str, Origin]
 
-    def spot_of(self, field: str) -> Spot:
+    def origin_of(self, field: str) -> Origin:
         """Return where a field was written; the document where it wasn't."""
-        return self.spots.get(field, self.spot)
+        return self.origins.get(field, self.origin)
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenOwner:
+class ManifestOwner:
     """A folder of a team, and what is its alone."""
 
-    spot: Spot
+    origin: Origin
     path: str
-    prefixes: Mapping[IPNetwork, Spot]
+    prefixes: Mapping[IPNetwork, Origin]
     firewall_marks: tuple[int, ...]
-    directors: Selector | None
+    directors: DirectorSelector | None
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenPolicy:
-    spot: Spot
+class ManifestPolicy:
+    origin: Origin
     limits: Policy
-    owners: tuple[WrittenOwner, ...]
+    owners: tuple[ManifestOwner, ...]

@@ -21,11 +21,11 @@ class ManifestFile:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFile:
+class GitFile:
     """One file of a repository: `id` says what it holds, which is read when it is asked for."""
 
     path: str
-    id: str
+    blob_id: str
     read: Callable[[], bytes] = field(compare=False)
 
     @property
@@ -33,11 +33,11 @@ class StoredFile:
         return self.read()
 
 
-File = ManifestFile | StoredFile
+File = ManifestFile | GitFile
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ManifestLocation:
     """Where something was written: file relative to the chosen path, line from 1."""
 
     service: str | None
@@ -53,7 +53,7 @@ class Policy:
     max_capacity_drop_percent: float = 50
     ignore_below_objects: int = 10
     protected_vips: frozenset[IPAddress] = frozenset()
-    source: Source | None = field(default=None, compare=False)
+    location: ManifestLocation | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Desired:
     state: State
     drain_seconds: Mapping[Key, float] = field(default_factory=dict)
     policy: Policy = Policy()
-    sources: Mapping[Key, Source] = field(default_factory=dict, compare=False)
+    locations: Mapping[Key, ManifestLocation] = field(default_factory=dict, compare=False)
     server_names: Mapping[Key, str] = field(default_factory=dict, compare=False)
     """What people call the real servers that they gave a name."""
     is_standby: bool = False

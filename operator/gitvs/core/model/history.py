@@ -20,7 +20,7 @@ class Commit:
     committed_at: datetime | None = None
 
 
-class Result(StrEnum):
+class Outcome(StrEnum):
     """How a pass ended (design section 4)."""
 
     CONVERGED = "converged"
@@ -33,9 +33,9 @@ class Result(StrEnum):
     def exit_code(self) -> ExitCode:
         """The exit code of a command whose pass ended so."""
         codes = {
-            Result.BLOCKED: ExitCode.BLOCKED,
-            Result.ROLLED_BACK: ExitCode.ROLLED_BACK,
-            Result.STUCK: ExitCode.STUCK,
+            Outcome.BLOCKED: ExitCode.BLOCKED,
+            Outcome.ROLLED_BACK: ExitCode.ROLLED_BACK,
+            Outcome.STUCK: ExitCode.STUCK,
         }
         return codes.get(self, ExitCode.DONE)
 
@@ -47,7 +47,7 @@ class HistoryEntry:
     id: int
     started_at: datetime
     finished_at: datetime
-    result: Result
+    outcome: Outcome
     commit: Commit | None
     summary: Mapping[str, int]
     message: str
@@ -59,6 +59,6 @@ class Quarantine:
 
     commit_id: str
     reason: str
-    at: datetime
-    found_open: int = 0
+    quarantined_at: datetime
+    found_open_count: int = 0
     """How often its transaction was found open at start."""

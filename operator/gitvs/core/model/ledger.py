@@ -36,5 +36,5 @@ class Ledger:
 
     owned: frozenset[Key] = frozenset()
     drains: Mapping[Key, Drain] = field(default_factory=dict)
-    saved: Mapping[Key, Resource] = field(default_factory=dict)
+    saved_settings: Mapping[Key, Resource] = field(default_factory=dict)
     """Sysctls and timeouts as they were before gitvs set them."""

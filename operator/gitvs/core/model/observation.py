@@ -22,11 +22,11 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 
-_RULES = (VirtualService, RealServer)
+_SERVICE_CLASSES = (VirtualService, RealServer)
 
 
 @dataclass(frozen=True, slots=True)
-class Connections:
+class ConnectionCounts:
     """What IPVS counts for one real server."""
 
     active: int = 0
@@ -81,7 +81,7 @@ class Scope:
 
     interfaces: frozenset[str] = frozenset()
     sysctls: frozenset[str] = frozenset()
-    surroundings: bool = False
+    includes_host_settings: bool = False
     """Whether to read what only risk notes need: wildcard listeners, and settings of links."""
     listeners: frozenset[Listener] | None = None
     """Of IPVS's rules, the virtual services to read, with their real servers; None: all."""
@@ -98,43 +98,45 @@ class Observation:
     """
 
     state: State
-    connections: Mapping[Key, Connections] = field(default_factory=dict)
+    connections: Mapping[Key, ConnectionCounts] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
     gateways: frozenset[IPAddress] = frozenset()
     foreign_routes: frozenset[IPNetwork] = frozenset()
     """Prefixes in table `local` that neither the kernel nor gitvs put there."""
     missing_schedulers: frozenset[Scheduler] = frozenset()
     """Schedulers that this kernel surely lacks."""
-    unnamed: frozenset[str] = frozenset()
+    unknown_objects: frozenset[str] = frozenset()
     """IPVS objects that gitvs has no words for, as people read them: foreign, not in `state`."""
-    release: str = ""
+    kernel_release: str = ""
     counters: Mapping[Key, Counters] = field(default_factory=dict)
     """What was counted for each virtual service and real server, where the kernel tells."""
-    listening: frozenset[WildcardListener] = frozenset()
+    wildcard_listeners: frozenset[WildcardListener] = frozenset()
     """The daemons that answer on every address; none: not read."""
 
-    def with_reading(self, part: Observation, listeners: Collection[Listener]) -> Observation:
+    def updated_with(self, newer: Observation, listeners: Collection[Listener]) -> Observation:
         """Return a reading of everything with a newer one of these virtual services put in."""
-        former = self.rules_of(listeners)
-        others = [key for key, r in self.state.items() if not isinstance(r, _RULES)]
-        gone = former.keys() - part.state.keys()
+        replaced = self.state_of_services(listeners)
+        other_keys = [key for key, r in self.state.items() if not isinstance(r, _SERVICE_CLASSES)]
+        removed = replaced.keys() - newer.state.keys()
 
-        def renewed(old: Mapping[Key, V], new: Mapping[Key, V]) -> dict[Key, V]:
-            both = {**old, **new}
-            for key in gone:
-                both.pop(key, None)
-            return both
+        def merged(old: Mapping[Key, V], new: Mapping[Key, V]) -> dict[Key, V]:
+            result = {**old, **new}
+            for key in removed:
+                result.pop(key, None)
+            return result
 
         return replace(
-            part,
-            state=self.state.with_changes(part.state.values(), [*former, *others]),
-            connections=renewed(self.connections, part.connections),
-            counters=renewed(self.counters, part.counters),
-            unnamed=self.unnamed | part.unnamed,
+            newer,
+            state=self.state.with_changes(newer.state.values(), [*replaced, *other_keys]),
+            connections=merged(self.connections, newer.connections),
+            counters=merged(self.counters, newer.counters),
+            unknown_objects=self.unknown_objects | newer.unknown_objects,
         )
 
-    def rules_of(self, listeners: Collection[Listener]) -> State:
+    def state_of_services(self, listeners: Collection[Listener]) -> State:
         """Return what was read of these virtual services, with their real servers."""
         keys = {listener.key for listener in listeners}
-        services = [s for s in self.state.of(VirtualService) if s.listener.key in keys]
-        return State([*services, *(s for s in self.state.of(RealServer) if s.listener.key in keys)])
+        services = [s for s in self.state.of_type(VirtualService) if s.listener.key in keys]
+        return State(
+            [*services, *(s for s in self.state.of_type(RealServer) if s.listener.key in keys)]
+        )

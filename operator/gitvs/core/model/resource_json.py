@@ -43,21 +43,21 @@ from gitvs.core.model.resources import (
     address_text,
 )
 
-Document = dict[str, Any]
+JsonObject = dict[str, Any]
 
-Word = TypeVar("Word", bound=StrEnum)
+EnumType = TypeVar("EnumType", bound=StrEnum)
 
 
 compact_json = json.JSONEncoder(separators=(",", ":")).encode
 """Returns a document as the short JSON that gitvs keeps for itself, on one line."""
 
 
-def json_text(document: object) -> str:
+def json_text(value: object) -> str:
     """Return a document as the JSON that gitvs writes for programs, and people who look at it."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-def listener_document(listener: Listener) -> Document:
+def listener_json(listener: Listener) -> JsonObject:
     """Return `{protocol, address, port}` or `{firewallMark, addressFamily}`."""
     if isinstance(listener, FirewallMark):
         return {"firewallMark": listener.mark, "addressFamily": str(listener.family)}
@@ -68,16 +68,14 @@ def listener_document(listener: Listener) -> Document:
     }
 
 
-def listener_from(document: Mapping[str, Any]) -> Listener:
+def listener_from_json(data: Mapping[str, Any]) -> Listener:
     """The inverse of `listener_document`; other fields are ignored."""
-    if "firewallMark" in document:
-        return FirewallMark(document["firewallMark"], AddressFamily(document["addressFamily"]))
-    return Endpoint(
-        Protocol(document["protocol"]), ip_address(document["address"]), document["port"]
-    )
+    if "firewallMark" in data:
+        return FirewallMark(data["firewallMark"], AddressFamily(data["addressFamily"]))
+    return Endpoint(Protocol(data["protocol"]), ip_address(data["address"]), data["port"])
 
 
-def document_of(resource: Resource) -> Document:
+def resource_json(resource: Resource) -> JsonObject:
     """Return every field of a resource as JSON types; a field that is not given is null."""
     match resource:
         case Sysctl(name, value):
@@ -99,20 +97,20 @@ def document_of(resource: Resource) -> Document:
             return {"prefix": str(prefix)}
         case VirtualService():
             return {
-                **listener_document(resource.listener),
+                **listener_json(resource.listener),
                 "scheduler": str(resource.scheduler),
                 "schedulerFlags": sorted(str(f) for f in resource.flags),
-                "onePacket": resource.one_packet,
-                "persistence": _persistence_document(resource.persistence),
+                "onePacket": resource.is_one_packet,
+                "persistence": _persistence_json(resource.persistence),
             }
         case RealServer():
             return {
-                "virtualService": listener_document(resource.listener),
+                "virtualService": listener_json(resource.listener),
                 "address": address_text(resource.address),
                 "port": resource.port,
                 "weight": resource.weight,
                 "forwarding": str(resource.forwarding),
-                "tunnel": _tunnel_document(resource.tunnel),
+                "tunnel": _tunnel_json(resource.tunnel),
                 "upperThreshold": resource.upper_threshold,
                 "lowerThreshold": resource.lower_threshold,
             }
@@ -120,7 +118,7 @@ def document_of(resource: Resource) -> Document:
             assert_never(resource)
 
 
-def _persistence_document(persistence: Persistence | None) -> Document | None:
+def _persistence_json(persistence: Persistence | None) -> JsonObject | None:
     if persistence is None:
         return None
     return {
@@ -130,19 +128,19 @@ def _persistence_document(persistence: Persistence | None) -> Document | None:
     }
 
 
-def _tunnel_document(tunnel: Tunnel | None) -> Document | None:
+def _tunnel_json(tunnel: Tunnel | None) -> JsonObject | None:
     if tunnel is None:
         return None
     return {"type": str(tunnel.type), "port": tunnel.port, "checksum": str(tunnel.checksum)}
 
 
-def resource_from(kind: Kind, document: Mapping[str, Any]) -> Resource:
+def resource_from_json(kind: Kind, data: Mapping[str, Any]) -> Resource:
     """The inverse of `document_of`.
 
     Raises:
         KeyError, TypeError, ValueError: a document that `document_of` did not write.
     """
-    d = document
+    d = data
     match kind:
         case Kind.SYSCTL:
             return Sysctl(d["name"], d["value"])
@@ -159,20 +157,20 @@ def resource_from(kind: Kind, document: Mapping[str, Any]) -> Resource:
             return LocalRoute(ip_network(d["prefix"]))
         case Kind.VIRTUAL_SERVICE:
             return VirtualService(
-                listener_from(d),
-                _word(Scheduler, d["scheduler"]),
+                listener_from_json(d),
+                _enum_or_foreign_name(Scheduler, d["scheduler"]),
                 frozenset(SchedulerFlag(f) for f in d["schedulerFlags"]),
                 d["onePacket"],
-                _persistence_from(d["persistence"]),
+                _persistence_from_json(d["persistence"]),
             )
         case Kind.REAL_SERVER:
             return RealServer(
-                listener_from(d["virtualService"]),
+                listener_from_json(d["virtualService"]),
                 ip_address(d["address"]),
                 d["port"],
                 d["weight"],
                 Forwarding(d["forwarding"]),
-                _tunnel_from(d["tunnel"]),
+                _tunnel_from_json(d["tunnel"]),
                 d["upperThreshold"],
                 d["lowerThreshold"],
             )
@@ -180,28 +178,26 @@ def resource_from(kind: Kind, document: Mapping[str, Any]) -> Resource:
             assert_never(kind)
 
 
-def _persistence_from(document: Mapping[str, Any] | None) -> Persistence | None:
-    if document is None:
+def _persistence_from_json(data: Mapping[str, Any] | None) -> Persistence | None:
+    if data is None:
         return None
-    engine = document["engine"]
+    engine = data["engine"]
     return Persistence(
-        document["timeoutSeconds"],
-        document["prefixLength"],
-        None if engine is None else _word(PersistenceEngine, engine),
+        data["timeoutSeconds"],
+        data["prefixLength"],
+        None if engine is None else _enum_or_foreign_name(PersistenceEngine, engine),
     )
 
 
-def _tunnel_from(document: Mapping[str, Any] | None) -> Tunnel | None:
-    if document is None:
+def _tunnel_from_json(data: Mapping[str, Any] | None) -> Tunnel | None:
+    if data is None:
         return None
-    return Tunnel(
-        TunnelType(document["type"]), document["port"], TunnelChecksum(document["checksum"])
-    )
+    return Tunnel(TunnelType(data["type"]), data["port"], TunnelChecksum(data["checksum"]))
 
 
-def _word(words: type[Word], name: str) -> Word | ForeignName:
+def _enum_or_foreign_name(enum_type: type[EnumType], name: str) -> EnumType | ForeignName:
     """Return a name as the word it is, or as the kernel's own where gitvs has none."""
     try:
-        return words(name)
+        return enum_type(name)
     except ValueError:
         return ForeignName(name)

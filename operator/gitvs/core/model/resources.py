@@ -124,7 +124,7 @@ def family_of(address: IPAddress | IPNetwork) -> AddressFamily:
     return AddressFamily.IPV4 if address.version == 4 else AddressFamily.IPV6
 
 
-_FIRST_WITHOUT_IPV4 = 1 << 48
+_EMBEDDED_IPV4_END = 1 << 48
 
 
 def address_text(address: IPAddress) -> str:
@@ -134,7 +134,7 @@ def address_text(address: IPAddress) -> str:
     """
     if isinstance(address, IPv4Address):
         return inet_ntop(AF_INET, address.packed)
-    if int(address) < _FIRST_WITHOUT_IPV4 or address.scope_id is not None:
+    if int(address) < _EMBEDDED_IPV4_END or address.scope_id is not None:
         return str(address)
     return inet_ntop(AF_INET6, address.packed)
 
@@ -145,7 +145,7 @@ def host_and_port(address: IPAddress, port: int) -> str:
     return f"{text}:{port}" if address.version == 4 else f"[{text}]:{port}"
 
 
-def _keep_key(resource: object, key: str) -> None:
+def _set_key(resource: object, key: str) -> None:
     """Make a key once, since keys are asked for again and again."""
     object.__setattr__(resource, "key", key)
 
@@ -160,7 +160,7 @@ class Endpoint:
     key: Key = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _keep_key(self, f"{self.protocol} {host_and_port(self.address, self.port)}")
+        _set_key(self, f"{self.protocol} {host_and_port(self.address, self.port)}")
 
     @property
     def family(self) -> AddressFamily:
@@ -179,7 +179,7 @@ class FirewallMark:
     key: Key = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _keep_key(self, f"fwmark {self.mark} {self.family}")
+        _set_key(self, f"fwmark {self.mark} {self.family}")
 
     def __str__(self) -> str:
         return self.key
@@ -252,7 +252,7 @@ class Vip:
     key: Key = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _keep_key(self, f"{self.address}/{self.prefix_length} dev {self.interface}")
+        _set_key(self, f"{self.address}/{self.prefix_length} dev {self.interface}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,7 @@ class VirtualService:
     listener: Listener
     scheduler: Scheduler | ForeignName = Scheduler.WLC
     flags: frozenset[SchedulerFlag] = frozenset()
-    one_packet: bool = False
+    is_one_packet: bool = False
     persistence: Persistence | None = None
 
     @property
@@ -317,7 +317,7 @@ class RealServer:
     key: Key = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _keep_key(self, f"{self.listener.key} -> {host_and_port(self.address, self.port)}")
+        _set_key(self, f"{self.listener.key} -> {host_and_port(self.address, self.port)}")
 
     @property
     def service_key(self) -> Key:
@@ -328,7 +328,7 @@ Resource = (
     Sysctl | Timeout | SyncDaemon | DummyInterface | Vip | LocalRoute | VirtualService | RealServer
 )
 
-_KINDS: Mapping[type, Kind] = {
+_KIND_BY_CLASS: Mapping[type, Kind] = {
     Sysctl: Kind.SYSCTL,
     Timeout: Kind.TIMEOUTS,
     SyncDaemon: Kind.SYNC_DAEMON,
@@ -342,4 +342,4 @@ _KINDS: Mapping[type, Kind] = {
 
 def kind_of(resource: Resource) -> Kind:
     """Return the kind of a resource."""
-    return _KINDS[type(resource)]
+    return _KIND_BY_CLASS[type(resource)]

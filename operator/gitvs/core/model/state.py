@@ -67,7 +67,7 @@ class State(Mapping[Key, Resource]):
     def __repr__(self) -> str:
         return f"State({sorted(self._resources)})"
 
-    def of(self, kind: type[R]) -> list[R]:
+    def of_type(self, resource_type: type[R]) -> list[R]:
         """Return the resources of one class, in insertion order."""
         by_class = self._by_class
         if by_class is None:
@@ -75,16 +75,16 @@ class State(Mapping[Key, Resource]):
             for resource in self._resources.values():
                 by_class.setdefault(type(resource), []).append(resource)
             self._by_class = by_class  # complete: other threads ask meanwhile
-        return by_class.get(kind, []).copy()
+        return by_class.get(resource_type, []).copy()
 
     def with_changes(self, put: Iterable[Resource] = (), drop: Iterable[Key] = ()) -> State:
         """Return a state in which `drop` is gone and `put` is there; this one if both are empty."""
-        gone, new = list(drop), {r.key: r for r in put}
-        if not gone and not new:
+        dropped, new = list(drop), {r.key: r for r in put}
+        if not dropped and not new:
             return self
         changed = State()
         changed._resources = self._resources.copy()
-        for key in gone:
+        for key in dropped:
             changed._resources.pop(key, None)
         changed._resources.update(new)
         return changed

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from gitvs.core.model.observation import Link
 from gitvs.core.model.resources import AddressFamily
 
-FORWARDING: Mapping[AddressFamily, tuple[str, ...]] = {
+IP_FORWARDING_SYSCTLS: Mapping[AddressFamily, tuple[str, ...]] = {
     AddressFamily.IPV4: ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"),
     AddressFamily.IPV6: ("net.ipv6.conf.all.forwarding",),
 }
 """What lets a host forward packets; several names are one setting."""
 
-ARP_IGNORE = "net.ipv4.conf.all.arp_ignore"
+ARP_IGNORE_SYSCTL = "net.ipv4.conf.all.arp_ignore"
 
 
-def arp_ignore_of(interface: str) -> str:
+def arp_ignore_sysctl(interface: str) -> str:
     """Return an interface's own setting; the greater of it and all's counts.
 
     Source: Linux ip-sysctl.rst, arp_ignore; sysctl(8), NOTES.
@@ -29,9 +29,9 @@ def answers_arp(link: Link) -> bool:
     return link.kind != "dummy" and link.name != "lo" and any(n.version == 4 for n in link.networks)
 
 
-def settings_of(links: Iterable[Link]) -> frozenset[str]:
+def host_sysctls(links: Iterable[Link]) -> frozenset[str]:
     """Return the settings of a host with these interfaces that risk notes look at."""
-    names = {name for names in FORWARDING.values() for name in names[:1]}
+    names = {name for names in IP_FORWARDING_SYSCTLS.values() for name in names[:1]}
     return frozenset(
-        {*names, ARP_IGNORE, *(arp_ignore_of(x.name) for x in links if answers_arp(x))}
+        {*names, ARP_IGNORE_SYSCTL, *(arp_ignore_sysctl(x.name) for x in links if answers_arp(x))}
     )

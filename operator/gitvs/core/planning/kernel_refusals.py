@@ -35,7 +35,7 @@ from gitvs.core.planning.plan import Change
 class _Reason:
     """What a refusal means, and what to look at; the errno's name goes between the two."""
 
-    what: str
+    meaning: str
     remedy: str = ""
 
 
@@ -49,9 +49,9 @@ _NOUNS: Mapping[Kind, str] = {
 }
 """What stands before a key that does not say itself what it is."""
 
-_TAKEN = _Reason("it exists already", "somebody else made it since gitvs looked")
+_ALREADY_EXISTS = _Reason("it exists already", "somebody else made it since gitvs looked")
 
-_ANYWHERE: Mapping[int, _Reason] = {
+_GENERAL_REASONS: Mapping[int, _Reason] = {
     errno.EPERM: _Reason(
         "no right to change it", "is CAP_NET_ADMIN there, outside of a user namespace?"
     ),
@@ -68,19 +68,19 @@ _ANYWHERE: Mapping[int, _Reason] = {
 }
 
 
-def explain(change: Change, code: int) -> str:
+def refusal_message(change: Change, code: int) -> str:
     """Return a refusal as a sentence without its end; `code` is positive, as `errno.ENOENT`.
 
     `virtual service tcp 192.0.2.7:443: scheduler mh is unknown to this kernel (ENOENT; is
     module ip_vs_mh there?)`
     """
-    reason = next((r for c, r in _reasons(change) if c == code), None) or _ANYWHERE.get(code)
+    reason = next((r for c, r in _reasons(change) if c == code), None) or _GENERAL_REASONS.get(code)
     if reason is None:
         verb = {Kind.SYSCTL: "write", Kind.TIMEOUTS: "set"}.get(change.kind, str(change.action))
         reason = _Reason(f"the kernel refused to {verb} it: {os.strerror(code)}")
     name = errno_name(code)
     detail = f"{name}; {reason.remedy}" if reason.remedy else name
-    return f"{_NOUNS.get(change.kind, '')}{_key(change)}: {reason.what} ({detail})"
+    return f"{_NOUNS.get(change.kind, '')}{_key_text(change)}: {reason.meaning} ({detail})"
 
 
 def errno_name(code: int) -> str:
@@ -88,7 +88,7 @@ def errno_name(code: int) -> str:
     return "EOPNOTSUPP" if code == errno.EOPNOTSUPP else errno.errorcode.get(code, f"error {code}")
 
 
-def _key(change: Change) -> str:
+def _key_text(change: Change) -> str:
     return change.resource.name if isinstance(change.resource, DummyInterface) else change.key
 
 
@@ -96,33 +96,33 @@ def _reasons(change: Change) -> Iterator[tuple[int, _Reason]]:
     """What each errno means for this change; the first of a number holds."""
     match change.resource:
         case VirtualService() as service:
-            return _of_service(change, service)
+            return _service_reasons(change, service)
         case RealServer() as server:
-            return _of_real_server(change, server)
+            return _real_server_reasons(change, server)
         case Vip() as vip:
-            return _of_vip(change, vip)
+            return _vip_reasons(change, vip)
         case LocalRoute() as route:
-            return _of_local_route(change, route)
+            return _local_route_reasons(change, route)
         case DummyInterface() as interface:
-            return _of_interface(change, interface)
+            return _interface_reasons(change, interface)
         case SyncDaemon() as daemon:
-            return _of_sync_daemon(change, daemon)
+            return _sync_daemon_reasons(change, daemon)
         case Sysctl() as sysctl:
-            return _of_sysctl(sysctl)
+            return _sysctl_reasons(sysctl)
         case Timeout() as timeout:
-            return _of_timeout(timeout)
+            return _timeout_reasons(timeout)
         case _:
             assert_never(change.resource)
 
 
-def _of_service(change: Change, service: VirtualService) -> Iterator[tuple[int, _Reason]]:
-    gone = _Reason(
+def _service_reasons(change: Change, service: VirtualService) -> Iterator[tuple[int, _Reason]]:
+    deleted = _Reason(
         "there is no such virtual service", "somebody else deleted it since gitvs looked"
     )
-    yield errno.ESRCH, gone
+    yield errno.ESRCH, deleted
     if change.after is None:
         return
-    yield errno.EEXIST, _TAKEN
+    yield errno.EEXIST, _ALREADY_EXISTS
     engine = service.persistence.engine if service.persistence else None
     names = f"scheduler {service.scheduler}"
     modules = f"ip_vs_{service.scheduler}"
@@ -135,18 +135,18 @@ def _of_service(change: Change, service: VirtualService) -> Iterator[tuple[int, 
     yield errno.EINVAL, _Reason("the kernel takes no such scheduler, port or persistence prefix")
 
 
-def _of_real_server(change: Change, server: RealServer) -> Iterator[tuple[int, _Reason]]:
-    gone = "somebody else deleted it since gitvs looked"
-    yield errno.ESRCH, _Reason(f"there is no virtual service {server.listener}", gone)
-    yield errno.ENOENT, _Reason("the virtual service has no such real server", gone)
+def _real_server_reasons(change: Change, server: RealServer) -> Iterator[tuple[int, _Reason]]:
+    remedy = "somebody else deleted it since gitvs looked"
+    yield errno.ESRCH, _Reason(f"there is no virtual service {server.listener}", remedy)
+    yield errno.ENOENT, _Reason("the virtual service has no such real server", remedy)
     if change.after is None:
         return
-    yield errno.EEXIST, _TAKEN
-    yield errno.ERANGE, _out_of_range(server)
-    yield errno.EINVAL, _invalid_real_server(server)
+    yield errno.EEXIST, _ALREADY_EXISTS
+    yield errno.ERANGE, _out_of_range_reason(server)
+    yield errno.EINVAL, _invalid_real_server_reason(server)
 
 
-def _out_of_range(server: RealServer) -> _Reason:
+def _out_of_range_reason(server: RealServer) -> _Reason:
     if server.lower_threshold > server.upper_threshold:
         return _Reason(
             f"the lower threshold {server.lower_threshold} is above the upper"
@@ -155,7 +155,7 @@ def _out_of_range(server: RealServer) -> _Reason:
     return _Reason(f"weight {server.weight} or a threshold is out of range")
 
 
-def _invalid_real_server(server: RealServer) -> _Reason:
+def _invalid_real_server_reason(server: RealServer) -> _Reason:
     """The kernel's one answer to five mistakes; the last stays when the others are ruled out.
 
     Without a routing table `local` every IPv4 address counts as broadcast.
@@ -187,7 +187,7 @@ def _invalid_real_server(server: RealServer) -> _Reason:
     )
 
 
-def _of_vip(change: Change, vip: Vip) -> Iterator[tuple[int, _Reason]]:
+def _vip_reasons(change: Change, vip: Vip) -> Iterator[tuple[int, _Reason]]:
     yield errno.ENODEV, _Reason(f"interface {vip.interface} does not exist")
     yield (
         errno.EACCES,
@@ -196,7 +196,7 @@ def _of_vip(change: Change, vip: Vip) -> Iterator[tuple[int, _Reason]]:
             f"see net.ipv6.conf.{vip.interface.replace('.', '/')}.disable_ipv6",
         )
         if vip.address.version == 6
-        else _ANYWHERE[errno.EACCES],
+        else _GENERAL_REASONS[errno.EACCES],
     )
     if change.after is None:
         yield (
@@ -207,7 +207,7 @@ def _of_vip(change: Change, vip: Vip) -> Iterator[tuple[int, _Reason]]:
             ),
         )
     yield errno.EADDRNOTAVAIL, _Reason(f"{vip.address} cannot be an interface's address")
-    yield errno.EEXIST, _TAKEN
+    yield errno.EEXIST, _ALREADY_EXISTS
     yield errno.EINVAL, _Reason(f"{vip.address} cannot be an address of {vip.interface}")
     yield (
         errno.ESRCH,
@@ -215,17 +215,17 @@ def _of_vip(change: Change, vip: Vip) -> Iterator[tuple[int, _Reason]]:
     )
 
 
-def _of_local_route(change: Change, route: LocalRoute) -> Iterator[tuple[int, _Reason]]:
+def _local_route_reasons(change: Change, route: LocalRoute) -> Iterator[tuple[int, _Reason]]:
     yield errno.ESRCH, _Reason("there is no such route", "somebody else removed it")
-    yield errno.EEXIST, _TAKEN
+    yield errno.EEXIST, _ALREADY_EXISTS
     yield errno.ENETDOWN, _Reason("interface lo is down", "ip link set lo up")
     yield errno.EINVAL, _Reason(f"the kernel cannot make {route.prefix} local", "is lo up?")
     yield errno.EACCES, _Reason("IPv6 is disabled on lo", "see net.ipv6.conf.lo.disable_ipv6")
 
 
-def _of_interface(change: Change, interface: DummyInterface) -> Iterator[tuple[int, _Reason]]:
+def _interface_reasons(change: Change, interface: DummyInterface) -> Iterator[tuple[int, _Reason]]:
     yield errno.ENODEV, _Reason("there is no such interface", "somebody else removed it")
-    yield errno.EEXIST, _TAKEN
+    yield errno.EEXIST, _ALREADY_EXISTS
     yield (
         errno.EOPNOTSUPP,
         _Reason("this kernel makes no dummy interfaces", "is module dummy there?")
@@ -236,7 +236,7 @@ def _of_interface(change: Change, interface: DummyInterface) -> Iterator[tuple[i
     yield errno.ERANGE, _Reason(f"{interface.name!r} is too long for an interface", "15 bytes")
 
 
-def _of_sync_daemon(change: Change, daemon: SyncDaemon) -> Iterator[tuple[int, _Reason]]:
+def _sync_daemon_reasons(change: Change, daemon: SyncDaemon) -> Iterator[tuple[int, _Reason]]:
     yield errno.ESRCH, _Reason(f"no {daemon.role} sync daemon runs", "somebody else stopped it")
     yield (
         errno.EEXIST,
@@ -257,7 +257,7 @@ def _of_sync_daemon(change: Change, daemon: SyncDaemon) -> Iterator[tuple[int, _
     )
 
 
-def _of_sysctl(sysctl: Sysctl) -> Iterator[tuple[int, _Reason]]:
+def _sysctl_reasons(sysctl: Sysctl) -> Iterator[tuple[int, _Reason]]:
     module = "is module ip_vs there?" if sysctl.name.startswith("net.ipv4.vs.") else ""
     yield errno.ENOENT, _Reason("this kernel has no such setting", module)
     yield errno.EINVAL, _Reason(f"the kernel takes no value {sysctl.value!r}")
@@ -271,5 +271,5 @@ def _of_sysctl(sysctl: Sysctl) -> Iterator[tuple[int, _Reason]]:
     yield errno.EROFS, _Reason("/proc/sys is mounted read-only here")
 
 
-def _of_timeout(timeout: Timeout) -> Iterator[tuple[int, _Reason]]:
+def _timeout_reasons(timeout: Timeout) -> Iterator[tuple[int, _Reason]]:
     yield errno.EINVAL, _Reason(f"{timeout.seconds} s is out of range", "0 keeps the former")

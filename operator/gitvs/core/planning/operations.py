@@ -42,12 +42,12 @@ class Operation:
     kind: OperationKind
     who: str
     why: str
-    at: datetime
-    until: datetime | None = None
+    requested_at: datetime
+    expires_at: datetime | None = None
     subject: str = ""
     service: str = ""
-    is_now: bool = False
-    name: str = ""
+    is_immediate: bool = False
+    server_name: str = ""
     listeners: tuple[Key, ...] = ()
 
     @property
@@ -58,7 +58,7 @@ class Operation:
 
     def is_expired(self, now: datetime) -> bool:
         """Whether its time is over."""
-        return self.until is not None and now >= self.until
+        return self.expires_at is not None and now >= self.expires_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +97,36 @@ class Operations:
 NO_OPERATIONS = Operations()
 
 
-def operated(desired: Desired, operations: Operations) -> Desired:
+def with_operations(desired: Desired, operations: Operations) -> Desired:
     """Return desired state with operations on top. Its sources, names and policy stay."""
     state = desired.state
     if operations.drains:
-        drained = {s.key: o for s, o in _drained(desired, operations)}
-        gone = [key for key, o in drained.items() if o.is_now]
-        idle = [replace(s, weight=0) for s in state.of(RealServer) if s.key in drained]
-        state = state.with_changes([s for s in idle if s.key not in gone], gone)
+        drained = {s.key: o for s, o in _drained_servers(desired, operations)}
+        removed_keys = [key for key, o in drained.items() if o.is_immediate]
+        idle = [replace(s, weight=0) for s in state.of_type(RealServer) if s.key in drained]
+        state = state.with_changes([s for s in idle if s.key not in removed_keys], removed_keys)
     if operations.standby is not None:
-        state = state.with_changes(drop=[r.key for r in _listening(state)])
+        state = state.with_changes(drop=[r.key for r in _vips_and_routes(state)])
     is_standby = desired.is_standby or operations.standby is not None
     return replace(desired, state=state, is_standby=is_standby)
 
 
-def touched(desired: Desired, operations: Iterable[Operation]) -> frozenset[Key]:
+def affected_keys(desired: Desired, operations: Iterable[Operation]) -> frozenset[Key]:
     """Return the keys that operations are about: their real servers and services, or all VIPs."""
-    found = Operations(tuple(operations))
-    servers = [server for server, _ in _drained(desired, found)]
+    given = Operations(tuple(operations))
+    servers = [server for server, _ in _drained_servers(desired, given)]
     keys = {s.key for s in servers} | {s.service_key for s in servers}
-    if found.standby is not None:
-        keys |= {r.key for r in _listening(desired.state)}
+    if given.standby is not None:
+        keys |= {r.key for r in _vips_and_routes(desired.state)}
     return frozenset(keys)
 
 
 def removed_at_once(desired: Desired, operations: Operations) -> frozenset[Key]:
     """Return the real servers that are to go without draining."""
-    return frozenset(s.key for s, o in _drained(desired, operations) if o.is_now)
+    return frozenset(s.key for s, o in _drained_servers(desired, operations) if o.is_immediate)
 
 
-def ended_by(desired: Desired, operations: Operations) -> list[Operation]:
+def obsolete_drains(desired: Desired, operations: Operations) -> list[Operation]:
     """Return the drains that Git itself has caught up with: weight 0, or no place any more."""
     return [
         operation
@@ -137,19 +137,23 @@ def ended_by(desired: Desired, operations: Operations) -> list[Operation]:
 
 def servers_of(operation: Operation, desired: Desired) -> list[RealServer]:
     """Return the real servers of desired state that a drain is about, in every service."""
-    return [s for s in desired.state.of(RealServer) if _is_about(operation, s, desired)]
+    return [s for s in desired.state.of_type(RealServer) if _is_about(operation, s, desired)]
 
 
-def servers_called(subject: str, service: str, desired: Desired) -> list[RealServer]:
+def find_real_servers(subject: str, service: str, desired: Desired) -> list[RealServer]:
     """Return the real servers that a person means by a name, address, or address and port."""
-    canon = canonical(subject)
-    if is_address(canon):
-        probe = Operation(OperationKind.DRAIN, "", "", datetime.min, None, canon, service)
+    canonical_subject = canonical_server(subject)
+    if is_address(canonical_subject):
+        probe = Operation(
+            OperationKind.DRAIN, "", "", datetime.min, None, canonical_subject, service
+        )
         return servers_of(probe, desired)
-    named = [s for s in desired.state.of(RealServer) if desired.server_names.get(s.key) == subject]
+    named = [
+        s for s in desired.state.of_type(RealServer) if desired.server_names.get(s.key) == subject
+    ]
     found: dict[str, RealServer] = {}
     for address in {str(s.address) for s in named}:
-        found |= {s.key: s for s in servers_called(address, service, desired)}
+        found |= {s.key: s for s in find_real_servers(address, service, desired)}
     return list(found.values())
 
 
@@ -163,11 +167,13 @@ def is_address(subject: str) -> bool:
     return False
 
 
-def _drained(desired: Desired, operations: Operations) -> Iterator[tuple[RealServer, Operation]]:
+def _drained_servers(
+    desired: Desired, operations: Operations
+) -> Iterator[tuple[RealServer, Operation]]:
     """Yield each drained real server once; of several drains, one that removes counts."""
-    drains = sorted(operations.drains, key=lambda o: not o.is_now)
+    drains = sorted(operations.drains, key=lambda o: not o.is_immediate)
     if drains:
-        for server in desired.state.of(RealServer):
+        for server in desired.state.of_type(RealServer):
             found = next((o for o in drains if _is_about(o, server, desired)), None)
             if found is not None:
                 yield server, found
@@ -179,15 +185,15 @@ def _is_about(operation: Operation, server: RealServer, desired: Desired) -> boo
         host_and_port(server.address, server.port),
         desired.server_names.get(server.key),
     }
-    if canonical(operation.subject) not in names:
+    if canonical_server(operation.subject) not in names:
         return False
     if not operation.service or server.service_key in operation.listeners:
         return True
-    source = desired.sources.get(server.key) or desired.sources.get(server.service_key)
-    return source is not None and source.service == operation.service
+    location = desired.locations.get(server.key) or desired.locations.get(server.service_key)
+    return location is not None and location.service == operation.service
 
 
-def canonical(server: str) -> str:
+def canonical_server(server: str) -> str:
     """Return an address, or an address and port, as gitvs writes it; a name as it is."""
     host, _, port = server.rpartition(":")
     for text, suffix in ((server.strip("[]"), None), (host.strip("[]"), port)):
@@ -202,5 +208,5 @@ def canonical(server: str) -> str:
     return server
 
 
-def _listening(state: State) -> list[Vip | LocalRoute]:
+def _vips_and_routes(state: State) -> list[Vip | LocalRoute]:
     return [r for r in state.values() if isinstance(r, Vip | LocalRoute)]

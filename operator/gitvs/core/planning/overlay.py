@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.observation import Connections
+from gitvs.core.model.observation import ConnectionCounts
 from gitvs.core.model.resources import (
     DummyInterface,
     Endpoint,
@@ -27,11 +27,11 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.plan import is_forwarding_switch
+from gitvs.core.planning.plan import is_forwarding_sysctl
 
 DEFAULT_DRAIN_SECONDS = 60.0
 
-FALLBACK: Mapping[str, SchedulerFlag] = {
+FALLBACK_FLAG_BY_SCHEDULER: Mapping[str, SchedulerFlag] = {
     Scheduler.SH: SchedulerFlag.SH_FALLBACK,
     Scheduler.MH: SchedulerFlag.MH_FALLBACK,
 }
@@ -45,22 +45,22 @@ class Overlay:
     target: State
     drains: Mapping[Key, Drain]
     """Every drain in force once the target is reached."""
-    begun: Mapping[Key, Drain]
+    new_drains: Mapping[Key, Drain]
     """Those of them that begin now."""
-    restored: frozenset[Key]
+    restored_keys: frozenset[Key]
     """Settings that go back to what they were before gitvs."""
-    released: frozenset[Key]
+    released_keys: frozenset[Key]
     """Owned objects that are given up as they are."""
 
 
-def overlay(
+def build_overlay(
     desired: Desired,
     applied: Desired | None,
     owned: State,
     foreign: State,
-    connections: Mapping[Key, Connections],
+    connections: Mapping[Key, ConnectionCounts],
     ledger: Ledger,
-    boottime: float,
+    boottime_seconds: float,
     at_once: frozenset[Key] = frozenset(),
 ) -> Overlay:
     """Lay drains, held VIPs, fallback flags and restored settings over desired state.
@@ -68,67 +68,84 @@ def overlay(
     `boottime` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines. `at_once` are real
     servers that are not to drain.
     """
-    drains = _drains(desired, applied, owned, connections, ledger, boottime)
+    drains = _drains_in_force(desired, applied, owned, connections, ledger, boottime_seconds)
     drains = {key: drain for key, drain in drains.items() if key not in at_once}
-    leaving = [_draining(owned, key) for key in drains]
-    services = [_service_of(owned, s) for s in leaving if s.service_key not in desired.state]
-    held = [] if desired.is_standby else _held(owned, desired.state, services)
-    restored, released = _settings(desired, applied, owned, ledger)
-    released |= _occupied_interfaces(desired, owned, foreign)
-    target = desired.state.with_changes([*leaving, *services, *held, *restored])
-    begun = {key: drain for key, drain in drains.items() if key not in ledger.drains}
+    draining_servers = [_draining_server(owned, key) for key in drains]
+    draining_services = [
+        _service_of(owned, s) for s in draining_servers if s.service_key not in desired.state
+    ]
+    needed_resources = (
+        [] if desired.is_standby else _needed_resources(owned, desired.state, draining_services)
+    )
+    restored_settings, released_keys = _restored_and_released(desired, applied, owned, ledger)
+    released_keys |= _occupied_interfaces(desired, owned, foreign)
+    target = desired.state.with_changes(
+        [*draining_servers, *draining_services, *needed_resources, *restored_settings]
+    )
+    new_drains = {key: drain for key, drain in drains.items() if key not in ledger.drains}
     return Overlay(
-        with_fallback(target), drains, begun, frozenset(r.key for r in restored), released
+        with_fallback_flags(target),
+        drains,
+        new_drains,
+        frozenset(r.key for r in restored_settings),
+        released_keys,
     )
 
 
-def _drains(
+def _drains_in_force(
     desired: Desired,
     applied: Desired | None,
     owned: State,
-    connections: Mapping[Key, Connections],
+    connections: Mapping[Key, ConnectionCounts],
     ledger: Ledger,
-    boottime: float,
+    boottime_seconds: float,
 ) -> dict[Key, Drain]:
     """Every drain in force: those that go on, and those that begin."""
     drains = {}
-    wanted = desired.state.keys()
-    for server in owned.of(RealServer):
-        if server.key in wanted:
+    desired_keys = desired.state.keys()
+    for server in owned.of_type(RealServer):
+        if server.key in desired_keys:
             continue
         drain = ledger.drains.get(server.key)
         if drain is None:
-            timeout = drain_seconds(server.service_key, desired, applied)
-            if timeout > 0:
-                drains[server.key] = Drain(server.key, timeout, boottime + timeout)
+            timeout_seconds = drain_seconds(server.service_key, desired, applied)
+            if timeout_seconds > 0:
+                drains[server.key] = Drain(
+                    server.key, timeout_seconds, boottime_seconds + timeout_seconds
+                )
         elif not (
-            _refuses(server, desired) or is_over(drain, connections.get(server.key), boottime)
+            _refuses_clients(server, desired)
+            or is_drain_over(drain, connections.get(server.key), boottime_seconds)
         ):
             drains[server.key] = drain
     return drains
 
 
-def _refuses(server: RealServer, desired: Desired) -> bool:
+def _refuses_clients(server: RealServer, desired: Desired) -> bool:
     """Whether a service is now on `dh`, which refuses the clients of a server at weight 0."""
     service = desired.state.get(server.service_key)
     return isinstance(service, VirtualService) and service.scheduler is Scheduler.DH
 
 
-def drain_seconds(service: Key, desired: Desired, applied: Desired | None) -> float:
+def drain_seconds(service_key: Key, desired: Desired, applied: Desired | None) -> float:
     """How long a service's real servers drain; a removed service's word still counts."""
-    if service in desired.drain_seconds:
-        return desired.drain_seconds[service]
-    if applied is not None and service in applied.drain_seconds:
-        return applied.drain_seconds[service]
+    if service_key in desired.drain_seconds:
+        return desired.drain_seconds[service_key]
+    if applied is not None and service_key in applied.drain_seconds:
+        return applied.drain_seconds[service_key]
     return DEFAULT_DRAIN_SECONDS
 
 
-def is_over(drain: Drain, connections: Connections | None, boottime: float) -> bool:
+def is_drain_over(
+    drain: Drain, connections: ConnectionCounts | None, boottime_seconds: float
+) -> bool:
     """Whether a drain has ended: no connections left, or its deadline passed."""
-    return boottime >= drain.deadline_seconds or (connections is not None and connections.is_idle)
+    return boottime_seconds >= drain.deadline_seconds or (
+        connections is not None and connections.is_idle
+    )
 
 
-def _draining(owned: State, key: Key) -> RealServer:
+def _draining_server(owned: State, key: Key) -> RealServer:
     server = owned[key]
     assert isinstance(server, RealServer), "only real servers drain"
     return replace(server, weight=0)
@@ -140,48 +157,54 @@ def _service_of(owned: State, server: RealServer) -> VirtualService:
     return service
 
 
-def _held(owned: State, desired: State, services: Iterable[VirtualService]) -> list[Resource]:
+def _needed_resources(
+    owned: State, desired: State, draining_services: Iterable[VirtualService]
+) -> list[Resource]:
     """The VIPs and local routes that the traffic of draining services needs."""
-    is_needed = needed_by(s.listener for s in services)
-    held: list[Resource] = []
-    for vip in owned.of(Vip):
+    is_needed = needed_by(s.listener for s in draining_services)
+    needed: list[Resource] = []
+    for vip in owned.of_type(Vip):
         if vip.key not in desired and is_needed(vip):
-            held.append(replace(vip, has_route=True))
+            needed.append(replace(vip, has_route=True))
             interface = owned.get(Key(f"dummy {vip.interface}"))
             if interface is not None and interface.key not in desired:
-                held.append(interface)
-    for route in owned.of(LocalRoute):
+                needed.append(interface)
+    for route in owned.of_type(LocalRoute):
         if route.key not in desired and is_needed(route):
-            held.append(route)
-    return held
+            needed.append(route)
+    return needed
 
 
 def needed_by(listeners: Iterable[Listener]) -> Callable[[Vip | LocalRoute], bool]:
     """Return whether the traffic of services needs a VIP or route; under a mark it may need any."""
-    wanted = list(listeners)
-    marked = any(not isinstance(listener, Endpoint) for listener in wanted)
-    addresses = {x.address for x in wanted if isinstance(x, Endpoint)}
+    all_listeners = list(listeners)
+    has_firewall_mark = any(not isinstance(listener, Endpoint) for listener in all_listeners)
+    addresses = {x.address for x in all_listeners if isinstance(x, Endpoint)}
 
     def is_needed(resource: Vip | LocalRoute) -> bool:
         if isinstance(resource, Vip):
-            return marked or resource.address in addresses
-        return marked or any(a in resource.prefix for a in addresses)
+            return has_firewall_mark or resource.address in addresses
+        return has_firewall_mark or any(a in resource.prefix for a in addresses)
 
     return is_needed
 
 
-def with_fallback(state: State) -> State:
+def with_fallback_flags(state: State) -> State:
     """Set the fallback flag of `sh` and `mh` services that have a real server at weight 0."""
-    idle = {s.service_key for s in state.of(RealServer) if s.weight == 0}
+    services_with_idle_servers = {s.service_key for s in state.of_type(RealServer) if s.weight == 0}
     flagged = []
-    for service in state.of(VirtualService):
-        flag = FALLBACK.get(service.scheduler)
-        if service.key in idle and flag is not None and flag not in service.flags:
+    for service in state.of_type(VirtualService):
+        flag = FALLBACK_FLAG_BY_SCHEDULER.get(service.scheduler)
+        if (
+            service.key in services_with_idle_servers
+            and flag is not None
+            and flag not in service.flags
+        ):
             flagged.append(replace(service, flags=service.flags | {flag}))
     return state.with_changes(flagged)
 
 
-def _settings(
+def _restored_and_released(
     desired: Desired, applied: Desired | None, owned: State, ledger: Ledger
 ) -> tuple[list[Resource], frozenset[Key]]:
     """Settings no longer named: put back if they still have our value, else given up.
@@ -190,21 +213,28 @@ def _settings(
     """
     restored: list[Resource] = []
     released = set()
-    for key, former in ledger.saved.items():
+    for key, original in ledger.saved_settings.items():
         if key in desired.state:
             continue
-        ours = applied.state.get(key) if applied is not None else None
-        now = owned.get(key)
-        if now is None or now != ours or now == former or is_forwarding_switch(key):
+        applied_setting = applied.state.get(key) if applied is not None else None
+        observed_setting = owned.get(key)
+        if (
+            observed_setting is None
+            or observed_setting != applied_setting
+            or observed_setting == original
+            or is_forwarding_sysctl(key)
+        ):
             released.add(key)
         else:
-            restored.append(former)
+            restored.append(original)
     return restored, frozenset(released)
 
 
 def _occupied_interfaces(desired: Desired, owned: State, foreign: State) -> frozenset[Key]:
     """Interfaces of ours that are no longer wanted, but hold somebody else's addresses."""
-    occupied = {v.interface for v in foreign.of(Vip)}
+    occupied = {v.interface for v in foreign.of_type(Vip)}
     return frozenset(
-        i.key for i in owned.of(DummyInterface) if i.key not in desired.state and i.name in occupied
+        i.key
+        for i in owned.of_type(DummyInterface)
+        if i.key not in desired.state and i.name in occupied
     )

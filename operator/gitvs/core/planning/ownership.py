@@ -27,7 +27,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 
-MARK_PREFIX = "gitvs:"
+OWNER_ALIAS_PREFIX = "gitvs:"
 """How the alias of a dummy interface that gitvs made begins; the store's id follows."""
 
 
@@ -38,7 +38,7 @@ class Conflict:
     key: Key
     message: str
     is_adoptable: bool = True
-    is_of_host: bool = False
+    is_about_host: bool = False
     """Whether it is about the host's other addresses and gateways, not about a foreign object."""
 
 
@@ -51,16 +51,16 @@ class Ownership:
     conflicts: tuple[Conflict, ...] = ()
 
 
-def scope_of(ledger: Ledger, desired: Desired, changed: State | None = None) -> Scope:
+def scope_of(ledger: Ledger, desired: Desired, changed_state: State | None = None) -> Scope:
     """Return what must be read to know all that the ledger, and these states, speak of."""
-    states = (desired.state, State(ledger.saved.values()), changed or State())
+    states = (desired.state, State(ledger.saved_settings.values()), changed_state or State())
     interfaces = {desired.interface}
     for state in states:
-        interfaces |= {vip.interface for vip in state.of(Vip)}
-        interfaces |= {interface.name for interface in state.of(DummyInterface)}
+        interfaces |= {vip.interface for vip in state.of_type(Vip)}
+        interfaces |= {interface.name for interface in state.of_type(DummyInterface)}
     interfaces |= {key.split()[-1] for key in ledger.owned if key.startswith("dummy ")}
     interfaces |= {key.split(" dev ")[1] for key in ledger.owned if " dev " in key}
-    sysctls = {sysctl.name for state in states for sysctl in state.of(Sysctl)}
+    sysctls = {sysctl.name for state in states for sysctl in state.of_type(Sysctl)}
     return Scope(frozenset(interfaces), frozenset(sysctls))
 
 
@@ -68,9 +68,9 @@ def classify(
     observation: Observation,
     ledger: Ledger,
     desired: Desired,
-    mark: str,
+    owner_alias: str,
     adopt: bool = False,
-    in_force: Collection[Key] = (),
+    applied_keys: Collection[Key] = (),
 ) -> Ownership:
     """Tell owned from foreign, and find the conflicts with what is desired.
 
@@ -79,72 +79,78 @@ def classify(
     `in_force` is what was applied: the host's own addresses and gateways were judged then, and
     bar no repair.
     """
-    wanted = desired.state
+    desired_state = desired.state
     owned: list[Resource] = []
     foreign: list[Resource] = []
-    strange = strange_interfaces(observation, ledger, mark)
-    conflicts = list(_host_conflicts(observation, ledger, desired, strange))
-    is_alone = not strange
+    other_stores_links = interfaces_of_other_stores(observation, ledger, owner_alias)
+    conflicts = list(_host_conflicts(observation, ledger, desired, other_stores_links))
+    is_only_store = not other_stores_links
     for resource in observation.state.values():
-        holder = _holder(resource)
-        if _is_owned(resource, holder, ledger, wanted, is_alone) or (adopt and holder in wanted):
+        owner_key = _owner_key(resource)
+        if _is_owned(resource, owner_key, ledger, desired_state, is_only_store) or (
+            adopt and owner_key in desired_state
+        ):
             owned.append(resource)
         elif not isinstance(resource, Sysctl | Timeout):
             foreign.append(resource)
-            if resource.key in wanted:
-                conflicts.append(_taken(resource.key))
+            if resource.key in desired_state:
+                conflicts.append(_foreign_object_conflict(resource.key))
     remaining = (
         c
         for c in conflicts
-        if not (adopt and c.is_adoptable) and not (c.is_of_host and c.key in in_force)
+        if not (adopt and c.is_adoptable) and not (c.is_about_host and c.key in applied_keys)
     )
     return Ownership(State(owned), State(foreign), tuple(remaining))
 
 
-def strange_interfaces(observation: Observation, ledger: Ledger, mark: str) -> list[Link]:
+def interfaces_of_other_stores(
+    observation: Observation, ledger: Ledger, owner_alias: str
+) -> list[Link]:
     """Return the dummies that carry another store's mark and were not taken over."""
     return [
         link
         for link in observation.links.values()
         if link.kind == "dummy"
-        and link.alias.startswith(MARK_PREFIX)
-        and link.alias != mark
+        and link.alias.startswith(OWNER_ALIAS_PREFIX)
+        and link.alias != owner_alias
         and DummyInterface(link.name).key not in ledger.owned
     ]
 
 
-def marked_interfaces(observation: Observation, mark: str, adopt: bool) -> frozenset[Key]:
+def interfaces_with_owner_alias(
+    observation: Observation, owner_alias: str, adopt: bool
+) -> frozenset[Key]:
     """Return the dummies that carry this store's mark; with `adopt`, any store's."""
     return frozenset(
         DummyInterface(link.name).key
         for link in observation.links.values()
         if link.kind == "dummy"
-        and (link.alias == mark or (adopt and link.alias.startswith(MARK_PREFIX)))
+        and (link.alias == owner_alias or (adopt and link.alias.startswith(OWNER_ALIAS_PREFIX)))
     )
 
 
-def _holder(resource: Resource) -> Key:
+def _owner_key(resource: Resource) -> Key:
     """The key that ownership hangs on: real servers belong to their virtual service."""
     return resource.listener.key if isinstance(resource, RealServer) else resource.key
 
 
 def _is_owned(
-    resource: Resource, holder: Key, ledger: Ledger, wanted: State, is_alone: bool
+    resource: Resource, owner_key: Key, ledger: Ledger, desired_state: State, is_only_store: bool
 ) -> bool:
     """Whether a resource is ours. `is_alone`: no other store's interface is here, so that a
     route with our protocol is ours even if the ledger does not know it."""
     match resource:
         case VirtualService() | RealServer() | Vip() | SyncDaemon():
-            return holder in ledger.owned
+            return owner_key in ledger.owned
         case Sysctl() | Timeout():
-            return resource.key in wanted or resource.key in ledger.saved
+            return resource.key in desired_state or resource.key in ledger.saved_settings
         case DummyInterface():
-            return resource.key in wanted or resource.key in ledger.owned
+            return resource.key in desired_state or resource.key in ledger.owned
         case LocalRoute():
-            return is_alone or resource.key in ledger.owned
+            return is_only_store or resource.key in ledger.owned
 
 
-def _taken(key: Key) -> Conflict:
+def _foreign_object_conflict(key: Key) -> Conflict:
     return Conflict(
         key,
         f"{key} exists already and is not gitvs's: remove it, or take it over once with --adopt",
@@ -152,21 +158,21 @@ def _taken(key: Key) -> Conflict:
 
 
 def _host_conflicts(
-    observation: Observation, ledger: Ledger, desired: Desired, strange: Collection[Link]
+    observation: Observation, ledger: Ledger, desired: Desired, other_stores_links: Collection[Link]
 ) -> Iterator[Conflict]:
     foreign = _foreign_addresses(observation, ledger)
-    for interface in desired.state.of(DummyInterface):
-        yield from _interface_conflicts(interface, observation, strange)
-    for vip in desired.state.of(Vip):
+    for interface in desired.state.of_type(DummyInterface):
+        yield from _interface_conflicts(interface, observation, other_stores_links)
+    for vip in desired.state.of_type(Vip):
         if vip.key not in observation.state:
             yield from _vip_conflicts(vip, observation, foreign)
-    for route in desired.state.of(LocalRoute):
+    for route in desired.state.of_type(LocalRoute):
         if route.key not in observation.state:
             yield from _route_conflicts(route, observation, foreign)
 
 
 def _interface_conflicts(
-    interface: DummyInterface, observation: Observation, strange: Collection[Link]
+    interface: DummyInterface, observation: Observation, other_stores_links: Collection[Link]
 ) -> Iterator[Conflict]:
     link = observation.links.get(interface.name)
     if link is None:
@@ -178,7 +184,7 @@ def _interface_conflicts(
             " name another in the Director's spec.interface",
             is_adoptable=False,
         )
-    elif link in strange:
+    elif link in other_stores_links:
         yield Conflict(
             interface.key,
             f"interface {link.name} carries the mark {link.alias} of another gitvs store: if that"
@@ -214,7 +220,7 @@ def _vip_conflicts(
                 vip.key,
                 f"{vip.address} is an address of {link.name}: say `bind: false` if its owner keeps"
                 " it, or bind it beside once with --adopt",
-                is_of_host=True,
+                is_about_host=True,
             )
     if vip.address in observation.gateways:
         yield _gateway_conflict(vip.key, str(vip.address))
@@ -236,7 +242,7 @@ def _route_conflicts(
                 f"{route.prefix} holds {address}, an address of"
                 f" {' and '.join(link.name for link in links)}: name a prefix"
                 " without it, or accept that once with --adopt",
-                is_of_host=True,
+                is_about_host=True,
             )
     for gateway in observation.gateways:
         if gateway in route.prefix:
@@ -245,4 +251,4 @@ def _route_conflicts(
 
 def _gateway_conflict(key: Key, what: str) -> Conflict:
     message = f"{what} is a gateway of this host: making it local would cut the host off"
-    return Conflict(key, message, is_adoptable=False, is_of_host=True)
+    return Conflict(key, message, is_adoptable=False, is_about_host=True)

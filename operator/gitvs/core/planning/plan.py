@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gitvs.core.model.ledger import Drain
-from gitvs.core.model.resource_json import document_of
+from gitvs.core.model.resource_json import resource_json
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -36,7 +36,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 
-FORMAT_VERSION = "1.0"
+PLAN_FORMAT_VERSION = "1.0"
 
 FALLBACK_FLAGS = frozenset({SchedulerFlag.SH_FALLBACK, SchedulerFlag.MH_FALLBACK})
 
@@ -110,7 +110,7 @@ class Plan:
     def __bool__(self) -> bool:
         return bool(self.changes)
 
-    def of(self, phase: Phase) -> tuple[Change, ...]:
+    def in_phase(self, phase: Phase) -> tuple[Change, ...]:
         """Return the changes of one phase, in order."""
         return tuple(c for c in self.changes if c.phase is phase)
 
@@ -118,15 +118,15 @@ class Plan:
 def diff(before: State, after: State) -> list[tuple[Resource | None, Resource | None]]:
     """Return what differs, as pairs of before and after, in no particular order."""
     old, new = before.by_key, after.by_key
-    gone = [(old[key], None) for key in old.keys() - new.keys()]
-    both = [(old.get(key), resource) for key, resource in new.items()]
-    return gone + [(one, other) for one, other in both if one is not other and one != other]
+    removed = [(old[key], None) for key in old.keys() - new.keys()]
+    others = [(old.get(key), resource) for key, resource in new.items()]
+    return removed + [(one, other) for one, other in others if one is not other and one != other]
 
 
-def order(
+def build_plan(
     pairs: Iterable[tuple[Resource | None, Resource | None]],
     drains: Mapping[Key, Drain] | None = None,
-    restored: Collection[Key] = (),
+    restored_keys: Collection[Key] = (),
 ) -> Plan:
     """Put changes into the one order in which they are safe.
 
@@ -134,18 +134,18 @@ def order(
     is a change all the same, since its deadline is to be recorded. `restored` are the
     settings that go back to what they were before gitvs, which comes last.
     """
-    begun = dict(drains or {})
+    new_drains = dict(drains or {})
     changes = []
     for before, after in pairs:
         resource = after if after is not None else before
         assert resource is not None, "a pair has a before or an after"
-        if resource.key in restored:
+        if resource.key in restored_keys:
             changes.append(Change(before, after, Phase.BREAK))
             continue
         for former, latter in _steps(before, after):
             phase = _phase_of(former, latter)
-            changes.append(Change(former, latter, phase, begun.get(resource.key)))
-    return Plan(tuple(sorted(changes, key=_position)))
+            changes.append(Change(former, latter, phase, new_drains.get(resource.key)))
+    return Plan(tuple(sorted(changes, key=_sort_key)))
 
 
 def _steps(
@@ -157,11 +157,11 @@ def _steps(
     """
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
         return [(before, after)]
-    lost = _lost_fallback(before, after)
-    between = replace(after, flags=after.flags | lost)
-    if not lost or between == before:
+    dropped = _dropped_fallback_flags(before, after)
+    intermediate = replace(after, flags=after.flags | dropped)
+    if not dropped or intermediate == before:
         return [(before, after)]
-    return [(before, between), (between, after)]
+    return [(before, intermediate), (intermediate, after)]
 
 
 def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
@@ -176,20 +176,22 @@ def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
             return Phase.MODIFY  # `sh` and `mh` want their service's fallback flag first
         case _ if before is None:
             return Phase.MAKE
-        case _ if after is None or _gives_up_fallback(before, after):
+        case _ if after is None or _drops_fallback_flag(before, after):
             return Phase.BREAK
         case _:
             return Phase.MODIFY
 
 
-def _gives_up_fallback(before: Resource, after: Resource) -> bool:
+def _drops_fallback_flag(before: Resource, after: Resource) -> bool:
     """Whether a virtual service gives up its fallback flag, which waits for its real servers."""
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
         return False
-    return bool(_lost_fallback(before, after))
+    return bool(_dropped_fallback_flags(before, after))
 
 
-def _lost_fallback(before: VirtualService, after: VirtualService) -> frozenset[SchedulerFlag]:
+def _dropped_fallback_flags(
+    before: VirtualService, after: VirtualService
+) -> frozenset[SchedulerFlag]:
     """Return the fallback flag that is given up; under another scheduler it means nothing."""
     if before.scheduler != after.scheduler:
         return frozenset()
@@ -214,10 +216,10 @@ _PREPARE_RANK: Mapping[Kind, int] = {
 }
 
 
-def _position(change: Change) -> tuple[int, int, tuple[int, ...], str]:
+def _sort_key(change: Change) -> tuple[int, int, tuple[int, ...], str]:
     """Where a change stands: phase, rank in it, then by address and port as people sort them."""
     phase = _PHASE_RANK[change.phase]
-    return phase, _rank(change), natural_order(change.resource), change.key
+    return phase, _rank(change), natural_sort_key(change.resource), change.key
 
 
 def _rank(change: Change) -> int:
@@ -245,20 +247,20 @@ def _modify_rank(change: Change) -> int:
     return 0 if after.weight > weight and change.drain is None else 2
 
 
-def natural_order(resource: Resource) -> tuple[int, ...]:
+def natural_sort_key(resource: Resource) -> tuple[int, ...]:
     """Return a sort key by address and port; a service stands right before its real servers."""
     match resource:
         case VirtualService(listener):
-            return _listener_order(listener)
+            return _listener_sort_key(listener)
         case RealServer():
             address = (resource.address.version, int(resource.address), resource.port)
-            return (*_listener_order(resource.listener), *address)
+            return (*_listener_sort_key(resource.listener), *address)
         case Vip(address):
             return (address.version, int(address), resource.prefix_length)
         case LocalRoute(prefix):
             return (prefix.version, int(prefix.network_address), prefix.prefixlen)
         case Sysctl(name):
-            return (not is_forwarding_switch(name), _reach(name))
+            return (not is_forwarding_sysctl(name), _sysctl_rank(name))
         case _:
             return ()
 
@@ -267,14 +269,14 @@ _PROTOCOL_RANK = {protocol: rank for rank, protocol in enumerate(Protocol)}
 _FAMILY_RANK = {family: rank for rank, family in enumerate(AddressFamily)}
 
 
-def _listener_order(listener: Listener) -> tuple[int, ...]:
+def _listener_sort_key(listener: Listener) -> tuple[int, ...]:
     if isinstance(listener, Endpoint):
         rank = _PROTOCOL_RANK[listener.protocol]
         return (listener.address.version, int(listener.address), listener.port, rank)
     return (9, listener.mark, _FAMILY_RANK[listener.family], 0)
 
 
-def _reach(name: str) -> int:
+def _sysctl_rank(name: str) -> int:
     """Which of two sysctls comes first: what changes others by being written comes before them.
 
     A switch for all interfaces sets each one's; a default sets those never set themselves.
@@ -285,7 +287,7 @@ def _reach(name: str) -> int:
     return 1 if ".conf.default." in name else 2
 
 
-def is_forwarding_switch(name: str) -> bool:
+def is_forwarding_sysctl(name: str) -> bool:
     """Whether a sysctl turns routing on: it is written first, and never turned back.
 
     Writing one resets others (`conf.all.accept_redirects`). Source: Linux ip-sysctl.rst,
@@ -296,12 +298,12 @@ def is_forwarding_switch(name: str) -> bool:
     )
 
 
-def is_of_interface(name: str, interface: str) -> bool:
+def is_sysctl_of_interface(name: str, interface: str) -> bool:
     """Whether a sysctl is an interface's own; `/` stands for a dot. Source: sysctl(8), NOTES."""
     return f".{interface.replace('.', '/')}." in name
 
 
-def is_of_one_interface(name: str) -> bool:
+def is_interface_sysctl(name: str) -> bool:
     """Whether a sysctl belongs to a single interface, whichever. Source: Linux ip-sysctl.rst."""
     match name.split("."):
         case ["net", _, "conf" | "neigh", interface, *_]:
@@ -312,16 +314,16 @@ def is_of_one_interface(name: str) -> bool:
 def plan_digest(director: str, plan: Plan) -> str:
     """Return what identifies a live plan: director, format, and each change without its times."""
     changes = [
-        [str(c.kind), c.key, str(c.action), None if c.after is None else document_of(c.after)]
+        [str(c.kind), c.key, str(c.action), None if c.after is None else resource_json(c.after)]
         for c in plan.changes
     ]
-    return _sha256([director, FORMAT_VERSION, changes])
+    return _sha256([director, PLAN_FORMAT_VERSION, changes])
 
 
 def desired_digest(director: str, state: State) -> str:
     """Return what identifies a rendered state, the same in a preview and in the agent."""
-    resources = [[key, document_of(state[key])] for key in sorted(state)]
-    return _sha256([director, FORMAT_VERSION, resources])
+    resources = [[key, resource_json(state[key])] for key in sorted(state)]
+    return _sha256([director, PLAN_FORMAT_VERSION, resources])
 
 
 def _sha256(value: object) -> str:

@@ -24,41 +24,45 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.overlay import with_fallback
-from gitvs.core.planning.plan import Plan, is_forwarding_switch, order
+from gitvs.core.planning.overlay import with_fallback_flags
+from gitvs.core.planning.plan import Plan, build_plan, is_forwarding_sysctl
 from gitvs.core.planning.proposal import Proposal, propose
 
-_NO_MARK = "gitvs:preview"
+_PREVIEW_OWNER_ALIAS = "gitvs:preview"
 
 
-def preview(applied: Desired | None, desired: Desired, allowed: Collection[str] = ()) -> Proposal:
+def propose_preview(
+    applied: Desired | None, desired: Desired, allowed: Collection[str] = ()
+) -> Proposal:
     """Return the plan from one desired state to another; None: nothing is in force yet.
 
     A setting that is no longer named goes back to what it was before gitvs, which nobody knows
     here: its change has no `after`. Nor has one that is new a `before`.
     """
-    state = State() if applied is None else with_fallback(applied.state)
+    state = State() if applied is None else with_fallback_flags(applied.state)
     proposal = propose(
         desired,
         applied,
         Observation(state),
-        Ledger(_owned(state)),
+        Ledger(_owned_keys(state)),
         0.0,
-        _NO_MARK,
+        _PREVIEW_OWNER_ALIAS,
         allowed=allowed,
         is_host_known=False,
     )
     changes = proposal.plan.changes
-    seen = {change.key for change in changes}
-    going = [r for key, r in state.items() if key not in seen and _goes_back(r, desired.state)]
-    if not going:
+    changed_keys = {change.key for change in changes}
+    put_back = [
+        r for key, r in state.items() if key not in changed_keys and _is_put_back(r, desired.state)
+    ]
+    if not put_back:
         return proposal
-    pairs = [(r, None) for r in going]
-    plan = Plan((*changes, *order(pairs, restored={r.key for r in going}).changes))
+    pairs = [(r, None) for r in put_back]
+    plan = Plan((*changes, *build_plan(pairs, restored_keys={r.key for r in put_back}).changes))
     return replace(proposal, plan=plan)
 
 
-def _owned(state: State) -> frozenset[Key]:
+def _owned_keys(state: State) -> frozenset[Key]:
     return frozenset(
         r.key
         for r in state.values()
@@ -66,8 +70,8 @@ def _owned(state: State) -> frozenset[Key]:
     )
 
 
-def _goes_back(resource: object, wanted: State) -> bool:
+def _is_put_back(resource: object, desired_state: State) -> bool:
     """Whether a setting is given up; forwarding switches stay as they are."""
-    if not isinstance(resource, Sysctl | Timeout) or resource.key in wanted:
+    if not isinstance(resource, Sysctl | Timeout) or resource.key in desired_state:
         return False
-    return not is_forwarding_switch(resource.key)
+    return not is_forwarding_sysctl(resource.key)

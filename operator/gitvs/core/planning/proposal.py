@@ -27,17 +27,22 @@ from gitvs.core.model.resources import (
     family_of,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.gates import Gate, conflict_gates, evaluate
-from gitvs.core.planning.operations import NO_OPERATIONS, Operations, operated, removed_at_once
-from gitvs.core.planning.overlay import Overlay, overlay
-from gitvs.core.planning.ownership import Ownership, classify, marked_interfaces
+from gitvs.core.planning.gates import Gate, conflict_gates, evaluate_gates
+from gitvs.core.planning.operations import (
+    NO_OPERATIONS,
+    Operations,
+    removed_at_once,
+    with_operations,
+)
+from gitvs.core.planning.overlay import Overlay, build_overlay
+from gitvs.core.planning.ownership import Ownership, classify, interfaces_with_owner_alias
 from gitvs.core.planning.plan import (
     Phase,
     Plan,
+    build_plan,
     desired_digest,
     diff,
-    is_of_interface,
-    order,
+    is_sysctl_of_interface,
     plan_digest,
 )
 
@@ -70,7 +75,7 @@ class Proposal:
 
     @property
     def is_blocked(self) -> bool:
-        return any(not gate.allowed for gate in self.gates)
+        return any(not gate.is_allowed for gate in self.gates)
 
 
 def propose(
@@ -78,13 +83,13 @@ def propose(
     applied: Desired | None,
     observation: Observation,
     ledger: Ledger,
-    boottime: float,
-    mark: str,
+    boottime_seconds: float,
+    owner_alias: str,
     *,
     adopt: bool = False,
     allowed: Collection[str] = (),
     operations: Operations = NO_OPERATIONS,
-    only: Collection[Key] | None = None,
+    only_keys: Collection[Key] | None = None,
     is_host_known: bool = True,
 ) -> Proposal:
     """Work out the plan from what is observed to what is desired, with operations on top.
@@ -93,114 +98,141 @@ def propose(
     With `only`, nothing but these keys changes and drains end: what a pause lets through.
     Unless the host is known, nothing is said of what it lacks.
     """
-    in_force = applied.state if applied is not None else ()
-    wanted = operated(desired, operations)
-    ownership = classify(observation, ledger, wanted, mark, adopt, in_force)
-    laid = overlay(
-        wanted,
+    applied_keys = applied.state if applied is not None else ()
+    effective = with_operations(desired, operations)
+    ownership = classify(observation, ledger, effective, owner_alias, adopt, applied_keys)
+    overlaid = build_overlay(
+        effective,
         applied,
         ownership.owned,
         ownership.foreign,
         observation.connections,
         ledger,
-        boottime,
+        boottime_seconds,
         removed_at_once(desired, operations),
     )
-    if only is not None:
-        laid = _paused(laid, wanted, ownership.owned, ledger, only)
-    plan = _plan(ownership.owned.with_changes(drop=laid.released), laid)
+    if only_keys is not None:
+        overlaid = _overlay_while_paused(overlaid, effective, ownership.owned, ledger, only_keys)
+    plan = _plan_to_target(ownership.owned.with_changes(drop=overlaid.released_keys), overlaid)
     gates = (
         *conflict_gates(ownership.conflicts),
-        *_mixed_while_syncing(wanted.state, observation.state),
-        *(_unsupported(wanted, observation) if is_host_known else ()),
-        *evaluate(applied, desired, allowed),
+        *_mixed_families_while_syncing(effective.state, observation.state),
+        *(_unsupported_gates(effective, observation) if is_host_known else ()),
+        *evaluate_gates(applied, desired, allowed),
     )
-    marked = marked_interfaces(observation, mark, adopt)
-    committed = _ledger(ledger, ownership, laid, plan, marked)
+    aliased_interfaces = interfaces_with_owner_alias(observation, owner_alias, adopt)
+    new_ledger = _ledger_before_break(ledger, ownership, overlaid, plan, aliased_interfaces)
     return Proposal(
         desired,
         plan,
         ownership.owned,
-        laid.target,
+        overlaid.target,
         ownership.foreign,
         gates,
-        committed,
+        new_ledger,
         operations,
     )
 
 
-def _paused(
-    laid: Overlay, wanted: Desired, owned: State, ledger: Ledger, only: Collection[Key]
+def _overlay_while_paused(
+    overlaid: Overlay, effective: Desired, owned: State, ledger: Ledger, only_keys: Collection[Key]
 ) -> Overlay:
     """Return an overlay that leaves everything as it is but for `only` and the ends of drains."""
-    kept = [
+    unchanged = [
         r
         for key, r in owned.items()
-        if key not in only and (key in laid.target or not _ends_drain(r, wanted.state, ledger))
+        if key not in only_keys
+        and (key in overlaid.target or not _is_end_of_drain(r, effective.state, ledger))
     ]
-    put = [r for key, r in laid.target.items() if key in only]
-    drains = {k: d for k, d in laid.drains.items() if k in ledger.drains or k in only}
-    begun = {k: d for k, d in laid.begun.items() if k in only}
-    return Overlay(State([*kept, *put]), drains, begun, frozenset(), frozenset())
+    changed = [r for key, r in overlaid.target.items() if key in only_keys]
+    drains = {k: d for k, d in overlaid.drains.items() if k in ledger.drains or k in only_keys}
+    new_drains = {k: d for k, d in overlaid.new_drains.items() if k in only_keys}
+    return Overlay(State([*unchanged, *changed]), drains, new_drains, frozenset(), frozenset())
 
 
-def _ends_drain(resource: Resource, wanted: State, ledger: Ledger) -> bool:
+def _is_end_of_drain(resource: Resource, desired_state: State, ledger: Ledger) -> bool:
     """Whether what is to go was there for a drain alone."""
     if isinstance(resource, RealServer):
         return resource.key in ledger.drains
-    return resource.key not in wanted and not isinstance(resource, Sysctl | Timeout | SyncDaemon)
+    return resource.key not in desired_state and not isinstance(
+        resource, Sysctl | Timeout | SyncDaemon
+    )
 
 
-def _plan(owned: State, laid: Overlay) -> Plan:
+def _plan_to_target(owned: State, overlaid: Overlay) -> Plan:
     """The ordered difference, and drains of servers whose weight is 0 already."""
-    pairs = diff(owned, laid.target)
-    still = [(laid.target[key], laid.target[key]) for key in laid.begun if key in owned]
-    unchanged = [pair for pair in still if owned[pair[0].key] == pair[0]]
-    return order([*pairs, *unchanged], laid.begun, laid.restored)
+    pairs = diff(owned, overlaid.target)
+    draining_pairs = [
+        (overlaid.target[key], overlaid.target[key]) for key in overlaid.new_drains if key in owned
+    ]
+    already_idle = [pair for pair in draining_pairs if owned[pair[0].key] == pair[0]]
+    return build_plan([*pairs, *already_idle], overlaid.new_drains, overlaid.restored_keys)
 
 
-def _ledger(
-    ledger: Ledger, ownership: Ownership, laid: Overlay, plan: Plan, marked: frozenset[Key]
+def _ledger_before_break(
+    ledger: Ledger,
+    ownership: Ownership,
+    overlaid: Overlay,
+    plan: Plan,
+    aliased_interfaces: frozenset[Key],
 ) -> Ledger:
     """What is owned, drains and is saved once everything but the break has been done."""
-    made = {c.key for c in plan.changes if c.before is None} | marked | ledger.owned
+    created_or_owned = (
+        {c.key for c in plan.changes if c.before is None} | aliased_interfaces | ledger.owned
+    )
     removed = {c.key for c in plan.changes if c.after is None}
-    target = laid.target
-    ours: list[Resource] = [
-        *target.of(VirtualService),
-        *target.of(Vip),
-        *target.of(LocalRoute),
-        *target.of(SyncDaemon),
-        *(interface for interface in target.of(DummyInterface) if interface.key in made),
+    target = overlaid.target
+    owned_resources: list[Resource] = [
+        *target.of_type(VirtualService),
+        *target.of_type(Vip),
+        *target.of_type(LocalRoute),
+        *target.of_type(SyncDaemon),
+        *(
+            interface
+            for interface in target.of_type(DummyInterface)
+            if interface.key in created_or_owned
+        ),
     ]
-    owned = {resource.key for resource in ours}
-    ending = {key: d for key, d in ledger.drains.items() if key in removed}
-    former = {r.key: r for r in _settings_before(ownership.owned, target, owned)}
-    saved = {k: r for k, r in {**former, **ledger.saved}.items() if k not in laid.released}
-    return Ledger(frozenset(owned | (removed & ledger.owned)), {**ending, **laid.drains}, saved)
+    owned_keys = {resource.key for resource in owned_resources}
+    ending_drains = {key: d for key, d in ledger.drains.items() if key in removed}
+    original_settings = {r.key: r for r in _original_settings(ownership.owned, target, owned_keys)}
+    saved_settings = {
+        k: r
+        for k, r in {**original_settings, **ledger.saved_settings}.items()
+        if k not in overlaid.released_keys
+    }
+    return Ledger(
+        frozenset(owned_keys | (removed & ledger.owned)),
+        {**ending_drains, **overlaid.drains},
+        saved_settings,
+    )
 
 
 def ledger_after_break(ledger: Ledger, plan: Plan) -> Ledger:
     """Return the ledger once the break of a plan is done too: what was removed is gone."""
-    gone = {c.key for c in plan.of(Phase.BREAK) if c.after is None}
-    put_back = {c.key for c in plan.of(Phase.BREAK) if isinstance(c.after, Sysctl | Timeout)}
+    removed = {c.key for c in plan.in_phase(Phase.BREAK) if c.after is None}
+    put_back = {c.key for c in plan.in_phase(Phase.BREAK) if isinstance(c.after, Sysctl | Timeout)}
     return Ledger(
-        ledger.owned - gone,
-        {key: d for key, d in ledger.drains.items() if key not in gone},
-        {key: r for key, r in ledger.saved.items() if key not in put_back},
+        ledger.owned - removed,
+        {key: d for key, d in ledger.drains.items() if key not in removed},
+        {key: r for key, r in ledger.saved_settings.items() if key not in put_back},
     )
 
 
-def _settings_before(observed: State, target: State, owned: Collection[Key]) -> Iterator[Resource]:
+def _original_settings(
+    observed: State, target: State, owned: Collection[Key]
+) -> Iterator[Resource]:
     """Settings as they were before gitvs; those of an interface that it made had no before."""
-    ours = [i.name for i in target.of(DummyInterface) if i.key in owned]
-    settings: list[Resource] = [*target.of(Sysctl), *target.of(Timeout)]
+    owned_interfaces = [i.name for i in target.of_type(DummyInterface) if i.key in owned]
+    settings: list[Resource] = [*target.of_type(Sysctl), *target.of_type(Timeout)]
     for key in (setting.key for setting in settings):
-        if key in observed and not any(is_of_interface(key, name) for name in ours):
+        if key in observed and not any(
+            is_sysctl_of_interface(key, name) for name in owned_interfaces
+        ):
             yield observed[key]
 
 
-def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
+def _unsupported_gates(desired: Desired, observation: Observation) -> Iterator[Gate]:
     """What this host's kernel lacks and the manifests need; nothing lifts these.
 
     What is there already as it should be lacks nothing, so that a link that went down later
@@ -213,34 +245,34 @@ def _unsupported(desired: Desired, observation: Observation) -> Iterator[Gate]:
     ]
     for resource, what in lacking:
         if observation.state.get(resource.key) != resource:
-            yield _lacks(resource.key, what)
+            yield _lacking_gate(resource.key, what)
 
 
-_Lacking = Iterator[tuple[Resource, str]]
+_LackingResources = Iterator[tuple[Resource, str]]
 
 
-def _lacking_schedulers(desired: State, observation: Observation) -> _Lacking:
-    for service in desired.of(VirtualService):
+def _lacking_schedulers(desired: State, observation: Observation) -> _LackingResources:
+    for service in desired.of_type(VirtualService):
         if service.scheduler in observation.missing_schedulers:
             name = service.scheduler
             yield (
                 service,
                 f"scheduler {name} is not in this kernel"
-                f" (Linux {observation.release} has no module ip_vs_{name})",
+                f" (Linux {observation.kernel_release} has no module ip_vs_{name})",
             )
 
 
-def _lacking_sysctls(desired: Desired, observation: Observation) -> _Lacking:
+def _lacking_sysctls(desired: Desired, observation: Observation) -> _LackingResources:
     has_interface = desired.interface in observation.links
-    for sysctl in desired.state.of(Sysctl):
-        if is_of_interface(sysctl.name, desired.interface) and not has_interface:
+    for sysctl in desired.state.of_type(Sysctl):
+        if is_sysctl_of_interface(sysctl.name, desired.interface) and not has_interface:
             continue  # it comes with the interface
         if sysctl.key not in observation.state:
             yield sysctl, f"sysctl {sysctl.name} does not exist here, or cannot be read"
 
 
-def _lacking_links(desired: State, observation: Observation) -> _Lacking:
-    for daemon in desired.of(SyncDaemon):
+def _lacking_links(desired: State, observation: Observation) -> _LackingResources:
+    for daemon in desired.of_type(SyncDaemon):
         link = observation.links.get(daemon.interface)
         if link is None:
             yield daemon, f"interface {daemon.interface} does not exist"
@@ -252,26 +284,32 @@ def _lacking_links(desired: State, observation: Observation) -> _Lacking:
             yield daemon, f"interface {daemon.interface} has no address to send from"
 
 
-def _mixed_while_syncing(wanted: State, now: State) -> Iterator[Gate]:
+def _mixed_families_while_syncing(desired_state: State, observed_state: State) -> Iterator[Gate]:
     """Connection sync and a real server of another family than its service's: no kernel has both.
 
     Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_set_cmd and ip_vs_genl_new_daemon.
     """
-    daemons = {d.key: d for d in (*now.of(SyncDaemon), *wanted.of(SyncDaemon))}
+    daemons = {
+        d.key: d for d in (*observed_state.of_type(SyncDaemon), *desired_state.of_type(SyncDaemon))
+    }
     if not daemons:
         return
-    mixed = [s for s in wanted.of(RealServer) if family_of(s.address) is not s.listener.family]
+    mixed = [
+        s
+        for s in desired_state.of_type(RealServer)
+        if family_of(s.address) is not s.listener.family
+    ]
     both: list[Resource] = [*mixed, *daemons.values()]
-    is_news = any(now.get(r.key) != r for r in both)
-    if mixed and is_news:
-        leaves = "" if wanted.of(SyncDaemon) else " in a commit before this one"
-        yield _lacks(
+    is_changed = any(observed_state.get(r.key) != r for r in both)
+    if mixed and is_changed:
+        when = "" if desired_state.of_type(SyncDaemon) else " in a commit before this one"
+        yield _lacking_gate(
             mixed[0].key,
             "a real server of another address family than its virtual service's, and"
-            f" {' and '.join(daemons)}, exclude each other: take the sync daemon away{leaves}",
+            f" {' and '.join(daemons)}, exclude each other: take the sync daemon away{when}",
         )
 
 
-def _lacks(key: Key, what: str) -> Gate:
+def _lacking_gate(key: Key, what: str) -> Gate:
     message = f"{key}: {what}; change the manifest or this host"
-    return Gate("unsupported", what, "supported by this host", message, allowed=False, key=key)
+    return Gate("unsupported", what, "supported by this host", message, is_allowed=False, key=key)

@@ -11,30 +11,30 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from gitvs.core.model.desired import Desired, Policy, Source
+from gitvs.core.model.desired import Desired, ManifestLocation, Policy
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.resource_json import Document, document_of, resource_from
+from gitvs.core.model.resource_json import JsonObject, resource_from_json, resource_json
 from gitvs.core.model.resources import Key, Kind, Resource, kind_of
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Change, Phase
 
 
-def record_of(resource: Resource) -> Document:
+def resource_record(resource: Resource) -> JsonObject:
     """Return a resource together with its kind, so that it can be read without knowing it."""
-    return {"kind": str(kind_of(resource)), "resource": document_of(resource)}
+    return {"kind": str(kind_of(resource)), "resource": resource_json(resource)}
 
 
 def resource_from_record(record: Mapping[str, Any]) -> Resource:
     """The inverse of `record_of`."""
-    return resource_from(Kind(record["kind"]), record["resource"])
+    return resource_from_json(Kind(record["kind"]), record["resource"])
 
 
-def change_record(change: Change) -> Document:
+def change_record(change: Change) -> JsonObject:
     """Return a change with everything that an undo needs."""
     return {
         "kind": str(change.kind),
-        "before": None if change.before is None else document_of(change.before),
-        "after": None if change.after is None else document_of(change.after),
+        "before": None if change.before is None else resource_json(change.before),
+        "after": None if change.after is None else resource_json(change.after),
         "phase": str(change.phase),
         "drain": None if change.drain is None else drain_record(change.drain),
     }
@@ -45,14 +45,14 @@ def change_from_record(record: Mapping[str, Any]) -> Change:
     kind = Kind(record["kind"])
     before, after, drain = record["before"], record["after"], record["drain"]
     return Change(
-        None if before is None else resource_from(kind, before),
-        None if after is None else resource_from(kind, after),
+        None if before is None else resource_from_json(kind, before),
+        None if after is None else resource_from_json(kind, after),
         Phase(record["phase"]),
         None if drain is None else drain_from_record(drain),
     )
 
 
-def drain_record(drain: Drain) -> Document:
+def drain_record(drain: Drain) -> JsonObject:
     """Return a drain; its deadline means something in its incarnation alone."""
     return {
         "key": drain.key,
@@ -66,12 +66,14 @@ def drain_from_record(record: Mapping[str, Any]) -> Drain:
     return Drain(Key(record["key"]), record["timeoutSeconds"], record["deadlineSeconds"])
 
 
-def ledger_record(ledger: Ledger) -> Document:
+def ledger_record(ledger: Ledger) -> JsonObject:
     """Return a ledger, sorted, so that equal ledgers are equal texts."""
     return {
         "owned": sorted(ledger.owned),
         "drains": [drain_record(ledger.drains[key]) for key in sorted(ledger.drains)],
-        "saved": [record_of(ledger.saved[key]) for key in sorted(ledger.saved)],
+        "saved": [
+            resource_record(ledger.saved_settings[key]) for key in sorted(ledger.saved_settings)
+        ],
     }
 
 
@@ -86,9 +88,9 @@ def ledger_from_record(record: Mapping[str, Any]) -> Ledger:
     )
 
 
-def desired_record(desired: Desired) -> Document:
+def desired_record(desired: Desired) -> JsonObject:
     """Return a rendered state with its policy, its drain times, where it was written, and names."""
-    return {**head_record(desired), **contents_record(desired)}
+    return {**desired_head_record(desired), **desired_contents_record(desired)}
 
 
 def desired_from_record(record: Mapping[str, Any]) -> Desired:
@@ -96,7 +98,7 @@ def desired_from_record(record: Mapping[str, Any]) -> Desired:
     return desired_from_records(record, [record])
 
 
-def head_record(desired: Desired) -> Document:
+def desired_head_record(desired: Desired) -> JsonObject:
     """Return what a rendered state says beside its objects."""
     return {
         "director": desired.director,
@@ -106,12 +108,12 @@ def head_record(desired: Desired) -> Document:
     }
 
 
-def contents_record(desired: Desired) -> Document:
+def desired_contents_record(desired: Desired) -> JsonObject:
     """Return the objects of a rendered state with what is said of them."""
     return {
-        "state": [record_of(resource) for resource in desired.state.values()],
+        "state": [resource_record(resource) for resource in desired.state.values()],
         "drainSeconds": dict(desired.drain_seconds),
-        "sources": {key: _source_record(s) for key, s in desired.sources.items()},
+        "sources": {key: _location_record(s) for key, s in desired.locations.items()},
         "serverNames": dict(desired.server_names),
     }
 
@@ -124,38 +126,42 @@ def desired_from_records(head: Mapping[str, Any], contents: Sequence[Mapping[str
         State(resource_from_record(r) for part in contents for r in part["state"]),
         {Key(key): s for part in contents for key, s in part["drainSeconds"].items()},
         policy_from_record(head["policy"]),
-        {Key(key): _source_from(s) for part in contents for key, s in part["sources"].items()},
+        {
+            Key(key): _location_from_record(s)
+            for part in contents
+            for key, s in part["sources"].items()
+        },
         {Key(key): name for part in contents for key, name in part["serverNames"].items()},
         head["isStandby"],
     )
 
 
-def policy_record(policy: Policy) -> Document:
+def policy_record(policy: Policy) -> JsonObject:
     """Return the limits of the gates, with where they were set."""
     return {
         "maxRemovedPercent": policy.max_removed_percent,
         "maxCapacityDropPercent": policy.max_capacity_drop_percent,
         "ignoreBelowObjects": policy.ignore_below_objects,
         "protectedVips": sorted(str(address) for address in policy.protected_vips),
-        "source": None if policy.source is None else _source_record(policy.source),
+        "source": None if policy.location is None else _location_record(policy.location),
     }
 
 
 def policy_from_record(record: Mapping[str, Any]) -> Policy:
     """The inverse of `policy_record`."""
-    source = record["source"]
+    location = record["source"]
     return Policy(
         record["maxRemovedPercent"],
         record["maxCapacityDropPercent"],
         record["ignoreBelowObjects"],
         frozenset(ip_address(address) for address in record["protectedVips"]),
-        None if source is None else _source_from(source),
+        None if location is None else _location_from_record(location),
     )
 
 
-def _source_record(source: Source) -> Document:
-    return {"service": source.service, "file": source.file, "line": source.line}
+def _location_record(location: ManifestLocation) -> JsonObject:
+    return {"service": location.service, "file": location.file, "line": location.line}
 
 
-def _source_from(record: Mapping[str, Any]) -> Source:
-    return Source(record["service"], record["file"], record["line"])
+def _location_from_record(record: Mapping[str, Any]) -> ManifestLocation:
+    return ManifestLocation(record["service"], record["file"], record["line"])

@@ -27,8 +27,13 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.overlay import FALLBACK, drain_seconds, needed_by, with_fallback
-from gitvs.core.planning.plan import Change, Phase, Plan, diff, order
+from gitvs.core.planning.overlay import (
+    FALLBACK_FLAG_BY_SCHEDULER,
+    drain_seconds,
+    needed_by,
+    with_fallback_flags,
+)
+from gitvs.core.planning.plan import Change, Phase, Plan, build_plan, diff
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +50,56 @@ def undo_step(
     observation: Observation,
     ledger: Ledger,
     desired: Desired,
-    boottime: float,
+    boottime_seconds: float,
 ) -> UndoStep:
     """Return the next step back.
 
     `changes` and `ledger` are the transaction's as recorded at its beginning, `conflicts`
     the creates that found somebody else's object, `desired` what the plan was for.
     """
-    now = observation.state
-    forward = [c for c in changes if c.phase is not Phase.BREAK]
-    taken = conflicts | _occupied(forward, now)
-    before = {c.key: c.before for c in forward if not _is_out_of_reach(c, now, taken)}
-    new = [s for s in _new_servers(before, now) if s.service_key not in conflicts]
-    drains = {d.key: d for d in (_drain(s, observation, desired, boottime) for s in new) if d}
-    loud = [s for s in new if s.weight > 0 and _is_quietable(s, now)]
-    staying = [replace(s, weight=0) for s in new if s in loud or s.key in drains]
-    needed = _needed(staying, before, now)
-    services = {s.service_key: now[s.service_key] for s in staying}
+    observed = observation.state
+    undoable = [c for c in changes if c.phase is not Phase.BREAK]
+    foreign_keys = conflicts | _occupied_interfaces(undoable, observed)
+    before = {c.key: c.before for c in undoable if not _is_untouchable(c, observed, foreign_keys)}
+    new_servers = [s for s in _new_servers(before, observed) if s.service_key not in conflicts]
+    drains = {
+        d.key: d
+        for d in (_new_drain(s, observation, desired, boottime_seconds) for s in new_servers)
+        if d
+    }
+    still_active = [s for s in new_servers if s.weight > 0 and _can_get_weight_zero(s, observed)]
+    staying = [replace(s, weight=0) for s in new_servers if s in still_active or s.key in drains]
+    needed = _needed_resources(staying, before, observed)
+    services = {s.service_key: observed[s.service_key] for s in staying}
     target = _target(before, services, staying, needed)
-    reach = {*before, *services}
-    present = State(r for key, r in now.items() if key in reach)
-    return UndoStep(order(diff(present, target)), _ledger(ledger, drains, needed))
+    keys_in_scope = {*before, *services}
+    present = State(r for key, r in observed.items() if key in keys_in_scope)
+    return UndoStep(build_plan(diff(present, target)), _ledger_after_undo(ledger, drains, needed))
 
 
-def _occupied(forward: Iterable[Change], now: State) -> frozenset[Key]:
+def _occupied_interfaces(undoable: Iterable[Change], observed: State) -> frozenset[Key]:
     """The interfaces that hold addresses which the plan knows nothing of: they stay."""
-    planned = {c.key for c in forward}
-    return frozenset(DummyInterface(v.interface).key for v in now.of(Vip) if v.key not in planned)
+    planned = {c.key for c in undoable}
+    return frozenset(
+        DummyInterface(v.interface).key for v in observed.of_type(Vip) if v.key not in planned
+    )
 
 
-def _is_out_of_reach(change: Change, now: State, conflicts: frozenset[Key]) -> bool:
+def _is_untouchable(change: Change, observed: State, foreign_keys: frozenset[Key]) -> bool:
     """Whether an undo must not touch this key: somebody else's object, or a setting that
     comes and goes with its interface."""
-    if change.key in conflicts or (isinstance(change.after, Sysctl) and change.before is None):
+    if change.key in foreign_keys or (isinstance(change.after, Sysctl) and change.before is None):
         return True
-    present = now.get(change.key)
-    made_by_others = isinstance(present, VirtualService | SyncDaemon) and present != change.after
-    return change.before is None and made_by_others and not _only_flags(present, change.after)
+    present = observed.get(change.key)
+    is_made_by_others = isinstance(present, VirtualService | SyncDaemon) and present != change.after
+    return (
+        change.before is None
+        and is_made_by_others
+        and not _differs_by_flags_only(present, change.after)
+    )
 
 
-def _only_flags(present: Resource | None, after: Resource | None) -> bool:
+def _differs_by_flags_only(present: Resource | None, after: Resource | None) -> bool:
     """Whether two services differ by flags alone, as an undo's own fallback flag does."""
     return (
         isinstance(present, VirtualService)
@@ -93,46 +108,48 @@ def _only_flags(present: Resource | None, after: Resource | None) -> bool:
     )
 
 
-def _new_servers(before: Mapping[Key, Resource | None], now: State) -> list[RealServer]:
-    found = (now.get(key) for key, resource in before.items() if resource is None)
+def _new_servers(before: Mapping[Key, Resource | None], observed: State) -> list[RealServer]:
+    found = (observed.get(key) for key, resource in before.items() if resource is None)
     return [r for r in found if isinstance(r, RealServer)]
 
 
-def _drain(
-    server: RealServer, observation: Observation, desired: Desired, boottime: float
+def _new_drain(
+    server: RealServer, observation: Observation, desired: Desired, boottime_seconds: float
 ) -> Drain | None:
     counts = observation.connections.get(server.key)
-    timeout = drain_seconds(server.service_key, desired, None)
-    if counts is None or counts.is_idle or timeout <= 0:
+    timeout_seconds = drain_seconds(server.service_key, desired, None)
+    if counts is None or counts.is_idle or timeout_seconds <= 0:
         return None
-    return Drain(server.key, timeout, boottime + timeout)
+    return Drain(server.key, timeout_seconds, boottime_seconds + timeout_seconds)
 
 
-def _is_quietable(server: RealServer, now: State) -> bool:
+def _can_get_weight_zero(server: RealServer, observed: State) -> bool:
     """`sh` and `mh` would refuse clients of a server at weight 0, so there it goes at once."""
-    service = now.get(server.service_key)
-    return isinstance(service, VirtualService) and service.scheduler not in FALLBACK
+    service = observed.get(server.service_key)
+    return (
+        isinstance(service, VirtualService) and service.scheduler not in FALLBACK_FLAG_BY_SCHEDULER
+    )
 
 
-def _needed(
-    staying: Iterable[RealServer], before: Mapping[Key, Resource | None], now: State
+def _needed_resources(
+    staying: Iterable[RealServer], before: Mapping[Key, Resource | None], observed: State
 ) -> list[Resource]:
     """What the plan made and the traffic of staying servers needs: service, VIP, route, link.
 
     A service that was there before has what it needs.
     """
     listeners = {s.listener for s in staying}
-    made = [now[key] for key, r in before.items() if r is None and key in now]
-    services = [r for r in made if isinstance(r, VirtualService) and r.listener in listeners]
-    bound = {v.address for v in now.of(Vip) if before.get(v.key, v) is not None}
+    created = [observed[key] for key, r in before.items() if r is None and key in observed]
+    services = [r for r in created if isinstance(r, VirtualService) and r.listener in listeners]
+    already_bound = {v.address for v in observed.of_type(Vip) if before.get(v.key, v) is not None}
     listening = (s.listener for s in services)
     is_needed = needed_by(
-        x for x in listening if not (isinstance(x, Endpoint) and x.address in bound)
+        x for x in listening if not (isinstance(x, Endpoint) and x.address in already_bound)
     )
-    vips = [r for r in made if isinstance(r, Vip) and is_needed(r)]
-    routes = [r for r in made if isinstance(r, LocalRoute) and is_needed(r)]
-    links = {v.interface for v in vips}
-    interfaces = [r for r in made if isinstance(r, DummyInterface) and r.name in links]
+    vips = [r for r in created if isinstance(r, Vip) and is_needed(r)]
+    routes = [r for r in created if isinstance(r, LocalRoute) and is_needed(r)]
+    interface_names = {v.interface for v in vips}
+    interfaces = [r for r in created if isinstance(r, DummyInterface) and r.name in interface_names]
     return [*services, *vips, *routes, *interfaces]
 
 
@@ -142,11 +159,13 @@ def _target(
     staying: Iterable[RealServer],
     needed: Iterable[Resource],
 ) -> State:
-    former = {key: r for key, r in before.items() if r is not None}
-    kept = [r for key, r in services.items() if key not in before]
-    return with_fallback(State([*kept, *needed, *staying, *former.values()]))
+    restored = {key: r for key, r in before.items() if r is not None}
+    existing_services = [r for key, r in services.items() if key not in before]
+    return with_fallback_flags(State([*existing_services, *needed, *staying, *restored.values()]))
 
 
-def _ledger(ledger: Ledger, drains: Mapping[Key, Drain], needed: Iterable[Resource]) -> Ledger:
+def _ledger_after_undo(
+    ledger: Ledger, drains: Mapping[Key, Drain], needed: Iterable[Resource]
+) -> Ledger:
     owned = {r.key for r in needed if isinstance(r, VirtualService | Vip | DummyInterface)}
-    return Ledger(ledger.owned | owned, {**ledger.drains, **drains}, ledger.saved)
+    return Ledger(ledger.owned | owned, {**ledger.drains, **drains}, ledger.saved_settings)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gitvs.core.model.history import Commit, Quarantine, Result
-from gitvs.core.model.observation import Connections, Counters
+from gitvs.core.model.history import Commit, Outcome, Quarantine
+from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Key, RealServer, VirtualService
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
@@ -25,13 +25,13 @@ class SourceStatus:
     head: Commit | None = None
     signed_by: str = ""
     """Who signed the head; empty where no signature is asked for."""
-    answered_at: datetime | None = None
+    last_answer_at: datetime | None = None
     """When the source was last read without an error."""
-    failures: int = 0
+    failure_count: int = 0
     """How often in a row it was not."""
     error: str = ""
     """Why the last time failed; empty after a success."""
-    next_at: datetime | None = None
+    next_fetch_at: datetime | None = None
     """When it is asked again."""
 
 
@@ -39,7 +39,7 @@ class SourceStatus:
 class LastPass:
     """How the newest pass ended. `problems` are what kept the newest commit from being applied."""
 
-    result: Result | None
+    outcome: Outcome | None
     """None: nothing could be done at all."""
     at: datetime
     duration_seconds: float
@@ -57,11 +57,11 @@ class ServerStatus:
 
     server: RealServer
     name: str = ""
-    connections: Connections = Connections()
+    connections: ConnectionCounts = ConnectionCounts()
     counters: Counters = Counters()
-    draining_seconds: float | None = None
+    remaining_drain_seconds: float | None = None
     """How long it may still drain; None if it doesn't because of a change in Git."""
-    is_drained_by_hand: bool = False
+    is_drained_by_operator: bool = False
     is_local: bool = False
 
 
@@ -77,7 +77,7 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class AgentStatus:
     """A director at one moment. What is None or empty is not known yet, or not so."""
 
     director: str
@@ -86,18 +86,18 @@ class Status:
     started_at: datetime | None = None
     """When the agent started; None: none is running."""
     source: SourceStatus = SourceStatus("")
-    desired: Commit | None = None
+    desired_commit: Commit | None = None
     """The commit that is to be in force: the pin's, or the newest accepted one."""
-    applied: Commit | None = None
+    applied_commit: Commit | None = None
     applied_at: datetime | None = None
     is_applied: bool = False
     """Whether anything is applied: a folder of manifests is, without a commit."""
     desired_digest: str = ""
     """What identifies the applied desired state."""
-    last: LastPass | None = None
+    last_pass: LastPass | None = None
     observed_at: datetime | None = None
     """When the kernel was last read as a whole."""
-    drift: tuple[Key, ...] = ()
+    drifted_keys: tuple[Key, ...] = ()
     """What the newest pass found changed behind gitvs's back."""
     vips: tuple[str, ...] = ()
     """The keys of owned VIPs and local routes that are there."""
@@ -107,5 +107,5 @@ class Status:
     quarantined: tuple[Quarantine, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
     is_transaction_open: bool = False
-    foreign: tuple[str, ...] = ()
+    foreign_objects: tuple[str, ...] = ()
     """Virtual services, sync daemons and addresses on our interface that are not gitvs's."""

@@ -12,44 +12,44 @@ from dataclasses import dataclass
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import HistoryEntry
 from gitvs.core.model.ledger import Ledger
-from gitvs.core.model.observation import Connections, Counters, Observation
+from gitvs.core.model.observation import ConnectionCounts, Counters, Observation
 from gitvs.core.model.resources import IPAddress, Key, RealServer, VirtualService
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import Operations, servers_of
-from gitvs.core.planning.plan import natural_order
+from gitvs.core.planning.plan import natural_sort_key
 from gitvs.core.status.agent_status import LastPass, ServerStatus, ServiceStatus
 
 
-def services_of(
+def service_statuses(
     observation: Observation,
     ledger: Ledger,
     applied: Desired | None,
     operations: Operations,
-    boottime: float,
+    boottime_seconds: float,
 ) -> tuple[ServiceStatus, ...]:
     """Return the owned virtual services of a reading, by address and port, with their servers.
 
     `boottime` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines.
     """
-    look = _Look(
+    context = _StatusContext(
         observation,
         ledger,
         applied or Desired("", "", State()),
-        _drained_by_hand(applied, operations),
+        _keys_drained_by_operator(applied, operations),
         frozenset(a for link in observation.links.values() for a in link.addresses),
-        boottime,
+        boottime_seconds,
     )
-    services = [s for s in observation.state.of(VirtualService) if s.key in ledger.owned]
-    servers = _by_service(observation.state.of(RealServer))
-    ordered = sorted(services, key=lambda s: (natural_order(s), s.key))
-    return tuple(_service(look, s, servers.get(s.key, ())) for s in ordered)
+    services = [s for s in observation.state.of_type(VirtualService) if s.key in ledger.owned]
+    servers = _by_service(observation.state.of_type(RealServer))
+    ordered = sorted(services, key=lambda s: (natural_sort_key(s), s.key))
+    return tuple(_service_status(context, s, servers.get(s.key, ())) for s in ordered)
 
 
-def last_of(entry: HistoryEntry) -> LastPass:
+def last_pass_of(entry: HistoryEntry) -> LastPass:
     """Return what the history knows of the newest pass, where no agent remembers more."""
     seconds = (entry.finished_at - entry.started_at).total_seconds()
     return LastPass(
-        entry.result,
+        entry.outcome,
         entry.finished_at,
         max(0.0, seconds),
         entry.commit,
@@ -59,18 +59,18 @@ def last_of(entry: HistoryEntry) -> LastPass:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _StatusContext:
     """What is known beside the services themselves."""
 
     observation: Observation
     ledger: Ledger
     applied: Desired
-    drained: frozenset[Key]
+    drained_keys: frozenset[Key]
     host_addresses: frozenset[IPAddress]
-    boottime: float
+    boottime_seconds: float
 
 
-def _drained_by_hand(applied: Desired | None, operations: Operations) -> frozenset[Key]:
+def _keys_drained_by_operator(applied: Desired | None, operations: Operations) -> frozenset[Key]:
     if applied is None:
         return frozenset()
     drains = operations.drains
@@ -79,29 +79,31 @@ def _drained_by_hand(applied: Desired | None, operations: Operations) -> frozens
 
 def _by_service(servers: Sequence[RealServer]) -> Mapping[Key, Sequence[RealServer]]:
     found: dict[Key, list[RealServer]] = {}
-    for server in sorted(servers, key=lambda s: (natural_order(s), s.key)):
+    for server in sorted(servers, key=lambda s: (natural_sort_key(s), s.key)):
         found.setdefault(server.service_key, []).append(server)
     return found
 
 
-def _service(look: _Look, service: VirtualService, servers: Sequence[RealServer]) -> ServiceStatus:
-    source = look.applied.sources.get(service.key)
+def _service_status(
+    context: _StatusContext, service: VirtualService, servers: Sequence[RealServer]
+) -> ServiceStatus:
+    location = context.applied.locations.get(service.key)
     return ServiceStatus(
         service,
-        "" if source is None or source.service is None else source.service,
-        look.observation.counters.get(service.key, Counters()),
-        tuple(_server(look, server) for server in servers),
+        "" if location is None or location.service is None else location.service,
+        context.observation.counters.get(service.key, Counters()),
+        tuple(_server_status(context, server) for server in servers),
     )
 
 
-def _server(look: _Look, server: RealServer) -> ServerStatus:
-    drain = look.ledger.drains.get(server.key)
+def _server_status(context: _StatusContext, server: RealServer) -> ServerStatus:
+    drain = context.ledger.drains.get(server.key)
     return ServerStatus(
         server,
-        look.applied.server_names.get(server.key, ""),
-        look.observation.connections.get(server.key, Connections()),
-        look.observation.counters.get(server.key, Counters()),
-        None if drain is None else max(0.0, drain.deadline_seconds - look.boottime),
-        server.key in look.drained,
-        server.address.is_loopback or server.address in look.host_addresses,
+        context.applied.server_names.get(server.key, ""),
+        context.observation.connections.get(server.key, ConnectionCounts()),
+        context.observation.counters.get(server.key, Counters()),
+        None if drain is None else max(0.0, drain.deadline_seconds - context.boottime_seconds),
+        server.key in context.drained_keys,
+        server.address.is_loopback or server.address in context.host_addresses,
     )

@@ -8,7 +8,7 @@ from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualServic
 
 _EQUAL = frozenset({Scheduler.RR, Scheduler.LC})
 _BY_WEIGHT = frozenset({Scheduler.WRR, Scheduler.WLC, Scheduler.SED, Scheduler.NQ, Scheduler.TWOS})
-_BY_CLIENT: Mapping[str, str] = {
+_UNPREDICTABLE_REASONS: Mapping[str, str] = {
     Scheduler.SH: "sh chooses by client address",
     Scheduler.MH: "mh chooses by client address",
     Scheduler.DH: "dh chooses by destination address",
@@ -18,18 +18,18 @@ _BY_CLIENT: Mapping[str, str] = {
 }
 
 
-def unknown_because(service: VirtualService) -> str:
+def unpredictable_reason(service: VirtualService) -> str:
     """Return why nobody can tell a service's shares beforehand; nothing if they are known."""
-    if reason := _BY_CLIENT.get(service.scheduler):
+    if reason := _UNPREDICTABLE_REASONS.get(service.scheduler):
         return reason
-    if _word(service) not in _EQUAL | _BY_WEIGHT | {Scheduler.FO}:
+    if _known_scheduler(service) not in _EQUAL | _BY_WEIGHT | {Scheduler.FO}:
         return f"{service.scheduler} is not known to gitvs"
     if service.persistence is not None:
         return "persistence keeps clients where they are"
     return ""
 
 
-def shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, float]:
+def traffic_shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, float]:
     """Return the share of new connections of each real server, 0 to 1, in the long run.
 
     It holds where connections last alike and no threshold is reached; where `unknown_because`
@@ -39,7 +39,7 @@ def shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, 
     the first server of the highest weight.
     """
     weights = {s.key: s.weight for s in servers}
-    match _word(service):
+    match _known_scheduler(service):
         case scheduler if scheduler in _EQUAL:
             weights = {key: min(weight, 1) for key, weight in weights.items()}
         case Scheduler.FO:
@@ -49,5 +49,5 @@ def shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, 
     return {key: weight / total if total else 0.0 for key, weight in weights.items()}
 
 
-def _word(service: VirtualService) -> Scheduler | None:
+def _known_scheduler(service: VirtualService) -> Scheduler | None:
     return service.scheduler if isinstance(service.scheduler, Scheduler) else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from gitvs.core.model.resources import DummyInterface, LocalRoute, Vip
 from gitvs.core.model.state import State
-from gitvs.core.planning.plan import natural_order
+from gitvs.core.planning.plan import natural_sort_key
 
 ROUTE_PROTOCOL = 71
 """Marks gitvs's own routes (design, section 5)."""
@@ -17,11 +17,11 @@ ROUTE_PROTOCOL = 71
 
 def ip_commands(state: State) -> Iterator[str]:
     """Yield one command for each object, the interface first."""
-    for interface in state.of(DummyInterface):
+    for interface in state.of_type(DummyInterface):
         yield f"ip link add {interface.name} type dummy"
-    for route in sorted(state.of(LocalRoute), key=natural_order):
+    for route in sorted(state.of_type(LocalRoute), key=natural_sort_key):
         yield f"ip route add local {route.prefix} dev lo table local proto {ROUTE_PROTOCOL}"
-    for vip in sorted(state.of(Vip), key=natural_order):
+    for vip in sorted(state.of_type(Vip), key=natural_sort_key):
         # Duplicate address detection has nobody to ask on a dummy, and never ends on a DOWN one.
         nodad = " nodad" if vip.address.version == 6 else ""
         yield f"ip addr add {vip.address}/{vip.prefix_length} dev {vip.interface}{nodad}"

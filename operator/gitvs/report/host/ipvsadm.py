@@ -28,66 +28,78 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 
-_OPTIONS = {Protocol.TCP: "-t", Protocol.UDP: "-u", Protocol.SCTP: "--sctp-service"}
-_NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
-_METHODS = {Forwarding.NAT: "-m", Forwarding.DR: "-g", Forwarding.TUN: "-i"}
-_CHECKSUMS = {
+_PROTOCOL_OPTIONS = {Protocol.TCP: "-t", Protocol.UDP: "-u", Protocol.SCTP: "--sctp-service"}
+_PROTOCOL_NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
+_FORWARDING_OPTIONS = {Forwarding.NAT: "-m", Forwarding.DR: "-g", Forwarding.TUN: "-i"}
+_CHECKSUM_OPTIONS = {
     TunnelChecksum.NONE: "--tun-nocsum",
     TunnelChecksum.FULL: "--tun-csum",
     TunnelChecksum.REMOTE: "--tun-remcsum",
 }
-_HALF = 1 << 31
+_HALF_RANGE = 1 << 31
 
-Row = tuple[int, ...]
+SortKey = tuple[int, ...]
 """What ipvsadm compares of an object, number by number."""
 
 
 def ipvsadm_lines(state: State) -> Iterator[str]:
     """Yield one line for each virtual service, followed by its real servers."""
-    servers: dict[Key, dict[Row, RealServer]] = {}
-    for server in state.of(RealServer):
-        servers.setdefault(server.service_key, {})[_server_row(server)] = server
-    services = {_service_row(service.listener): service for service in state.of(VirtualService)}
-    for row in _ordered(services):
-        service = services[row]
-        yield f"-A {_listener(service.listener)} {' '.join(_service_options(service))}"
-        of_service = servers.get(service.key, {})
-        for server_row in _ordered(of_service):
-            server = of_service[server_row]
-            yield f"-a {_listener(service.listener)} {' '.join(_server_options(server))}"
+    servers: dict[Key, dict[SortKey, RealServer]] = {}
+    for server in state.of_type(RealServer):
+        servers.setdefault(server.service_key, {})[_server_sort_key(server)] = server
+    services = {
+        _service_sort_key(service.listener): service for service in state.of_type(VirtualService)
+    }
+    for service_sort_key in _sorted_as_ipvsadm(services):
+        service = services[service_sort_key]
+        yield f"-A {_listener_options(service.listener)} {' '.join(_service_options(service))}"
+        service_servers = servers.get(service.key, {})
+        for server_sort_key in _sorted_as_ipvsadm(service_servers):
+            server = service_servers[server_sort_key]
+            yield f"-a {_listener_options(service.listener)} {' '.join(_server_options(server))}"
 
 
-def _service_row(listener: Listener) -> Row:
+def _service_sort_key(listener: Listener) -> SortKey:
     """Source: ipvsadm, libipvs.c, ipvs_cmp_services."""
     if isinstance(listener, FirewallMark):
         family = socket.AF_INET if listener.family == "ipv4" else socket.AF_INET6
         return (listener.mark, family, 0, 0, 0, 0, 0, 0)
     family = socket.AF_INET if listener.address.version == 4 else socket.AF_INET6
-    return (0, family, _NUMBERS[listener.protocol], *_words(listener.address), listener.port)
+    return (
+        0,
+        family,
+        _PROTOCOL_NUMBERS[listener.protocol],
+        *_address_words(listener.address),
+        listener.port,
+    )
 
 
-def _server_row(server: RealServer) -> Row:
+def _server_sort_key(server: RealServer) -> SortKey:
     """Source: ipvsadm, libipvs.c, ipvs_cmp_dests."""
-    return (*_words(server.address), server.port)
+    return (*_address_words(server.address), server.port)
 
 
-def _words(address: IPAddress) -> Row:
+def _address_words(address: IPAddress) -> SortKey:
     """An address as four numbers of 32 bits; an IPv4 address is the first."""
     packed = address.packed.ljust(16, b"\0")
     return tuple(int.from_bytes(packed[i : i + 4]) for i in range(0, 16, 4))
 
 
-def _ordered(rows: Iterable[Row]) -> list[Row]:
+def _sorted_as_ipvsadm(sort_keys: Iterable[SortKey]) -> list[SortKey]:
     """Sort rows as ipvsadm does: number by number, each by the sign of a 32-bit difference."""
-    by_first: dict[int, list[Row]] = {}
-    for row in rows:
-        if not row:
-            return [row]
-        by_first.setdefault(row[0], []).append(row[1:])
-    return [(n, *rest) for n in _around(by_first) for rest in _ordered(by_first[n])]
+    rests_by_first: dict[int, list[SortKey]] = {}
+    for sort_key in sort_keys:
+        if not sort_key:
+            return [sort_key]
+        rests_by_first.setdefault(sort_key[0], []).append(sort_key[1:])
+    return [
+        (n, *rest)
+        for n in _sorted_modulo_32_bits(rests_by_first)
+        for rest in _sorted_as_ipvsadm(rests_by_first[n])
+    ]
 
 
-def _around(numbers: Iterable[int]) -> list[int]:
+def _sorted_modulo_32_bits(numbers: Iterable[int]) -> list[int]:
     """Sort numbers by the sign of their differences in 32 bits, which goes round in a circle.
 
     So 203.0.113.10 stands before 10.0.0.1. Where no half of the circle is empty, ipvsadm's
@@ -95,17 +107,17 @@ def _around(numbers: Iterable[int]) -> list[int]:
     """
     ascending = sorted(numbers)
     for i in range(1, len(ascending)):
-        if ascending[i] - ascending[i - 1] > _HALF:
+        if ascending[i] - ascending[i - 1] > _HALF_RANGE:
             return ascending[i:] + ascending[:i]
     return ascending
 
 
-def _listener(listener: Listener) -> str:
+def _listener_options(listener: Listener) -> str:
     match listener:
         case FirewallMark(mark, family):
             return f"-f {mark} -6" if family == "ipv6" else f"-f {mark}"
         case Endpoint(protocol, address, port):
-            return f"{_OPTIONS[protocol]} {_host_and_port(address, port)}"
+            return f"{_PROTOCOL_OPTIONS[protocol]} {_host_and_port(address, port)}"
 
 
 def _host_and_port(address: IPAddress, port: int) -> str:
@@ -119,7 +131,7 @@ def _service_options(service: VirtualService) -> Iterator[str]:
     yield f"-s {service.scheduler}"
     if service.persistence is not None:
         yield from _persistence_options(service.persistence, service.listener)
-    if service.one_packet:
+    if service.is_one_packet:
         yield "-o"
     if service.flags:
         yield f"-b {','.join(sorted(service.flags))}"
@@ -127,18 +139,18 @@ def _service_options(service: VirtualService) -> Iterator[str]:
 
 def _persistence_options(persistence: Persistence, listener: Listener) -> Iterator[str]:
     yield f"-p {persistence.timeout_seconds}"
-    length = persistence.prefix_length
-    if listener.family == "ipv6" and length != 128:
-        yield f"-M {length}"
-    elif listener.family == "ipv4" and length != 32:
-        yield f"-M {IPv4Network((0, length)).netmask}"
+    prefix_length = persistence.prefix_length
+    if listener.family == "ipv6" and prefix_length != 128:
+        yield f"-M {prefix_length}"
+    elif listener.family == "ipv4" and prefix_length != 32:
+        yield f"-M {IPv4Network((0, prefix_length)).netmask}"
     if persistence.engine is not None:
         yield f"--pe {persistence.engine}"
 
 
 def _server_options(server: RealServer) -> Iterator[str]:
     yield f"-r {_host_and_port(server.address, server.port)}"
-    yield f"{_METHODS[server.forwarding]} -w {server.weight}"
+    yield f"{_FORWARDING_OPTIONS[server.forwarding]} -w {server.weight}"
     if server.tunnel is not None:
         yield from _tunnel_options(server.tunnel)
     if server.upper_threshold:
@@ -152,4 +164,4 @@ def _tunnel_options(tunnel: Tunnel) -> Iterator[str]:
     if tunnel.type is TunnelType.GUE:
         yield f"--tun-port {tunnel.port}"
     if tunnel.type is not TunnelType.IPIP:
-        yield _CHECKSUMS[tunnel.checksum]
+        yield _CHECKSUM_OPTIONS[tunnel.checksum]

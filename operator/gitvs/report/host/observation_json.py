@@ -19,8 +19,14 @@ from gitvs.core.errors import UsageError
 from gitvs.core.manifests.schema import schema_for
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.ledger import Ledger
-from gitvs.core.model.observation import Connections, Link, Observation, Scope, WildcardListener
-from gitvs.core.model.resource_json import Document, document_of, resource_from
+from gitvs.core.model.observation import (
+    ConnectionCounts,
+    Link,
+    Observation,
+    Scope,
+    WildcardListener,
+)
+from gitvs.core.model.resource_json import JsonObject, resource_from_json, resource_json
 from gitvs.core.model.resources import (
     AddressFamily,
     Key,
@@ -39,162 +45,175 @@ from gitvs.core.planning.records import (
     ledger_from_record,
     ledger_record,
 )
-from gitvs.report.host.state_json import ordered
+from gitvs.report.host.state_json import in_display_order
 
 FORMAT_VERSION = "1.0"
 
-_LONGEST = 200
-_NOTHING = Desired("", "", State())
+_MAX_MESSAGE_CHARACTERS = 200
+_EMPTY_DESIRED = Desired("", "", State())
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedHost:
     """What `gitvs observe` knows of a host; `mark` is the alias of its store's interfaces.
 
     `applied` is the desired state in force, of `commit` if it came from one.
     """
 
-    host: str
+    name: str
     observation: Observation
     scope: Scope
     ledger: Ledger
-    mark: str
-    boottime: float
+    owner_alias: str
+    boottime_seconds: float
     applied: Desired | None = None
     commit: str | None = None
 
     @property
     def director(self) -> str:
         """The director that this host is, as far as is known."""
-        return self.host if self.applied is None else self.applied.director
+        return self.name if self.applied is None else self.applied.director
 
-    def unread(self, desired: Desired) -> list[Sysctl]:
+    def unread_sysctls(self, desired: Desired) -> list[Sysctl]:
         """Return the settings that are wanted and were not read there."""
-        wanted = desired.state.of(Sysctl)
-        return [sysctl for sysctl in wanted if sysctl.name not in self.scope.sysctls]
+        desired_sysctls = desired.state.of_type(Sysctl)
+        return [sysctl for sysctl in desired_sysctls if sysctl.name not in self.scope.sysctls]
 
     def observation_for(self, desired: Desired) -> Observation:
         """Return the observation, with settings that were not read taken to be as wanted."""
-        state = self.observation.state.with_changes(self.unread(desired))
+        state = self.observation.state.with_changes(self.unread_sysctls(desired))
         return replace(self.observation, state=state)
 
-    def owned(self) -> State:
+    def owned_state(self) -> State:
         """Return what of the observation is gitvs's."""
-        applied = self.applied or _NOTHING
-        return classify(self.observation, self.ledger, applied, self.mark).owned
+        applied = self.applied or _EMPTY_DESIRED
+        return classify(self.observation, self.ledger, applied, self.owner_alias).owned
 
 
-def observation_document(seen: Seen) -> Document:
+def observation_json(host: ObservedHost) -> JsonObject:
     """Return an observation with all that a plan elsewhere needs."""
-    observation, owned = seen.observation, seen.owned()
-    applied = None if seen.applied is None else desired_record(seen.applied)
+    observation, owned = host.observation, host.owned_state()
+    applied = None if host.applied is None else desired_record(host.applied)
     return {
         "formatVersion": FORMAT_VERSION,
-        "host": seen.host,
-        "release": observation.release,
-        "mark": seen.mark,
-        "boottimeSeconds": seen.boottime,
+        "host": host.name,
+        "release": observation.kernel_release,
+        "mark": host.owner_alias,
+        "boottimeSeconds": host.boottime_seconds,
         "objects": [
-            _observed_object(observation, resource, resource.key in owned)
-            for resource in ordered(observation.state)
+            _observed_object_json(observation, resource, resource.key in owned)
+            for resource in in_display_order(observation.state)
         ],
-        "unnamed": sorted(observation.unnamed),
-        "links": [_link_document(link) for _, link in sorted(observation.links.items())],
+        "unnamed": sorted(observation.unknown_objects),
+        "links": [_link_json(link) for _, link in sorted(observation.links.items())],
         "gateways": sorted(str(a) for a in observation.gateways),
         "foreignRoutes": sorted(str(p) for p in observation.foreign_routes),
         "missingSchedulers": sorted(observation.missing_schedulers),
         "scope": {
-            "interfaces": sorted(seen.scope.interfaces),
-            "sysctls": sorted(seen.scope.sysctls),
+            "interfaces": sorted(host.scope.interfaces),
+            "sysctls": sorted(host.scope.sysctls),
         },
-        "ledger": ledger_record(seen.ledger),
+        "ledger": ledger_record(host.ledger),
         "applied": applied,
-        "commit": seen.commit,
-        **_if_any("listening", [_listener_document(x) for x in sorted(observation.listening)]),
+        "commit": host.commit,
+        **_optional_field(
+            "listening",
+            [_wildcard_listener_json(x) for x in sorted(observation.wildcard_listeners)],
+        ),
     }
 
 
-def _if_any(name: str, values: list[Any]) -> Document:
+def _optional_field(name: str, values: list[Any]) -> JsonObject:
     """Return a field that came after 1.0, which an older document lacks as an empty one does."""
     return {name: values} if values else {}
 
 
-def _listener_document(x: WildcardListener) -> Document:
-    return {"protocol": str(x.protocol), "addressFamily": str(x.family), "port": x.port}
+def _wildcard_listener_json(listener: WildcardListener) -> JsonObject:
+    return {
+        "protocol": str(listener.protocol),
+        "addressFamily": str(listener.family),
+        "port": listener.port,
+    }
 
 
-def _observed_object(observation: Observation, resource: Resource, is_owned: bool) -> Document:
-    document: Document = {
+def _observed_object_json(
+    observation: Observation, resource: Resource, is_owned: bool
+) -> JsonObject:
+    json_object: JsonObject = {
         "kind": str(kind_of(resource)),
         "key": str(resource.key),
         "owned": is_owned,
-        "object": document_of(resource),
+        "object": resource_json(resource),
     }
-    counted = observation.connections.get(resource.key)
-    if counted is not None:
-        document["connections"] = {
-            "active": counted.active,
-            "inactive": counted.inactive,
-            "persistent": counted.persistent,
+    connections = observation.connections.get(resource.key)
+    if connections is not None:
+        json_object["connections"] = {
+            "active": connections.active,
+            "inactive": connections.inactive,
+            "persistent": connections.persistent,
         }
-    return document
+    return json_object
 
 
-def _link_document(link: Link) -> Document:
+def _link_json(link: Link) -> JsonObject:
     return {
         "name": link.name,
         "kind": link.kind,
         "alias": link.alias,
         "isUp": link.is_up,
         "addresses": [str(address) for address in link.addresses],
-        **_if_any("networks", [str(network) for network in link.networks]),
+        **_optional_field("networks", [str(network) for network in link.networks]),
     }
 
 
-def observation_from(text: str, name: str) -> Seen:
+def parse_observation(text: str, input_name: str) -> ObservedHost:
     """Read what `gitvs observe --format json` wrote; `name` is what errors call it.
 
     Raises:
         UsageError: it is anything else, however near.
     """
     try:
-        document = json.loads(text, parse_constant=_no_number)
-        _expect_schema(document)
-        seen = _seen(document)
-        if observation_document(seen) != document:
+        json_object = json.loads(text, parse_constant=_reject_constant)
+        _check_schema(json_object)
+        host = _host_from_json(json_object)
+        if observation_json(host) != json_object:
             raise ValueError("it was changed by hand, or by another version of gitvs")
     except RecursionError:
-        raise UsageError(f"{name} is nested too deep for a saved observation") from None
+        raise UsageError(f"{input_name} is nested too deep for a saved observation") from None
     except ValueError as error:
         raise UsageError(
-            f"{name} is not what `gitvs observe --format json` writes: {error}"
+            f"{input_name} is not what `gitvs observe --format json` writes: {error}"
         ) from None
-    return seen
+    return host
 
 
-def _no_number(word: str) -> object:
-    raise ValueError(f"{word} is no number")
+def _reject_constant(constant: str) -> object:
+    raise ValueError(f"{constant} is no number")
 
 
-def _expect_schema(document: object) -> None:
+def _check_schema(json_value: object) -> None:
     schema = schema_for("observation")
-    error = best_match(Draft202012Validator(schema).iter_errors(_thinned(document)))
+    error = best_match(Draft202012Validator(schema).iter_errors(_sampled(json_value)))
     if error is None:
         return
     path = "".join("[]" if isinstance(x, int) else f".{x}" for x in error.absolute_path)
-    message = error.message if len(error.message) < _LONGEST else f"{error.message[:_LONGEST]}…"
+    message = (
+        error.message
+        if len(error.message) < _MAX_MESSAGE_CHARACTERS
+        else f"{error.message[:_MAX_MESSAGE_CHARACTERS]}…"
+    )
     raise ValueError(f"the document{path}: {message}")
 
 
-def _thinned(value: Any) -> Any:
+def _sampled(value: Any) -> Any:
     """Return a document with one of each shape in its lists, since thousands are alike.
 
     What distinguishes those of one shape, words and addresses, is checked when it is read.
     """
     if isinstance(value, dict):
-        return {name: _thinned(inner) for name, inner in value.items()}
+        return {name: _sampled(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_thinned(item) for item in {_shape(item): item for item in value}.values()]
+        return [_sampled(item) for item in {_shape(item): item for item in value}.values()]
     return value
 
 
@@ -208,43 +227,49 @@ def _shape(value: object) -> object:
     return type(value)
 
 
-def _seen(document: Mapping[str, Any]) -> Seen:
-    applied, scope = document["applied"], document["scope"]
-    return Seen(
-        document["host"],
-        _observation(document),
+def _host_from_json(json_object: Mapping[str, Any]) -> ObservedHost:
+    applied, scope = json_object["applied"], json_object["scope"]
+    return ObservedHost(
+        json_object["host"],
+        _observation_from_json(json_object),
         Scope(frozenset(scope["interfaces"]), frozenset(scope["sysctls"])),
-        ledger_from_record(document["ledger"]),
-        document["mark"],
-        document["boottimeSeconds"],
+        ledger_from_record(json_object["ledger"]),
+        json_object["mark"],
+        json_object["boottimeSeconds"],
         None if applied is None else desired_from_record(applied),
-        document["commit"],
+        json_object["commit"],
     )
 
 
-def _observation(document: Mapping[str, Any]) -> Observation:
-    objects = document["objects"]
-    links = [_link(d) for d in document["links"]]
+def _observation_from_json(json_object: Mapping[str, Any]) -> Observation:
+    objects = json_object["objects"]
+    links = [_link_from_json(d) for d in json_object["links"]]
     return Observation(
-        State(resource_from(Kind(o["kind"]), o["object"]) for o in objects),
-        {Key(o["key"]): Connections(**o["connections"]) for o in objects if "connections" in o},
+        State(resource_from_json(Kind(o["kind"]), o["object"]) for o in objects),
+        {
+            Key(o["key"]): ConnectionCounts(**o["connections"])
+            for o in objects
+            if "connections" in o
+        },
         {link.name: link for link in links},
-        frozenset(ip_address(a) for a in document["gateways"]),
-        frozenset(ip_network(p) for p in document["foreignRoutes"]),
-        frozenset(Scheduler(s) for s in document["missingSchedulers"]),
-        frozenset(document["unnamed"]),
-        document["release"],
-        listening=frozenset(map(_listener, document.get("listening", []))),
+        frozenset(ip_address(a) for a in json_object["gateways"]),
+        frozenset(ip_network(p) for p in json_object["foreignRoutes"]),
+        frozenset(Scheduler(s) for s in json_object["missingSchedulers"]),
+        frozenset(json_object["unnamed"]),
+        json_object["release"],
+        wildcard_listeners=frozenset(
+            map(_wildcard_listener_from_json, json_object.get("listening", []))
+        ),
     )
 
 
-def _listener(document: Mapping[str, Any]) -> WildcardListener:
-    d = document
+def _wildcard_listener_from_json(json_object: Mapping[str, Any]) -> WildcardListener:
+    d = json_object
     return WildcardListener(Protocol(d["protocol"]), AddressFamily(d["addressFamily"]), d["port"])
 
 
-def _link(document: Mapping[str, Any]) -> Link:
-    d = document
+def _link_from_json(json_object: Mapping[str, Any]) -> Link:
+    d = json_object
     addresses = tuple(ip_address(a) for a in d["addresses"])
     networks = tuple(ip_network(n) for n in d.get("networks", []))
     return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses, networks)

@@ -25,10 +25,10 @@ from gitvs.core.model.resources import (
     family_of,
     host_and_port,
 )
-from gitvs.core.planning.plan import natural_order
+from gitvs.core.planning.plan import natural_sort_key
 from gitvs.report.text.lines import aligned, line
 
-_WAYS = {
+_FORWARDING_TEXTS = {
     Forwarding.NAT: "by NAT",
     Forwarding.DR: "by direct routing",
     Forwarding.TUN: "through a tunnel",
@@ -36,7 +36,7 @@ _WAYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
+class _ServerUse:
     """A real server of one virtual service, and for which VIPs; a mark says no more than these."""
 
     server: RealServer
@@ -44,35 +44,37 @@ class _Use:
     director: str
 
 
-def real_server_commands(states: Sequence[Desired], address: IPAddress) -> Iterator[str]:
+def real_server_commands(desired_states: Sequence[Desired], address: IPAddress) -> Iterator[str]:
     """Yield the lines of a shell script that sets up the real server of an address.
 
     Raises:
         UsageError: no virtual service has it.
     """
-    uses = [use for desired in states for use in _uses(desired, address)]
+    uses = [use for desired in desired_states for use in _uses_of_address(desired, address)]
     if not uses:
-        known = {str(s.address) for desired in states for s in desired.state.of(RealServer)}
-        hint = did_you_mean(str(address), sorted(known))
+        known_addresses = {
+            str(s.address) for desired in desired_states for s in desired.state.of_type(RealServer)
+        }
+        hint = did_you_mean(str(address), sorted(known_addresses))
         raise UsageError(f"no virtual service has a real server {address}{hint}")
     directors = ", ".join(dict.fromkeys(use.director for use in uses))
     yield f"# Real server {address} of {directors}."
     if address.is_loopback:
         yield "# It is the director itself: there is nothing to set up."
     else:
-        tunnelled = [use for use in uses if use.server.forwarding is Forwarding.TUN]
-        direct = [use for use in uses if use.server.forwarding is not Forwarding.NAT]
+        tunnel_uses = [use for use in uses if use.server.forwarding is Forwarding.TUN]
+        vip_uses = [use for use in uses if use.server.forwarding is not Forwarding.NAT]
         yield "# Run as root; it holds until the next boot."
-        yield from _vips(direct)
-        yield from _tunnels(address, tunnelled)
-        yield from _return_path([u for u in uses if u.server.forwarding is Forwarding.NAT])
-    yield from _listeners(uses)
+        yield from _vip_commands(vip_uses)
+        yield from _tunnel_commands(address, tunnel_uses)
+        yield from _return_path_comments([u for u in uses if u.server.forwarding is Forwarding.NAT])
+    yield from _listener_comments(uses)
 
 
-def _uses(desired: Desired, address: IPAddress) -> Iterator[_Use]:
-    servers = [s for s in desired.state.of(RealServer) if s.address == address]
-    for server in sorted(servers, key=natural_order):
-        yield _Use(server, tuple(_vips_of(desired, server)), desired.director)
+def _uses_of_address(desired: Desired, address: IPAddress) -> Iterator[_ServerUse]:
+    servers = [s for s in desired.state.of_type(RealServer) if s.address == address]
+    for server in sorted(servers, key=natural_sort_key):
+        yield _ServerUse(server, tuple(_vips_of(desired, server)), desired.director)
 
 
 def _vips_of(desired: Desired, server: RealServer) -> Iterator[IPAddress]:
@@ -80,15 +82,19 @@ def _vips_of(desired: Desired, server: RealServer) -> Iterator[IPAddress]:
     if isinstance(server.listener, Endpoint):
         yield server.listener.address
         return
-    of_mark = desired.sources.get(server.service_key)
-    for vip in desired.state.of(Vip):
-        source = desired.sources.get(vip.key)
-        is_same = source is not None and of_mark is not None and source.service == of_mark.service
-        if is_same and family_of(vip.address) is server.listener.family:
+    service_location = desired.locations.get(server.service_key)
+    for vip in desired.state.of_type(Vip):
+        vip_location = desired.locations.get(vip.key)
+        is_same_service = (
+            vip_location is not None
+            and service_location is not None
+            and vip_location.service == service_location.service
+        )
+        if is_same_service and family_of(vip.address) is server.listener.family:
             yield vip.address
 
 
-def _vips(uses: Sequence[_Use]) -> Iterator[str]:
+def _vip_commands(uses: Sequence[_ServerUse]) -> Iterator[str]:
     if uses:
         yield ""
         yield "# It holds the VIPs, and leaves it to the director to answer ARP for them. It"
@@ -100,12 +106,12 @@ def _vips(uses: Sequence[_Use]) -> Iterator[str]:
     vips = {vip for use in uses for vip in use.vips}
     for vip in sorted(vips, key=lambda a: (a.version, int(a))):
         yield f"ip address replace {vip}/{vip.max_prefixlen} dev lo"
-    for mark in dict.fromkeys(u.server.listener for u in uses):
-        if not isinstance(mark, Endpoint):
-            yield f"# So it must every other address that gets the mark of {mark}."
+    for listener in dict.fromkeys(u.server.listener for u in uses):
+        if not isinstance(listener, Endpoint):
+            yield f"# So it must every other address that gets the mark of {listener}."
 
 
-def _tunnels(address: IPAddress, uses: Sequence[_Use]) -> Iterator[str]:
+def _tunnel_commands(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator[str]:
     """Nothing filters on the way back (rp_filter): a tunnel is not the way that answers take."""
     if uses:
         yield ""
@@ -113,30 +119,30 @@ def _tunnels(address: IPAddress, uses: Sequence[_Use]) -> Iterator[str]:
     if any(_is_ipv4(use) for use in uses):
         yield "sysctl -w net.ipv4.conf.all.rp_filter=0"
     option, suffix = ("", "") if address.version == 4 else ("-6 ", " -6")
-    for port in sorted({t.port for t in map(_tunnel, uses) if t.type is TunnelType.GUE}):
-        there = f"ip fou show | grep -qx 'port {port} gue{suffix} *'"
-        yield f"{there} || ip {option}fou add port {port} gue"
-    for name, kind in dict.fromkeys(_device(address, use) for use in uses):
+    for port in sorted({t.port for t in map(_tunnel_of, uses) if t.type is TunnelType.GUE}):
+        port_check = f"ip fou show | grep -qx 'port {port} gue{suffix} *'"
+        yield f"{port_check} || ip {option}fou add port {port} gue"
+    for name, kind in dict.fromkeys(_tunnel_device(address, use) for use in uses):
         yield f"ip link show {name} >/dev/null 2>&1 || ip link add name {name} type {kind}"
         if any(_is_ipv4(use) for use in uses):
             yield f"sysctl -w net.ipv4.conf.{name}.rp_filter=0"
         yield f"ip link set {name} up"
 
 
-def _is_ipv4(use: _Use) -> bool:
+def _is_ipv4(use: _ServerUse) -> bool:
     return use.server.listener.family is AddressFamily.IPV4
 
 
-def _tunnel(use: _Use) -> Tunnel:
+def _tunnel_of(use: _ServerUse) -> Tunnel:
     return use.server.tunnel or Tunnel()
 
 
-def _device(address: IPAddress, use: _Use) -> tuple[str, str]:
+def _tunnel_device(address: IPAddress, use: _ServerUse) -> tuple[str, str]:
     """Return the name of the device that unwraps, and its type; GUE holds what IPIP does.
 
     Source: Linux net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_tunnel_xmit; ip-link(8).
     """
-    tunnel = _tunnel(use)
+    tunnel = _tunnel_of(use)
     if tunnel.type is TunnelType.GRE:
         name, kind = ("gvgre", "gre") if address.version == 4 else ("gvgre6", "ip6gre")
         checksum = "" if tunnel.checksum is TunnelChecksum.NONE else " csum"
@@ -148,7 +154,7 @@ def _device(address: IPAddress, use: _Use) -> tuple[str, str]:
     return "gvsit", f"sit local {address}"
 
 
-def _return_path(uses: Sequence[_Use]) -> Iterator[str]:
+def _return_path_comments(uses: Sequence[_ServerUse]) -> Iterator[str]:
     directors = list(dict.fromkeys(use.director for use in uses))
     if directors:
         yield ""
@@ -156,15 +162,15 @@ def _return_path(uses: Sequence[_Use]) -> Iterator[str]:
         yield f"# its default route leads through {' or '.join(directors)}."
 
 
-def _listeners(uses: Sequence[_Use]) -> Iterator[str]:
+def _listener_comments(uses: Sequence[_ServerUse]) -> Iterator[str]:
     yield ""
     yield "# Its daemons must listen on"
-    rows = {(_where(use.server), _what(use.server)): None for use in uses}
+    rows = {(_listen_text(use.server), _purpose_text(use.server)): None for use in uses}
     for row in aligned([line(*cells) for cells in rows]):
         yield f"#   {row.cells[0]}"
 
 
-def _where(server: RealServer) -> str:
+def _listen_text(server: RealServer) -> str:
     """Return the address and port that requests come to."""
     listener, is_nat = server.listener, server.forwarding is Forwarding.NAT
     if not isinstance(listener, Endpoint):
@@ -176,5 +182,5 @@ def _where(server: RealServer) -> str:
     return f"{listener.protocol} {host_and_port(address, server.port)}"
 
 
-def _what(server: RealServer) -> str:
-    return f"for {server.listener} {_WAYS[server.forwarding]}"
+def _purpose_text(server: RealServer) -> str:
+    return f"for {server.listener} {_FORWARDING_TEXTS[server.forwarding]}"

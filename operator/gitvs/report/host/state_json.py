@@ -5,13 +5,13 @@ from __future__ import annotations
 import yaml
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.resource_json import Document, document_of
+from gitvs.core.model.resource_json import JsonObject, resource_json
 from gitvs.core.model.resources import Kind, Resource, VirtualService, kind_of
 from gitvs.core.model.state import State
-from gitvs.core.planning.plan import desired_digest, natural_order
+from gitvs.core.planning.plan import desired_digest, natural_sort_key
 
 _IPVS_RANK = 4
-_RANKS = {
+_DISPLAY_RANKS = {
     Kind.SYSCTL: 0,
     Kind.TIMEOUTS: 1,
     Kind.SYNC_DAEMON: 2,
@@ -23,39 +23,43 @@ _RANKS = {
 }
 
 
-def ordered(state: State) -> list[Resource]:
+def in_display_order(state: State) -> list[Resource]:
     """Return resources as people look for them: host, virtual services, routes, VIPs."""
-    return sorted(state.values(), key=lambda r: (_RANKS[kind_of(r)], natural_order(r), r.key))
+    return sorted(
+        state.values(), key=lambda r: (_DISPLAY_RANKS[kind_of(r)], natural_sort_key(r), r.key)
+    )
 
 
-def desired_document(desired: Desired) -> Document:
+def desired_json(desired: Desired) -> JsonObject:
     """Return what a director should have, each object with where it was written."""
     return {
         "director": desired.director,
         "desiredDigest": desired_digest(desired.director, desired.state),
-        "objects": [_desired_object(desired, resource) for resource in ordered(desired.state)],
+        "objects": [
+            _desired_object_json(desired, resource) for resource in in_display_order(desired.state)
+        ],
     }
 
 
-def _desired_object(desired: Desired, resource: Resource) -> Document:
-    document: Document = {"kind": str(kind_of(resource)), "key": str(resource.key)}
-    source = desired.sources.get(resource.key)
-    if source is not None and source.service is not None:
-        document["service"] = source.service
+def _desired_object_json(desired: Desired, resource: Resource) -> JsonObject:
+    json_object: JsonObject = {"kind": str(kind_of(resource)), "key": str(resource.key)}
+    location = desired.locations.get(resource.key)
+    if location is not None and location.service is not None:
+        json_object["service"] = location.service
     if resource.key in desired.server_names:
-        document["name"] = desired.server_names[resource.key]
-    document["object"] = document_of(resource)
+        json_object["name"] = desired.server_names[resource.key]
+    json_object["object"] = resource_json(resource)
     if isinstance(resource, VirtualService):
-        document["drainSeconds"] = desired.drain_seconds.get(resource.key)
-    if source is not None:
-        document["source"] = {"file": source.file, "line": source.line}
-    return document
+        json_object["drainSeconds"] = desired.drain_seconds.get(resource.key)
+    if location is not None:
+        json_object["source"] = {"file": location.file, "line": location.line}
+    return json_object
 
 
-def yaml_of(document: Document) -> str:
+def yaml_text(json_object: JsonObject) -> str:
     """Return a document as YAML, fields in their order."""
     text: str = yaml.dump(
-        document,
+        json_object,
         Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
         sort_keys=False,
         allow_unicode=True,

@@ -10,101 +10,118 @@ from itertools import groupby
 
 from gitvs.core.planning.plan import Change
 from gitvs.report.html.elements import (
-    NOTHING,
+    EMPTY_HTML,
     Html,
+    code_names,
+    comma_separated,
     element,
-    labelled,
-    listed,
-    names,
+    labelled_fields,
     prose,
     row,
     table,
 )
-from gitvs.report.html.sections import outcome
-from gitvs.report.html.services import service
+from gitvs.report.html.sections import outcome_badges
+from gitvs.report.html.services import service_details
 from gitvs.report.plan.plan_view import DirectorPlan, Presence, summary_text
-from gitvs.report.plan.preview_view import Group
-from gitvs.report.plan.preview_words import LEAVES
+from gitvs.report.plan.preview_view import DirectorGroup
+from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE
 from gitvs.report.plan.service_view import changed_services
-from gitvs.report.text.change_words import BY_HAND, FOREIGN, REPAIRS, SIGNS, told_fields, told_notes
+from gitvs.report.text.change_words import (
+    BY_HAND_TITLE,
+    FOREIGN_TITLE,
+    REPAIRS_TITLE,
+    SIGNS_AND_COLOURS,
+    fields_of_change,
+    notes_of_change,
+)
 from gitvs.report.text.operations import operation_text
 
-_COLUMNS = ("", "Change", "Object", "Value, or old → new")
+_CHANGE_COLUMNS = ("", "Change", "Object", "Value, or old → new")
 
 
-def details(number: int, group: Group, *, is_open: bool) -> Html:
+def group_details(group_number: int, group: DirectorGroup, *, is_open: bool) -> Html:
     """Return all there is to tell of a group; `#group-NUMBER` is its place in the page."""
-    content = element("div", *_content(group), id=f"group-{number}")
-    return element("details", _title(group), content, class_="group scope", open="open" * is_open)
+    content = element("div", *_group_content(group), id=f"group-{group_number}")
+    return element(
+        "details", _group_title(group), content, class_="group scope", open="open" * is_open
+    )
 
 
-def _title(group: Group) -> Html:
-    changes = {action: number for action, number in group.plan.summary.items() if number}
-    count = element("b", f"{len(group.directors)} directors: ") if len(group.directors) > 1 else ""
+def _group_title(group: DirectorGroup) -> Html:
+    nonzero_counts = {action: number for action, number in group.plan.summary.items() if number}
+    director_count = (
+        element("b", f"{len(group.directors)} directors: ") if len(group.directors) > 1 else ""
+    )
     return element(
         "summary",
-        element("span", count, names(group.directors), class_="names"),
-        outcome(group.plan),
-        element("span", summary_text(changes) or "no change", class_="counts"),
+        element("span", director_count, code_names(group.directors), class_="names"),
+        outcome_badges(group.plan),
+        element("span", summary_text(nonzero_counts) or "no change", class_="counts"),
         class_="title",
     )
 
 
-def _content(group: Group) -> Iterator[Html]:
+def _group_content(group: DirectorGroup) -> Iterator[Html]:
     plan = group.plan
     if len(group.directors) == 1:
         digest = element("code", plan.desired_digest)
         yield element("p", "Digest of the desired state: ", digest, class_="dim")
     if plan.presence is Presence.DISAPPEARS:
-        yield element("p", "Left the manifests; ", prose(LEAVES), class_="note")
-    yield _listed(BY_HAND, map(operation_text, plan.operations.all))
-    yield _changes(plan)
-    yield _repairs(plan)
-    yield from map(service, changed_services(plan))
-    yield _listed(FOREIGN, plan.foreign)
+        yield element("p", "Left the manifests; ", prose(LEFT_MANIFESTS_NOTE), class_="note")
+    yield _text_section(BY_HAND_TITLE, map(operation_text, plan.operations.all))
+    yield _changes_section(plan)
+    yield _repairs_section(plan)
+    yield from map(service_details, changed_services(plan))
+    yield _text_section(FOREIGN_TITLE, plan.foreign_names)
 
 
-def _listed(title: str, lines: Iterable[str]) -> Html:
-    items = [row(element("td", element("code", text))) for text in lines]
-    if not items:
-        return NOTHING
-    return _folded(title, len(items), table((), element("tbody", *items)))
+def _text_section(title: str, lines: Iterable[str]) -> Html:
+    rows = [row(element("td", element("code", text))) for text in lines]
+    if not rows:
+        return EMPTY_HTML
+    return _collapsible(title, len(rows), table((), element("tbody", *rows)))
 
 
-def _folded(title: str, count: int, content: Html) -> Html:
-    shown = element("summary", element("b", title), element("span", str(count), class_="counts"))
-    return element("details", shown, content, class_="scope", open="open")
+def _collapsible(title: str, count: int, content: Html) -> Html:
+    title_element = element(
+        "summary", element("b", title), element("span", str(count), class_="counts")
+    )
+    return element("details", title_element, content, class_="scope", open="open")
 
 
-def _changes(plan: DirectorPlan) -> Html:
+def _changes_section(plan: DirectorPlan) -> Html:
     phases = groupby(plan.plan.changes, key=lambda change: str(change.phase))
-    bodies = [_phase(plan, phase, changes) for phase, changes in phases]
+    bodies = [_phase_body(plan, phase, changes) for phase, changes in phases]
     if not bodies:
-        return NOTHING
+        return EMPTY_HTML
     count = len(plan.plan.changes)
-    return _folded("Changes, in the order of execution", count, table(_COLUMNS, *bodies))
+    return _collapsible(
+        "Changes, in the order of execution", count, table(_CHANGE_COLUMNS, *bodies)
+    )
 
 
-def _repairs(plan: DirectorPlan) -> Html:
+def _repairs_section(plan: DirectorPlan) -> Html:
     if not plan.repairs:
-        return NOTHING
-    body = element("tbody", *(_change(plan, change) for change in plan.repairs))
-    return _folded(REPAIRS, len(plan.repairs), table(_COLUMNS, body))
+        return EMPTY_HTML
+    body = element("tbody", *(_change_row(plan, change) for change in plan.repairs))
+    return _collapsible(REPAIRS_TITLE, len(plan.repairs), table(_CHANGE_COLUMNS, body))
 
 
-def _phase(plan: DirectorPlan, phase: str, changes: Iterable[Change]) -> Html:
+def _phase_body(plan: DirectorPlan, phase: str, changes: Iterable[Change]) -> Html:
     heading = element("th", phase, scope="rowgroup", colspan="4", class_="title")
-    rows = (_change(plan, change) for change in changes)
+    rows = (_change_row(plan, change) for change in changes)
     return element("tbody", element("tr", heading, class_="phase"), *rows, class_="scope")
 
 
-def _change(plan: DirectorPlan, change: Change) -> Html:
-    sign, _ = SIGNS[change.action]
-    text = listed((*labelled(told_fields(change)), *told_notes(change, plan.drift)))
+def _change_row(plan: DirectorPlan, change: Change) -> Html:
+    sign, _ = SIGNS_AND_COLOURS[change.action]
+    description = comma_separated(
+        (*labelled_fields(fields_of_change(change)), *notes_of_change(change, plan.drift))
+    )
     return row(
         element("td", element("span", sign, aria_hidden="true"), class_="sign"),
         element("td", str(change.action), class_="action"),
         element("td", element("code", change.key)),
-        element("td", text, class_="told"),
+        element("td", description, class_="told"),
         class_=str(change.action),
     )

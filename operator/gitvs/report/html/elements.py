@@ -9,34 +9,34 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from gitvs.core.problems import printable
-from gitvs.report.text.fields import ALONE, Fields
+from gitvs.report.text.fields import UNLABELLED_FIELDS, Fields
 
 
 @dataclass(frozen=True, slots=True)
 class Html:
     """Markup, as it stands in the page."""
 
-    source: str
+    markup: str
 
 
 Content = str | Html
 
-NOTHING = Html("")
+EMPTY_HTML = Html("")
 
 
 def element(tag: str, *content: Content, **attributes: str) -> Html:
     """Return an element; `class_` is `class`, `aria_hidden` has a dash, empty ones are left out."""
-    written = "".join(
+    attribute_text = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
         for name, value in attributes.items()
         if value
     )
-    return Html(f"<{tag}{written}>{joined(content).source}</{tag}>")
+    return Html(f"<{tag}{attribute_text}>{joined(content).markup}</{tag}>")
 
 
 def joined(content: Iterable[Content]) -> Html:
     """Return contents one after the other. Characters that don't print are shown as escapes."""
-    parts = (c.source if isinstance(c, Html) else html.escape(printable(c)) for c in content)
+    parts = (c.markup if isinstance(c, Html) else html.escape(printable(c)) for c in content)
     return Html("".join(parts))
 
 
@@ -47,29 +47,29 @@ def prose(text: str) -> Html:
     return joined(element("code", p) if c else p for p, c in zip(parts, is_code, strict=False))
 
 
-def listed(parts: Iterable[Content]) -> Html:
+def comma_separated(parts: Iterable[Content]) -> Html:
     """Return parts with commas between them."""
-    return Html(", ".join(joined((part,)).source for part in parts))
+    return Html(", ".join(joined((part,)).markup for part in parts))
 
 
-def names(of: Iterable[str]) -> Html:
+def code_names(names: Iterable[str]) -> Html:
     """Return names as code, with commas between them."""
-    return listed(element("code", name) for name in of)
+    return comma_separated(element("code", name) for name in names)
 
 
-def labelled(fields: Fields) -> Iterator[Content]:
+def labelled_fields(fields: Fields) -> Iterator[Content]:
     """Yield fields with their names, but where an object has a single one."""
     for name, value in fields.items():
-        yield value if name in ALONE else joined((element("i", name), " ", value))
+        yield value if name in UNLABELLED_FIELDS else joined((element("i", name), " ", value))
 
 
 def table(columns: Iterable[str], *bodies: Html) -> Html:
     """Return a table in a box of its own, which scrolls; a column that ends in `>` has numbers."""
-    heads = (
+    header_cells = (
         element("th", name.removesuffix(">"), scope="col", class_="number" * name.endswith(">"))
         for name in columns
     )
-    head = element("thead", element("tr", *heads))
+    head = element("thead", element("tr", *header_cells))
     return element("div", element("table", head, *bodies), class_="box")
 
 

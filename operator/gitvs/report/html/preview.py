@@ -11,13 +11,13 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
-from gitvs.report.html.details import details
+from gitvs.report.html.details import group_details
 from gitvs.report.html.elements import Content, Html, element
-from gitvs.report.html.sections import opening, sections
-from gitvs.report.plan.preview_view import Preview, grouped
+from gitvs.report.html.sections import overview, sections
+from gitvs.report.plan.preview_view import Preview, director_groups
 from gitvs.report.plan.preview_words import verdict_text
 
-_TOOLS = Html("""\
+_TOOLBAR = Html("""\
 <form id="tools" role="search" hidden>
 <label for="search">Find</label>
 <input id="search" type="search" placeholder="director, service, address" autocomplete="off">
@@ -32,24 +32,26 @@ _TOOLS = Html("""\
 
 def preview_html(preview: Preview) -> str:
     """Return a preview as a page."""
-    groups = grouped(preview.plans)
+    groups = director_groups(preview.plans)
     is_open = len(groups) == 1
-    folded = (details(number, group, is_open=is_open) for number, group in enumerate(groups, 1))
+    group_elements = (
+        group_details(number, group, is_open=is_open) for number, group in enumerate(groups, 1)
+    )
     body = element(
         "body",
-        opening(preview),
-        _TOOLS,
-        element("main", *sections(preview, groups), *folded),
-        element("script", Html(_part("page.js"))),
+        overview(preview),
+        _TOOLBAR,
+        element("main", *sections(preview, groups), *group_elements),
+        element("script", Html(_page_file("page.js"))),
     )
     page = element("html", element("head", *_head(preview)), body, lang="en")
-    return f"<!doctype html>\n{page.source}\n"
+    return f"<!doctype html>\n{page.markup}\n"
 
 
 def _head(preview: Preview) -> list[Content]:
-    style, script = _part("page.css"), _part("page.js")
+    style, script = _page_file("page.css"), _page_file("page.js")
     policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
+        f"default-src 'none'; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}';"
         " base-uri 'none'; form-action 'none'"
     )
     return [
@@ -62,10 +64,10 @@ def _head(preview: Preview) -> list[Content]:
 
 
 @cache
-def _part(name: str) -> str:
-    return files("gitvs").joinpath("report", "html", name).read_text("utf-8")
+def _page_file(file_name: str) -> str:
+    return files("gitvs").joinpath("report", "html", file_name).read_text("utf-8")
 
 
-def _hash(text: str) -> str:
+def _csp_hash(text: str) -> str:
     """Return what lets a text in. Source: Content Security Policy Level 3, section 2.3.1."""
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

@@ -8,83 +8,99 @@ from itertools import count
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.risks import Risk
 from gitvs.core.problems import Problem
-from gitvs.report.html.elements import NOTHING, Html, element, joined, names, prose, row, table
+from gitvs.report.html.elements import (
+    EMPTY_HTML,
+    Html,
+    code_names,
+    element,
+    joined,
+    prose,
+    row,
+    table,
+)
 from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, Presence
-from gitvs.report.plan.preview_view import Group, Preview
+from gitvs.report.plan.preview_view import DirectorGroup, Preview
 from gitvs.report.plan.preview_words import (
     GATE_COLUMNS,
-    LEAVES,
+    LEFT_MANIFESTS_NOTE,
     counts_text,
-    gates_about,
-    gates_told,
-    greatest_risk,
-    risks_told,
+    gates_description,
+    gates_with_directors,
+    greatest_risk_text,
+    risks_with_directors,
     verdict_text,
 )
 
 
-def opening(preview: Preview) -> Html:
+def overview(preview: Preview) -> Html:
     """Return what stands on top: the verdict, of what, and how many directors it is about."""
-    words = verdict_text(preview)
+    verdict = verdict_text(preview)
     folder = element("code", preview.folder)
     notes = [element("p", "Note: ", prose(text), class_="note") for text in preview.remarks]
     return element(
         "header",
-        element("h1", words[0].upper() + words[1:]),
+        element("h1", verdict[0].upper() + verdict[1:]),
         element(
             "p",
             *("From ", element("b", str(preview.base)), " to ", element("b", str(preview.head))),
             *((", manifests in ", folder) if preview.folder else ()),
         ),
         element("p", counts_text(preview)),
-        *_come_and_go(preview),
+        *_presence_notes(preview),
         *notes,
         class_=f"verdict {preview.verdict}",
     )
 
 
-def _come_and_go(preview: Preview) -> Iterable[Html]:
-    if appear := preview.named(Presence.APPEARS):
-        yield element("p", "New: ", names(appear), class_="names")
-    if leave := preview.named(Presence.DISAPPEARS):
-        words = ("Left the manifests: ", names(leave), "; ", prose(LEAVES))
+def _presence_notes(preview: Preview) -> Iterable[Html]:
+    if appearing := preview.directors_with(Presence.APPEARS):
+        yield element("p", "New: ", code_names(appearing), class_="names")
+    if disappearing := preview.directors_with(Presence.DISAPPEARS):
+        words = ("Left the manifests: ", code_names(disappearing), "; ", prose(LEFT_MANIFESTS_NOTE))
         yield element("p", *words, class_="note names")
 
 
-def sections(preview: Preview, groups: Sequence[Group]) -> Iterable[Html]:
+def sections(preview: Preview, groups: Sequence[DirectorGroup]) -> Iterable[Html]:
     """Yield the sections in the order in which people read them."""
-    yield _section("Problems", "", ("Where", "Rule", "Problem"), map(_problem, preview.problems))
-    yield _gates(preview, "Blocked", is_allowed=False)
-    yield _gates(preview, "Allowed", is_allowed=True)
+    yield _section(
+        "Problems", "", ("Where", "Rule", "Problem"), map(_problem_row, preview.problems)
+    )
+    yield _gate_section(preview, "Blocked", is_allowed=False)
+    yield _gate_section(preview, "Allowed", is_allowed=True)
     columns = ("Directors", "Outcome", "Create>", "Update>", "Delete>", "Drain>", "Greatest risk")
-    yield _section("Directors", "", columns, map(_director, count(1), groups))
-    risks = (_risk(*told) for told in risks_told(preview).items())
+    yield _section("Directors", "", columns, map(_group_row, count(1), groups))
+    risks = (
+        _risk_row(*risk_and_directors)
+        for risk_and_directors in risks_with_directors(preview).items()
+    )
     yield _section("Good to know", "", ("Risk", "Directors", "What it means"), risks)
 
 
-def _section(title: str, about: str, columns: Iterable[str], rows: Iterable[Html]) -> Html:
+def _section(title: str, description: str, columns: Iterable[str], rows: Iterable[Html]) -> Html:
     """Return a section; nothing if it has no rows."""
-    shown = list(rows)
-    if not shown:
-        return NOTHING
-    lead = element("p", prose(about)) if about else NOTHING
-    content = table(columns, element("tbody", *shown))
-    sort = title.split()[0].lower()
-    return element("section", element("h2", title), lead, content, class_=f"scope {sort}")
+    row_list = list(rows)
+    if not row_list:
+        return EMPTY_HTML
+    introduction = element("p", prose(description)) if description else EMPTY_HTML
+    content = table(columns, element("tbody", *row_list))
+    css_class = title.split()[0].lower()
+    return element(
+        "section", element("h2", title), introduction, content, class_=f"scope {css_class}"
+    )
 
 
-def _problem(problem: Problem) -> Html:
-    where = element("code", f"{problem.file}:{problem.line}:{problem.column}")
-    told = element("td", prose(problem.message), class_="told")
-    return row(element("td", where), element("td", element("code", problem.rule)), told)
+def _problem_row(problem: Problem) -> Html:
+    position = element("code", f"{problem.file}:{problem.line}:{problem.column}")
+    message_cell = element("td", prose(problem.message), class_="told")
+    return row(element("td", position), element("td", element("code", problem.rule)), message_cell)
 
 
-def _gates(preview: Preview, title: str, *, is_allowed: bool) -> Html:
-    rows = (_gate(*told) for told in gates_told(preview, is_allowed=is_allowed))
-    return _section(title, gates_about(preview, is_allowed=is_allowed), GATE_COLUMNS, rows)
+def _gate_section(preview: Preview, title: str, *, is_allowed: bool) -> Html:
+    rows = (_gate_row(*cells) for cells in gates_with_directors(preview, is_allowed=is_allowed))
+    return _section(title, gates_description(preview, is_allowed=is_allowed), GATE_COLUMNS, rows)
 
 
-def _gate(gate: Gate, directors: list[str], message: str) -> Html:
+def _gate_row(gate: Gate, directors: list[str], message: str) -> Html:
     return row(
         element("td", element("code", gate.name)),
         _names_cell(directors),
@@ -95,34 +111,40 @@ def _gate(gate: Gate, directors: list[str], message: str) -> Html:
 
 
 def _names_cell(directors: Sequence[str]) -> Html:
-    number = f"{len(directors)}: " if len(directors) > 5 else ""
-    shown = names(directors) if directors else "several"
-    return element("td", element("div", number, shown, class_="names"))
+    count_prefix = f"{len(directors)}: " if len(directors) > 5 else ""
+    shown_names = code_names(directors) if directors else "several"
+    return element("td", element("div", count_prefix, shown_names, class_="names"))
 
 
-def _director(number: int, group: Group) -> Html:
+def _group_row(group_number: int, group: DirectorGroup) -> Html:
     plan = group.plan
-    link = element("a", names(group.directors), href=f"#group-{number}")
-    risk = greatest_risk(plan)
+    link = element("a", code_names(group.directors), href=f"#group-{group_number}")
+    risk = greatest_risk_text(plan)
     return row(
         element("td", element("div", link, class_="names")),
-        element("td", outcome(plan)),
+        element("td", outcome_badges(plan)),
         *(
-            element("td", str(changes), class_=f"number {action}" if changes else "number none")
-            for action, changes in plan.summary.items()
+            element(
+                "td",
+                str(change_count),
+                class_=f"number {action}" if change_count else "number none",
+            )
+            for action, change_count in plan.summary.items()
         ),
         element("td", prose(risk), class_="told"),
     )
 
 
-def outcome(plan: DirectorPlan) -> Html:
+def outcome_badges(plan: DirectorPlan) -> Html:
     """Return in a word what becomes of a director."""
-    word = {Presence.APPEARS: "new", Presence.DISAPPEARS: "leaves"}.get(plan.presence)
-    badges = [plan.outcome.value] if plan.outcome is not PlanOutcome.NONE or not word else []
-    badges += [word] if word else []
-    return joined(element("span", text, class_=f"badge {text}") for text in badges)
+    presence_word = {Presence.APPEARS: "new", Presence.DISAPPEARS: "leaves"}.get(plan.presence)
+    badge_words = (
+        [plan.outcome.value] if plan.outcome is not PlanOutcome.NONE or not presence_word else []
+    )
+    badge_words += [presence_word] if presence_word else []
+    return joined(element("span", text, class_=f"badge {text}") for text in badge_words)
 
 
-def _risk(risk: Risk, directors: list[str]) -> Html:
-    told = element("td", prose(risk.message), class_="told")
-    return row(element("td", element("code", risk.name)), _names_cell(directors), told)
+def _risk_row(risk: Risk, directors: list[str]) -> Html:
+    message_cell = element("td", prose(risk.message), class_="told")
+    return row(element("td", element("code", risk.name)), _names_cell(directors), message_cell)

@@ -5,70 +5,83 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gitvs.core.planning.plan import Action
-from gitvs.report.html.elements import NOTHING, Content, Html, element, labelled, listed, row, table
+from gitvs.report.html.elements import (
+    EMPTY_HTML,
+    Content,
+    Html,
+    comma_separated,
+    element,
+    labelled_fields,
+    row,
+    table,
+)
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView
-from gitvs.report.text.change_words import SIGNS, place_text
+from gitvs.report.text.change_words import SIGNS_AND_COLOURS, location_text
 
 
-def service(view: ServiceView) -> Html:
+def service_details(view: ServiceView) -> Html:
     """Return a virtual service: what happens to it, its capacity, its real servers."""
     is_draining = view.is_leaving and view.action is not Action.DELETE
     action = str(Action.DRAIN if is_draining else view.action or "")
     title = element(
         "summary",
         element("b", element("code", view.key)),
-        element("span", view.fate, class_=f"badge {action}"),
-        *_source(view),
+        element("span", view.action_text, class_=f"badge {action}"),
+        *_location(view),
         class_="title",
     )
-    told = listed((*labelled(view.fields), *([view.note] if view.note else [])))
+    fields_and_note = comma_separated(
+        (*labelled_fields(view.fields), *([view.note] if view.note else []))
+    )
     return element(
         "details",
         title,
-        element("p", told) if told.source else NOTHING,
+        element("p", fields_and_note) if fields_and_note.markup else EMPTY_HTML,
         element("p", *_capacity(view)),
-        _servers(view),
+        _server_table(view),
         class_="service scope",
         open="open",
     )
 
 
-def _source(view: ServiceView) -> Iterator[Html]:
-    if (source := view.source) is not None:
-        place = element("code", place_text(source))
-        yield element("span", source.service or "service", " in ", place, class_="counts")
+def _location(view: ServiceView) -> Iterator[Html]:
+    if (location := view.location) is not None:
+        location_element = element("code", location_text(location))
+        yield element(
+            "span", location.service or "service", " in ", location_element, class_="counts"
+        )
 
 
 def _capacity(view: ServiceView) -> Iterator[Content]:
-    yield from (element("i", "capacity"), f" {view.capacity}")
-    if view.unknown:
-        yield element("span", f"; {view.unknown}", class_="note")
+    yield from (element("i", "capacity"), f" {view.capacity_text}")
+    if view.unknown_shares_text:
+        yield element("span", f"; {view.unknown_shares_text}", class_="note")
 
 
-def _servers(view: ServiceView) -> Html:
+def _server_table(view: ServiceView) -> Html:
     if not view.servers:
-        return NOTHING
-    rows = (_server(view, server) for server in view.servers)
+        return EMPTY_HTML
+    rows = (_server_row(view, server) for server in view.servers)
     columns = ("", "Real server", "Forwarding", "Weight>", "Share of traffic>", "", "Connections")
     return table(columns, element("tbody", *rows))
 
 
-def _server(view: ServiceView, server: ServerRow) -> Html:
-    sign = SIGNS[server.action][0] if server.action is not None else ""
+def _server_row(view: ServiceView, server: ServerRow) -> Html:
+    sign = SIGNS_AND_COLOURS[server.action][0] if server.action is not None else ""
     return row(
         element("td", element("span", sign, aria_hidden="true"), class_="sign"),
-        element("td", *_named(server)),
+        element("td", *_server_name(server)),
         element("td", server.forwarding),
-        element("td", server.weight, class_="number"),
-        element("td", view.share(server), class_="number"),
-        element("td", _bars(view, server), class_="bars"),
-        element("td", server.connections, class_="told"),
+        element("td", server.weight_text, class_="number"),
+        element("td", view.share_text(server), class_="number"),
+        element("td", _share_bars(view, server), class_="bars"),
+        element("td", server.connections_text, class_="told"),
         class_=str(server.action or "same"),
     )
 
 
-def _named(server: ServerRow) -> Iterator[Content]:
+def _server_name(server: ServerRow) -> Iterator[Content]:
     yield element("code", server.address)
     if server.name:
         yield from (" ", element("span", server.name, class_="dim"))
@@ -76,14 +89,16 @@ def _named(server: ServerRow) -> Iterator[Content]:
         yield " (local)"
 
 
-def _bars(view: ServiceView, server: ServerRow) -> Html:
+def _share_bars(view: ServiceView, server: ServerRow) -> Html:
     """Return the share before, thin, above the share after."""
     sides = ((view.before, server.share_before), (view.after, server.share_after))
-    widths = [100 * (share or 0) if side and not side.unknown else 0 for side, share in sides]
-    places = (("old", "0", "3"), ("new", "4", "8"))
+    widths = [
+        100 * (share or 0) if side and not side.unknown_reason else 0 for side, share in sides
+    ]
+    bar_shapes = (("old", "0", "3"), ("new", "4", "8"))
     bars = (
         element("rect", class_=name, y=y, height=height, width=f"{width:.4g}")
-        for (name, y, height), width in zip(places, widths, strict=True)
+        for (name, y, height), width in zip(bar_shapes, widths, strict=True)
     )
     return element(
         "svg", *bars, viewBox="0 0 100 12", preserveAspectRatio="none", aria_hidden="true"

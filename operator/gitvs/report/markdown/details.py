@@ -11,28 +11,36 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from gitvs.core.planning.plan import Action, Change
-from gitvs.report.markdown.escaping import code, diff_block, folded, header, html_names, prose, row
+from gitvs.report.markdown.escaping import (
+    code,
+    collapsible,
+    diff_block,
+    html_names,
+    prose,
+    table_header,
+    table_row,
+)
 from gitvs.report.plan.plan_view import DirectorPlan, summary_text
-from gitvs.report.plan.preview_view import Group
+from gitvs.report.plan.preview_view import DirectorGroup
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView, changed_services
-from gitvs.report.text.change_words import REPAIRS, change_text, place_text
+from gitvs.report.text.change_words import REPAIRS_TITLE, change_text, location_text
 from gitvs.report.text.fields import fields_text
-from gitvs.report.text.problems import counted
+from gitvs.report.text.problems import count_text
 
-_SIGNS = {Action.CREATE: "+", Action.DELETE: "-"}
+_DIFF_SIGNS = {Action.CREATE: "+", Action.DELETE: "-"}
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceText:
     """A virtual service with all its real servers, and with those that change alone."""
 
-    whole: str
-    short: str
+    full_text: str
+    short_text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
+class GroupDetails:
     """All there is to tell of a group. `changes` are lines of a diff, each with its heading."""
 
     title: str
@@ -40,39 +48,41 @@ class Details:
     services: tuple[ServiceText, ...]
 
 
-def details_of(group: Group) -> Details:
+def details_of(group: DirectorGroup) -> GroupDetails:
     """Return the details of a group."""
     plan = group.plan
-    return Details(
+    return GroupDetails(
         f"{html_names(group.directors)}: {summary_text(plan.summary)}",
         (
             *((str(c.phase), _change_line(plan, c)) for c in plan.plan.changes),
-            *((REPAIRS, _change_line(plan, c)) for c in plan.repairs),
+            *((REPAIRS_TITLE, _change_line(plan, c)) for c in plan.repairs),
         ),
         tuple(_service_text(view) for view in changed_services(plan)),
     )
 
 
-def details_text(details: Iterable[Details], changes: int, services: int, rows: int) -> str:
+def details_text(
+    details: Iterable[GroupDetails], change_count: int, service_count: int, full_service_count: int
+) -> str:
     """Return so many changes and services, from the first, as one text.
 
     `rows` is how many of the services show the real servers that stay as they are too.
     """
     parts = []
-    for one in details:
-        content = _diff(one.changes[:changes])
-        changes -= min(changes, len(one.changes))
-        for service in one.services[:services]:
-            is_whole = service.whole == service.short or rows > 0
-            content += "\n" + (service.whole if is_whole else service.short)
-            rows -= service.whole != service.short
-        services -= min(services, len(one.services))
+    for group_details in details:
+        content = _diff_text(group_details.changes[:change_count])
+        change_count -= min(change_count, len(group_details.changes))
+        for service in group_details.services[:service_count]:
+            is_full = service.full_text == service.short_text or full_service_count > 0
+            content += "\n" + (service.full_text if is_full else service.short_text)
+            full_service_count -= service.full_text != service.short_text
+        service_count -= min(service_count, len(group_details.services))
         if content:
-            parts.append(folded(one.title, content))
+            parts.append(collapsible(group_details.title, content))
     return "\n".join(parts)
 
 
-def _diff(changes: Iterable[tuple[str, str]]) -> str:
+def _diff_text(changes: Iterable[tuple[str, str]]) -> str:
     lines: list[str] = []
     for heading, group in groupby(changes, key=lambda pair: pair[0]):
         lines += [f"@@ {heading} @@", *(line for _, line in group)]
@@ -81,45 +91,49 @@ def _diff(changes: Iterable[tuple[str, str]]) -> str:
 
 def _change_line(plan: DirectorPlan, change: Change) -> str:
     """One change with the sign that colours it: what is neither new nor gone changes."""
-    sign = _SIGNS.get(change.action, "!")
+    sign = _DIFF_SIGNS.get(change.action, "!")
     text = change_text(change, plan.drift)
     return f"{sign} {change.action} {change.key}" + (f"  {text}" if text else "")
 
 
 def _service_text(view: ServiceView) -> ServiceText:
-    about = f"#### {code(view.key)}\n\n{_fate(view)}{_capacity(view)}\n"
+    heading = f"#### {code(view.key)}\n\n{_service_description(view)}{_capacity(view)}\n"
     changed = [server for server in view.servers if server.action is not None]
-    count = len(view.servers) - len(changed)
-    rest = f"\n{counted(count, 'real server')} not shown: as before\n" if count else ""
+    unchanged_count = len(view.servers) - len(changed)
+    unchanged_note = (
+        f"\n{count_text(unchanged_count, 'real server')} not shown: as before\n"
+        if unchanged_count
+        else ""
+    )
     return ServiceText(
-        about + _servers(view, view.servers),
-        about + _servers(view, changed) + rest,
+        heading + _server_table(view, view.servers),
+        heading + _server_table(view, changed) + unchanged_note,
     )
 
 
-def _fate(view: ServiceView) -> str:
+def _service_description(view: ServiceView) -> str:
     """Return where a service was written, and what happens to the service itself."""
     parts = []
-    if (source := view.source) is not None:
-        parts.append(f"{code(source.service or 'service')} in {code(place_text(source))}")
-    told = (view.fate, fields_text(view.fields), view.note)
-    text = ", ".join([*parts, *(prose(part) for part in told if part)])
+    if (location := view.location) is not None:
+        parts.append(f"{code(location.service or 'service')} in {code(location_text(location))}")
+    notes = (view.action_text, fields_text(view.fields), view.note)
+    text = ", ".join([*parts, *(prose(part) for part in notes if part)])
     return f"Virtual service: {text}\n\n" if text else ""
 
 
 def _capacity(view: ServiceView) -> str:
-    unknown = f"; {prose(view.unknown)}" if view.unknown else ""
-    return f"Capacity: {view.capacity}{unknown}"
+    unknown = f"; {prose(view.unknown_shares_text)}" if view.unknown_shares_text else ""
+    return f"Capacity: {view.capacity_text}{unknown}"
 
 
-def _servers(view: ServiceView, servers: Iterable[ServerRow]) -> str:
-    rows = [row(_cells(view, server)) for server in servers]
+def _server_table(view: ServiceView, servers: Iterable[ServerRow]) -> str:
+    rows = [table_row(_server_cells(view, server)) for server in servers]
     columns = ("Real server", "Forwarding", "Weight>", "Share of traffic>", "Connections")
-    return f"\n{header(*columns)}{''.join(rows)}" if rows else ""
+    return f"\n{table_header(*columns)}{''.join(rows)}" if rows else ""
 
 
-def _cells(view: ServiceView, server: ServerRow) -> Iterator[str]:
+def _server_cells(view: ServiceView, server: ServerRow) -> Iterator[str]:
     name = f" {code(server.name)}" if server.name else ""
     yield code(server.address) + name + (" (local)" if server.is_local else "")
     yield prose(server.forwarding)
-    yield from (server.weight, view.share(server), prose(server.connections))
+    yield from (server.weight_text, view.share_text(server), prose(server.connections_text))

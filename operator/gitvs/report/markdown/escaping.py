@@ -11,34 +11,34 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-from gitvs.core.planning.risks.risk import some
+from gitvs.core.planning.risks.risk import names_text
 from gitvs.core.problems import printable
 
-_LONGEST = 300
-_LONGEST_PROSE = 1000
-_WORDS = re.compile(r"(\(?`[^`]+`[),;:.]*|[^ ]+ -> [^ ]+|[^ ]*)(?: |$)")
-_QUOTED = re.compile(r"(\(?)`([^`]+)`([),;:.]*)")
-_AROUND = re.compile(r"(\(?)(.*?)([),;:.]*)")
-_PLAIN = re.compile(
+_MAX_CHARACTERS = 300
+_MAX_PROSE_CHARACTERS = 1000
+_WORD = re.compile(r"(\(?`[^`]+`[),;:.]*|[^ ]+ -> [^ ]+|[^ ]*)(?: |$)")
+_QUOTED_WORD = re.compile(r"(\(?)`([^`]+)`([),;:.]*)")
+_PUNCTUATED_WORD = re.compile(r"(\(?)(.*?)([),;:.]*)")
+_PLAIN_WORD = re.compile(
     r"(?!.*[0-9a-fA-F]{7})[A-Za-z]+(?:['-][A-Za-z]+)*|\d{1,3}(?:\.\d{1,3})?[a-z]{0,2}|[%→–…]"
 )
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
+def shortened(text: str, max_characters: int = _MAX_CHARACTERS) -> str:
     """Return a text on one line, without control characters, and without its middle if long."""
     shown = printable(text)
-    if len(shown) <= longest:
+    if len(shown) <= max_characters:
         return shown
-    half = longest // 2
+    half = max_characters // 2
     return f"{shown[:half]} … {shown[-half:]}"
 
 
 def code(text: str) -> str:
     """Return a text as inline code; nothing if it is empty."""
-    return _code(shortened(text))
+    return _inline_code(shortened(text))
 
 
-def _code(text: str) -> str:
+def _inline_code(text: str) -> str:
     """Source: GitHub Flavored Markdown, 6.3: one space at both ends is taken away."""
     if not text:
         return ""
@@ -47,9 +47,9 @@ def _code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _fence(text: str, shortest: int) -> str:
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    return "`" * max(shortest, longest + 1)
+def _fence(text: str, min_length: int) -> str:
+    longest_run = max((len(run) for run in re.findall("`+", text)), default=0)
+    return "`" * max(min_length, longest_run + 1)
 
 
 def prose(text: str) -> str:
@@ -57,31 +57,31 @@ def prose(text: str) -> str:
 
     What the sentence itself puts between backticks is code already; a key is one word.
     """
-    words = _WORDS.findall(shortened(text, _LONGEST_PROSE).strip())[:-1]
-    return " ".join(map(_word, words))
+    words = _WORD.findall(shortened(text, _MAX_PROSE_CHARACTERS).strip())[:-1]
+    return " ".join(map(_word_markdown, words))
 
 
-def _word(word: str) -> str:
+def _word_markdown(word: str) -> str:
     """Return a word of a sentence; brackets and stops around it are no part of it."""
-    match = _QUOTED.fullmatch(word) or _AROUND.fullmatch(word)
+    match = _QUOTED_WORD.fullmatch(word) or _PUNCTUATED_WORD.fullmatch(word)
     assert match is not None, "whatever is a word has something around it, or nothing"
     opened, inner, closed = match.groups()
-    is_plain = match.re is _AROUND and _PLAIN.fullmatch(inner)
-    return f"{opened}{inner if is_plain else _code(inner)}{closed}"
+    is_plain = match.re is _PUNCTUATED_WORD and _PLAIN_WORD.fullmatch(inner)
+    return f"{opened}{inner if is_plain else _inline_code(inner)}{closed}"
 
 
-def names(of: Sequence[str], most: int = 10) -> str:
+def code_names(names: Sequence[str], max_names: int = 10) -> str:
     """Return names as inline code: `lb1`, `lb2` and 3 more."""
-    return some([code(name) for name in of], most)
+    return names_text([code(name) for name in names], max_names)
 
 
-def header(*columns: str) -> str:
+def table_header(*columns: str) -> str:
     """Return the head of a table, its end included; a column that ends in `>` holds numbers."""
-    rules = ("--:" if name.endswith(">") else "---" for name in columns)
-    return f"{row(name.removesuffix('>') for name in columns)}|{'|'.join(rules)}|\n"
+    alignments = ("--:" if name.endswith(">") else "---" for name in columns)
+    return f"{table_row(name.removesuffix('>') for name in columns)}|{'|'.join(alignments)}|\n"
 
 
-def row(cells: Iterable[str]) -> str:
+def table_row(cells: Iterable[str]) -> str:
     """Return a row of a table, its end included.
 
     Source: GitHub Flavored Markdown, 4.10: a pipe is escaped in a cell, even in code.
@@ -96,11 +96,11 @@ def diff_block(lines: Iterable[str]) -> str:
     return f"{fence}diff\n{text}{fence}\n"
 
 
-def folded(title: str, content: str) -> str:
+def collapsible(title: str, content: str) -> str:
     """Return a content that is shown on demand; the title is HTML."""
     return f"<details><summary>{title}</summary>\n\n{content}\n</details>\n"
 
 
-def html_names(of: Sequence[str], most: int = 3) -> str:
+def html_names(names: Sequence[str], max_names: int = 3) -> str:
     """Return names as code in HTML."""
-    return some([f"<code>{html.escape(shortened(name))}</code>" for name in of], most)
+    return names_text([f"<code>{html.escape(shortened(name))}</code>" for name in names], max_names)

@@ -9,30 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gitvs.report.markdown.details import Details, details_of, details_text
-from gitvs.report.markdown.escaping import code, names, prose
+from gitvs.report.markdown.details import GroupDetails, details_of, details_text
+from gitvs.report.markdown.escaping import code, code_names, prose
 from gitvs.report.markdown.sections import Section, sections_of
 from gitvs.report.plan.plan_view import Presence
-from gitvs.report.plan.preview_view import Preview, grouped
-from gitvs.report.plan.preview_words import LEAVES, counts_text, verdict_text
+from gitvs.report.plan.preview_view import Preview, director_groups
+from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE, counts_text, verdict_text
 
-MARKER = "<!-- gitvs plan -->"
+COMMENT_MARKER = "<!-- gitvs plan -->"
 """The first line, by which a comment is found again."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class _CommentParts:
     """All there is to say. The sections stand in this order."""
 
-    opening: str
+    overview: str
     sections: Mapping[str, Section]
-    details: tuple[Details, ...]
+    details: tuple[GroupDetails, ...]
 
 
-_Room = Mapping[str, int]
+_ItemCounts = Mapping[str, int]
 """How many items of each sort are shown."""
 
-_CUTS = {
+_CUT_ORDER = {
     "rows": "lists of real servers that stay as they are",
     "services": "tables of real servers",
     "changes": "changes",
@@ -46,28 +46,43 @@ _CUTS = {
 """What is left out, the first first."""
 
 
-def preview_markdown(preview: Preview, limit: int = 60_000) -> str:
+def preview_markdown(preview: Preview, max_characters: int = 60_000) -> str:
     """Return a preview as Markdown of at most so many characters.
 
     Only what stands above all sections is never cut: that takes a few thousand characters at most.
     """
-    parts = _parts(preview)
-    whole = _whole(parts)
-    room = dict(whole)
-    for sort in _CUTS:
-        if len(_text(parts, whole, room, limit)) <= limit:
+    parts = _comment_parts(preview)
+    total_counts = _total_counts(parts)
+    shown_counts = dict(total_counts)
+    for item_type in _CUT_ORDER:
+        if len(_comment_text(parts, total_counts, shown_counts, max_characters)) <= max_characters:
             break
-        room[sort] = _most(parts, whole, room, sort, limit)
-    return _text(parts, whole, room, limit)
+        shown_counts[item_type] = _max_fitting_count(
+            parts, total_counts, shown_counts, item_type, max_characters
+        )
+    return _comment_text(parts, total_counts, shown_counts, max_characters)
 
 
-def _most(parts: _Parts, whole: _Room, room: _Room, sort: str, limit: int) -> int:
+def _max_fitting_count(
+    parts: _CommentParts,
+    total_counts: _ItemCounts,
+    shown_counts: _ItemCounts,
+    item_type: str,
+    max_characters: int,
+) -> int:
     """Return how many items of a sort fit, where all of them do not; 0 also if none does."""
 
     def fits(number: int) -> bool:
-        return len(_text(parts, whole, {**room, sort: number}, limit)) <= limit
+        return (
+            len(
+                _comment_text(
+                    parts, total_counts, {**shown_counts, item_type: number}, max_characters
+                )
+            )
+            <= max_characters
+        )
 
-    low, high = 0, room[sort]
+    low, high = 0, shown_counts[item_type]
     if not fits(0):
         return 0
     while high - low > 1:
@@ -76,54 +91,60 @@ def _most(parts: _Parts, whole: _Room, room: _Room, sort: str, limit: int) -> in
     return low
 
 
-def _whole(parts: _Parts) -> _Room:
+def _total_counts(parts: _CommentParts) -> _ItemCounts:
     services = [service for one in parts.details for service in one.services]
     return {
-        "rows": sum(service.whole != service.short for service in services),
+        "rows": sum(service.full_text != service.short_text for service in services),
         "services": len(services),
         "changes": sum(len(one.changes) for one in parts.details),
         **{sort: len(section.items) for sort, section in parts.sections.items()},
     }
 
 
-def _text(parts: _Parts, whole: _Room, room: _Room, limit: int) -> str:
+def _comment_text(
+    parts: _CommentParts, total_counts: _ItemCounts, shown_counts: _ItemCounts, max_characters: int
+) -> str:
     sections = [
-        section.title + "".join(section.items[: room[sort]])
-        for sort, section in parts.sections.items()
-        if room[sort]
+        section.title + "".join(section.items[: shown_counts[item_type]])
+        for item_type, section in parts.sections.items()
+        if shown_counts[item_type]
     ]
-    details = details_text(parts.details, room["changes"], room["services"], room["rows"])
-    missing = _missing(whole, room, limit)
-    return "\n".join(part for part in (parts.opening, missing, *sections, details) if part)
+    details = details_text(
+        parts.details, shown_counts["changes"], shown_counts["services"], shown_counts["rows"]
+    )
+    left_out_text = _left_out_text(total_counts, shown_counts, max_characters)
+    return "\n".join(part for part in (parts.overview, left_out_text, *sections, details) if part)
 
 
-def _missing(whole: _Room, room: _Room, limit: int) -> str:
-    cut = [
-        f"{whole[sort] - room[sort]} of {whole[sort]} {noun}"
-        for sort, noun in _CUTS.items()
-        if room[sort] < whole[sort]
+def _left_out_text(
+    total_counts: _ItemCounts, shown_counts: _ItemCounts, max_characters: int
+) -> str:
+    left_out = [
+        f"{total_counts[item_type] - shown_counts[item_type]} of {total_counts[item_type]} {noun}"
+        for item_type, noun in _CUT_ORDER.items()
+        if shown_counts[item_type] < total_counts[item_type]
     ]
-    if not cut:
+    if not left_out:
         return ""
     return (
-        f"Left out, to stay within {limit} characters: {', '.join(cut)}."
+        f"Left out, to stay within {max_characters} characters: {', '.join(left_out)}."
         " `gitvs plan --format html` shows all of it.\n"
     )
 
 
-def _parts(preview: Preview) -> _Parts:
-    groups = grouped(preview.plans)
+def _comment_parts(preview: Preview) -> _CommentParts:
+    groups = director_groups(preview.plans)
     details = tuple(details_of(g) for g in groups if g.plan.plan or g.plan.repairs)
-    return _Parts("\n".join(_opening(preview)), sections_of(preview, groups), details)
+    return _CommentParts("\n".join(_overview_lines(preview)), sections_of(preview, groups), details)
 
 
-def _opening(preview: Preview) -> Iterator[str]:
+def _overview_lines(preview: Preview) -> Iterator[str]:
     """Yield what is always there: the verdict, of what, and how many directors it is about."""
-    yield f"{MARKER}\n## gitvs plan: {verdict_text(preview)}\n"
-    where = f", manifests in {code(preview.folder)}" if preview.folder else ""
-    yield f"From {code(str(preview.base))} to {code(str(preview.head))}{where}\n"
+    yield f"{COMMENT_MARKER}\n## gitvs plan: {verdict_text(preview)}\n"
+    folder_text = f", manifests in {code(preview.folder)}" if preview.folder else ""
+    yield f"From {code(str(preview.base))} to {code(str(preview.head))}{folder_text}\n"
     yield f"{counts_text(preview)}\n"
-    if appear := preview.named(Presence.APPEARS):
-        yield f"New: {names(appear)}\n"
-    if leave := preview.named(Presence.DISAPPEARS):
-        yield f"Left the manifests: {names(leave)}; {prose(LEAVES)}\n"
+    if appearing := preview.directors_with(Presence.APPEARS):
+        yield f"New: {code_names(appearing)}\n"
+    if disappearing := preview.directors_with(Presence.DISAPPEARS):
+        yield f"Left the manifests: {code_names(disappearing)}; {prose(LEFT_MANIFESTS_NOTE)}\n"

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.risks import Risk
 from gitvs.core.problems import Problem
-from gitvs.report.markdown.escaping import code, header, names, prose, row
-from gitvs.report.plan.preview_view import Group, Preview
+from gitvs.report.markdown.escaping import code, code_names, prose, table_header, table_row
+from gitvs.report.plan.preview_view import DirectorGroup, Preview
 from gitvs.report.plan.preview_words import (
     GATE_COLUMNS,
-    gates_about,
-    gates_told,
-    greatest_risk,
-    risks_told,
+    gates_description,
+    gates_with_directors,
+    greatest_risk_text,
+    risks_with_directors,
 )
 
-_MOST_NAMES = 100
+_MAX_NAMES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Section:
     items: tuple[str, ...]
 
 
-def sections_of(preview: Preview, groups: Iterable[Group]) -> dict[str, Section]:
+def sections_of(preview: Preview, groups: Iterable[DirectorGroup]) -> dict[str, Section]:
     """Return the sections in the order in which people read them."""
     remarks = tuple(f"- Note: {prose(text)}\n" for text in preview.remarks)
     return {
@@ -43,42 +43,48 @@ def sections_of(preview: Preview, groups: Iterable[Group]) -> dict[str, Section]
 
 
 def _problem_item(problem: Problem) -> str:
-    where = code(f"{problem.file}:{problem.line}:{problem.column}")
-    return f"- {where} {code(problem.rule)}: {prose(problem.message)}\n"
+    position = code(f"{problem.file}:{problem.line}:{problem.column}")
+    return f"- {position} {code(problem.rule)}: {prose(problem.message)}\n"
 
 
 def _gate_section(preview: Preview, *, is_allowed: bool) -> Section:
-    about = prose(gates_about(preview, is_allowed=is_allowed))
-    rows = [_gate_row(*told) for told in gates_told(preview, is_allowed=is_allowed)]
+    description = prose(gates_description(preview, is_allowed=is_allowed))
+    rows = [
+        _gate_row(*gate_and_directors)
+        for gate_and_directors in gates_with_directors(preview, is_allowed=is_allowed)
+    ]
     title = "### Allowed" if is_allowed else "### Blocked"
-    return Section(f"{title}\n\n{about}\n\n{header(*GATE_COLUMNS)}", tuple(rows))
+    return Section(f"{title}\n\n{description}\n\n{table_header(*GATE_COLUMNS)}", tuple(rows))
 
 
 def _gate_row(gate: Gate, directors: list[str], message: str) -> str:
-    told = (prose(text) for text in (gate.measured, gate.limit, message))
-    return row((code(gate.name), names(directors), *told))
+    cells = (prose(text) for text in (gate.measured, gate.limit, message))
+    return table_row((code(gate.name), code_names(directors), *cells))
 
 
-def _director_section(groups: Iterable[Group]) -> Section:
+def _director_section(groups: Iterable[DirectorGroup]) -> Section:
     columns = ("Directors", "Create>", "Update>", "Delete>", "Drain>", "Greatest risk")
     rows = [
-        row(
+        table_row(
             (
-                names(group.directors, _MOST_NAMES),
+                code_names(group.directors, _MAX_NAMES),
                 *(str(number) for number in group.plan.summary.values()),
-                prose(greatest_risk(group.plan)),
+                prose(greatest_risk_text(group.plan)),
             )
         )
         for group in groups
     ]
-    return Section(f"### Directors\n\n{header(*columns)}", tuple(rows))
+    return Section(f"### Directors\n\n{table_header(*columns)}", tuple(rows))
 
 
 def _risk_section(preview: Preview) -> Section:
-    items = (_risk_item(*told) for told in risks_told(preview).items())
+    items = (
+        _risk_item(*risk_and_directors)
+        for risk_and_directors in risks_with_directors(preview).items()
+    )
     return Section("### Good to know\n\n", tuple(items))
 
 
 def _risk_item(risk: Risk, directors: list[str]) -> str:
-    where = f" on {names(directors)}" if directors else ""
-    return f"- {code(risk.name)}{where}: {prose(risk.message)}\n"
+    directors_text = f" on {code_names(directors)}" if directors else ""
+    return f"- {code(risk.name)}{directors_text}: {prose(risk.message)}\n"

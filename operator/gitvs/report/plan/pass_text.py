@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from gitvs.report.text.lines import line, text_of
+from gitvs.report.text.lines import line, lines_text
 
-_MEANINGS = {
+_OUTCOME_TEXTS = {
     "converged": ("nothing to do", "green"),
     "applied": ("applied, read back, and as planned", "green"),
     "blocked": ("blocked: nothing was changed", "bold red"),
@@ -16,17 +16,17 @@ _MEANINGS = {
     "stuck": ("stuck: neither as before nor as planned; run this command again", "bold red"),
 }
 
-_MOST = 20
+_MAX_REASONS = 20
 """How many reasons are shown."""
 
 
-def pass_text(result: str, reasons: Sequence[str] = (), *, prefix: str = "") -> Text:
+def pass_text(outcome: str, reasons: Sequence[str] = (), *, prefix: str = "") -> Text:
     """Return what became of a pass. `result` is one of the words of design section 4."""
-    meaning, style = _MEANINGS[result]
-    if result == "applied" and reasons:
-        meaning, style = "applied and read back, but", "yellow"
-    lines = [line(prefix + meaning, style=style)]
-    lines += [line(reason, indent=2) for reason in reasons[:_MOST]]
-    if len(reasons) > _MOST:
-        lines.append(line(f"and {len(reasons) - _MOST} more", indent=2))
-    return text_of(lines)
+    text, style = _OUTCOME_TEXTS[outcome]
+    if outcome == "applied" and reasons:
+        text, style = "applied and read back, but", "yellow"
+    lines = [line(prefix + text, style=style)]
+    lines += [line(reason, indent=2) for reason in reasons[:_MAX_REASONS]]
+    if len(reasons) > _MAX_REASONS:
+        lines.append(line(f"and {len(reasons) - _MAX_REASONS} more", indent=2))
+    return lines_text(lines)

@@ -5,36 +5,36 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from gitvs.core.model.desired import Source
-from gitvs.core.model.resource_json import Document, document_of
+from gitvs.core.model.desired import ManifestLocation
+from gitvs.core.model.resource_json import JsonObject, resource_json
 from gitvs.core.planning.gates import Gate
-from gitvs.core.planning.plan import FORMAT_VERSION, Change
+from gitvs.core.planning.plan import PLAN_FORMAT_VERSION, Change
 from gitvs.core.planning.risks import Risk
-from gitvs.report.plan.plan_view import DirectorPlan, Side
+from gitvs.report.plan.plan_view import DirectorPlan, PlanSide
 from gitvs.report.plan.preview_view import Preview
-from gitvs.report.text.operations import operation_document
+from gitvs.report.text.operations import operation_json
 
 
-def plan_document(preview: Preview) -> Document:
+def plan_json(preview: Preview) -> JsonObject:
     """Return plans as JSON types; changes stand in the order of execution."""
     return {
-        "formatVersion": FORMAT_VERSION,
-        "base": _side_document(preview.base),
-        "head": _side_document(preview.head),
+        "formatVersion": PLAN_FORMAT_VERSION,
+        "base": _side_json(preview.base),
+        "head": _side_json(preview.head),
         "verdict": str(preview.verdict),
-        "plans": [_director_document(plan) for plan in preview.plans],
+        "plans": [_director_plan_json(plan) for plan in preview.plans],
         "unchanged": preview.unchanged,
-        "risks": [_risk_document(risk) for risk in preview.risks],
+        "risks": [_risk_json(risk) for risk in preview.risks],
         "remarks": list(preview.remarks),
         "problems": [asdict(problem) for problem in preview.problems],
     }
 
 
-def _side_document(side: Side) -> Document:
+def _side_json(side: PlanSide) -> JsonObject:
     return {"kind": str(side.kind), "commit": side.commit}
 
 
-def _director_document(plan: DirectorPlan) -> Document:
+def _director_plan_json(plan: DirectorPlan) -> JsonObject:
     return {
         "director": plan.director,
         "digest": plan.digest,
@@ -42,49 +42,49 @@ def _director_document(plan: DirectorPlan) -> Document:
         "presence": str(plan.presence),
         "outcome": str(plan.outcome),
         "summary": plan.summary,
-        "changes": [_change_document(plan, change) for change in plan.plan.changes],
-        "gates": [_gate_document(gate) for gate in plan.gates],
-        "foreign": [str(name) for name in plan.foreign],
-        "risks": [_risk_document(risk) for risk in plan.risks],
-        "repairs": [_change_document(plan, change) for change in plan.repairs],
-        "operations": [operation_document(o) for o in plan.operations.all],
+        "changes": [_change_json(plan, change) for change in plan.plan.changes],
+        "gates": [_gate_json(gate) for gate in plan.gates],
+        "foreign": [str(name) for name in plan.foreign_names],
+        "risks": [_risk_json(risk) for risk in plan.risks],
+        "repairs": [_change_json(plan, change) for change in plan.repairs],
+        "operations": [operation_json(o) for o in plan.operations.all],
     }
 
 
-def _change_document(plan: DirectorPlan, change: Change) -> Document:
-    source = plan.source_of(change.resource)
-    document: dict[str, Any] = {
+def _change_json(plan: DirectorPlan, change: Change) -> JsonObject:
+    location = plan.location_of(change.resource)
+    json_object: dict[str, Any] = {
         "phase": str(change.phase),
         "action": str(change.action),
         "kind": str(change.kind),
         "key": str(change.key),
-        "service": None if source is None else source.service,
-        "before": None if change.before is None else document_of(change.before),
-        "after": None if change.after is None else document_of(change.after),
-        "source": _source_document(source),
+        "service": None if location is None else location.service,
+        "before": None if change.before is None else resource_json(change.before),
+        "after": None if change.after is None else resource_json(change.after),
+        "source": _location_json(location),
     }
     if change.drain is not None:
-        document["drainTimeoutSeconds"] = change.drain.timeout_seconds
+        json_object["drainTimeoutSeconds"] = change.drain.timeout_seconds
     if change.key in plan.drift:
-        document["drift"] = True
-    return document
+        json_object["drift"] = True
+    return json_object
 
 
-def _source_document(source: Source | None) -> Document | None:
-    return None if source is None else {"file": source.file, "line": source.line}
+def _location_json(location: ManifestLocation | None) -> JsonObject | None:
+    return None if location is None else {"file": location.file, "line": location.line}
 
 
-def _gate_document(gate: Gate) -> Document:
+def _gate_json(gate: Gate) -> JsonObject:
     return {
         "name": gate.name,
         "measured": gate.measured,
         "limit": gate.limit,
         "message": gate.message,
-        "allowed": gate.allowed,
+        "allowed": gate.is_allowed,
         "key": None if gate.key is None else str(gate.key),
     }
 
 
-def _risk_document(risk: Risk) -> Document:
+def _risk_json(risk: Risk) -> JsonObject:
     key = None if risk.key is None else str(risk.key)
     return {"name": risk.name, "message": risk.message, "key": key}

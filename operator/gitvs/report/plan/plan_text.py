@@ -13,24 +13,31 @@ from rich.text import Text
 
 from gitvs.core.model.resources import Kind
 from gitvs.core.planning.gates import Gate
-from gitvs.core.planning.plan import Action, Change, natural_order
+from gitvs.core.planning.plan import Action, Change, natural_sort_key
 from gitvs.core.planning.risks import Risk
-from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, Side, summary_text
+from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide, summary_text
 from gitvs.report.plan.preview_words import gate_messages
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView, changed_services
-from gitvs.report.text.change_words import BY_HAND, FOREIGN, REPAIRS, SIGNS, change_text, place_text
-from gitvs.report.text.fields import fields_text, step
-from gitvs.report.text.lines import Line, aligned, line, text_of
+from gitvs.report.text.change_words import (
+    BY_HAND_TITLE,
+    FOREIGN_TITLE,
+    REPAIRS_TITLE,
+    SIGNS_AND_COLOURS,
+    change_text,
+    location_text,
+)
+from gitvs.report.text.fields import before_after_text, fields_text
+from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.operations import operation_text
-from gitvs.report.text.problems import counted
+from gitvs.report.text.problems import count_text
 
-_ADDRESSES = (Kind.VIP, Kind.LOCAL_ROUTE)
-_IPVS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
-_MOST_FOREIGN = 20
+_ADDRESS_KINDS = (Kind.VIP, Kind.LOCAL_ROUTE)
+_IPVS_KINDS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
+_MAX_FOREIGN = 20
 
 
-def plan_text(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Text:
+def plan_text(base: PlanSide, head: PlanSide, plans: Sequence[DirectorPlan]) -> Text:
     """Return plans as text; the last line of each sums it up."""
     lines: list[Line] = []
     for plan in plans:
@@ -42,7 +49,7 @@ def plan_text(base: Side, head: Side, plans: Sequence[DirectorPlan]) -> Text:
         if plan.plan:
             lines.append(line(f"digest {plan.digest}", style="dim"))
         lines.append(_summary_line(plan))
-    return text_of(lines)
+    return lines_text(lines)
 
 
 def director_lines(plan: DirectorPlan) -> Iterator[Line]:
@@ -65,34 +72,42 @@ def director_lines(plan: DirectorPlan) -> Iterator[Line]:
 def _summary_line(plan: DirectorPlan) -> Line:
     match plan.outcome:
         case PlanOutcome.BLOCKED:
-            names = ", ".join(dict.fromkeys(g.name for g in plan.gates if not g.allowed))
+            names = ", ".join(dict.fromkeys(g.name for g in plan.gates if not g.is_allowed))
             text = f"{summary_text(plan.summary)}; blocked by {names}: nothing will be changed"
             return line(text, style="bold red")
         case PlanOutcome.NONE:
-            return line(f"nothing to do: {plan.director} is as the manifests say{_waiting(plan)}")
+            return line(
+                f"nothing to do: {plan.director} is as the manifests say{_draining_text(plan)}"
+            )
         case PlanOutcome.CHANGES:
             return line(summary_text(plan.summary), style="bold")
 
 
-def _waiting(plan: DirectorPlan) -> str:
+def _draining_text(plan: DirectorPlan) -> str:
     count = len(plan.drains)
-    return f", but for {counted(count, 'real server')} still draining" if count else ""
+    return f", but for {count_text(count, 'real server')} still draining" if count else ""
 
 
 def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
     """Gates above everything, those that block first."""
-    for allowed, title, style in (
+    for is_allowed, title, style in (
         (False, "Blocked by {}", "bold red"),
         (True, "Allowed, though over a limit", "yellow"),
     ):
-        met = [g for g in gates if g.allowed is allowed]
-        if met:
-            yield line(title.format(counted(len(met), "gate")))
-        told = gate_messages(met)
-        yield from aligned([x for one in told for x in _lines_of_gate(*one, style)])
+        matching_gates = [g for g in gates if g.is_allowed is is_allowed]
+        if matching_gates:
+            yield line(title.format(count_text(len(matching_gates), "gate")))
+        messages = gate_messages(matching_gates)
+        yield from aligned(
+            [
+                x
+                for gate_and_message in messages
+                for x in _gate_message_lines(*gate_and_message, style)
+            ]
+        )
 
 
-def _lines_of_gate(gate: Gate, message: str, style: str) -> Iterator[Line]:
+def _gate_message_lines(gate: Gate, message: str, style: str) -> Iterator[Line]:
     """Yield what was measured; then the message, beside it if it is no more than a reference."""
     measured = f"! {gate.name}: {gate.measured}"
     if message != gate.message:
@@ -113,75 +128,77 @@ def risk_lines(risks: Sequence[Risk]) -> Iterator[Line]:
 def _repair_lines(plan: DirectorPlan) -> Iterator[Line]:
     """What is wrong on the host already, which its next sync mends."""
     if plan.repairs:
-        yield line(REPAIRS, style="bold yellow")
+        yield line(REPAIRS_TITLE, style="bold yellow")
     yield from _change_lines(plan, plan.repairs)
 
 
 def _operation_lines(plan: DirectorPlan) -> Iterator[Line]:
     """What operators have said, since it explains what no manifest does."""
     if plan.operations:
-        yield line(BY_HAND, style="bold yellow")
+        yield line(BY_HAND_TITLE, style="bold yellow")
     for operation in plan.operations.all:
         yield line(operation_text(operation), indent=2)
 
 
 def _host_lines(plan: DirectorPlan) -> Iterator[Line]:
-    host = [c for c in plan.plan.changes if c.kind not in (*_IPVS, *_ADDRESSES)]
-    if host:
+    host_changes = [c for c in plan.plan.changes if c.kind not in (*_IPVS_KINDS, *_ADDRESS_KINDS)]
+    if host_changes:
         yield line("Host", style="bold")
-        yield from _change_lines(plan, host)
+        yield from _change_lines(plan, host_changes)
 
 
 def _address_lines(plan: DirectorPlan) -> Iterator[Line]:
-    changes = [c for c in plan.plan.changes if c.kind in _ADDRESSES]
+    changes = [c for c in plan.plan.changes if c.kind in _ADDRESS_KINDS]
     if changes:
         yield line("VIPs and local routes", style="bold")
-        ordered = sorted(changes, key=lambda c: (c.kind, natural_order(c.resource)))
-        yield from _change_lines(plan, ordered)
+        sorted_changes = sorted(changes, key=lambda c: (c.kind, natural_sort_key(c.resource)))
+        yield from _change_lines(plan, sorted_changes)
 
 
 def _change_lines(plan: DirectorPlan, changes: Iterable[Change]) -> Iterable[Line]:
     """One line a change of anything but IPVS."""
-    return aligned([_signed(c.action, c.key, change_text(c, plan.drift)) for c in changes])
+    return aligned([_action_line(c.action, c.key, change_text(c, plan.drift)) for c in changes])
 
 
-def _signed(action: Action, *cells: str) -> Line:
-    sign, style = SIGNS[action]
+def _action_line(action: Action, *cells: str) -> Line:
+    sign, style = SIGNS_AND_COLOURS[action]
     return line(sign, *cells, style=style, indent=2)
 
 
 def _service_lines(view: ServiceView) -> Iterator[Line]:
-    yield _heading(view)
+    yield _service_heading(view)
     if view.action is Action.UPDATE:
-        yield from (_signed(view.action, f"{k} {v}") for k, v in view.fields.items())
+        yield from (_action_line(view.action, f"{k} {v}") for k, v in view.fields.items())
     if view.action is not None and view.note:
-        yield _signed(view.action, view.note)
-    shown = [server for server in view.servers if server.action or server.note]
-    yield from aligned([_server_line(server) for server in shown])
-    if count := len(view.servers) - len(shown):
-        yield line(f"{counted(count, 'real server')} unchanged", style="dim", indent=4)
+        yield _action_line(view.action, view.note)
+    shown_servers = [server for server in view.servers if server.action or server.note]
+    yield from aligned([_server_line(server) for server in shown_servers])
+    if unchanged_count := len(view.servers) - len(shown_servers):
+        yield line(f"{count_text(unchanged_count, 'real server')} unchanged", style="dim", indent=4)
 
 
-def _heading(view: ServiceView) -> Line:
+def _service_heading(view: ServiceView) -> Line:
     sign, style, details = "", "bold", ""
     if view.action is not None and view.action is not Action.UPDATE:
-        sign, colour = SIGNS[view.action]
+        sign, colour = SIGNS_AND_COLOURS[view.action]
         sign, style, details = f"{sign} ", f"bold {colour}", fields_text(view.fields)
     elif view.is_leaving:
-        details = view.fate
-    written = "" if view.source is None else f"{view.source.service} ({place_text(view.source)})"
-    return line(*(c for c in (f"{sign}{view.key}", details, written) if c), style=style)
+        details = view.action_text
+    location = (
+        "" if view.location is None else f"{view.location.service} ({location_text(view.location)})"
+    )
+    return line(*(c for c in (f"{sign}{view.key}", details, location) if c), style=style)
 
 
 def _server_line(server: ServerRow) -> Line:
     """Return a real server that changes or drains; its sign says whether it comes or goes."""
     weights = [w for w in (server.weight_before, server.weight_after) if w is not None]
-    return _signed(
+    return _action_line(
         server.action or Action.DRAIN,
         server.address,
         server.name,
         server.forwarding + " (local)" * server.is_local,
-        f"weight {step(weights[0], weights[-1])}",
+        f"weight {before_after_text(weights[0], weights[-1])}",
         server.thresholds,
         server.note,
     )
@@ -189,14 +206,14 @@ def _server_line(server: ServerRow) -> Line:
 
 def _foreign_lines(plan: DirectorPlan) -> Iterator[Line]:
     """Foreign real servers are counted, and a long list is cut: nothing happens to them."""
-    if not plan.foreign:
+    if not plan.foreign_names:
         return
-    servers = Counter(name.split(" -> ")[0] for name in plan.foreign if " -> " in name)
-    named = [name for name in plan.foreign if " -> " not in name]
-    yield line(FOREIGN, style="bold")
-    for name in named[:_MOST_FOREIGN]:
-        count = servers[name]
-        note = counted(count, "real server") if count else ""
+    server_counts = Counter(name.split(" -> ")[0] for name in plan.foreign_names if " -> " in name)
+    other_names = [name for name in plan.foreign_names if " -> " not in name]
+    yield line(FOREIGN_TITLE, style="bold")
+    for name in other_names[:_MAX_FOREIGN]:
+        count = server_counts[name]
+        note = count_text(count, "real server") if count else ""
         yield line(name, note, indent=2, style="dim")
-    if len(named) > _MOST_FOREIGN:
-        yield line(f"and {len(named) - _MOST_FOREIGN} more", indent=2, style="dim")
+    if len(other_names) > _MAX_FOREIGN:
+        yield line(f"and {len(other_names) - _MAX_FOREIGN} more", indent=2, style="dim")

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gitvs.core.model.desired import Desired, Source
+from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.observation import Connections, Observation
+from gitvs.core.model.observation import ConnectionCounts, Observation
 from gitvs.core.model.resources import IPAddress, Key, RealServer, Resource, VirtualService
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
@@ -23,11 +23,11 @@ from gitvs.core.planning.proposal import Proposal
 from gitvs.core.planning.risks import Risk
 
 
-class SideKind(StrEnum):
+class PlanSideKind(StrEnum):
     """What a plan goes from, or leads to."""
 
     LIVE = "live"
-    STATE = "state"
+    SAVED_OBSERVATION = "state"
     """A saved `observe --format json`."""
     COMMIT = "commit"
     WORK_TREE = "work-tree"
@@ -36,24 +36,24 @@ class SideKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class PlanSide:
     """One end of a plan. `name` is for people, such as the path of a state file."""
 
-    kind: SideKind
+    kind: PlanSideKind
     commit: str | None = None
     name: str = ""
 
     def __str__(self) -> str:
         match self.kind:
-            case SideKind.LIVE:
+            case PlanSideKind.LIVE:
                 return "this host" + (f" at commit {self.commit[:12]}" if self.commit else "")
-            case SideKind.STATE:
+            case PlanSideKind.SAVED_OBSERVATION:
                 return f"the saved state {self.name}".rstrip()
-            case SideKind.COMMIT:
+            case PlanSideKind.COMMIT:
                 return f"commit {(self.commit or '')[:12]} {self.name}".rstrip()
-            case SideKind.WORK_TREE:
+            case PlanSideKind.WORK_TREE:
                 return f"the work tree {self.name}".rstrip()
-            case SideKind.NOTHING:
+            case PlanSideKind.NOTHING:
                 return "nothing"
 
 
@@ -85,38 +85,38 @@ class DirectorPlan:
     desired: State
     target: State
     gates: tuple[Gate, ...] = ()
-    foreign: tuple[str, ...] = ()
+    foreign_names: tuple[str, ...] = ()
     """Objects that are not gitvs's, as people read them."""
-    sources: Mapping[Key, Source] = field(default_factory=dict)
-    names: Mapping[Key, str] = field(default_factory=dict)
+    locations: Mapping[Key, ManifestLocation] = field(default_factory=dict)
+    server_names: Mapping[Key, str] = field(default_factory=dict)
     """What people call real servers."""
     drift: frozenset[Key] = frozenset()
     """Changes that no manifest asked for: somebody changed the kernel."""
     drains: Mapping[Key, Drain] = field(default_factory=dict)
     """In force once the plan is applied."""
-    ended: frozenset[Key] = frozenset()
+    ended_drains: frozenset[Key] = frozenset()
     """Drains that are over: their real servers go, or are wanted again."""
-    connections: Mapping[Key, Connections] = field(default_factory=dict)
+    connections: Mapping[Key, ConnectionCounts] = field(default_factory=dict)
     host_addresses: frozenset[IPAddress] = frozenset()
-    boottime: float | None = None
+    boottime_seconds: float | None = None
     operations: Operations = NO_OPERATIONS
     """What operators have said that the manifests do not know of."""
-    before: State = field(default_factory=State)
+    state_before: State = field(default_factory=State)
     presence: Presence = Presence.STAYS
     risks: tuple[Risk, ...] = ()
     repairs: tuple[Change, ...] = ()
     """Drift on the host that the next sync repairs, whatever becomes of this plan."""
-    policy_source: Source | None = None
+    policy_location: ManifestLocation | None = None
     """Where the limits of the gates were set."""
 
     @property
     def outcome(self) -> PlanOutcome:
-        if any(not gate.allowed for gate in self.gates):
+        if any(not gate.is_allowed for gate in self.gates):
             return PlanOutcome.BLOCKED
         return PlanOutcome.CHANGES if self.plan else PlanOutcome.NONE
 
     @property
-    def is_news(self) -> bool:
+    def is_notable(self) -> bool:
         """Whether there is anything to tell: a change, a gate, or a director that comes or goes."""
         return bool(self.plan or self.gates) or self.presence is not Presence.STAYS
 
@@ -124,12 +124,12 @@ class DirectorPlan:
     def summary(self) -> dict[str, int]:
         return summary_of(self.plan.changes)
 
-    def source_of(self, resource: Resource) -> Source | None:
+    def location_of(self, resource: Resource) -> ManifestLocation | None:
         """Return where a resource was written; a real server's may be its service's."""
-        found = self.sources.get(resource.key)
-        if found is None and isinstance(resource, RealServer):
-            return self.sources.get(resource.service_key)
-        return found
+        location = self.locations.get(resource.key)
+        if location is None and isinstance(resource, RealServer):
+            return self.locations.get(resource.service_key)
+        return location
 
     def is_local(self, address: IPAddress) -> bool:
         """Whether an address is the director's own."""
@@ -138,12 +138,12 @@ class DirectorPlan:
 
 def summary_of(changes: Iterable[Change]) -> dict[str, int]:
     """Return how many changes of each sort there are; a replacement counts as an update."""
-    count = Counter(c.action for c in changes)
+    counts = Counter(c.action for c in changes)
     return {
-        "create": count[Action.CREATE],
-        "update": count[Action.UPDATE] + count[Action.REPLACE],
-        "delete": count[Action.DELETE],
-        "drain": count[Action.DRAIN],
+        "create": counts[Action.CREATE],
+        "update": counts[Action.UPDATE] + counts[Action.REPLACE],
+        "delete": counts[Action.DELETE],
+        "drain": counts[Action.DRAIN],
     }
 
 
@@ -158,11 +158,11 @@ def director_plan(
     observation: Observation | None = None,
     applied: Desired | None = None,
     ledger: Ledger | None = None,
-    boottime: float | None = None,
+    boottime_seconds: float | None = None,
 ) -> DirectorPlan:
     """Return the view of a proposal, with what is known of the host it is for."""
-    seen = observation or Observation(State())
-    before = ledger or Ledger()
+    observed = observation or Observation(State())
+    ledger_before = ledger or Ledger()
     removed = {c.key for c in proposal.plan.changes if c.after is None}
     drains = {k: d for k, d in proposal.ledger.drains.items() if k not in removed}
     return DirectorPlan(
@@ -173,39 +173,39 @@ def director_plan(
         desired=proposal.desired.state,
         target=proposal.target,
         gates=proposal.gates,
-        foreign=(*proposal.foreign, *sorted(seen.unnamed)),
-        sources={**(applied.sources if applied else {}), **proposal.desired.sources},
-        names={**(applied.server_names if applied else {}), **proposal.desired.server_names},
-        drift=drift_of(proposal, applied, before),
+        foreign_names=(*proposal.foreign, *sorted(observed.unknown_objects)),
+        locations={**(applied.locations if applied else {}), **proposal.desired.locations},
+        server_names={**(applied.server_names if applied else {}), **proposal.desired.server_names},
+        drift=drift_of(proposal, applied, ledger_before),
         drains=drains,
-        ended=frozenset(before.drains.keys() - drains.keys()),
-        connections=seen.connections,
-        host_addresses=frozenset(a for link in seen.links.values() for a in link.addresses),
-        boottime=boottime,
+        ended_drains=frozenset(ledger_before.drains.keys() - drains.keys()),
+        connections=observed.connections,
+        host_addresses=frozenset(a for link in observed.links.values() for a in link.addresses),
+        boottime_seconds=boottime_seconds,
         operations=proposal.operations,
-        before=proposal.owned,
-        policy_source=proposal.desired.policy.source,
+        state_before=proposal.owned,
+        policy_location=proposal.desired.policy.location,
     )
 
 
 def drift_of(proposal: Proposal, applied: Desired | None, ledger: Ledger) -> frozenset[Key]:
     """Return the changes that no manifest asked for: somebody changed the kernel."""
-    return frozenset(_drifted(proposal, applied)) - ledger.drains.keys()
+    return frozenset(_drifted_keys(proposal, applied)) - ledger.drains.keys()
 
 
-def _drifted(proposal: Proposal, applied: Desired | None) -> Iterator[Key]:
+def _drifted_keys(proposal: Proposal, applied: Desired | None) -> Iterator[Key]:
     """Yield the changes between an unchanged desired state and a changed kernel."""
     if applied is None:
         return
     for change in proposal.plan.changes:
-        wanted = proposal.desired.state.get(change.key)
-        if wanted is None or wanted != applied.state.get(change.key) or change.after != wanted:
+        desired = proposal.desired.state.get(change.key)
+        if desired is None or desired != applied.state.get(change.key) or change.after != desired:
             continue
-        if not _is_overlay(change):
+        if not _is_fallback_flag_change(change):
             yield change.key
 
 
-def _is_overlay(change: Change) -> bool:
+def _is_fallback_flag_change(change: Change) -> bool:
     """Whether gitvs's own drains set what now goes back: a fallback flag."""
     before, after = change.before, change.after
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):

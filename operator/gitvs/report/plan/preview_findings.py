@@ -5,64 +5,74 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gitvs.core.model.desired import Source
+from gitvs.core.model.desired import ManifestLocation
 from gitvs.core.model.resources import Key
-from gitvs.core.planning.gates import UNKNOWN_GATE, Gate
+from gitvs.core.planning.gates import UNKNOWN_GATE_RULE, Gate
 from gitvs.core.planning.risks import Risk
-from gitvs.core.planning.risks.risk import some
+from gitvs.core.planning.risks.risk import names_text
 from gitvs.core.problems import Problem
 from gitvs.report.plan.plan_view import DirectorPlan
 from gitvs.report.plan.preview_view import Preview
-from gitvs.report.plan.preview_words import with_directors
-from gitvs.report.text.findings import Finding, ForgeFormat, Level, forge_report, in_repository
+from gitvs.report.plan.preview_words import directors_by_item
+from gitvs.report.text.findings import (
+    Finding,
+    FindingLevel,
+    ForgeFormat,
+    findings_text,
+    path_in_repository,
+)
 from gitvs.report.text.problems import ProblemFormat, finding_of
 
 
 def findings_of(preview: Preview) -> list[Finding]:
     """Return problems, gates and risks; what several directors have alike is one finding."""
-    found = [_problem(problem, preview.folder) for problem in preview.problems]
-    met = with_directors((p.director, _of_plan(p, preview.folder)) for p in preview.plans)
-    levels = list(Level)
-    for finding in sorted(met, key=lambda f: levels.index(f.level)):
-        where = some(met[finding], 5)
-        found.append(replace(finding, message=f"{finding.message} (on {where})"))
-    return [*found, *(_risk(risk, None, "") for risk in preview.risks)]
+    findings = [_problem_finding(problem, preview.folder) for problem in preview.problems]
+    directors_by_finding = directors_by_item(
+        (p.director, _plan_findings(p, preview.folder)) for p in preview.plans
+    )
+    levels = list(FindingLevel)
+    for finding in sorted(directors_by_finding, key=lambda f: levels.index(f.level)):
+        directors_text = names_text(directors_by_finding[finding], 5)
+        findings.append(replace(finding, message=f"{finding.message} (on {directors_text})"))
+    return [*findings, *(_risk_finding(risk, None, "") for risk in preview.risks)]
 
 
-def report_findings(preview: Preview, form: ProblemFormat, version: str = "") -> str:
+def report_findings(
+    preview: Preview, problem_format: ProblemFormat, gitvs_version: str = ""
+) -> str:
     """Return a preview's findings in a forge's format."""
-    return forge_report(findings_of(preview), ForgeFormat(form.value), version)
+    return findings_text(findings_of(preview), ForgeFormat(problem_format.value), gitvs_version)
 
 
-def _problem(problem: Problem, folder: str) -> Finding:
-    if problem.rule != UNKNOWN_GATE:
+def _problem_finding(problem: Problem, folder: str) -> Finding:
+    if problem.rule != UNKNOWN_GATE_RULE:
         return finding_of(problem, folder)
-    return Finding(Level.ERROR, problem.rule, f"{problem.file}: {problem.message}")
+    return Finding(FindingLevel.ERROR, problem.rule, f"{problem.file}: {problem.message}")
 
 
-def _of_plan(plan: DirectorPlan, folder: str) -> Iterator[Finding]:
+def _plan_findings(plan: DirectorPlan, folder: str) -> Iterator[Finding]:
     for gate in plan.gates:
-        yield _gate(gate, plan, folder)
+        yield _gate_finding(gate, plan, folder)
     for risk in plan.risks:
-        yield _risk(risk, _source(plan, risk.key), folder)
+        yield _risk_finding(risk, _location(plan, risk.key), folder)
 
 
-def _gate(gate: Gate, plan: DirectorPlan, folder: str) -> Finding:
-    level = Level.WARNING if gate.allowed else Level.ERROR
-    source = plan.policy_source if gate.key is None else _source(plan, gate.key)
-    return _at(Finding(level, gate.name, gate.message), source, folder)
+def _gate_finding(gate: Gate, plan: DirectorPlan, folder: str) -> Finding:
+    level = FindingLevel.WARNING if gate.is_allowed else FindingLevel.ERROR
+    location = plan.policy_location if gate.key is None else _location(plan, gate.key)
+    return _with_location(Finding(level, gate.name, gate.message), location, folder)
 
 
-def _risk(risk: Risk, source: Source | None, folder: str) -> Finding:
-    return _at(Finding(Level.NOTICE, risk.name, risk.message), source, folder)
+def _risk_finding(risk: Risk, location: ManifestLocation | None, folder: str) -> Finding:
+    return _with_location(Finding(FindingLevel.NOTICE, risk.name, risk.message), location, folder)
 
 
-def _source(plan: DirectorPlan, key: Key | None) -> Source | None:
+def _location(plan: DirectorPlan, key: Key | None) -> ManifestLocation | None:
     """Return where an object stands in the head; what left the manifests stands nowhere."""
-    return plan.sources.get(key) if key is not None and key in plan.desired else None
+    return plan.locations.get(key) if key is not None and key in plan.desired else None
 
 
-def _at(finding: Finding, source: Source | None, folder: str) -> Finding:
-    if source is None:
+def _with_location(finding: Finding, location: ManifestLocation | None, folder: str) -> Finding:
+    if location is None:
         return finding
-    return replace(finding, path=in_repository(source.file, folder), line=source.line)
+    return replace(finding, path=path_in_repository(location.file, folder), line=location.line)

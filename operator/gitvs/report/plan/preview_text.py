@@ -6,22 +6,22 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from gitvs.core.planning.risks.risk import some
+from gitvs.core.planning.risks.risk import names_text
 from gitvs.report.plan.plan_text import director_lines, risk_lines
 from gitvs.report.plan.plan_view import Presence, summary_text
-from gitvs.report.plan.preview_view import Group, Preview, Verdict, grouped
-from gitvs.report.plan.preview_words import LEAVES, counts_text, verdict_text
-from gitvs.report.text.lines import Line, line, text_of
+from gitvs.report.plan.preview_view import DirectorGroup, Preview, Verdict, director_groups
+from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE, counts_text, verdict_text
+from gitvs.report.text.lines import Line, line, lines_text
 
-_MOST_IN_HEADING = 12
+_MAX_NAMES_IN_HEADING = 12
 
 
 def preview_text(preview: Preview) -> Text:
     """Return a preview as text; its last line is the verdict."""
-    return text_of(_lines(preview))
+    return lines_text(_preview_lines(preview))
 
 
-def _lines(preview: Preview) -> Iterator[Line]:
+def _preview_lines(preview: Preview) -> Iterator[Line]:
     yield line(f"{preview.head} against {preview.base}", style="bold")
     for remark in preview.remarks:
         yield line(f"note: {remark}", style="yellow")
@@ -30,7 +30,7 @@ def _lines(preview: Preview) -> Iterator[Line]:
         yield line("Problems", style="bold red")
     for problem in preview.problems:
         yield line(str(problem), style="red", indent=2)
-    for group in grouped(preview.plans):
+    for group in director_groups(preview.plans):
         yield line("")
         yield from _group_lines(group)
     if preview.risks:
@@ -41,13 +41,13 @@ def _lines(preview: Preview) -> Iterator[Line]:
     yield _verdict_line(preview)
 
 
-def _group_lines(group: Group) -> Iterator[Line]:
+def _group_lines(group: DirectorGroup) -> Iterator[Line]:
     """One section for directors to which the same happens."""
     plan = group.plan
-    names = some(group.directors, _MOST_IN_HEADING)
+    names = names_text(group.directors, _MAX_NAMES_IN_HEADING)
     match plan.presence:
         case Presence.DISAPPEARS:
-            yield line(f"{names}: left the manifests; {LEAVES}", style="bold red")
+            yield line(f"{names}: left the manifests; {LEFT_MANIFESTS_NOTE}", style="bold red")
             return
         case Presence.APPEARS:
             names = f"{names} (new)"

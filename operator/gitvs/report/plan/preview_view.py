@@ -9,7 +9,7 @@ from enum import StrEnum
 from gitvs.core.errors import ExitCode
 from gitvs.core.planning.risks import Risk
 from gitvs.core.problems import Problem
-from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, Presence, Side
+from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide, Presence
 
 
 class Verdict(StrEnum):
@@ -31,8 +31,8 @@ class Preview:
     stay as they are; `risks` are about several directors at once, those of one are in its plan.
     """
 
-    base: Side
-    head: Side
+    base: PlanSide
+    head: PlanSide
     plans: tuple[DirectorPlan, ...] = ()
     unchanged: int = 0
     risks: tuple[Risk, ...] = ()
@@ -47,7 +47,7 @@ class Preview:
             return Verdict.INVALID
         if any(plan.outcome is PlanOutcome.BLOCKED for plan in self.plans):
             return Verdict.BLOCKED
-        return Verdict.CHANGES if any(plan.is_news for plan in self.plans) else Verdict.NONE
+        return Verdict.CHANGES if any(plan.is_notable for plan in self.plans) else Verdict.NONE
 
     @property
     def exit_code(self) -> ExitCode:
@@ -59,20 +59,20 @@ class Preview:
             Verdict.NONE: ExitCode.DONE,
         }[self.verdict]
 
-    def named(self, presence: Presence) -> tuple[str, ...]:
+    def directors_with(self, presence: Presence) -> tuple[str, ...]:
         """Return the directors that appear, or disappear."""
         return tuple(plan.director for plan in self.plans if plan.presence is presence)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DirectorGroup:
     """Directors to which the same happens, and the plan of the first."""
 
     directors: tuple[str, ...]
     plan: DirectorPlan
 
 
-def grouped(plans: Iterable[DirectorPlan]) -> list[Group]:
+def director_groups(plans: Iterable[DirectorPlan]) -> list[DirectorGroup]:
     """Return plans with those that are alike put together: blocked ones first, then as they come.
 
     Alike are the changes in their order, the gates, the risks, what is live, and whether the
@@ -81,9 +81,11 @@ def grouped(plans: Iterable[DirectorPlan]) -> list[Group]:
     groups: dict[object, list[DirectorPlan]] = {}
     for plan in plans:
         connections = tuple((c.key, plan.connections.get(c.key)) for c in plan.plan.changes)
-        gates = tuple((g.name, g.message, g.allowed) for g in plan.gates)
+        gates = tuple((g.name, g.message, g.is_allowed) for g in plan.gates)
         risks = (plan.risks, plan.repairs, tuple(sorted(plan.drains)))
-        alike = (plan.presence, plan.plan, gates, risks, connections)
-        groups.setdefault(alike, []).append(plan)
-    found = [Group(tuple(p.director for p in plans), plans[0]) for plans in groups.values()]
-    return sorted(found, key=lambda group: group.plan.outcome is not PlanOutcome.BLOCKED)
+        group_key = (plan.presence, plan.plan, gates, risks, connections)
+        groups.setdefault(group_key, []).append(plan)
+    unsorted_groups = [
+        DirectorGroup(tuple(p.director for p in plans), plans[0]) for plans in groups.values()
+    ]
+    return sorted(unsorted_groups, key=lambda group: group.plan.outcome is not PlanOutcome.BLOCKED)

@@ -10,8 +10,8 @@ from gitvs.core.model.ledger import Drain
 from gitvs.core.model.resources import Key, RealServer, host_and_port
 from gitvs.core.planning.plan import Action, Change
 from gitvs.report.plan.plan_view import DirectorPlan
-from gitvs.report.text.change_words import DRIFT, connections_text, drain_text
-from gitvs.report.text.fields import changed_fields, fields_of, step, thresholds_text
+from gitvs.report.text.change_words import DRIFT_NOTE, connections_text, drain_text
+from gitvs.report.text.fields import before_after_text, changed_fields, fields_of, thresholds_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,16 @@ class ServerRow:
     share_after: float | None
     thresholds: str
     note: str
-    usual: str
+    usual_note: str
 
     @property
-    def weight(self) -> str:
-        return step(self.weight_before, self.weight_after)
+    def weight_text(self) -> str:
+        return before_after_text(self.weight_before, self.weight_after)
 
     @property
-    def connections(self) -> str:
+    def connections_text(self) -> str:
         """What becomes of its connections, and how many it may have."""
-        return "; ".join(text for text in (self.note, self.usual, self.thresholds) if text)
+        return "; ".join(text for text in (self.note, self.usual_note, self.thresholds) if text)
 
 
 def server_row(
@@ -49,55 +49,55 @@ def server_row(
     change: Change | None,
     before: RealServer | None,
     after: RealServer | None,
-    old: Mapping[Key, float],
-    new: Mapping[Key, float],
+    shares_before: Mapping[Key, float],
+    shares_after: Mapping[Key, float],
 ) -> ServerRow:
     """Return the row of a real server that is on either side; `old` and `new` are all shares."""
     server = after or before
     assert server is not None, "a row is of a server on either side"
-    shown = {**fields_of(server), **changed_fields(before or server, server)}
-    note = "; ".join(_notes(plan, server.key, change))
+    fields = {**fields_of(server), **changed_fields(before or server, server)}
+    note = "; ".join(_server_notes(plan, server.key, change))
     return ServerRow(
         address=host_and_port(server.address, server.port),
-        name=plan.names.get(server.key, ""),
+        name=plan.server_names.get(server.key, ""),
         is_local=plan.is_local(server.address),
         action=None if change is None else change.action,
-        forwarding=shown["forwarding"],
+        forwarding=fields["forwarding"],
         weight_before=None if before is None else before.weight,
         weight_after=None if after is None else after.weight,
-        share_before=None if before is None else old.get(server.key),
-        share_after=None if after is None else new.get(server.key),
-        thresholds=thresholds_text(shown),
+        share_before=None if before is None else shares_before.get(server.key),
+        share_after=None if after is None else shares_after.get(server.key),
+        thresholds=thresholds_text(fields),
         note=note,
-        usual=_usual(change) if change else "as before" * (not note),
+        usual_note=_usual_note(change) if change else "as before" * (not note),
     )
 
 
-def _notes(plan: DirectorPlan, key: Key, change: Change | None) -> Iterator[str]:
-    live = plan.connections.get(key)
-    counted = "" if live is None else f", {connections_text(live)}"
+def _server_notes(plan: DirectorPlan, key: Key, change: Change | None) -> Iterator[str]:
+    connections = plan.connections.get(key)
+    connections_suffix = "" if connections is None else f", {connections_text(connections)}"
     if change is None:
         if key in plan.drains:
-            yield f"draining: {_time_left(plan, plan.drains[key])}{counted}"
+            yield f"draining: {_drain_time_text(plan, plan.drains[key])}{connections_suffix}"
         return
     if change.drain is not None:
-        yield f"drain: {drain_text(change.drain)}{counted}"
-    elif key in plan.ended:
+        yield f"drain: {drain_text(change.drain)}{connections_suffix}"
+    elif key in plan.ended_drains:
         yield "drained" if change.action is Action.DELETE else "wanted again: its drain ends"
     elif change.action is Action.DELETE:
-        yield f"no drain: its connections break at once{counted}"
+        yield f"no drain: its connections break at once{connections_suffix}"
     if key in plan.drift:
-        yield DRIFT
+        yield DRIFT_NOTE
 
 
-def _time_left(plan: DirectorPlan, drain: Drain) -> str:
-    if plan.boottime is None:
+def _drain_time_text(plan: DirectorPlan, drain: Drain) -> str:
+    if plan.boottime_seconds is None:
         return f"{duration_text(drain.timeout_seconds)} at most"
-    left = max(0.0, drain.deadline_seconds - plan.boottime)
-    return f"{duration_text(round(left))} left of {duration_text(drain.timeout_seconds)}"
+    seconds_left = max(0.0, drain.deadline_seconds - plan.boottime_seconds)
+    return f"{duration_text(round(seconds_left))} left of {duration_text(drain.timeout_seconds)}"
 
 
-def _usual(change: Change) -> str:
+def _usual_note(change: Change) -> str:
     """Return what becomes of the connections of a real server that comes, or stays."""
     before, after = change.before, change.after
     if change.drain is not None or not isinstance(after, RealServer):

@@ -9,33 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gitvs.core.model.desired import Source
+from gitvs.core.model.desired import ManifestLocation
 from gitvs.core.model.resources import Key, RealServer, Resource, VirtualService
-from gitvs.core.planning.plan import Action, Change, natural_order
-from gitvs.core.status.traffic_shares import shares, unknown_because
+from gitvs.core.planning.plan import Action, Change, natural_sort_key
+from gitvs.core.status.traffic_shares import traffic_shares, unpredictable_reason
 from gitvs.report.plan.plan_view import DirectorPlan
 from gitvs.report.plan.server_row import ServerRow, server_row
-from gitvs.report.text.change_words import DRIFT
-from gitvs.report.text.fields import Fields, changed_fields, set_fields, step
+from gitvs.report.text.change_words import DRIFT_NOTE
+from gitvs.report.text.fields import Fields, before_after_text, changed_fields, nondefault_fields
 
 _Servers = dict[Key, RealServer]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ServiceCapacity:
     """A service's real servers on one side: the sum of weights, how many have one, of how many.
 
     `unknown` says why shares can't be told; nothing if they can.
     """
 
-    capacity: int
-    active: int
-    count: int
-    unknown: str = ""
+    total_weight: int
+    active_count: int
+    server_count: int
+    unknown_reason: str = ""
 
     def share_text(self, share: float) -> str:
         """Return a share in percent, as far as it is known."""
-        return "?" if self.unknown else f"{100 * share:.3g} %"
+        return "?" if self.unknown_reason else f"{100 * share:.3g} %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class ServiceView:
     key: Key
     action: Action | None
     is_leaving: bool
-    source: Source | None
+    location: ManifestLocation | None
     fields: Fields
     note: str
-    before: Side | None
-    after: Side | None
+    before: ServiceCapacity | None
+    after: ServiceCapacity | None
     servers: tuple[ServerRow, ...]
 
     @property
-    def fate(self) -> str:
+    def action_text(self) -> str:
         """What happens to the service itself, in words."""
         if self.action is Action.CREATE:
             return "new"
@@ -70,40 +70,53 @@ class ServiceView:
         return "" if self.action is None else "changes in place"
 
     @property
-    def capacity(self) -> str:
+    def capacity_text(self) -> str:
         """Weights and active real servers in all."""
         sides = (self.before, self.after)
-        weights = step(*(side and side.capacity for side in sides))
-        active = step(*(side and f"{side.active} of {side.count}" for side in sides))
+        weights = before_after_text(*(side and side.total_weight for side in sides))
+        active = before_after_text(
+            *(side and f"{side.active_count} of {side.server_count}" for side in sides)
+        )
         return f"weight {weights}, active real servers {active}"
 
     @property
-    def unknown(self) -> str:
+    def unknown_shares_text(self) -> str:
         """Why shares of traffic are not known, where they aren't."""
-        old, new = (side.unknown if side is not None else "" for side in (self.before, self.after))
+        old, new = (
+            side.unknown_reason if side is not None else "" for side in (self.before, self.after)
+        )
         if old and (self.after is None or old == new):
             return f"shares of traffic cannot be known: {old}"
         reasons = [f"{word} ({why})" for word, why in (("before", old), ("after", new)) if why]
         return f"shares of traffic cannot be known {' and '.join(reasons)}" if reasons else ""
 
-    def share(self, server: ServerRow) -> str:
+    def share_text(self, server: ServerRow) -> str:
         """Return a real server's share of traffic, before and after."""
         pairs = ((self.before, server.share_before), (self.after, server.share_after))
-        return step(*(None if not s or x is None else s.share_text(x) for s, x in pairs))
+        return before_after_text(
+            *(None if not s or x is None else s.share_text(x) for s, x in pairs)
+        )
 
 
 def changed_services(plan: DirectorPlan) -> list[ServiceView]:
     """Return the virtual services that a plan changes, or that drain, by address and port."""
-    touched: dict[Key, list[Change]] = {}
+    changes_by_service: dict[Key, list[Change]] = {}
     for change in plan.plan.changes:
         if isinstance(change.resource, VirtualService | RealServer):
-            touched.setdefault(_service_key(change.resource), []).append(change)
+            changes_by_service.setdefault(_service_key(change.resource), []).append(change)
     for key in plan.drains:
-        touched.setdefault(_service_key(plan.target[key]), [])
-    was = (change.before for change in plan.plan.changes)
-    before = _by_service((*plan.before.of(RealServer), *was), touched)
-    after = _by_service(plan.target.of(RealServer), touched)
-    views = [_view(plan, key, touched[key], before[key], after[key]) for key in touched]
+        changes_by_service.setdefault(_service_key(plan.target[key]), [])
+    resources_before = (change.before for change in plan.plan.changes)
+    servers_before = _servers_by_service(
+        (*plan.state_before.of_type(RealServer), *resources_before), changes_by_service
+    )
+    servers_after = _servers_by_service(plan.target.of_type(RealServer), changes_by_service)
+    views = [
+        _view_with_sort_key(
+            plan, key, changes_by_service[key], servers_before[key], servers_after[key]
+        )
+        for key in changes_by_service
+    ]
     return [view for _, view in sorted(views, key=lambda pair: pair[0])]
 
 
@@ -111,61 +124,80 @@ def _service_key(resource: Resource) -> Key:
     return resource.service_key if isinstance(resource, RealServer) else resource.key
 
 
-def _by_service(found: Iterable[Resource | None], wanted: Iterable[Key]) -> dict[Key, _Servers]:
-    servers: dict[Key, _Servers] = {key: {} for key in wanted}
-    for server in found:
+def _servers_by_service(
+    resources: Iterable[Resource | None], service_keys: Iterable[Key]
+) -> dict[Key, _Servers]:
+    servers: dict[Key, _Servers] = {key: {} for key in service_keys}
+    for server in resources:
         if isinstance(server, RealServer) and server.service_key in servers:
             servers[server.service_key][server.key] = server
     return servers
 
 
-def _view(
-    plan: DirectorPlan, key: Key, changes: list[Change], before: _Servers, after: _Servers
+def _view_with_sort_key(
+    plan: DirectorPlan,
+    key: Key,
+    changes: list[Change],
+    servers_before: _Servers,
+    servers_after: _Servers,
 ) -> tuple[tuple[int, ...], ServiceView]:
-    own = next((c for c in changes if c.key == key), None)
-    former = plan.before.get(key) if own is None else own.before
-    latter = plan.target.get(key)
-    service = latter or former
+    service_change = next((c for c in changes if c.key == key), None)
+    service_before = plan.state_before.get(key) if service_change is None else service_change.before
+    service_after = plan.target.get(key)
+    service = service_after or service_before
     assert isinstance(service, VirtualService), "real servers belong to virtual services"
-    by_key = {c.key: c for c in changes}
-    old, new = _shares(former, before), _shares(latter, after)
-    servers = sorted({**before, **after}.values(), key=natural_order)
+    changes_by_key = {c.key: c for c in changes}
+    shares_before, shares_after = (
+        _shares(service_before, servers_before),
+        _shares(service_after, servers_after),
+    )
+    servers = sorted({**servers_before, **servers_after}.values(), key=natural_sort_key)
     view = ServiceView(
         key=key,
-        action=None if own is None else own.action,
+        action=None if service_change is None else service_change.action,
         is_leaving=key not in plan.desired,
-        source=plan.source_of(service),
-        fields=_fields(plan, service, former, latter),
-        note=DRIFT if own is not None and key in plan.drift else "",
-        before=_side(former, before),
-        after=_side(latter, after),
+        location=plan.location_of(service),
+        fields=_service_fields(plan, service, service_before, service_after),
+        note=DRIFT_NOTE if service_change is not None and key in plan.drift else "",
+        before=_service_capacity(service_before, servers_before),
+        after=_service_capacity(service_after, servers_after),
         servers=tuple(
-            server_row(plan, by_key.get(s.key), before.get(s.key), after.get(s.key), old, new)
+            server_row(
+                plan,
+                changes_by_key.get(s.key),
+                servers_before.get(s.key),
+                servers_after.get(s.key),
+                shares_before,
+                shares_after,
+            )
             for s in servers
         ),
     )
-    return natural_order(service), view
+    return natural_sort_key(service), view
 
 
-def _fields(
-    plan: DirectorPlan, service: Resource, former: Resource | None, latter: Resource | None
+def _service_fields(
+    plan: DirectorPlan,
+    service: Resource,
+    service_before: Resource | None,
+    service_after: Resource | None,
 ) -> Fields:
     """Return what changes of a service, or what it is if it comes or goes."""
-    if former is None or latter is None:
-        return set_fields(service)
-    fields = changed_fields(former, latter)
-    if "flags" in fields and latter != plan.desired.get(service.key, former):
+    if service_before is None or service_after is None:
+        return nondefault_fields(service)
+    fields = changed_fields(service_before, service_after)
+    if "flags" in fields and service_after != plan.desired.get(service.key, service_before):
         fields["flags"] += ", while a real server has weight 0"
     return fields
 
 
 def _shares(service: Resource | None, servers: _Servers) -> dict[Key, float]:
-    return shares(service, servers.values()) if isinstance(service, VirtualService) else {}
+    return traffic_shares(service, servers.values()) if isinstance(service, VirtualService) else {}
 
 
-def _side(service: Resource | None, servers: _Servers) -> Side | None:
+def _service_capacity(service: Resource | None, servers: _Servers) -> ServiceCapacity | None:
     if not isinstance(service, VirtualService):
         return None
     weights = [s.weight for s in servers.values()]
     active = sum(1 for weight in weights if weight)
-    return Side(sum(weights), active, len(weights), unknown_because(service))
+    return ServiceCapacity(sum(weights), active, len(weights), unpredictable_reason(service))

@@ -7,18 +7,18 @@ from itertools import groupby
 
 from rich.text import Text
 
-from gitvs.core.model.history import Commit, HistoryEntry, Result
+from gitvs.core.model.history import Commit, HistoryEntry, Outcome
 from gitvs.core.planning.plan import Change
 from gitvs.report.plan.plan_view import summary_text
-from gitvs.report.status.history_json import duration_of, summary_of_entry
-from gitvs.report.status.verdict import person
-from gitvs.report.text.change_words import SIGNS, change_text
-from gitvs.report.text.lines import Line, aligned, line, text_of
-from gitvs.report.text.tables import add_row, table, text_of_table
-from gitvs.report.text.times import clock, took
+from gitvs.report.status.history_json import duration_seconds, summary_of_entry
+from gitvs.report.status.verdict import author_name
+from gitvs.report.text.change_words import SIGNS_AND_COLOURS, change_text
+from gitvs.report.text.lines import Line, aligned, line, lines_text
+from gitvs.report.text.tables import add_row, new_table, table_text
+from gitvs.report.text.times import elapsed_text, utc_time_text
 
-_STYLES = {Result.BLOCKED: "yellow", Result.ROLLED_BACK: "red", Result.STUCK: "bold red"}
-_SIGN_OF = {"create": "+", "update": "~", "delete": "-", "drain": "↓"}
+_OUTCOME_STYLES = {Outcome.BLOCKED: "yellow", Outcome.ROLLED_BACK: "red", Outcome.STUCK: "bold red"}
+_ACTION_SIGNS = {"create": "+", "update": "~", "delete": "-", "drain": "↓"}
 
 _WORK_TREE = "work tree"
 
@@ -26,68 +26,77 @@ _WORK_TREE = "work tree"
 def history_text(entries: Sequence[HistoryEntry]) -> Text:
     """Return transactions as a table, in the order in which they are given."""
     if not entries:
-        return text_of([line("no transaction is finished yet")])
-    found = table("Id>", "When", "Result", "Changes", "Took>", "Commit", "Author", "Subject")
+        return lines_text([line("no transaction is finished yet")])
+    history_table = new_table(
+        "Id>", "When", "Result", "Changes", "Took>", "Commit", "Author", "Subject"
+    )
     for entry in entries:
-        add_row(found, _cells(entry), _STYLES.get(entry.result, ""))
+        add_row(history_table, _entry_cells(entry), _OUTCOME_STYLES.get(entry.outcome, ""))
         for message in entry.message.splitlines():
-            add_row(found, [*[""] * 7, f"  {message}"], _STYLES.get(entry.result, ""))
-    return text_of_table(found)
+            add_row(
+                history_table, [*[""] * 7, f"  {message}"], _OUTCOME_STYLES.get(entry.outcome, "")
+            )
+    return table_text(history_table)
 
 
 def transaction_text(
-    entry: HistoryEntry, changes: Sequence[Change] | None, kept_plans: int
+    entry: HistoryEntry, changes: Sequence[Change] | None, retained_plan_count: int
 ) -> Text:
     """Return one transaction with its plan in the order of execution.
 
     `kept_plans` is how many of the newest plans the store keeps.
     """
     lines = [
-        line(f"transaction {entry.id}: {entry.result}", style=_STYLES.get(entry.result, "bold")),
+        line(
+            f"transaction {entry.id}: {entry.outcome}",
+            style=_OUTCOME_STYLES.get(entry.outcome, "bold"),
+        ),
         line(""),
-        *aligned(list(_facts(entry))),
+        *aligned(list(_fact_lines(entry))),
     ]
     if changes is None:
-        why = f"the plan is forgotten: only the newest {kept_plans} are kept"
-        lines += [line(""), line(why)]
+        note = f"the plan is forgotten: only the newest {retained_plan_count} are kept"
+        lines += [line(""), line(note)]
     else:
-        lines += _phases(changes)
-    return text_of(lines)
+        lines += _phase_lines(changes)
+    return lines_text(lines)
 
 
-def _cells(entry: HistoryEntry) -> list[str]:
+def _entry_cells(entry: HistoryEntry) -> list[str]:
     commit = entry.commit or Commit("")
     return [
         str(entry.id),
-        clock(entry.started_at),
-        str(entry.result),
-        _counts(entry),
-        took(duration_of(entry)),
+        utc_time_text(entry.started_at),
+        str(entry.outcome),
+        _counts_text(entry),
+        elapsed_text(duration_seconds(entry)),
         commit.id[:12] or _WORK_TREE,
-        person(commit.author),
+        author_name(commit.author),
         commit.subject,
     ]
 
 
-def _counts(entry: HistoryEntry) -> str:
+def _counts_text(entry: HistoryEntry) -> str:
     """Return `+3 ~1 ↓2`."""
     counts = summary_of_entry(entry)
-    return " ".join(f"{_SIGN_OF[action]}{n}" for action, n in counts.items() if n)
+    return " ".join(f"{_ACTION_SIGNS[action]}{n}" for action, n in counts.items() if n)
 
 
-def _facts(entry: HistoryEntry) -> Iterator[Line]:
+def _fact_lines(entry: HistoryEntry) -> Iterator[Line]:
     commit = entry.commit
     yield line("commit", _WORK_TREE if commit is None else commit.id)
     if commit is not None:
         yield line("author", commit.author)
         yield line("subject", commit.subject)
-    yield line("when", f"{clock(entry.started_at)}, took {took(duration_of(entry))}")
+    yield line(
+        "when", f"{utc_time_text(entry.started_at)}, took {elapsed_text(duration_seconds(entry))}"
+    )
     yield line("changes", summary_text(summary_of_entry(entry)))
     for number, message in enumerate(entry.message.splitlines()):
         yield line("" if number else "message", message)
 
 
-def _phases(changes: Sequence[Change]) -> Iterator[Line]:
+def _phase_lines(changes: Sequence[Change]) -> Iterator[Line]:
     for phase, group in groupby(changes, key=lambda change: change.phase):
         yield line("")
         yield line(str(phase), style="bold")
@@ -95,5 +104,5 @@ def _phases(changes: Sequence[Change]) -> Iterator[Line]:
 
 
 def _change_line(change: Change) -> Line:
-    sign, style = SIGNS[change.action]
+    sign, style = SIGNS_AND_COLOURS[change.action]
     return line(sign, change.key, change_text(change), style=style, indent=2)

@@ -5,56 +5,56 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gitvs.core.model.history import Commit
-from gitvs.core.model.observation import Connections, Counters
-from gitvs.core.model.resource_json import Document, document_of
+from gitvs.core.model.observation import ConnectionCounts, Counters
+from gitvs.core.model.resource_json import JsonObject, resource_json
 from gitvs.core.model.resources import host_and_port
 from gitvs.core.status.agent_status import (
+    AgentStatus,
     LastPass,
     ServerStatus,
     ServiceStatus,
     SourceStatus,
-    Status,
 )
-from gitvs.report.text.operations import operation_document
+from gitvs.report.text.operations import operation_json
 
 FORMAT_VERSION = "1.0"
 
 
-def status_document(status: Status) -> Document:
+def status_json(status: AgentStatus) -> JsonObject:
     """Return a status with all that is known; what is not known is null. Times are in UTC."""
     return {
         "formatVersion": FORMAT_VERSION,
         "director": status.director,
         "version": status.version,
-        "at": time_document(status.at),
-        "startedAt": time_document(status.started_at),
-        "source": _source(status.source),
-        "desired": commit_document(status.desired),
-        "applied": commit_document(status.applied),
-        "appliedAt": time_document(status.applied_at),
+        "at": time_json(status.at),
+        "startedAt": time_json(status.started_at),
+        "source": _source_json(status.source),
+        "desired": commit_json(status.desired_commit),
+        "applied": commit_json(status.applied_commit),
+        "appliedAt": time_json(status.applied_at),
         "isApplied": status.is_applied,
         "desiredDigest": status.desired_digest or None,
-        "last": None if status.last is None else _last(status.last),
-        "observedAt": time_document(status.observed_at),
-        "drift": list(status.drift),
+        "last": None if status.last_pass is None else _last_pass_json(status.last_pass),
+        "observedAt": time_json(status.observed_at),
+        "drift": list(status.drifted_keys),
         "vips": list(status.vips),
         "isStandby": status.is_standby,
-        "operations": [operation_document(operation) for operation in status.operations.all],
+        "operations": [operation_json(operation) for operation in status.operations.all],
         "quarantined": [
-            {"commit": q.commit_id, "reason": q.reason, "at": time_document(q.at)}
+            {"commit": q.commit_id, "reason": q.reason, "at": time_json(q.quarantined_at)}
             for q in status.quarantined
         ],
         "isTransactionOpen": status.is_transaction_open,
-        "services": [_service(service) for service in status.services],
+        "services": [_service_json(service) for service in status.services],
     }
 
 
-def time_document(at: datetime | None) -> str | None:
+def time_json(at: datetime | None) -> str | None:
     """Return a time as ISO 8601 in UTC, in whole seconds."""
     return None if at is None else at.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def commit_document(commit: Commit | None) -> Document | None:
+def commit_json(commit: Commit | None) -> JsonObject | None:
     """Return a commit as JSON types; null where there is none."""
     if commit is None:
         return None
@@ -62,82 +62,82 @@ def commit_document(commit: Commit | None) -> Document | None:
         "id": commit.id,
         "author": commit.author,
         "subject": commit.subject,
-        "committedAt": time_document(commit.committed_at),
+        "committedAt": time_json(commit.committed_at),
     }
 
 
-def _source(source: SourceStatus) -> Document:
+def _source_json(source: SourceStatus) -> JsonObject:
     return {
         "name": source.name,
-        "head": commit_document(source.head),
+        "head": commit_json(source.head),
         "signedBy": source.signed_by or None,
-        "answeredAt": time_document(source.answered_at),
-        "failures": source.failures,
+        "answeredAt": time_json(source.last_answer_at),
+        "failures": source.failure_count,
         "error": source.error or None,
-        "nextAt": time_document(source.next_at),
+        "nextAt": time_json(source.next_fetch_at),
     }
 
 
-def _last(last: LastPass) -> Document:
+def _last_pass_json(last_pass: LastPass) -> JsonObject:
     return {
-        "result": None if last.result is None else str(last.result),
-        "at": time_document(last.at),
-        "durationSeconds": round(last.duration_seconds, 3),
-        "commit": commit_document(last.commit),
-        "trigger": last.trigger,
-        "problems": list(last.problems),
+        "result": None if last_pass.outcome is None else str(last_pass.outcome),
+        "at": time_json(last_pass.at),
+        "durationSeconds": round(last_pass.duration_seconds, 3),
+        "commit": commit_json(last_pass.commit),
+        "trigger": last_pass.trigger,
+        "problems": list(last_pass.problems),
         "gates": [
             {
                 "name": gate.name,
                 "measured": gate.measured,
                 "limit": gate.limit,
                 "message": gate.message,
-                "allowed": gate.allowed,
+                "allowed": gate.is_allowed,
             }
-            for gate in last.gates
+            for gate in last_pass.gates
         ],
-        "failures": list(last.failures),
+        "failures": list(last_pass.failures),
     }
 
 
-def _service(found: ServiceStatus) -> Document:
+def _service_json(service_status: ServiceStatus) -> JsonObject:
     return {
-        "key": str(found.service.key),
-        "service": found.name or None,
-        "object": document_of(found.service),
-        "counters": _counters(found.counters),
-        "realServers": [_server(server) for server in found.servers],
+        "key": str(service_status.service.key),
+        "service": service_status.name or None,
+        "object": resource_json(service_status.service),
+        "counters": _counters_json(service_status.counters),
+        "realServers": [_server_json(server) for server in service_status.servers],
     }
 
 
-def _server(found: ServerStatus) -> Document:
-    left = found.draining_seconds
+def _server_json(server_status: ServerStatus) -> JsonObject:
+    draining_seconds = server_status.remaining_drain_seconds
     return {
-        "key": str(found.server.key),
-        "address": host_and_port(found.server.address, found.server.port),
-        "name": found.name or None,
-        "object": document_of(found.server),
-        "connections": _connections(found.connections),
-        "counters": _counters(found.counters),
-        "drainingSeconds": None if left is None else round(left, 1),
-        "isDrainedByHand": found.is_drained_by_hand,
-        "isLocal": found.is_local,
+        "key": str(server_status.server.key),
+        "address": host_and_port(server_status.server.address, server_status.server.port),
+        "name": server_status.name or None,
+        "object": resource_json(server_status.server),
+        "connections": _connections_json(server_status.connections),
+        "counters": _counters_json(server_status.counters),
+        "drainingSeconds": None if draining_seconds is None else round(draining_seconds, 1),
+        "isDrainedByHand": server_status.is_drained_by_operator,
+        "isLocal": server_status.is_local,
     }
 
 
-def _connections(counted: Connections) -> Document:
+def _connections_json(connections: ConnectionCounts) -> JsonObject:
     return {
-        "active": counted.active,
-        "inactive": counted.inactive,
-        "persistent": counted.persistent,
+        "active": connections.active,
+        "inactive": connections.inactive,
+        "persistent": connections.persistent,
     }
 
 
-def _counters(counted: Counters) -> Document:
+def _counters_json(counters: Counters) -> JsonObject:
     return {
-        "connections": counted.connections,
-        "packetsIn": counted.packets_in,
-        "packetsOut": counted.packets_out,
-        "bytesIn": counted.bytes_in,
-        "bytesOut": counted.bytes_out,
+        "connections": counters.connections,
+        "packetsIn": counters.packets_in,
+        "packetsOut": counters.packets_out,
+        "bytesIn": counters.bytes_in,
+        "bytesOut": counters.bytes_out,
     }

@@ -13,168 +13,182 @@ from rich.text import Text
 
 from gitvs.core.planning.operations import Operation, OperationKind
 from gitvs.report.status.services_table import services_text
-from gitvs.report.status.verdict import newest, person, time_of, verdict
-from gitvs.report.text.lines import Line, aligned, line, text_of
+from gitvs.report.status.verdict import author_name, headline, parse_time, target_commit
+from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.operations import operation_text
-from gitvs.report.text.problems import counted
-from gitvs.report.text.times import ago, clock, left, took
+from gitvs.report.text.problems import count_text
+from gitvs.report.text.times import age_text, elapsed_text, time_left_text, utc_time_text
 
-MOST_REASONS = 20
+MAX_ITEMS = 20
 """How many problems, failures, keys and commits of one sort are shown."""
 
-_SUBJECT_CHARACTERS = 72
+_MAX_SUBJECT_CHARACTERS = 72
 
-Document = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
-def status_text(document: Document, now: datetime, *, show_all: bool = False) -> Text:
+def status_text(status: JsonObject, now: datetime, *, show_all: bool = False) -> Text:
     """Return a status as text, the verdict first; `show_all` is for every virtual service."""
-    said, style = verdict(document, now)
-    text = text_of([line(said, style=style), line("")])
+    headline_text, style = headline(status, now)
+    text = lines_text([line(headline_text, style=style), line("")])
     facts = [
-        *_agent_lines(document, now),
-        *_source_lines(document, now),
-        *_commit_lines(document, now),
-        *_pass_lines(document, now),
-        *_kernel_lines(document, now),
+        *_agent_lines(status, now),
+        *_source_lines(status, now),
+        *_commit_lines(status, now),
+        *_pass_lines(status, now),
+        *_kernel_lines(status, now),
     ]
-    text.append_text(text_of(aligned(facts)))
+    text.append_text(lines_text(aligned(facts)))
     for title, lines in (
-        ("By hand, on top of the manifests", _operation_lines(document, now)),
-        ("Why", _reason_lines(document)),
-        (_drift_title(document), _shortened(document["drift"])),
-        ("In quarantine: not tried again but by `gitvs sync --retry`", _barred(document, now)),
+        ("By hand, on top of the manifests", _operation_lines(status, now)),
+        ("Why", _reason_lines(status)),
+        (_drift_title(status), _limited_lines(status["drift"])),
+        (
+            "In quarantine: not tried again but by `gitvs sync --retry`",
+            _quarantine_lines(status, now),
+        ),
     ):
         if lines:
-            text.append_text(text_of([line(""), line(title, style="bold"), *lines]))
-    text.append_text(services_text(document["services"], show_all=show_all))
+            text.append_text(lines_text([line(""), line(title, style="bold"), *lines]))
+    text.append_text(services_text(status["services"], show_all=show_all))
     return text
 
 
-def _agent_lines(document: Document, now: datetime) -> Iterator[Line]:
-    if document["startedAt"] is None:
+def _agent_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
+    if status["startedAt"] is None:
         yield line("agent", "none: nothing follows Git, and nothing repairs drift", style="yellow")
     else:
-        up = ago(time_of(document["startedAt"]), now)
-        yield line("agent", f"gitvs {document['version']}, started {up}")
+        age = age_text(parse_time(status["startedAt"]), now)
+        yield line("agent", f"gitvs {status['version']}, started {age}")
 
 
-def _source_lines(document: Document, now: datetime) -> Iterator[Line]:
-    source = document["source"]
+def _source_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
+    source = status["source"]
     if source["name"]:
-        yield line("source", f"{source['name']}, {_answered(source, now)}")
+        yield line("source", f"{source['name']}, {_answered_text(source, now)}")
     if source["error"]:
-        yield line("", f"{source['error']} ({_times(source['failures'])})", style="red")
+        yield line(
+            "", f"{source['error']} ({_failure_count_text(source['failures'])})", style="red"
+        )
     head = source["head"]
-    if head is not None and head != document["applied"]:
-        yield line("newest", _commit(head, now, _signed(source)))
+    if head is not None and head != status["applied"]:
+        yield line("newest", _commit_text(head, now, _signer_text(source)))
 
 
-def _answered(source: Document, now: datetime) -> str:
+def _answered_text(source: JsonObject, now: datetime) -> str:
     words = "never answered"
     if source["answeredAt"] is not None:
-        words = f"answered {ago(time_of(source['answeredAt']), now)}"
+        words = f"answered {age_text(parse_time(source['answeredAt']), now)}"
     if source["nextAt"] is None:
         return words
-    seconds = (time_of(source["nextAt"]) - now).total_seconds()
+    seconds = (parse_time(source["nextAt"]) - now).total_seconds()
     return f"{words}, asked again " + (f"in {round(seconds)} s" if seconds >= 1 else "now")
 
 
-def _times(failures: int) -> str:
+def _failure_count_text(failures: int) -> str:
     return "once" if failures == 1 else f"{failures} times in a row"
 
 
-def _signed(source: Document) -> str:
+def _signer_text(source: JsonObject) -> str:
     return f"signed by {source['signedBy']}" if source["signedBy"] else ""
 
 
-def _commit(commit: Document, now: datetime, *notes: str) -> str:
+def _commit_text(commit: JsonObject, now: datetime, *notes: str) -> str:
     """Return a commit with its author, age and subject."""
     subject = commit["subject"]
-    if len(subject) > _SUBJECT_CHARACTERS:
-        subject = subject[: _SUBJECT_CHARACTERS - 1] + "…"
-    when = "" if commit["committedAt"] is None else ago(time_of(commit["committedAt"]), now)
-    words = [commit["id"][:12], f"“{subject}”", person(commit["author"]), when, *notes]
+    if len(subject) > _MAX_SUBJECT_CHARACTERS:
+        subject = subject[: _MAX_SUBJECT_CHARACTERS - 1] + "…"
+    when = "" if commit["committedAt"] is None else age_text(parse_time(commit["committedAt"]), now)
+    words = [commit["id"][:12], f"“{subject}”", author_name(commit["author"]), when, *notes]
     return ", ".join(w for w in words if w)
 
 
-def _commit_lines(document: Document, now: datetime) -> Iterator[Line]:
-    desired, applied, source = document["desired"], document["applied"], document["source"]
+def _commit_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
+    desired, applied, source = status["desired"], status["applied"], status["source"]
     if desired is not None and desired not in (applied, source["head"]):
-        yield line("desired", _commit(desired, now))
-    if not document["isApplied"]:
+        yield line("desired", _commit_text(desired, now))
+    if not status["isApplied"]:
         yield line("applied", "nothing yet")
         return
-    since = f"in force since {clock(time_of(document['appliedAt']))}"
+    since = f"in force since {utc_time_text(parse_time(status['appliedAt']))}"
     if applied is None:
         yield line("applied", f"a folder of manifests, {since}")
     else:
-        signed = _signed(source) if applied == newest(document) == source["head"] else ""
-        yield line("applied", _commit(applied, now, signed, since))
+        signer = _signer_text(source) if applied == target_commit(status) == source["head"] else ""
+        yield line("applied", _commit_text(applied, now, signer, since))
 
 
-_STYLES = {"blocked": "bold red", "rolled-back": "bold red", "stuck": "bold red"}
+_OUTCOME_STYLES = {"blocked": "bold red", "rolled-back": "bold red", "stuck": "bold red"}
 
 
-def _pass_lines(document: Document, now: datetime) -> Iterator[Line]:
-    last = document["last"]
+def _pass_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
+    last = status["last"]
     if last is None:
         return
     trigger = f" ({last['trigger']})" if last["trigger"] else ""
-    when = f"{ago(time_of(last['at']), now)} in {took(last['durationSeconds'])}{trigger}"
-    result = last["result"] or "failed"
-    style = _STYLES.get(result, "bold red" if result == "failed" else "")
-    yield line("last pass", f"{result} {when}", style=style)
+    when = (
+        f"{age_text(parse_time(last['at']), now)} in"
+        f" {elapsed_text(last['durationSeconds'])}{trigger}"
+    )
+    outcome = last["result"] or "failed"
+    style = _OUTCOME_STYLES.get(outcome, "bold red" if outcome == "failed" else "")
+    yield line("last pass", f"{outcome} {when}", style=style)
 
 
-def _kernel_lines(document: Document, now: datetime) -> Iterator[Line]:
-    if document["observedAt"] is None:
+def _kernel_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
+    if status["observedAt"] is None:
         yield line("kernel", "not read yet")
         return
-    services = document["services"]
+    services = status["services"]
     servers = [s for service in services for s in service["realServers"]]
     counts = ", ".join(
         [
-            counted(len(services), "virtual service"),
-            counted(len(servers), "real server"),
-            f"VIPs and local routes: {len(document['vips'])}",
+            count_text(len(services), "virtual service"),
+            count_text(len(servers), "real server"),
+            f"VIPs and local routes: {len(status['vips'])}",
         ]
     )
-    yield line("kernel", f"{counts}; read {ago(time_of(document['observedAt']), now)}")
+    yield line("kernel", f"{counts}; read {age_text(parse_time(status['observedAt']), now)}")
     draining = [x for x in (s["drainingSeconds"] for s in servers) if x is not None]
     if draining:
-        longest = left(max(draining))
-        yield line("draining", f"{counted(len(draining), 'real server')}, at most {longest}")
+        longest = time_left_text(max(draining))
+        yield line("draining", f"{count_text(len(draining), 'real server')}, at most {longest}")
 
 
-def _operation_lines(document: Document, now: datetime) -> list[Line]:
+def _operation_lines(status: JsonObject, now: datetime) -> list[Line]:
     lines = []
-    for said in document["operations"]:
-        until = said["until"]
-        end = "" if until is None else f" ({left((time_of(until) - now).total_seconds())})"
+    for operation in status["operations"]:
+        until = operation["until"]
+        end = (
+            ""
+            if until is None
+            else f" ({time_left_text((parse_time(until) - now).total_seconds())})"
+        )
         style = "yellow"
-        lines.append(line(operation_text(_operation(said)) + end, style=style, indent=2))
+        lines.append(
+            line(operation_text(_operation_from_json(operation)) + end, style=style, indent=2)
+        )
     return lines
 
 
-def _operation(document: Document) -> Operation:
-    until = document["until"]
+def _operation_from_json(operation: JsonObject) -> Operation:
+    until = operation["until"]
     return Operation(
-        OperationKind(document["kind"]),
-        document["who"],
-        document["why"],
-        time_of(document["at"]),
-        None if until is None else time_of(until),
-        document["subject"] or "",
-        document["service"] or "",
-        document["isNow"],
-        document["name"] or "",
+        OperationKind(operation["kind"]),
+        operation["who"],
+        operation["why"],
+        parse_time(operation["at"]),
+        None if until is None else parse_time(until),
+        operation["subject"] or "",
+        operation["service"] or "",
+        operation["isNow"],
+        operation["name"] or "",
     )
 
 
-def _reason_lines(document: Document) -> list[Line]:
+def _reason_lines(status: JsonObject) -> list[Line]:
     """Everything that the last pass met; what is asked for, and how a gate is lifted, included."""
-    last = document["last"]
+    last = status["last"]
     if last is None:
         return []
     gates = [
@@ -183,26 +197,26 @@ def _reason_lines(document: Document) -> list[Line]:
         for g in last["gates"]
     ]
     reasons = [*last["problems"], *gates, *last["failures"]]
-    return _shortened([text for reason in reasons for text in reason.split("\n")])
+    return _limited_lines([text for reason in reasons for text in reason.split("\n")])
 
 
-def _drift_title(document: Document) -> str:
-    last = document["last"]
+def _drift_title(status: JsonObject) -> str:
+    last = status["last"]
     is_repaired = last is not None and last["result"] == "applied"
     return f"Changed behind gitvs's back, {'and' if is_repaired else 'not yet'} repaired"
 
 
-def _barred(document: Document, now: datetime) -> list[Line]:
-    return _shortened(
+def _quarantine_lines(status: JsonObject, now: datetime) -> list[Line]:
+    return _limited_lines(
         [
-            f"{q['commit'][:12]}, {ago(time_of(q['at']), now)}: {q['reason']}"
-            for q in document["quarantined"]
+            f"{q['commit'][:12]}, {age_text(parse_time(q['at']), now)}: {q['reason']}"
+            for q in status["quarantined"]
         ]
     )
 
 
-def _shortened(texts: Sequence[str]) -> list[Line]:
-    lines = [line(text, indent=2) for text in texts[:MOST_REASONS]]
-    if len(texts) > MOST_REASONS:
-        lines.append(line(f"and {len(texts) - MOST_REASONS} more", indent=2))
+def _limited_lines(texts: Sequence[str]) -> list[Line]:
+    lines = [line(text, indent=2) for text in texts[:MAX_ITEMS]]
+    if len(texts) > MAX_ITEMS:
+        lines.append(line(f"and {len(texts) - MAX_ITEMS} more", indent=2))
     return lines

@@ -9,212 +9,248 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from gitvs.report.text.times import ago, left
+from gitvs.report.text.times import age_text, time_left_text
 
-Document = Mapping[str, Any]
-Words = tuple[str, str]
+JsonObject = Mapping[str, Any]
+StyledText = tuple[str, str]
 """What to say, and its style."""
 
-_ALARM, _WARNING, _GOOD = "bold red", "bold yellow", "bold green"
-_NO_VIPS = "no VIPs and local routes here"
+_ALARM_STYLE, _WARNING_STYLE, _GOOD_STYLE = "bold red", "bold yellow", "bold green"
+_NO_VIPS_TEXT = "no VIPs and local routes here"
 
 
-def verdict(document: Document, now: datetime) -> Words:
+def headline(status: JsonObject, now: datetime) -> StyledText:
     """Return what there is to say first of a status, `lb1: in sync with …`, and its style."""
-    for rule in _RULES:
-        said = rule(document, now)
-        if said is not None:
-            text, style = said
-            name = document["director"] or "this director"
-            return f"{name}: {text}", style
+    for rule in _HEADLINE_RULES:
+        styled_text = rule(status, now)
+        if styled_text is not None:
+            text, style = styled_text
+            director = status["director"] or "this director"
+            return f"{director}: {text}", style
     raise AssertionError("the last rule always has something to say")
 
 
-def commit_name(commit: Document, now: datetime) -> str:
+def commit_text(commit: JsonObject, now: datetime) -> str:
     """Return `9ab0af1a283e (Ada, 3 min ago)`."""
-    author = person(commit["author"])
-    when = "" if commit["committedAt"] is None else ago(time_of(commit["committedAt"]), now)
+    author = author_name(commit["author"])
+    when = "" if commit["committedAt"] is None else age_text(parse_time(commit["committedAt"]), now)
     notes = ", ".join(part for part in (author, when) if part)
     return f"{commit['id'][:12]} ({notes})" if notes else str(commit["id"][:12])
 
 
-def person(author: str) -> str:
+def author_name(author: str) -> str:
     """Return an author's name without the mail address, which alone is better than nothing."""
     return author.partition(" <")[0] or author
 
 
-def time_of(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Read a time of a document."""
     return datetime.fromisoformat(text)
 
 
-def newest(document: Document) -> Document | None:
+def target_commit(status: JsonObject) -> JsonObject | None:
     """Return the commit that would be in force if nothing were in its way."""
-    is_pinned = any(o["kind"] == "pin" for o in document["operations"])
-    head: Document | None = document["source"]["head"]
-    return document["desired"] if is_pinned or head is None else head
+    is_pinned = any(o["kind"] == "pin" for o in status["operations"])
+    head: JsonObject | None = status["source"]["head"]
+    return status["desired"] if is_pinned or head is None else head
 
 
-def in_force(document: Document, now: datetime) -> str:
+def applied_text(status: JsonObject, now: datetime) -> str:
     """Return what is applied, in a few words."""
-    if document["applied"] is not None:
-        return commit_name(document["applied"], now)
-    if document["isApplied"]:
-        return f"a folder of manifests (applied {ago(time_of(document['appliedAt']), now)})"
+    if status["applied"] is not None:
+        return commit_text(status["applied"], now)
+    if status["isApplied"]:
+        return f"a folder of manifests (applied {age_text(parse_time(status['appliedAt']), now)})"
     return "nothing"
 
 
-def _stays(document: Document, now: datetime) -> str:
-    applied = document["applied"]
-    name = in_force(document, now) if applied is None else applied["id"][:12]
+def _still_in_force_text(status: JsonObject, now: datetime) -> str:
+    applied = status["applied"]
+    name = applied_text(status, now) if applied is None else applied["id"][:12]
     return f"{name} {'is' if name == 'nothing' else 'stays'} in force"
 
 
-def _is_newest_applied(document: Document) -> bool:
-    wanted, applied = newest(document), document["applied"]
-    return wanted is None or (applied is not None and wanted["id"] == applied["id"])
+def _is_target_applied(status: JsonObject) -> bool:
+    target, applied = target_commit(status), status["applied"]
+    return target is None or (applied is not None and target["id"] == applied["id"])
 
 
-def _no_agent(document: Document, now: datetime) -> Words | None:
-    if document["startedAt"] is not None:
+def _no_agent(status: JsonObject, now: datetime) -> StyledText | None:
+    if status["startedAt"] is not None:
         return None
-    if document["isTransactionOpen"]:
+    if status["isTransactionOpen"]:
         return (
-            f"no agent is running, and a transaction is open; {in_force(document, now)} was in"
+            f"no agent is running, and a transaction is open; {applied_text(status, now)} was in"
             " force: start the agent, it finishes what was begun",
-            _ALARM,
+            _ALARM_STYLE,
         )
-    what = f"{in_force(document, now)} is in force" if document["isApplied"] else "nothing applied"
-    return f"no agent is running; {what}", _WARNING
+    what = f"{applied_text(status, now)} is in force" if status["isApplied"] else "nothing applied"
+    return f"no agent is running; {what}", _WARNING_STYLE
 
 
-def _stuck(document: Document, now: datetime) -> Words | None:
-    last = document["last"]
-    if not document["isTransactionOpen"] and (last is None or last["result"] != "stuck"):
+def _stuck(status: JsonObject, now: datetime) -> StyledText | None:
+    last = status["last"]
+    if not status["isTransactionOpen"] and (last is None or last["result"] != "stuck"):
         return None
     reasons = [] if last is None else [*last["failures"], *last["problems"]]
-    return f"STUCK, neither as before nor as planned: {_first(reasons)}", _ALARM
+    return f"STUCK, neither as before nor as planned: {_first_reason(reasons)}", _ALARM_STYLE
 
 
-def _paused(document: Document, now: datetime) -> Words | None:
-    said = _said(document, "pause", "PAUSED", now)
-    if said is None:
+def _paused(status: JsonObject, now: datetime) -> StyledText | None:
+    pause_text = _operation_summary(status, "pause", "PAUSED", now)
+    if pause_text is None:
         return None
-    standby = f"; on standby, {_NO_VIPS}" if document["isStandby"] else ""
-    return f"{said}; {_stays(document, now)}{standby}", _WARNING
+    standby = f"; on standby, {_NO_VIPS_TEXT}" if status["isStandby"] else ""
+    return f"{pause_text}; {_still_in_force_text(status, now)}{standby}", _WARNING_STYLE
 
 
-def _failed(document: Document, now: datetime) -> Words | None:
+def _pass_failed(status: JsonObject, now: datetime) -> StyledText | None:
     """Nothing could be done at all, neither for the newest commit nor for the applied one."""
-    last = document["last"]
+    last = status["last"]
     if last is None or last["result"] is not None or not last["problems"]:
         return None
-    if not document["isApplied"]:
-        return f"nothing is applied yet: {_first(last['problems'])}", _ALARM
-    return f"the last pass failed, {_stays(document, now)}: {_first(last['problems'])}", _ALARM
+    if not status["isApplied"]:
+        return f"nothing is applied yet: {_first_reason(last['problems'])}", _ALARM_STYLE
+    return (
+        f"the last pass failed, {_still_in_force_text(status, now)}:"
+        f" {_first_reason(last['problems'])}",
+        _ALARM_STYLE,
+    )
 
 
-def _rolled_back(document: Document, now: datetime) -> Words | None:
-    last = document["last"]
+def _rolled_back(status: JsonObject, now: datetime) -> StyledText | None:
+    last = status["last"]
     if last is None or last["result"] != "rolled-back":
         return None
-    if last["commit"] is None or last["commit"] == document["applied"]:
-        return f"a repair failed and was rolled back: {_first(last['failures'])}", _ALARM
+    if last["commit"] is None or last["commit"] == status["applied"]:
+        return (
+            f"a repair failed and was rolled back: {_first_reason(last['failures'])}",
+            _ALARM_STYLE,
+        )
     commit = last["commit"]["id"][:12]
-    reason = _first(last["failures"])
-    return f"commit {commit} rolled back, {_stays(document, now)}: {reason}", _ALARM
+    reason = _first_reason(last["failures"])
+    return (
+        f"commit {commit} rolled back, {_still_in_force_text(status, now)}: {reason}",
+        _ALARM_STYLE,
+    )
 
 
-def _quarantined(document: Document, now: datetime) -> Words | None:
-    wanted = newest(document)
-    if wanted is None or _is_newest_applied(document):
+def _quarantined(status: JsonObject, now: datetime) -> StyledText | None:
+    target = target_commit(status)
+    if target is None or _is_target_applied(status):
         return None
-    for entry in document["quarantined"]:
-        if entry["commit"] == wanted["id"]:
+    for entry in status["quarantined"]:
+        if entry["commit"] == target["id"]:
             return (
-                f"commit {wanted['id'][:12]} is in quarantine, {_stays(document, now)}:"
+                f"commit {target['id'][:12]} is in quarantine, {_still_in_force_text(status, now)}:"
                 f" {entry['reason']}",
-                _ALARM,
+                _ALARM_STYLE,
             )
     return None
 
 
-def _blocked(document: Document, now: datetime) -> Words | None:
-    last = document["last"]
+def _blocked(status: JsonObject, now: datetime) -> StyledText | None:
+    last = status["last"]
     gates = [] if last is None else [g for g in last["gates"] if not g["allowed"]]
     if not gates:
         return None
     names = ", ".join(dict.fromkeys(g["name"] for g in gates))
     what = "the folder"
     if last["commit"] is not None:
-        is_repair = last["commit"] == document["applied"]
+        is_repair = last["commit"] == status["applied"]
         what = "a repair" if is_repair else f"commit {last['commit']['id'][:12]}"
-    return f"{what} is blocked by {names}, {_stays(document, now)}: {gates[0]['message']}", _ALARM
+    return (
+        f"{what} is blocked by {names}, {_still_in_force_text(status, now)}: {gates[0]['message']}",
+        _ALARM_STYLE,
+    )
 
 
-def _not_applied(document: Document, now: datetime) -> Words | None:
-    last = document["last"]
+def _not_applied(status: JsonObject, now: datetime) -> StyledText | None:
+    last = status["last"]
     if last is None or not last["problems"]:
         return None
-    wanted = newest(document)
-    if wanted is None or _is_newest_applied(document):
-        return f"{_stays(document, now)}, but: {_first(last['problems'])}", _ALARM
-    commit = wanted["id"][:12]
-    reason = _first(last["problems"])
-    return f"commit {commit} is not applied, {_stays(document, now)}: {reason}", _ALARM
+    target = target_commit(status)
+    if target is None or _is_target_applied(status):
+        return (
+            f"{_still_in_force_text(status, now)}, but: {_first_reason(last['problems'])}",
+            _ALARM_STYLE,
+        )
+    commit = target["id"][:12]
+    reason = _first_reason(last["problems"])
+    return (
+        f"commit {commit} is not applied, {_still_in_force_text(status, now)}: {reason}",
+        _ALARM_STYLE,
+    )
 
 
-def _on_standby(document: Document, now: datetime) -> Words | None:
-    if not document["isStandby"]:
+def _on_standby(status: JsonObject, now: datetime) -> StyledText | None:
+    if not status["isStandby"]:
         return None
-    said = _said(document, "standby", "STANDBY", now) or "STANDBY, as Git says"
-    return f"{said}; {_NO_VIPS}; {_stays(document, now)}", _WARNING
+    standby_text = _operation_summary(status, "standby", "STANDBY", now) or "STANDBY, as Git says"
+    return f"{standby_text}; {_NO_VIPS_TEXT}; {_still_in_force_text(status, now)}", _WARNING_STYLE
 
 
-def _unanswered(document: Document, now: datetime) -> Words | None:
-    source = document["source"]
+def _source_failed(status: JsonObject, now: datetime) -> StyledText | None:
+    source = status["source"]
     if not source["error"]:
         return None
     since = "has never answered"
     if source["answeredAt"] is not None:
-        since = f"last answered {ago(time_of(source['answeredAt']), now)}"
-    return f"{_stays(document, now)}, but the source {since}: {source['error']}", _WARNING
+        since = f"last answered {age_text(parse_time(source['answeredAt']), now)}"
+    return (
+        f"{_still_in_force_text(status, now)}, but the source {since}: {source['error']}",
+        _WARNING_STYLE,
+    )
 
 
-def _pinned(document: Document, now: datetime) -> Words | None:
-    said = _said(document, "pin", "PINNED", now)
-    return None if said is None else (f"{said}; {in_force(document, now)} is in force", _WARNING)
+def _pinned(status: JsonObject, now: datetime) -> StyledText | None:
+    pin_text = _operation_summary(status, "pin", "PINNED", now)
+    return (
+        None
+        if pin_text is None
+        else (f"{pin_text}; {applied_text(status, now)} is in force", _WARNING_STYLE)
+    )
 
 
-def _waiting(document: Document, now: datetime) -> Words | None:
-    if not document["isApplied"]:
-        return "nothing is applied yet", _WARNING
-    wanted = newest(document)
-    if wanted is None or _is_newest_applied(document):
+def _commit_pending(status: JsonObject, now: datetime) -> StyledText | None:
+    if not status["isApplied"]:
+        return "nothing is applied yet", _WARNING_STYLE
+    target = target_commit(status)
+    if target is None or _is_target_applied(status):
         return None
-    return f"commit {commit_name(wanted, now)} comes next, {_stays(document, now)}", _WARNING
+    return (
+        f"commit {commit_text(target, now)} comes next, {_still_in_force_text(status, now)}",
+        _WARNING_STYLE,
+    )
 
 
-def _in_sync(document: Document, now: datetime) -> Words | None:
-    last = document["last"]
+def _in_sync(status: JsonObject, now: datetime) -> StyledText | None:
+    last = status["last"]
     if last is not None and last["failures"]:
-        return f"{_stays(document, now)}, but: {_first(last['failures'])}", _WARNING
-    return f"in sync with {in_force(document, now)}", _GOOD
+        return (
+            f"{_still_in_force_text(status, now)}, but: {_first_reason(last['failures'])}",
+            _WARNING_STYLE,
+        )
+    return f"in sync with {applied_text(status, now)}", _GOOD_STYLE
 
 
-def _said(document: Document, kind: str, word: str, now: datetime) -> str | None:
+def _operation_summary(status: JsonObject, kind: str, word: str, now: datetime) -> str | None:
     """Return `PAUSED by alice, 42m left: moving racks`, if an operator said so."""
-    for operation in document["operations"]:
+    for operation in status["operations"]:
         if operation["kind"] == kind:
             subject = f" to {operation['subject'][:12]}" if kind == "pin" else ""
             until = operation["until"]
-            end = "" if until is None else f", {left((time_of(until) - now).total_seconds())}"
+            end = (
+                ""
+                if until is None
+                else f", {time_left_text((parse_time(until) - now).total_seconds())}"
+            )
             why = f": {operation['why']}" if operation["why"] else ""
             return f"{word}{subject} by {operation['who']}{end}{why}"
     return None
 
 
-def _first(reasons: list[str]) -> str:
+def _first_reason(reasons: list[str]) -> str:
     """Return one reason, and how many more there are; invalid manifests give one a line."""
     lines = [line for reason in reasons for line in reason.split("\n")]
     if not lines:
@@ -223,18 +259,18 @@ def _first(reasons: list[str]) -> str:
     return lines[0] + (f" (and {more} more)" if more else "")
 
 
-_RULES: tuple[Callable[[Document, datetime], Words | None], ...] = (
+_HEADLINE_RULES: tuple[Callable[[JsonObject, datetime], StyledText | None], ...] = (
     _no_agent,
     _stuck,
     _paused,
-    _failed,
+    _pass_failed,
     _rolled_back,
     _quarantined,
     _blocked,
     _not_applied,
     _on_standby,
-    _unanswered,
+    _source_failed,
     _pinned,
-    _waiting,
+    _commit_pending,
     _in_sync,
 )

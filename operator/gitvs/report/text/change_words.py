@@ -5,48 +5,52 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from gitvs.core.durations import duration_text
-from gitvs.core.model.desired import Source
+from gitvs.core.model.desired import ManifestLocation
 from gitvs.core.model.ledger import Drain
-from gitvs.core.model.observation import Connections
+from gitvs.core.model.observation import ConnectionCounts
 from gitvs.core.model.resources import Key, Kind
 from gitvs.core.planning.plan import Action, Change
-from gitvs.report.text.fields import Fields, changed_fields, fields_text, set_fields
+from gitvs.report.text.fields import Fields, changed_fields, fields_text, nondefault_fields
 
-SIGNS = {
+SIGNS_AND_COLOURS = {
     Action.CREATE: ("+", "green"),
     Action.UPDATE: ("~", "yellow"),
     Action.REPLACE: ("±", "yellow"),
     Action.DELETE: ("-", "red"),
     Action.DRAIN: ("↓", "magenta"),
 }
-DRIFT = "drift: the kernel was changed, the manifests were not"
-REPAIRS = "Drift that the next sync repairs, whatever is merged"
-BY_HAND = "By hand, on top of the manifests"
-FOREIGN = "Foreign: not gitvs's, left as they are"
+DRIFT_NOTE = "drift: the kernel was changed, the manifests were not"
+REPAIRS_TITLE = "Drift that the next sync repairs, whatever is merged"
+BY_HAND_TITLE = "By hand, on top of the manifests"
+FOREIGN_TITLE = "Foreign: not gitvs's, left as they are"
 
 
-def told_fields(change: Change) -> Fields:
+def fields_of_change(change: Change) -> Fields:
     """Return what changes of an object, or what it is if it comes or goes."""
     if change.before is not None and change.after is not None:
         return changed_fields(change.before, change.after)
-    return {} if change.kind is Kind.VIP or _goes_back(change) else set_fields(change.resource)
+    return (
+        {}
+        if change.kind is Kind.VIP or _is_restored(change)
+        else nondefault_fields(change.resource)
+    )
 
 
-def told_notes(change: Change, drift: Collection[Key] = ()) -> Iterator[str]:
+def notes_of_change(change: Change, drift: Collection[Key] = ()) -> Iterator[str]:
     """Yield what no field says of a change."""
-    if _goes_back(change):
+    if _is_restored(change):
         yield "goes back to what it was before gitvs"
     if change.action is Action.REPLACE:
         yield "stopped and started"
     if change.drain is not None:
         yield drain_text(change.drain)
     if change.key in drift:
-        yield DRIFT
+        yield DRIFT_NOTE
 
 
 def change_text(change: Change, drift: Collection[Key] = ()) -> str:
     """Return all there is to know of a change but its key."""
-    parts = (fields_text(told_fields(change)), *told_notes(change, drift))
+    parts = (fields_text(fields_of_change(change)), *notes_of_change(change, drift))
     return ", ".join(part for part in parts if part)
 
 
@@ -56,15 +60,15 @@ def drain_text(drain: Drain) -> str:
     return f"removed once it has no connections, in {timeout} at the latest"
 
 
-def connections_text(connections: Connections) -> str:
+def connections_text(connections: ConnectionCounts) -> str:
     """Return `3 active and 1 inactive connections`."""
     return f"{connections.active} active and {connections.inactive} inactive connections"
 
 
-def _goes_back(change: Change) -> bool:
+def _is_restored(change: Change) -> bool:
     return change.after is None and change.kind in (Kind.SYSCTL, Kind.TIMEOUTS)
 
 
-def place_text(source: Source) -> str:
+def location_text(location: ManifestLocation) -> str:
     """Return `web.yaml:11`."""
-    return f"{source.file}:{source.line}"
+    return f"{location.file}:{location.line}"

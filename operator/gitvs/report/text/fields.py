@@ -20,7 +20,7 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 
-_LENGTHS = {AddressFamily.IPV4: 32, AddressFamily.IPV6: 128}
+_HOST_PREFIX_LENGTHS = {AddressFamily.IPV4: 32, AddressFamily.IPV6: 128}
 
 Fields = dict[str, str]
 """Name to value, in the order in which people read them."""
@@ -43,7 +43,7 @@ def fields_of(resource: Resource) -> Fields:
             return {
                 "scheduler": str(resource.scheduler),
                 "flags": ", ".join(sorted(resource.flags)) or "none",
-                "one-packet": "on" if resource.one_packet else "off",
+                "one-packet": "on" if resource.is_one_packet else "off",
                 "persistence": persistence_text(resource),
             }
         case RealServer():
@@ -57,28 +57,32 @@ def fields_of(resource: Resource) -> Fields:
             assert_never(resource)
 
 
-_UNSET = frozenset({"none", "off"})
+_DEFAULT_VALUES = frozenset({"none", "off"})
 """Values that a new object need not show."""
 
-ALONE = frozenset({"value", "timeout"})
+UNLABELLED_FIELDS = frozenset({"value", "timeout"})
 """Fields that need no name: their object has no other."""
 
 
-def set_fields(resource: Resource) -> Fields:
+def nondefault_fields(resource: Resource) -> Fields:
     """Return what there is to know of an object that comes or goes."""
     fields = fields_of(resource)
-    return {name: value for name, value in fields.items() if value not in _UNSET or name in ALONE}
+    return {
+        name: value
+        for name, value in fields.items()
+        if value not in _DEFAULT_VALUES or name in UNLABELLED_FIELDS
+    }
 
 
 def changed_fields(before: Resource, after: Resource) -> Fields:
     """Return what differs, as `old → new`, by field."""
     old, new = fields_of(before), fields_of(after)
-    return {name: step(old[name], new[name]) for name in new if old[name] != new[name]}
+    return {name: before_after_text(old[name], new[name]) for name in new if old[name] != new[name]}
 
 
 def fields_text(fields: Fields) -> str:
     """Return `scheduler wlc → wrr, persistence 5m`."""
-    return ", ".join(v if k in ALONE else f"{k} {v}" for k, v in fields.items())
+    return ", ".join(v if k in UNLABELLED_FIELDS else f"{k} {v}" for k, v in fields.items())
 
 
 def thresholds_text(fields: Fields) -> str:
@@ -87,7 +91,7 @@ def thresholds_text(fields: Fields) -> str:
     return ", ".join(f"{name} {fields[name]}" for name in names if fields[name] != "none")
 
 
-def step(before: object, after: object) -> str:
+def before_after_text(before: object, after: object) -> str:
     """Return `1 → 2`, or one of them where both are the same; `–` is where there is none."""
     old, new = ("–" if value is None else str(value) for value in (before, after))
     return old if old == new else f"{old} → {new}"
@@ -99,7 +103,7 @@ def persistence_text(service: VirtualService) -> str:
     if persistence is None:
         return "none"
     parts = [duration_text(persistence.timeout_seconds)]
-    if persistence.prefix_length != _LENGTHS[service.listener.family]:
+    if persistence.prefix_length != _HOST_PREFIX_LENGTHS[service.listener.family]:
         parts.append(f"clients by /{persistence.prefix_length}")
     if persistence.engine is not None:
         parts.append(f"engine {persistence.engine}")

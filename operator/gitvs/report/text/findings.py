@@ -14,7 +14,7 @@ from gitvs.core.model.resource_json import json_text
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-class Level(StrEnum):
+class FindingLevel(StrEnum):
     """How bad a finding is, as GitHub calls it."""
 
     ERROR = "error"
@@ -30,10 +30,18 @@ class ForgeFormat(StrEnum):
     SARIF = "sarif"
 
 
-_SEVERITY = {Level.ERROR: "blocker", Level.WARNING: "major", Level.NOTICE: "info"}
-_SARIF_LEVEL = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTICE: "note"}
+_GITLAB_SEVERITY = {
+    FindingLevel.ERROR: "blocker",
+    FindingLevel.WARNING: "major",
+    FindingLevel.NOTICE: "info",
+}
+_SARIF_LEVEL = {
+    FindingLevel.ERROR: "error",
+    FindingLevel.WARNING: "warning",
+    FindingLevel.NOTICE: "note",
+}
 
-_REPOSITORY = "."
+_REPOSITORY_ROOT = "."
 """The path of what is about no file, for forges that refuse, or leave out, what has none."""
 
 
@@ -44,7 +52,7 @@ class Finding:
     `line` and `column` count from 1; a column of 0 is none. `pointer` is a JSON pointer.
     """
 
-    level: Level
+    level: FindingLevel
     rule: str
     message: str
     path: str | None = None
@@ -59,31 +67,33 @@ class Finding:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def in_repository(file: str, folder: str) -> str:
+def path_in_repository(file: str, folder: str) -> str:
     """Return the path of a file of the chosen folder from the repository's root."""
     prefix = folder.strip("/")
     return f"{prefix}/{file}" if prefix else file
 
 
-def forge_report(findings: Sequence[Finding], form: ForgeFormat, version: str = "") -> str:
+def findings_text(
+    findings: Sequence[Finding], forge_format: ForgeFormat, gitvs_version: str = ""
+) -> str:
     """Return findings in a forge's format; `version` is gitvs's own, which SARIF names."""
-    match form:
+    match forge_format:
         case ForgeFormat.GITHUB:
-            return workflow_commands(findings)
+            return github_workflow_commands(findings)
         case ForgeFormat.GITLAB:
-            return json_text(code_quality(findings))
+            return json_text(gitlab_code_quality(findings))
         case ForgeFormat.SARIF:
-            return json_text(sarif(findings, version))
+            return json_text(sarif_log(findings, gitvs_version))
         case _:
-            assert_never(form)
+            assert_never(forge_format)
 
 
-def workflow_commands(findings: Iterable[Finding]) -> str:
+def github_workflow_commands(findings: Iterable[Finding]) -> str:
     """Return annotations for GitHub. Source: actions/toolkit, packages/core/src/command.ts."""
-    return "".join(_workflow_command(finding) + "\n" for finding in findings)
+    return "".join(_github_workflow_command(finding) + "\n" for finding in findings)
 
 
-def _workflow_command(finding: Finding) -> str:
+def _github_workflow_command(finding: Finding) -> str:
     properties: dict[str, object] = {}
     if finding.path is not None:
         properties = {"file": finding.path, "line": finding.line}
@@ -102,26 +112,29 @@ def _escaped_property(text: str) -> str:
     return _escaped(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def code_quality(findings: Iterable[Finding]) -> list[dict[str, object]]:
+def gitlab_code_quality(findings: Iterable[Finding]) -> list[dict[str, object]]:
     """Return issues for GitLab. Source: GitLab documentation, Code Quality report format."""
     return [
         {
             "description": finding.message,
             "check_name": finding.rule,
             "fingerprint": finding.fingerprint,
-            "severity": _SEVERITY[finding.level],
-            "location": {"path": finding.path or _REPOSITORY, "lines": {"begin": finding.line}},
+            "severity": _GITLAB_SEVERITY[finding.level],
+            "location": {
+                "path": finding.path or _REPOSITORY_ROOT,
+                "lines": {"begin": finding.line},
+            },
         }
         for finding in findings
     ]
 
 
-def sarif(findings: Sequence[Finding], version: str = "") -> dict[str, Any]:
+def sarif_log(findings: Sequence[Finding], gitvs_version: str = "") -> dict[str, Any]:
     """Return a SARIF log. Source: SARIF 2.1.0, sections 3.13, 3.14 and 3.27."""
     rules = sorted({finding.rule for finding in findings})
     driver: dict[str, Any] = {"name": "gitvs", "rules": [{"id": rule} for rule in rules]}
-    if version:
-        driver["version"] = version
+    if gitvs_version:
+        driver["version"] = gitvs_version
     results = [_sarif_result(finding, rules.index(finding.rule)) for finding in findings]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -142,13 +155,13 @@ def _sarif_location(finding: Finding) -> dict[str, Any]:
     region = {"startLine": finding.line}
     if finding.column:
         region["startColumn"] = finding.column
-    artifact = {"uri": _uri(finding.path or _REPOSITORY)}
+    artifact = {"uri": _relative_uri(finding.path or _REPOSITORY_ROOT)}
     return {
         "physicalLocation": {"artifactLocation": artifact, "region": region},
         "logicalLocations": [{"fullyQualifiedName": finding.pointer or "/"}],
     }
 
 
-def _uri(path: str) -> str:
+def _relative_uri(path: str) -> str:
     """A relative URI reference. Source: RFC 3986, section 4.2."""
     return quote(path, safe="/-._~")

@@ -37,10 +37,10 @@ def aligned(lines: Sequence[Line]) -> Iterable[Line]:
         yield Line(("  ".join(part for part in (text, last) if part).rstrip(),), x.style, x.indent)
 
 
-def text_of(lines: Iterable[Line]) -> Text:
+def lines_text(lines: Iterable[Line]) -> Text:
     """Return lines as text, each ended."""
     text = Text()
     for x in lines:
-        written = " " * x.indent + "  ".join(x.cells)
-        text.append(written.rstrip() + "\n", x.style or None)
+        content = " " * x.indent + "  ".join(x.cells)
+        text.append(content.rstrip() + "\n", x.style or None)
     return text

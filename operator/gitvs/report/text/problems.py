@@ -13,7 +13,13 @@ from typing import assert_never
 
 from gitvs.core.model.resource_json import json_text
 from gitvs.core.problems import Problem
-from gitvs.report.text.findings import Finding, ForgeFormat, Level, forge_report, in_repository
+from gitvs.report.text.findings import (
+    Finding,
+    FindingLevel,
+    ForgeFormat,
+    findings_text,
+    path_in_repository,
+)
 
 
 class ProblemFormat(StrEnum):
@@ -25,7 +31,7 @@ class ProblemFormat(StrEnum):
 
 
 def report_problems(
-    problems: Sequence[Problem], format: ProblemFormat, *, prefix: str = "", version: str = ""
+    problems: Sequence[Problem], format: ProblemFormat, *, folder: str = "", gitvs_version: str = ""
 ) -> str:
     """Return problems in a format, every line ended; text and github say nothing of none.
 
@@ -37,24 +43,24 @@ def report_problems(
         case ProblemFormat.JSON:
             return json_text({"problems": [asdict(p) for p in problems]})
         case ProblemFormat.GITHUB | ProblemFormat.GITLAB | ProblemFormat.SARIF:
-            findings = [finding_of(problem, prefix) for problem in problems]
-            return forge_report(findings, ForgeFormat(format.value), version)
+            findings = [finding_of(problem, folder) for problem in problems]
+            return findings_text(findings, ForgeFormat(format.value), gitvs_version)
         case _:
             assert_never(format)
 
 
-def counted(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
     """Return `1 problem` or `3 problems`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def finding_of(problem: Problem, prefix: str) -> Finding:
+def finding_of(problem: Problem, folder: str) -> Finding:
     """Return a problem as a forge shows it; `prefix` is the chosen folder in the repository."""
     return Finding(
-        Level.ERROR,
+        FindingLevel.ERROR,
         problem.rule,
         problem.message,
-        in_repository(problem.file, prefix),
+        path_in_repository(problem.file, folder),
         problem.line,
         problem.column,
         problem.pointer,

@@ -20,32 +20,32 @@ _GAP = "  "
 class Table:
     """Rows of cells, each with its style; the first row names the columns."""
 
-    is_number: tuple[bool, ...]
+    is_number_column: tuple[bool, ...]
     rows: list[tuple[list[str], str]] = field(default_factory=list)
 
 
-def table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
     """Return a table without rows; a column whose name ends in `>` holds numbers."""
-    found = Table(tuple(name.endswith(">") for name in columns))
-    add_row(found, [name.removesuffix(">") for name in columns], "bold")
-    return found
+    created = Table(tuple(name.endswith(">") for name in columns))
+    add_row(created, [name.removesuffix(">") for name in columns], "bold")
+    return created
 
 
-def add_row(to: Table, cells: Iterable[str], style: str = "") -> None:
+def add_row(table: Table, cells: Iterable[str], style: str = "") -> None:
     """Add a row; what a commit or a file brings stays plain text."""
-    to.rows.append(([printable(cell) for cell in cells], style))
+    table.rows.append(([printable(cell) for cell in cells], style))
 
 
-def text_of_table(found: Table, indent: int = 0) -> Text:
+def table_text(table: Table, indent: int = 0) -> Text:
     """Return a table as lines, each ended, none with blanks at its end."""
-    columns = zip(*(cells for cells, _ in found.rows), strict=True)
+    columns = zip(*(cells for cells, _ in table.rows), strict=True)
     widths = [max(map(cell_len, column)) for column in columns]
     text = Text()
-    for cells, style in found.rows:
+    for cells, style in table.rows:
         blanks = [" " * (w - cell_len(c)) for c, w in zip(cells, widths, strict=True)]
         padded = [
             blank + cell if is_number else cell + blank
-            for cell, blank, is_number in zip(cells, blanks, found.is_number, strict=True)
+            for cell, blank, is_number in zip(cells, blanks, table.is_number_column, strict=True)
         ]
         text.append((" " * indent + _GAP.join(padded)).rstrip() + "\n", style or None)
     return text

@@ -9,13 +9,13 @@ from gitvs.core.durations import duration_text
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def ago(at: datetime, now: datetime) -> str:
+def age_text(at: datetime, now: datetime) -> str:
     """Return `12 s ago`, `3 min ago`, `5 h ago` or `4 days ago`; a moment to come is `just now`."""
     seconds = (now - at).total_seconds()
-    return "just now" if seconds < 1 else f"{span(seconds)} ago"
+    return "just now" if seconds < 1 else f"{rounded_duration_text(seconds)} ago"
 
 
-def span(seconds: float) -> str:
+def rounded_duration_text(seconds: float) -> str:
     """Return a time in its largest unit, rounded down."""
     whole = int(seconds)
     if whole < _MINUTE:
@@ -28,18 +28,18 @@ def span(seconds: float) -> str:
     return f"{days} day{'s' * (days > 1)}"
 
 
-def left(seconds: float) -> str:
+def time_left_text(seconds: float) -> str:
     """Return `42s left`, `1h30m left`."""
     return f"{duration_text(round(max(0.0, seconds)))} left"
 
 
-def clock(at: datetime) -> str:
+def utc_time_text(at: datetime) -> str:
     """Return `2026-01-02 12:00:03 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def took(seconds: float) -> str:
+def elapsed_text(seconds: float) -> str:
     """Return `0.312 s`, `42.1 s` or, from ten minutes on, `12 min`."""
     if seconds >= 10 * _MINUTE:
-        return span(seconds)
+        return rounded_duration_text(seconds)
     return f"{seconds:.3f} s" if seconds < 10 else f"{seconds:.1f} s"

@@ -42,18 +42,18 @@ Payload = NewType("Payload", bytes)
 Attributes = dict[int, bytes]
 """The values of attributes by their types."""
 
-HEADER = Struct("=BBH")  # command, family version, reserved
+_COMMAND_HEADER = Struct("=BBH")  # command, family version, reserved
 
 
-def _header(command: int) -> bytes:
-    return HEADER.pack(command, FAMILY_VERSION, 0)
+def _command_header(command: int) -> bytes:
+    return _COMMAND_HEADER.pack(command, FAMILY_VERSION, 0)
 
 
 # IPVS_CMD_*, as what a message of each begins with
-NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = map(_header, (1, 2, 3, 4))
-NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = map(_header, (5, 6, 7, 8))
-NEW_DAEMON, DEL_DAEMON, GET_DAEMON = map(_header, (9, 10, 11))
-SET_CONFIG, GET_CONFIG, GET_INFO = map(_header, (12, 13, 15))
+NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = map(_command_header, (1, 2, 3, 4))
+NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = map(_command_header, (5, 6, 7, 8))
+NEW_DAEMON, DEL_DAEMON, GET_DAEMON = map(_command_header, (9, 10, 11))
+SET_CONFIG, GET_CONFIG, GET_INFO = map(_command_header, (12, 13, 15))
 
 # IPVS_CMD_ATTR_*
 SERVICE, DEST, DAEMON = 1, 2, 3
@@ -108,55 +108,65 @@ SCHEDULER_FLAGS: Mapping[str, Mapping[SchedulerFlag, int]] = {
     Scheduler.MH: {SchedulerFlag.MH_FALLBACK: _SCHED1, SchedulerFlag.MH_PORT: _SCHED2},
 }
 
-FORWARDING_OF = {number: word for word, number in FORWARDING.items()}
-TUNNEL_TYPE_OF = {number: word for word, number in TUNNEL_TYPES.items()}
-CHECKSUM_OF = {number: word for word, number in CHECKSUMS.items()}
-ROLE_OF = {number: word for word, number in ROLES.items()}
-PROTOCOL_OF = {number: word for word, number in PROTOCOLS.items()}
-SCHEDULER_OF: Mapping[str, Scheduler] = {str(word): word for word in Scheduler}
-ENGINE_OF: Mapping[str, PersistenceEngine] = {str(word): word for word in PersistenceEngine}
+_FORWARDING_BY_NUMBER = {number: word for word, number in FORWARDING.items()}
+_TUNNEL_TYPE_BY_NUMBER = {number: word for word, number in TUNNEL_TYPES.items()}
+_CHECKSUM_BY_NUMBER = {number: word for word, number in CHECKSUMS.items()}
+_ROLE_BY_NUMBER = {number: word for word, number in ROLES.items()}
+_PROTOCOL_BY_NUMBER = {number: word for word, number in PROTOCOLS.items()}
+_SCHEDULER_BY_NAME: Mapping[str, Scheduler] = {str(word): word for word in Scheduler}
+_ENGINE_BY_NAME: Mapping[str, PersistenceEngine] = {str(word): word for word in PersistenceEngine}
 
 _ATTRIBUTE = Struct("=HH")  # length without padding, type
 U32 = Struct("=I")
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 
-def attribute_head(type_: int, size: int) -> bytes:
+def _attribute_header(type_: int, size: int) -> bytes:
     """Return what an attribute with a value of `size` bytes begins with."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + size, type_)
 
 
-def _template(*attributes: tuple[int, str]) -> tuple[Struct, tuple[bytes, ...]]:
+def _layout(*attributes: tuple[int, str]) -> tuple[Struct, tuple[bytes, ...]]:
     """Return how attributes of fixed sizes lie in a row, and what each of them begins with.
 
     They are given as types and formats of their values. The `Struct` packs and unpacks them
     in one step, as a head and a value in turn: that is what makes thousands of rules cheap.
     """
     sizes = [calcsize(f"={format_}") for _, format_ in attributes]
-    rows = [
+    formats = [
         f"4s{format_}{-size % 4}x" for (_, format_), size in zip(attributes, sizes, strict=True)
     ]
     types = [type_ for type_, _ in attributes]
-    heads = [attribute_head(type_, size) for type_, size in zip(types, sizes, strict=True)]
-    return Struct(f"={''.join(rows)}"), tuple(heads)
+    headers = [_attribute_header(type_, size) for type_, size in zip(types, sizes, strict=True)]
+    return Struct(f"={''.join(formats)}"), tuple(headers)
 
 
-ENDPOINT, ENDPOINT_HEADS = _template(
+ENDPOINT, _ENDPOINT_HEADERS = _layout(
     (SVC_AF, "H"), (SVC_PROTOCOL, "H"), (SVC_ADDR, "16s"), (SVC_PORT, "H")
 )
-MARK, MARK_HEADS = _template((SVC_AF, "H"), (SVC_FWMARK, "I"))
-SVC_VALUES, SVC_VALUES_HEADS = _template((SVC_FLAGS, "II"), (SVC_TIMEOUT, "I"), (SVC_NETMASK, "I"))
+MARK, _MARK_HEADERS = _layout((SVC_AF, "H"), (SVC_FWMARK, "I"))
+SVC_VALUES, _SVC_VALUES_HEADERS = _layout((SVC_FLAGS, "II"), (SVC_TIMEOUT, "I"), (SVC_NETMASK, "I"))
 
-_KEY = ((DEST_ADDR, "16s"), (_DEST_PORT, "H"), (_DEST_ADDR_FAMILY, "H"))
-_METHOD_AND_WEIGHT = ((_DEST_FWD_METHOD, "I"), (_DEST_WEIGHT, "I"))
-_THRESHOLDS = ((_DEST_U_THRESH, "I"), (_DEST_L_THRESH, "I"))
-_TUNNELLING = ((_DEST_TUN_TYPE, "B"), (_DEST_TUN_PORT, "H"), (_DEST_TUN_FLAGS, "H"))
-DEST_KEY, DEST_KEY_HEADS = _template(*_KEY)
-DEST_VALUES, DEST_VALUES_HEADS = _template(*_KEY, *_METHOD_AND_WEIGHT, *_THRESHOLDS)
-TUNNEL, TUNNEL_HEADS = _template(*_TUNNELLING)
-DEST_HEAD = attribute_head(DEST, DEST_VALUES.size + TUNNEL.size)
-DEST_NUMBERS = (*_KEY[1:2], *_METHOD_AND_WEIGHT, *_TUNNELLING, *_THRESHOLDS, *_KEY[2:])
-DEST_REPLY, DEST_REPLY_HEADS = _template(*_KEY[:1], *DEST_NUMBERS)
+_KEY_ATTRIBUTES = ((DEST_ADDR, "16s"), (_DEST_PORT, "H"), (_DEST_ADDR_FAMILY, "H"))
+_METHOD_AND_WEIGHT_ATTRIBUTES = ((_DEST_FWD_METHOD, "I"), (_DEST_WEIGHT, "I"))
+_THRESHOLD_ATTRIBUTES = ((_DEST_U_THRESH, "I"), (_DEST_L_THRESH, "I"))
+_TUNNEL_ATTRIBUTES = ((_DEST_TUN_TYPE, "B"), (_DEST_TUN_PORT, "H"), (_DEST_TUN_FLAGS, "H"))
+DEST_KEY, _DEST_KEY_HEADERS = _layout(*_KEY_ATTRIBUTES)
+DEST_VALUES, _DEST_VALUES_HEADERS = _layout(
+    *_KEY_ATTRIBUTES, *_METHOD_AND_WEIGHT_ATTRIBUTES, *_THRESHOLD_ATTRIBUTES
+)
+TUNNEL, _TUNNEL_HEADERS = _layout(*_TUNNEL_ATTRIBUTES)
+_DEST_HEADER = _attribute_header(DEST, DEST_VALUES.size + TUNNEL.size)
+_DEST_NUMBER_ATTRIBUTES = (
+    *_KEY_ATTRIBUTES[1:2],
+    *_METHOD_AND_WEIGHT_ATTRIBUTES,
+    *_TUNNEL_ATTRIBUTES,
+    *_THRESHOLD_ATTRIBUTES,
+    *_KEY_ATTRIBUTES[2:],
+)
+_DEST_CONFIGURATION, _DEST_CONFIGURATION_HEADERS = _layout(
+    *_KEY_ATTRIBUTES[:1], *_DEST_NUMBER_ATTRIBUTES
+)
 """In the kernel's order since Linux 5.3, without what it counts."""
 
 
@@ -172,14 +182,14 @@ def pack_attribute(type_: int, value: bytes) -> bytes:
 # Replies
 
 
-def unpack_attributes(data: bytes, at: int = 0) -> Attributes:
+def unpack_attributes(data: bytes, offset: int = 0) -> Attributes:
     """Return the attributes from `at` on, by type."""
     found = {}
     end = len(data)
-    while at + 4 <= end:
-        length, type_ = _ATTRIBUTE.unpack_from(data, at)
+    while offset + 4 <= end:
+        length, type_ = _ATTRIBUTE.unpack_from(data, offset)
         if length < 4:
             break
-        found[type_ & _TYPE_MASK] = data[at + 4 : at + length]
-        at += length + 3 & ~3
+        found[type_ & _TYPE_MASK] = data[offset + 4 : offset + length]
+        offset += length + 3 & ~3
     return found

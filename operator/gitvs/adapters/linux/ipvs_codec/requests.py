@@ -11,6 +11,13 @@ from socket import (
 from typing import assert_never
 
 from gitvs.adapters.linux.ipvs_codec.numbers import (
+    _DEST_HEADER,
+    _DEST_KEY_HEADERS,
+    _DEST_VALUES_HEADERS,
+    _ENDPOINT_HEADERS,
+    _MARK_HEADERS,
+    _SVC_VALUES_HEADERS,
+    _TUNNEL_HEADERS,
     ALL_FLAGS,
     CHECKSUMS,
     DAEMON,
@@ -21,13 +28,9 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     DEL_DEST,
     DEL_SERVICE,
     DEST,
-    DEST_HEAD,
     DEST_KEY,
-    DEST_KEY_HEADS,
     DEST_VALUES,
-    DEST_VALUES_HEADS,
     ENDPOINT,
-    ENDPOINT_HEADS,
     FAMILIES,
     FORWARDING,
     GET_CONFIG,
@@ -36,7 +39,6 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     GET_INFO,
     GET_SERVICE,
     MARK,
-    MARK_HEADS,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
@@ -52,14 +54,12 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     SVC_PE_NAME,
     SVC_SCHED_NAME,
     SVC_VALUES,
-    SVC_VALUES_HEADS,
     TIMEOUTS,
     TUNNEL,
-    TUNNEL_HEADS,
     TUNNEL_TYPES,
     U32,
     Payload,
-    attribute_head,
+    _attribute_header,
     pack_attribute,
 )
 from gitvs.core.model.resources import (
@@ -89,7 +89,7 @@ def set_service(service: VirtualService) -> Payload:
 
 def delete_service(listener: Listener) -> Payload:
     """Return the request to delete a virtual service, with its real servers."""
-    return Payload(DEL_SERVICE + service_part(listener))
+    return Payload(DEL_SERVICE + service_attribute(listener))
 
 
 def get_services() -> Payload:
@@ -99,39 +99,43 @@ def get_services() -> Payload:
 
 def get_service(listener: Listener) -> Payload:
     """Return the request to read one virtual service; one reply, no dump. Answers ESRCH."""
-    return Payload(GET_SERVICE + service_part(listener))
+    return Payload(GET_SERVICE + service_attribute(listener))
 
 
-def service_part(listener: Listener) -> bytes:
+def service_attribute(listener: Listener) -> bytes:
     """Return the part of a request that names the virtual service.
 
     Real servers of one virtual service share it: it takes as long to make as all the rest.
     """
-    return _nested(SERVICE, _listener(listener))
+    return _pack_nested_attribute(SERVICE, _pack_listener(listener))
 
 
-def new_real_server(server: RealServer, service: bytes = b"") -> Payload:
+def new_real_server(server: RealServer, packed_service: bytes = b"") -> Payload:
     """Return the request to add a real server. Answers EEXIST if it is there.
 
     `service` is the `service_part` of its listener, where that is made already.
     """
-    return Payload(NEW_DEST + (service or service_part(server.listener)) + _dest(server))
+    return Payload(
+        NEW_DEST + (packed_service or service_attribute(server.listener)) + _pack_dest(server)
+    )
 
 
-def set_real_server(server: RealServer, service: bytes = b"") -> Payload:
+def set_real_server(server: RealServer, packed_service: bytes = b"") -> Payload:
     """Return the request to set every attribute of a real server, in place."""
-    return Payload(SET_DEST + (service or service_part(server.listener)) + _dest(server))
+    return Payload(
+        SET_DEST + (packed_service or service_attribute(server.listener)) + _pack_dest(server)
+    )
 
 
-def delete_real_server(server: RealServer, service: bytes = b"") -> Payload:
+def delete_real_server(server: RealServer, packed_service: bytes = b"") -> Payload:
     """Return the request to delete a real server."""
-    key = _nested(DEST, _dest_key(server))
-    return Payload(DEL_DEST + (service or service_part(server.listener)) + key)
+    key = _pack_nested_attribute(DEST, _pack_dest_key(server))
+    return Payload(DEL_DEST + (packed_service or service_attribute(server.listener)) + key)
 
 
 def get_real_servers(listener: Listener) -> Payload:
     """Return the request to dump the real servers of one virtual service."""
-    return Payload(GET_DEST + service_part(listener))
+    return Payload(GET_DEST + service_attribute(listener))
 
 
 def start_sync_daemon(daemon: SyncDaemon) -> Payload:
@@ -171,55 +175,55 @@ def get_info() -> Payload:
     return Payload(GET_INFO)
 
 
-def _nested(type_: int, attributes: bytes) -> bytes:
+def _pack_nested_attribute(type_: int, attributes: bytes) -> bytes:
     """Return one attribute that holds others, which are padded already."""
-    return attribute_head(type_, len(attributes)) + attributes
+    return _attribute_header(type_, len(attributes)) + attributes
 
 
-def _listener(listener: Listener) -> bytes:
+def _pack_listener(listener: Listener) -> bytes:
     """Return the attributes that identify a virtual service."""
     match listener:
         case Endpoint():
-            family, protocol, address, port = ENDPOINT_HEADS
+            family, protocol, address, port = _ENDPOINT_HEADERS
             packed = listener.address.packed
             return ENDPOINT.pack(
-                *(family, family_number(packed)),
+                *(family, _family_number(packed)),
                 *(protocol, PROTOCOLS[listener.protocol]),
                 *(address, packed),
                 *(port, htons(listener.port)),
             )
         case FirewallMark():
-            family, mark = MARK_HEADS
+            family, mark = _MARK_HEADERS
             return MARK.pack(family, FAMILIES[listener.family], mark, listener.mark)
         case _:
             assert_never(listener)
 
 
-def family_number(packed: bytes) -> int:
+def _family_number(packed: bytes) -> int:
     return AF_INET if len(packed) == 4 else AF_INET6
 
 
 def _service_request(command: bytes, service: VirtualService) -> Payload:
     persistence = service.persistence
-    bits = SCHEDULER_FLAGS.get(service.scheduler, {})
-    flags = (ONE_PACKET if service.one_packet else 0) | (PERSISTENT if persistence else 0)
+    flag_bits = SCHEDULER_FLAGS.get(service.scheduler, {})
+    flags = (ONE_PACKET if service.is_one_packet else 0) | (PERSISTENT if persistence else 0)
     for flag in service.flags:
-        flags |= bits.get(flag, 0)
+        flags |= flag_bits.get(flag, 0)
     timeout = persistence.timeout_seconds if persistence else 0
     netmask = _netmask(service.listener.family, persistence)
-    flags_head, timeout_head, netmask_head = SVC_VALUES_HEADS
+    flags_header, timeout_header, netmask_header = _SVC_VALUES_HEADERS
     attributes = (
-        _listener(service.listener)
+        _pack_listener(service.listener)
         + pack_attribute(SVC_SCHED_NAME, service.scheduler.encode() + b"\0")
         + SVC_VALUES.pack(
-            *(flags_head, flags, ALL_FLAGS),
-            *(timeout_head, timeout),
-            *(netmask_head, netmask),
+            *(flags_header, flags, ALL_FLAGS),
+            *(timeout_header, timeout),
+            *(netmask_header, netmask),
         )
     )
     if persistence and persistence.engine is not None:
         attributes += pack_attribute(SVC_PE_NAME, persistence.engine.encode() + b"\0")
-    return Payload(command + _nested(SERVICE, attributes))
+    return Payload(command + _pack_nested_attribute(SERVICE, attributes))
 
 
 def _netmask(family: AddressFamily, persistence: Persistence | None) -> int:
@@ -233,24 +237,24 @@ def _netmask(family: AddressFamily, persistence: Persistence | None) -> int:
     return htonl(0xFFFFFFFF << (32 - length) & 0xFFFFFFFF)
 
 
-def _dest_key(server: RealServer) -> bytes:
-    address, port, family = DEST_KEY_HEADS
+def _pack_dest_key(server: RealServer) -> bytes:
+    address, port, family = _DEST_KEY_HEADERS
     packed = server.address.packed
     return DEST_KEY.pack(
         *(address, packed),
         *(port, htons(server.port)),
-        *(family, family_number(packed)),
+        *(family, _family_number(packed)),
     )
 
 
-def _dest(server: RealServer) -> bytes:
-    tunnel = _NO_TUNNEL if server.tunnel is None else _tunnel(server.tunnel)
-    address, port, family, method, weight, upper, lower = DEST_VALUES_HEADS
+def _pack_dest(server: RealServer) -> bytes:
+    tunnel = _PACKED_DEFAULT_TUNNEL if server.tunnel is None else _pack_tunnel(server.tunnel)
+    address, port, family, method, weight, upper, lower = _DEST_VALUES_HEADERS
     packed = server.address.packed
-    return DEST_HEAD + DEST_VALUES.pack(
+    return _DEST_HEADER + DEST_VALUES.pack(
         address, packed,
         port, htons(server.port),
-        family, family_number(packed),
+        family, _family_number(packed),
         method, FORWARDING[server.forwarding],
         weight, server.weight,
         upper, server.upper_threshold,
@@ -258,8 +262,8 @@ def _dest(server: RealServer) -> bytes:
     ) + tunnel  # fmt: skip
 
 
-def _tunnel(tunnel: Tunnel) -> bytes:
-    type_, port, flags = TUNNEL_HEADS
+def _pack_tunnel(tunnel: Tunnel) -> bytes:
+    type_, port, flags = _TUNNEL_HEADERS
     return TUNNEL.pack(
         *(type_, TUNNEL_TYPES[tunnel.type]),
         *(port, htons(tunnel.port)),
@@ -269,5 +273,5 @@ def _tunnel(tunnel: Tunnel) -> bytes:
 
 DEFAULT_TUNNEL = Tunnel()
 
-_NO_TUNNEL = _tunnel(DEFAULT_TUNNEL)
+_PACKED_DEFAULT_TUNNEL = _pack_tunnel(DEFAULT_TUNNEL)
 """What a real server without a tunnel says; the kernel's own default."""

@@ -9,115 +9,124 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from posixpath import dirname
 
-from gitvs.core.manifests.placement import Directors, Placed
+from gitvs.core.manifests.placement import DirectorIndex, PlacedService
 from gitvs.core.manifests.rules.prefix_index import PrefixIndex
-from gitvs.core.manifests.syntax.source_positions import Spot
-from gitvs.core.manifests.types import Director, WrittenOwner, WrittenPolicy, WrittenVip
+from gitvs.core.manifests.syntax.source_positions import Origin
+from gitvs.core.manifests.types import Director, ManifestOwner, ManifestPolicy, ManifestVip
 from gitvs.core.problems import Problem
 
 
-def problems(
-    policy: WrittenPolicy,
-    placed: Sequence[Placed],
-    directors: Directors,
-    written_directors: Sequence[Director],
+def owner_problems(
+    policy: ManifestPolicy,
+    placed: Sequence[PlacedService],
+    directors: DirectorIndex,
+    manifest_directors: Sequence[Director],
 ) -> Iterator[Problem]:
     """Yield who uses what isn't theirs."""
     if not policy.owners:
         return
-    owners = _Owners(policy.owners)
-    yield from owners.overlaps()
-    for director in written_directors:
-        owner = owners.of(director.spot)
+    owners = _OwnerIndex(policy.owners)
+    yield from owners.overlap_problems()
+    for director in manifest_directors:
+        owner = owners.of_document(director.origin)
         if owner is not None:
             message = f"a Director inside {owner.path}, which is an owner's; move it out"
-            yield director.spot.problem("owner-document", message)
+            yield director.origin.problem("owner-document", message)
     for each in placed:
-        yield from _used_by(each, owners, directors)
+        yield from _usage_problems(each, owners, directors)
 
 
-class _Owners:
+class _OwnerIndex:
     """The owners of paths, prefixes and firewall marks."""
 
-    def __init__(self, owners: Sequence[WrittenOwner]) -> None:
+    def __init__(self, owners: Sequence[ManifestOwner]) -> None:
         self._owners = owners
         self._by_path = {owner.path: owner for owner in reversed(owners)}
-        self._by_prefix: PrefixIndex[WrittenOwner] = PrefixIndex()
-        self._by_mark: dict[int, WrittenOwner] = {}
+        self._by_prefix: PrefixIndex[ManifestOwner] = PrefixIndex()
+        self._by_firewall_mark: dict[int, ManifestOwner] = {}
         for owner in reversed(owners):
             for prefix in owner.prefixes:
                 self._by_prefix.put(prefix, owner)
             for mark in owner.firewall_marks:
-                self._by_mark[mark] = owner
+                self._by_firewall_mark[mark] = owner
 
-    def of(self, spot: Spot) -> WrittenOwner | None:
+    def of_document(self, origin: Origin) -> ManifestOwner | None:
         """Return the owner of a document: that of the nearest folder."""
-        folder = dirname(spot.document.file)
+        folder = dirname(origin.document.file)
         while folder:
             if folder in self._by_path:
                 return self._by_path[folder]
             folder = dirname(folder)
         return None
 
-    def of_address(self, vip: WrittenVip) -> WrittenOwner | None:
+    def of_address(self, vip: ManifestVip) -> ManifestOwner | None:
         found = next(self._by_prefix.covering(vip.address), None)
         return None if found is None else found[1]
 
-    def of_mark(self, mark: int) -> WrittenOwner | None:
-        return self._by_mark.get(mark)
+    def of_firewall_mark(self, mark: int) -> ManifestOwner | None:
+        return self._by_firewall_mark.get(mark)
 
-    def overlaps(self) -> Iterator[Problem]:
+    def overlap_problems(self) -> Iterator[Problem]:
         """What two owners claim, or one of them twice."""
         for owner in self._owners:
             if self._by_path[owner.path] is not owner:
                 message = f"path {owner.path} has an owner already, in "
-                message += f"{self._by_path[owner.path].spot}; make one of the two"
-                yield (owner.spot / "path").problem("owner-overlap", message)
-            for prefix, spot in owner.prefixes.items():
+                message += f"{self._by_path[owner.path].origin}; make one of the two"
+                yield (owner.origin / "path").problem("owner-overlap", message)
+            for prefix, origin in owner.prefixes.items():
                 for other_prefix, other in self._by_prefix.covering(prefix.network_address):
                     if other is not owner and other_prefix.prefixlen <= prefix.prefixlen:
                         message = f"{prefix} is inside {other_prefix}, which is {other.path}'s"
-                        yield spot.problem("owner-overlap", f"{message}; one owner for each")
+                        yield origin.problem("owner-overlap", f"{message}; one owner for each")
             for index, mark in enumerate(owner.firewall_marks):
-                if self._by_mark[mark] is not owner:
-                    message = f"firewall mark {mark} is {self._by_mark[mark].path}'s already"
-                    spot = owner.spot / "firewallMarks" / index
-                    yield spot.problem("owner-overlap", f"{message}; one owner for each")
+                if self._by_firewall_mark[mark] is not owner:
+                    message = (
+                        f"firewall mark {mark} is {self._by_firewall_mark[mark].path}'s already"
+                    )
+                    origin = owner.origin / "firewallMarks" / index
+                    yield origin.problem("owner-overlap", f"{message}; one owner for each")
 
 
-def _used_by(placed: Placed, owners: _Owners, directors: Directors) -> Iterator[Problem]:
+def _usage_problems(
+    placed: PlacedService, owners: _OwnerIndex, directors: DirectorIndex
+) -> Iterator[Problem]:
     service = placed.service
-    owner = owners.of(service.spot)
+    owner = owners.of_document(service.origin)
     for vip in service.vips:
-        holder = owners.of_address(vip)
-        if holder is not owner:
-            yield vip.spot.problem("owner-vip", _not_yours(f"VIP {vip.address}", owner, holder))
+        holding_owner = owners.of_address(vip)
+        if holding_owner is not owner:
+            yield vip.origin.problem(
+                "owner-vip", _not_owned_message(f"VIP {vip.address}", owner, holding_owner)
+            )
     if service.firewall_mark is not None:
         mark = service.firewall_mark
-        holder = owners.of_mark(mark)
-        if holder is not owner:
-            spot = service.spot_of("firewallMark")
-            message = _not_yours(f"firewall mark {mark}", owner, holder)
-            yield spot.problem("owner-firewall-mark", message)
+        holding_owner = owners.of_firewall_mark(mark)
+        if holding_owner is not owner:
+            origin = service.origin_of("firewallMark")
+            message = _not_owned_message(f"firewall mark {mark}", owner, holding_owner)
+            yield origin.problem("owner-firewall-mark", message)
     if owner is None:
         return
     if service.host_addresses:
         message = f"host addresses belong to the directors, not to the owner of {owner.path}; "
-        spot = service.spot_of("hostAddresses")
-        yield spot.problem("owner-host-address", message + "use a VIP of your own")
+        origin = service.origin_of("hostAddresses")
+        yield origin.problem("owner-host-address", message + "use a VIP of your own")
     outside = placed.mask & ~directors.selected(owner.directors)
     if outside:
         message = (
-            f"service {service.name} is on {directors.names(outside)}, which the Policy does not "
-            f"give to {owner.path}; select its own directors"
+            f"service {service.name} is on {directors.names_text(outside)}, which the Policy does"
+            f" not give to {owner.path}; select its own directors"
         )
-        yield service.spot_of("directors").problem("owner-director", message)
+        yield service.origin_of("directors").problem("owner-director", message)
 
 
-def _not_yours(what: str, owner: WrittenOwner | None, holder: WrittenOwner | None) -> str:
-    if holder is not None:
+def _not_owned_message(
+    what: str, owner: ManifestOwner | None, holding_owner: ManifestOwner | None
+) -> str:
+    if holding_owner is not None:
         return (
-            f"{what} belongs to {holder.path} ({holder.spot}), and only Services there may use it"
+            f"{what} belongs to {holding_owner.path} ({holding_owner.origin}), and only"
+            " Services there may use it"
         )
     assert owner is not None, "two owners that differ are not both nobody"
-    return f"{what} is not among those of {owner.path} ({owner.spot}); use one, or have it added"
+    return f"{what} is not among those of {owner.path} ({owner.origin}); use one, or have it added"

@@ -8,84 +8,94 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gitvs.core.manifests.placement import Directors, Mask, Placed
+from gitvs.core.manifests.placement import DirectorIndex, DirectorMask, PlacedService
 from gitvs.core.manifests.rules.prefix_index import PrefixIndex
-from gitvs.core.manifests.rules.single_documents import WIDEST_LOCAL_ROUTE
-from gitvs.core.manifests.syntax.source_positions import Spot
-from gitvs.core.manifests.types import Service, WrittenPort
+from gitvs.core.manifests.rules.single_documents import MIN_LOCAL_ROUTE_PREFIX_LENGTH
+from gitvs.core.manifests.syntax.source_positions import Origin
+from gitvs.core.manifests.types import ManifestPort, Service
 from gitvs.core.model.resources import Endpoint, FirewallMark, IPAddress, IPNetwork
 from gitvs.core.problems import Problem
 
 
-def problems(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+def placement_problems(
+    placed: Sequence[PlacedService], directors: DirectorIndex
+) -> Iterator[Problem]:
     """Yield what is wrong where services meet."""
-    yield from _same_listener(placed, directors)
-    yield from _unknown_host_addresses(placed, directors)
-    yield from _vip_and_bind(placed, directors)
-    yield from _vip_is_host_address(placed, directors)
-    yield from _looping_servers(placed, directors)
+    yield from _duplicate_listener_problems(placed, directors)
+    yield from _unknown_host_address_problems(placed, directors)
+    yield from _different_bind_problems(placed, directors)
+    yield from _vip_is_host_address_problems(placed, directors)
+    yield from _looping_server_problems(placed, directors)
 
 
-class _Holders:
+class _ServicesByKey:
     """Who holds each key on which directors, in file order."""
 
     def __init__(self) -> None:
-        self._holders: dict[object, list[tuple[Mask, Service, Spot]]] = {}
+        self._entries: dict[object, list[tuple[DirectorMask, Service, Origin]]] = {}
 
     def add(
-        self, key: object, mask: Mask, service: Service, spot: Spot
-    ) -> tuple[Mask, Service, Spot] | None:
+        self, key: object, mask: DirectorMask, service: Service, origin: Origin
+    ) -> tuple[DirectorMask, Service, Origin] | None:
         """Add a holder; return the first earlier one on one of its directors."""
-        holders = self._holders.setdefault(key, [])
-        earlier = _first_on(mask, holders)
+        entries = self._entries.setdefault(key, [])
+        earlier = _first_on(mask, entries)
         if earlier is None:
-            holders.append((mask, service, spot))
+            entries.append((mask, service, origin))
         return earlier
 
-    def find(self, key: object, mask: Mask) -> tuple[Mask, Service, Spot] | None:
+    def find(self, key: object, mask: DirectorMask) -> tuple[DirectorMask, Service, Origin] | None:
         """Return the first holder on one of these directors, with those that it is on."""
-        return _first_on(mask, self._holders.get(key, ()))
+        return _first_on(mask, self._entries.get(key, ()))
 
 
 def _first_on(
-    mask: Mask, holders: Iterable[tuple[Mask, Service, Spot]]
-) -> tuple[Mask, Service, Spot] | None:
-    for held, service, spot in holders:
-        if held & mask:
-            return held & mask, service, spot
+    mask: DirectorMask, entries: Iterable[tuple[DirectorMask, Service, Origin]]
+) -> tuple[DirectorMask, Service, Origin] | None:
+    for entry_mask, service, origin in entries:
+        if entry_mask & mask:
+            return entry_mask & mask, service, origin
     return None
 
 
-def _same_listener(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
-    holders = _Holders()
+def _duplicate_listener_problems(
+    placed: Sequence[PlacedService], directors: DirectorIndex
+) -> Iterator[Problem]:
+    services_by_key = _ServicesByKey()
     for each in placed:
-        for key, mask, spot in _listeners(each, directors):
-            earlier = holders.add(key, mask, each.service, spot)
+        for key, mask, origin in _listener_keys(each, directors):
+            earlier = services_by_key.add(key, mask, each.service, origin)
             if earlier is not None:
                 listener = Endpoint(*key) if isinstance(key, tuple) else key
-                yield _taken(str(listener), each.service, spot, earlier, directors)
+                yield _duplicate_listener_problem(
+                    str(listener), each.service, origin, earlier, directors
+                )
 
 
-def _taken(
+def _duplicate_listener_problem(
     listener: str,
     service: Service,
-    spot: Spot,
-    earlier: tuple[Mask, Service, Spot],
-    directors: Directors,
+    origin: Origin,
+    earlier: tuple[DirectorMask, Service, Origin],
+    directors: DirectorIndex,
 ) -> Problem:
-    mask, other, other_spot = earlier
-    where = f"on {directors.names(mask)}"
+    mask, other, other_origin = earlier
+    where = f"on {directors.names_text(mask)}"
     if other is service:
-        message = f"{listener} is twice in service {service.name} {where}, first in {other_spot}; "
-        return spot.problem("duplicate-vip", message + "remove one of the two")
+        message = (
+            f"{listener} is twice in service {service.name} {where}, first in {other_origin}; "
+        )
+        return origin.problem("duplicate-vip", message + "remove one of the two")
     message = (
-        f"service {service.name} ({spot}) and service {other.name} ({other_spot}) both serve "
+        f"service {service.name} ({origin}) and service {other.name} ({other_origin}) both serve "
         f"{listener} {where}; give one of them another address, port or director"
     )
-    return spot.problem("same-virtual-service", message)
+    return origin.problem("same-virtual-service", message)
 
 
-def _listeners(placed: Placed, directors: Directors) -> Iterator[tuple[object, Mask, Spot]]:
+def _listener_keys(
+    placed: PlacedService, directors: DirectorIndex
+) -> Iterator[tuple[object, DirectorMask, Origin]]:
     """Yield what a service listens on: keys that are equal where the listeners are.
 
     The key of an endpoint is what it is made from: that is rarely needed.
@@ -95,92 +105,103 @@ def _listeners(placed: Placed, directors: Directors) -> Iterator[tuple[object, M
         for variant in placed.variants:
             for family, mask in placed.mark_families(variant).items():
                 mark = FirewallMark(service.firewall_mark, family)
-                yield mark, mask, service.spot_of("firewallMark")
+                yield mark, mask, service.origin_of("firewallMark")
         return
-    ports = _distinct(service.ports)
+    ports = _distinct_ports(service.ports)
     for vip, mask in placed.vips:
         for port in ports:
-            yield (port.protocol, vip.address, port.port), mask, vip.spot
+            yield (port.protocol, vip.address, port.port), mask, vip.origin
     if not directors.has_address_by_two_names:
-        yield from _named_listeners(placed, ports)
+        yield from _named_listener_keys(placed, ports)
         return
-    for address, mask, spot in _host_addresses(placed, directors):
+    for address, mask, origin in _host_address_masks(placed, directors):
         for port in ports:
-            yield (port.protocol, address, port.port), mask, spot
+            yield (port.protocol, address, port.port), mask, origin
 
 
-def _named_listeners(
-    placed: Placed, ports: Iterable[WrittenPort]
-) -> Iterator[tuple[object, Mask, Spot]]:
+def _named_listener_keys(
+    placed: PlacedService, ports: Iterable[ManifestPort]
+) -> Iterator[tuple[object, DirectorMask, Origin]]:
     """Yield host addresses by their names, where no two names mean one address."""
-    spot = placed.service.spot_of("hostAddresses")
+    origin = placed.service.origin_of("hostAddresses")
     for index, name in enumerate(placed.service.host_addresses):
         for port in ports:
-            yield f"{port} of host address {name}", placed.mask, spot / index
+            yield f"{port} of host address {name}", placed.mask, origin / index
 
 
-def _distinct(ports: Iterable[WrittenPort]) -> list[WrittenPort]:
+def _distinct_ports(ports: Iterable[ManifestPort]) -> list[ManifestPort]:
     """Leave equal ports of one service out: that is a problem of its own."""
     return list({(port.protocol, port.port): port for port in ports}.values())
 
 
-def _host_addresses(placed: Placed, directors: Directors) -> Iterator[tuple[IPAddress, Mask, Spot]]:
+def _host_address_masks(
+    placed: PlacedService, directors: DirectorIndex
+) -> Iterator[tuple[IPAddress, DirectorMask, Origin]]:
     service = placed.service
     if not service.host_addresses:
         return
-    spot = service.spot_of("hostAddresses")
+    origin = service.origin_of("hostAddresses")
     for index, name in enumerate(service.host_addresses):
         for address, mask in directors.named_addresses(name).items():
             if mask & placed.mask:
-                yield address, mask & placed.mask, spot / index
+                yield address, mask & placed.mask, origin / index
 
 
-def _unknown_host_addresses(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+def _unknown_host_address_problems(
+    placed: Sequence[PlacedService], directors: DirectorIndex
+) -> Iterator[Problem]:
     for each in placed:
         if each.service.firewall_mark is not None:
             continue
         for index, name in enumerate(each.service.host_addresses):
-            missing = each.mask & ~directors.with_address(name)
+            missing = each.mask & ~directors.having_address_name(name)
             if missing:
                 message = (
                     f"host address {name} is not among the addresses of Director "
-                    f"{directors.names(missing)}; add it there (an empty list will do), "
+                    f"{directors.names_text(missing)}; add it there (an empty list will do), "
                     "or select other directors"
                 )
-                spot = each.service.spot_of("hostAddresses") / index
-                yield spot.problem("unknown-host-address", message)
+                origin = each.service.origin_of("hostAddresses") / index
+                yield origin.problem("unknown-host-address", message)
 
 
-def _vip_and_bind(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
-    if len({vip.bind for each in placed for vip in each.service.vips}) < 2:
+def _different_bind_problems(
+    placed: Sequence[PlacedService], directors: DirectorIndex
+) -> Iterator[Problem]:
+    if len({vip.is_bound for each in placed for vip in each.service.vips}) < 2:
         return
-    holders = {True: _Holders(), False: _Holders()}
+    services_by_bind = {True: _ServicesByKey(), False: _ServicesByKey()}
     for each in placed:
         for vip, mask in each.vips:
-            other = holders[not vip.bind].find(vip.address, mask)
+            other = services_by_bind[not vip.is_bound].find(vip.address, mask)
             if other is not None:
                 message = (
-                    f"VIP {vip.address} has bind: {str(vip.bind).lower()} here and bind: "
-                    f"{str(not vip.bind).lower()} in {other[2]}, both on "
-                    f"{directors.names(other[0])}; make them equal"
+                    f"VIP {vip.address} has bind: {str(vip.is_bound).lower()} here and bind: "
+                    f"{str(not vip.is_bound).lower()} in {other[2]}, both on "
+                    f"{directors.names_text(other[0])}; make them equal"
                 )
-                yield vip.spot.problem("different-bind", message)
-            holders[vip.bind].add(vip.address, mask, each.service, vip.spot)
+                yield vip.origin.problem("different-bind", message)
+            services_by_bind[vip.is_bound].add(vip.address, mask, each.service, vip.origin)
 
 
-def _vip_is_host_address(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+def _vip_is_host_address_problems(
+    placed: Sequence[PlacedService], directors: DirectorIndex
+) -> Iterator[Problem]:
     for each in placed:
         for vip, mask in each.vips:
-            on = mask & directors.with_host_address(vip.address)
-            if on:
+            clashing = mask & directors.having_host_address(vip.address)
+            if clashing:
                 message = (
-                    f"VIP {vip.address} is a host address of Director {directors.names(on)}; "
+                    f"VIP {vip.address} is a host address of Director"
+                    f" {directors.names_text(clashing)}; "
                     "name it in hostAddresses, or take it out of the Director's addresses"
                 )
-                yield vip.spot.problem("vip-is-host-address", message)
+                yield vip.origin.problem("vip-is-host-address", message)
 
 
-def _looping_servers(placed: Sequence[Placed], directors: Directors) -> Iterator[Problem]:
+def _looping_server_problems(
+    placed: Sequence[PlacedService], directors: DirectorIndex
+) -> Iterator[Problem]:
     """Real servers that the director itself would answer for."""
     local = _local_servers(placed, directors)
     if not local:
@@ -189,32 +210,37 @@ def _looping_servers(placed: Sequence[Placed], directors: Directors) -> Iterator
         for variant in each.variants:
             for chosen in variant.servers:
                 address = chosen.server.address
-                held, covering = local.get(id(chosen.server), (0, ()))
-                if on := held & variant.mask:
-                    message = f"{_server(each, address)} is a VIP of {directors.names(on)}: its "
+                vip_mask, covering = local.get(id(chosen.server), (0, ()))
+                if clashing := vip_mask & variant.mask:
+                    message = (
+                        f"{_server_text(each, address)} is a VIP of"
+                        f" {directors.names_text(clashing)}: its "
+                    )
                     message += "packets would come back; give its own address"
-                    yield chosen.server.spot.problem("real-server-is-vip", message)
+                    yield chosen.server.origin.problem("real-server-is-vip", message)
                 for prefix, mask in covering:
                     if mask & variant.mask:
-                        where = directors.names(mask & variant.mask)
-                        message = f"{_server(each, address)} is inside local route {prefix} of "
+                        where = directors.names_text(mask & variant.mask)
+                        message = (
+                            f"{_server_text(each, address)} is inside local route {prefix} of "
+                        )
                         message += f"{where}: its packets would never leave; keep it out"
-                        yield chosen.server.spot.problem("real-server-in-local-route", message)
+                        yield chosen.server.origin.problem("real-server-in-local-route", message)
 
 
 def _local_servers(
-    placed: Sequence[Placed], directors: Directors
-) -> dict[int, tuple[Mask, Sequence[tuple[IPNetwork, Mask]]]]:
+    placed: Sequence[PlacedService], directors: DirectorIndex
+) -> dict[int, tuple[DirectorMask, Sequence[tuple[IPNetwork, DirectorMask]]]]:
     """Return the real servers, by their `id`, that are a VIP or in local routes, and where.
 
     It is hardly ever any; and services share those of pools.
     """
-    vips: dict[IPAddress, Mask] = {}
+    vips: dict[IPAddress, DirectorMask] = {}
     for each in placed:
         for vip, mask in each.vips:
             vips[vip.address] = vips.get(vip.address, 0) | mask
-    routes = _local_routes(directors)
-    local: dict[int, tuple[Mask, Sequence[tuple[IPNetwork, Mask]]]] = {}
+    routes = _local_route_index(directors)
+    local: dict[int, tuple[DirectorMask, Sequence[tuple[IPNetwork, DirectorMask]]]] = {}
     servers = {id(c.server): c.server for p in placed for v in p.variants for c in v.servers}
     for key, server in servers.items():
         found = vips.get(server.address, 0), tuple(routes.covering(server.address))
@@ -223,15 +249,15 @@ def _local_servers(
     return local
 
 
-def _local_routes(directors: Directors) -> PrefixIndex[Mask]:
-    routes: PrefixIndex[Mask] = PrefixIndex()
+def _local_route_index(directors: DirectorIndex) -> PrefixIndex[DirectorMask]:
+    routes: PrefixIndex[DirectorMask] = PrefixIndex()
     for number, director in enumerate(directors.all):
         for prefix in director.local_routes:
-            if prefix.prefixlen < WIDEST_LOCAL_ROUTE[prefix.version]:
+            if prefix.prefixlen < MIN_LOCAL_ROUTE_PREFIX_LENGTH[prefix.version]:
                 continue  # a problem of its own, which would be repeated for each real server
             routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
     return routes
 
 
-def _server(placed: Placed, address: IPAddress) -> str:
+def _server_text(placed: PlacedService, address: IPAddress) -> str:
     return f"real server {address} of service {placed.service.name}"

@@ -4,77 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gitvs.core.manifests.placement import Directors
-from gitvs.core.manifests.rules.unread import Unread
+from gitvs.core.manifests.placement import DirectorIndex
+from gitvs.core.manifests.rules.unread import UnreadManifests
 from gitvs.core.manifests.schema_messages import did_you_mean
-from gitvs.core.manifests.types import Director, Pool, Selector, Service, WrittenPolicy
+from gitvs.core.manifests.types import Director, DirectorSelector, ManifestPolicy, Pool, Service
 from gitvs.core.problems import Problem
 
 
-def problems(
+def reference_problems(
     services: Sequence[Service],
     pools: Sequence[Pool],
-    written_directors: Sequence[Director],
-    policies: Sequence[WrittenPolicy],
-    directors: Directors,
-    unread: Unread,
+    manifest_directors: Sequence[Director],
+    policies: Sequence[ManifestPolicy],
+    directors: DirectorIndex,
+    unread: UnreadManifests,
 ) -> Iterator[Problem]:
     """Yield what is wrong with names and selectors."""
-    yield from _equal_names("Service", services)
-    yield from _equal_names("Pool", pools)
-    yield from _equal_names("Director", written_directors)
-    yield from _policies(policies)
-    yield from _unknown_pools(services, pools, unread)
+    yield from _duplicate_name_problems("Service", services)
+    yield from _duplicate_name_problems("Pool", pools)
+    yield from _duplicate_name_problems("Director", manifest_directors)
+    yield from _policy_problems(policies)
+    yield from _unknown_pool_problems(services, pools, unread)
     for service in services:
         for selector in _selectors(service):
-            yield from _selector(selector, directors, unread)
-        yield from _vips_nowhere(service, directors, unread)
+            yield from _selector_problems(selector, directors, unread)
+        yield from _unplaced_vip_problems(service, directors, unread)
     for policy in policies:
         for owner in policy.owners:
             if owner.directors is not None:
-                yield from _selector(owner.directors, directors, unread)
+                yield from _selector_problems(owner.directors, directors, unread)
 
 
-def _equal_names(kind: str, documents: Iterable[Service | Pool | Director]) -> Iterator[Problem]:
+def _duplicate_name_problems(
+    kind: str, documents: Iterable[Service | Pool | Director]
+) -> Iterator[Problem]:
     first: dict[str, Service | Pool | Director] = {}
     for document in documents:
         other = first.setdefault(document.name, document)
         if other is not document:
-            message = f"{kind} {document.name} is in {other.spot} already; names are unique"
-            yield (document.spot / "metadata" / "name").problem("duplicate-name", message)
+            message = f"{kind} {document.name} is in {other.origin} already; names are unique"
+            yield (document.origin / "metadata" / "name").problem("duplicate-name", message)
 
 
-def _policies(policies: Sequence[WrittenPolicy]) -> Iterator[Problem]:
+def _policy_problems(policies: Sequence[ManifestPolicy]) -> Iterator[Problem]:
     for policy in policies:
-        if "/" in policy.spot.document.file:
+        if "/" in policy.origin.document.file:
             message = "a Policy belongs in the chosen path itself, not in a folder below it"
-            yield policy.spot.problem("policy-outside-root", message)
+            yield policy.origin.problem("policy-outside-root", message)
     for policy in policies[1:]:
-        message = f"a second Policy; the first is {policies[0].spot}; make one of the two"
-        yield policy.spot.problem("several-policies", message)
+        message = f"a second Policy; the first is {policies[0].origin}; make one of the two"
+        yield policy.origin.problem("several-policies", message)
 
 
-def _unknown_pools(
-    services: Iterable[Service], pools: Iterable[Pool], unread: Unread
+def _unknown_pool_problems(
+    services: Iterable[Service], pools: Iterable[Pool], unread: UnreadManifests
 ) -> Iterator[Problem]:
     known = {pool.name for pool in pools}
     for service in services:
         for reference in service.pools:
             name = reference.name
-            if name not in known and not unread.may_hold("Pool", name):
-                hint = did_you_mean(name, known) or _those("Pool", sorted(known))
+            if name not in known and not unread.may_contain("Pool", name):
+                hint = did_you_mean(name, known) or _known_names_hint("Pool", sorted(known))
                 message = f"no Pool is named {name}{hint}"
-                yield reference.spot.problem("unknown-pool", message)
+                yield reference.origin.problem("unknown-pool", message)
 
 
-def _those(kind: str, known: Sequence[str]) -> str:
+def _known_names_hint(kind: str, known: Sequence[str]) -> str:
     if not known:
         return f"; there is no {kind} document"
     more = f" and {len(known) - 5} more" if len(known) > 5 else ""
     return f"; there is {', '.join(known[:5])}{more}"
 
 
-def _selectors(service: Service) -> Iterator[Selector]:
+def _selectors(service: Service) -> Iterator[DirectorSelector]:
     if service.directors is not None:
         yield service.directors
     for vip in service.vips:
@@ -82,36 +84,40 @@ def _selectors(service: Service) -> Iterator[Selector]:
             yield vip.directors
 
 
-def _selector(selector: Selector, directors: Directors, unread: Unread) -> Iterator[Problem]:
+def _selector_problems(
+    selector: DirectorSelector, directors: DirectorIndex, unread: UnreadManifests
+) -> Iterator[Problem]:
     is_known = True
     for index, name in enumerate(selector.names or ()):
-        if name not in directors.index:
+        if name not in directors.index_by_name:
             is_known = False
-            if not unread.may_hold("Director", name):
+            if not unread.may_contain("Director", name):
                 known = [d.name for d in directors.all]
-                hint = did_you_mean(name, known) or _those("Director", known)
-                spot = selector.spot / "names" / index
-                yield spot.problem("unknown-director", f"no Director is named {name}{hint}")
-    if is_known and not directors.selected(selector) and not unread.may_hold_any("Director"):
+                hint = did_you_mean(name, known) or _known_names_hint("Director", known)
+                origin = selector.origin / "names" / index
+                yield origin.problem("unknown-director", f"no Director is named {name}{hint}")
+    if is_known and not directors.selected(selector) and not unread.may_contain_any("Director"):
         message = "this selects no director; every condition must hold for one at least"
-        yield selector.spot.problem("selector-matches-none", f"{message}{_labels(selector)}")
+        yield selector.origin.problem("selector-matches-none", f"{message}{_labels_text(selector)}")
 
 
-def _labels(selector: Selector) -> str:
+def _labels_text(selector: DirectorSelector) -> str:
     if not selector.labels:
         return ""
-    said = (f"{key} {' or '.join(sorted(values))}" for key, values in selector.labels)
-    return f" (labels: {', '.join(said)})"
+    conditions = (f"{key} {' or '.join(sorted(values))}" for key, values in selector.labels)
+    return f" (labels: {', '.join(conditions)})"
 
 
-def _vips_nowhere(service: Service, directors: Directors, unread: Unread) -> Iterator[Problem]:
+def _unplaced_vip_problems(
+    service: Service, directors: DirectorIndex, unread: UnreadManifests
+) -> Iterator[Problem]:
     """A VIP whose own directors are none of the service's, though both exist."""
     mask = directors.selected(service.directors)
     for vip in service.vips:
-        own = directors.selected(vip.directors)
-        if mask and own and not mask & own and not unread.may_hold_any("Director"):
+        vip_mask = directors.selected(vip.directors)
+        if mask and vip_mask and not mask & vip_mask and not unread.may_contain_any("Director"):
             message = (
-                f"VIP {vip.address} is for {directors.names(own)}, and service {service.name} "
-                f"is on {directors.names(mask)} only; let them meet"
+                f"VIP {vip.address} is for {directors.names_text(vip_mask)}, and service"
+                f" {service.name} is on {directors.names_text(mask)} only; let them meet"
             )
-            yield vip.spot.problem("selector-matches-none", message)
+            yield vip.origin.problem("selector-matches-none", message)

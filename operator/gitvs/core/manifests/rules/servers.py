@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from gitvs.core.manifests.placement import (
-    Chosen,
-    Directors,
-    Mask,
-    Placed,
-    Pools,
-    Variant,
+    ChosenServer,
+    DirectorIndex,
+    DirectorMask,
+    PlacedService,
+    PoolIndex,
+    ServerVariant,
     forwarding_of,
-    joins,
-    server_port,
+    real_server_port,
+    serves_family,
 )
-from gitvs.core.manifests.syntax.source_positions import Spot
-from gitvs.core.manifests.types import Service, WrittenPort, WrittenServer
+from gitvs.core.manifests.syntax.source_positions import Origin
+from gitvs.core.manifests.types import ManifestPort, ManifestRealServer, Service
 from gitvs.core.model.resources import (
     AddressFamily,
     Forwarding,
@@ -27,73 +27,75 @@ from gitvs.core.model.resources import (
 from gitvs.core.problems import Problem
 
 MAX_WEIGHT = 65535
-_WITHOUT_WEIGHTS = {Scheduler.RR: Scheduler.WRR, Scheduler.LC: Scheduler.WLC}
+_WEIGHTED_ALTERNATIVE = {Scheduler.RR: Scheduler.WRR, Scheduler.LC: Scheduler.WLC}
 
 
-def server_problems(placed: Placed, directors: Directors, pools: Pools) -> Iterator[Problem]:
+def server_problems(
+    placed: PlacedService, directors: DirectorIndex, pools: PoolIndex
+) -> Iterator[Problem]:
     """Yield what is wrong with the real servers of one service."""
     service = placed.service
-    used = _used(placed)
+    used = _used_servers(placed)
     for chosen in used:
-        yield from _forwarding(service, chosen.server)
-        yield from _own_port(service, chosen.server)
-        yield from _weight(service, chosen)
-    yield from _target_ports(service, [c.server for c in used])
-    yield from _unused_tunnel(service, [c.server for c in used])
-    yield from _empty_selections(placed, directors, pools)
+        yield from _forwarding_problems(service, chosen.server)
+        yield from _own_port_problems(service, chosen.server)
+        yield from _weight_problems(service, chosen)
+    yield from _target_port_problems(service, [c.server for c in used])
+    yield from _unused_tunnel_problems(service, [c.server for c in used])
+    yield from _empty_selection_problems(placed, directors, pools)
     for variant in placed.variants:
-        yield from _duplicates(service, variant)
-        yield from _ignored_weights(service, variant, directors)
-        if placed.is_known:
-            yield from _families(placed, variant, directors)
+        yield from _duplicate_server_problems(service, variant)
+        yield from _ignored_weight_problems(service, variant, directors)
+        if placed.is_complete:
+            yield from _family_problems(placed, variant, directors)
 
 
-def _used(placed: Placed) -> list[Chosen]:
+def _used_servers(placed: PlacedService) -> list[ChosenServer]:
     """Return every real server that the service uses on any director, once."""
     if len(placed.variants) == 1:
         return list(placed.variants[0].servers)
     return list({(id(c.server), c.weight): c for v in placed.variants for c in v.servers}.values())
 
 
-def _forwarding(service: Service, server: WrittenServer) -> Iterator[Problem]:
+def _forwarding_problems(service: Service, server: ManifestRealServer) -> Iterator[Problem]:
     forwarding = forwarding_of(service, server)
     if server.tunnel is not None and forwarding is not Forwarding.TUN:
         message = f"real server {server.address} has a tunnel, and is reached by {forwarding} in "
         message += f"service {service.name}; give it forwarding: tun, or leave the tunnel out"
-        yield (server.spot / "tunnel").problem("tunnel-without-tun", message)
+        yield (server.origin / "tunnel").problem("tunnel-without-tun", message)
 
 
-def _own_port(service: Service, server: WrittenServer) -> Iterator[Problem]:
+def _own_port_problems(service: Service, server: ManifestRealServer) -> Iterator[Problem]:
     if server.port is None:
         if server.forwarding not in (None, Forwarding.NAT, service.forwarding):
-            yield from _own_forwarding(service, server)
+            yield from _own_forwarding_problems(service, server)
         return
     if len({port.port for port in service.ports}) > 1:
         message = (
             f"real server {server.address} has port {server.port} of its own, and service "
             f"{service.name} has ports of different numbers; use targetPort, or a service for each"
         )
-        yield (server.spot / "port").problem("own-port-with-several-ports", message)
+        yield (server.origin / "port").problem("own-port-with-several-ports", message)
         return
     forwarding = forwarding_of(service, server)
-    listens_on = service.ports[0].port if service.ports else 0
-    if forwarding is not Forwarding.NAT and server.port != listens_on:
+    service_port = service.ports[0].port if service.ports else 0
+    if forwarding is not Forwarding.NAT and server.port != service_port:
         message = (
             f"{forwarding} cannot change the port: real server {server.address} has port "
-            f"{server.port}, service {service.name} {_port_words(listens_on)}; use nat, or "
+            f"{server.port}, service {service.name} {_port_text(service_port)}; use nat, or "
             "leave its port out"
         )
-        yield (server.spot / "port").problem("port-changed-without-nat", message)
-    elif service.ports and listens_on == 0:
+        yield (server.origin / "port").problem("port-changed-without-nat", message)
+    elif service.ports and service_port == 0:
         message = "behind port 0 each connection keeps its port; leave the real server's port out"
-        yield (server.spot / "port").problem("port-zero-with-target-port", message)
+        yield (server.origin / "port").problem("port-zero-with-target-port", message)
 
 
-def _port_words(port: int) -> str:
+def _port_text(port: int) -> str:
     return f"has port {port}" if port else "has none of its own"
 
 
-def _own_forwarding(service: Service, server: WrittenServer) -> Iterator[Problem]:
+def _own_forwarding_problems(service: Service, server: ManifestRealServer) -> Iterator[Problem]:
     """A real server that, other than its service, cannot follow a targetPort."""
     for port in service.ports:
         if port.port and port.server_port != port.port:
@@ -101,11 +103,13 @@ def _own_forwarding(service: Service, server: WrittenServer) -> Iterator[Problem
                 f"{server.forwarding} cannot change the port: service {service.name} sends "
                 f"{port} to port {port.server_port}; use nat, or a service without targetPort"
             )
-            yield (server.spot / "forwarding").problem("port-changed-without-nat", message)
+            yield (server.origin / "forwarding").problem("port-changed-without-nat", message)
             return
 
 
-def _target_ports(service: Service, servers: Iterable[WrittenServer]) -> Iterator[Problem]:
+def _target_port_problems(
+    service: Service, servers: Iterable[ManifestRealServer]
+) -> Iterator[Problem]:
     if service.forwarding is Forwarding.NAT:
         return
     servers = list(servers)
@@ -117,124 +121,142 @@ def _target_ports(service: Service, servers: Iterable[WrittenServer]) -> Iterato
                 f"{service.forwarding} cannot change port {port.port} to {port.server_port}; "
                 "use nat, or leave targetPort out"
             )
-            yield (port.spot / "targetPort").problem("port-changed-without-nat", message)
+            yield (port.origin / "targetPort").problem("port-changed-without-nat", message)
 
 
-def _unused_tunnel(service: Service, servers: Iterable[WrittenServer]) -> Iterator[Problem]:
+def _unused_tunnel_problems(
+    service: Service, servers: Iterable[ManifestRealServer]
+) -> Iterator[Problem]:
     if service.tunnel is None or service.forwarding is Forwarding.TUN:
         return
     if not any(s.forwarding is Forwarding.TUN and s.tunnel is None for s in servers):
         message = f"a tunnel is for forwarding tun, and service {service.name} has "
         message += f"{service.forwarding}; give forwarding: tun, or leave the tunnel out"
-        yield service.spot_of("tunnel").problem("tunnel-without-tun", message)
+        yield service.origin_of("tunnel").problem("tunnel-without-tun", message)
 
 
-def _weight(service: Service, chosen: Chosen) -> Iterator[Problem]:
-    if chosen.weight > MAX_WEIGHT and chosen.pool is not None:
+def _weight_problems(service: Service, chosen: ChosenServer) -> Iterator[Problem]:
+    if chosen.weight > MAX_WEIGHT and chosen.pool_reference is not None:
         server = chosen.server
         message = (
-            f"weight {server.weight} of real server {server.address} ({server.spot}) times "
-            f"{chosen.pool.factor} is {chosen.weight}; the kernel takes at most {MAX_WEIGHT}"
+            f"weight {server.weight} of real server {server.address} ({server.origin}) times "
+            f"{chosen.pool_reference.weight_factor} is {chosen.weight}; the kernel takes at most"
+            f" {MAX_WEIGHT}"
         )
-        yield chosen.pool.spot.problem("weight-over-limit", message)
+        yield chosen.pool_reference.origin.problem("weight-over-limit", message)
 
 
-def _empty_selections(placed: Placed, directors: Directors, pools: Pools) -> Iterator[Problem]:
+def _empty_selection_problems(
+    placed: PlacedService, directors: DirectorIndex, pools: PoolIndex
+) -> Iterator[Problem]:
     for reference in placed.service.pools:
         pool = pools.get(reference.name)
-        if pool is None or not pool.real_servers or not pool.is_whole:
+        if pool is None or not pool.real_servers or not pool.is_complete:
             continue
         if not reference.same_labels and not reference.match_labels:
             continue
-        empty = 0
-        for values, mask in directors.by_values(reference.same_labels).items():
+        empty_mask = 0
+        for values, mask in directors.by_label_values(reference.same_labels).items():
             labels = dict(zip(reference.same_labels, values, strict=True))
-            if mask & placed.mask and not pools.selected(reference, labels):
-                empty |= mask & placed.mask
-        if empty:
+            if mask & placed.mask and not pools.selected_servers(reference, labels):
+                empty_mask |= mask & placed.mask
+        if empty_mask:
             message = (
-                f"this leaves no real server of Pool {pool.name} on {directors.names(empty)}; "
+                f"this leaves no real server of Pool {pool.name} on"
+                f" {directors.names_text(empty_mask)}; "
                 "check the labels of the pool's real servers and of the directors"
             )
-            yield reference.spot.problem("empty-selection", message)
+            yield reference.origin.problem("empty-selection", message)
 
 
-def _duplicates(service: Service, variant: Variant) -> Iterator[Problem]:
-    seen: dict[object, WrittenServer] = {}
-    port: WrittenPort | None = service.ports[0] if service.ports else None
+def _duplicate_server_problems(service: Service, variant: ServerVariant) -> Iterator[Problem]:
+    seen: dict[object, ManifestRealServer] = {}
+    port: ManifestPort | None = service.ports[0] if service.ports else None
     for chosen in variant.servers:
         server = chosen.server
-        number = server_port(port, server)
+        number = real_server_port(port, server)
         first = seen.setdefault((server.address, number), server)
         if first is server or _is_duplicate_in_pool(first, server):
             continue
         what = host_and_port(server.address, number) if number else str(server.address)
-        if first.spot.document is server.spot.document:
-            spot = server.spot
+        if first.origin.document is server.origin.document:
+            origin = server.origin
         else:
-            spot = chosen.pool.spot if chosen.pool is not None else server.spot
+            origin = (
+                chosen.pool_reference.origin if chosen.pool_reference is not None else server.origin
+            )
         message = (
-            f"real server {what} is twice in service {service.name}, in {first.spot} and in "
-            f"{server.spot}; remove one of the two"
+            f"real server {what} is twice in service {service.name}, in {first.origin} and in "
+            f"{server.origin}; remove one of the two"
         )
-        yield spot.problem("duplicate-real-server", message)
+        yield origin.problem("duplicate-real-server", message)
 
 
-def _is_duplicate_in_pool(first: WrittenServer, second: WrittenServer) -> bool:
+def _is_duplicate_in_pool(first: ManifestRealServer, second: ManifestRealServer) -> bool:
     """Two entries of one pool that are equal: a problem of the pool, once, and not of us."""
     return (
-        first.spot.document is second.spot.document
-        and first.spot.path[:2] == ("spec", "realServers")
+        first.origin.document is second.origin.document
+        and first.origin.path[:2] == ("spec", "realServers")
         and (first.port, first.labels or {}) == (second.port, second.labels or {})
-        and first.spot.document.kind == "Pool"
+        and first.origin.document.kind == "Pool"
     )
 
 
-def _ignored_weights(service: Service, variant: Variant, directors: Directors) -> Iterator[Problem]:
-    instead = _WITHOUT_WEIGHTS.get(service.scheduler)
-    if instead is None:
+def _ignored_weight_problems(
+    service: Service, variant: ServerVariant, directors: DirectorIndex
+) -> Iterator[Problem]:
+    alternative = _WEIGHTED_ALTERNATIVE.get(service.scheduler)
+    if alternative is None:
         return
     for family in AddressFamily:
-        joined = [c for c in variant.servers if c.weight and joins(service, c.server, family)]
-        weights = sorted({c.weight for c in joined})
+        family_servers = [
+            c for c in variant.servers if c.weight and serves_family(service, c.server, family)
+        ]
+        weights = sorted({c.weight for c in family_servers})
         if len(weights) > 1:
             message = (
                 f"scheduler {service.scheduler} ignores weights, and the real servers of service "
                 f"{service.name} have weights {weights[0]} and {weights[-1]}"
-                f"{directors.on(variant.mask)}; use {instead}, or make them equal"
+                f"{directors.on_text(variant.mask)}; use {alternative}, or make them equal"
             )
-            yield service.spot_of("scheduler").problem("weights-ignored", message)
+            yield service.origin_of("scheduler").problem("weights-ignored", message)
             return
 
 
-def _families(placed: Placed, variant: Variant, directors: Directors) -> Iterator[Problem]:
+def _family_problems(
+    placed: PlacedService, variant: ServerVariant, directors: DirectorIndex
+) -> Iterator[Problem]:
     service = placed.service
     if not variant.servers:
         if service.firewall_mark is not None and not placed.mark_families(variant):
             message = f"service {service.name} has no VIP and no real server; give addressFamily"
-            yield service.spot_of("firewallMark").problem("mark-without-family", message)
+            yield service.origin_of("firewallMark").problem("mark-without-family", message)
         return
     families = {family_of(chosen.server.address) for chosen in variant.servers}
-    if service.cross_family:
+    if service.is_cross_family:
         families = {
-            f for f in AddressFamily if any(joins(service, c.server, f) for c in variant.servers)
+            f
+            for f in AddressFamily
+            if any(serves_family(service, c.server, f) for c in variant.servers)
         }
-    for family, mask in _served(placed, variant, directors).items():
+    for family, mask in _served_families(placed, variant, directors).items():
         if family not in families and mask:
             message = (
-                f"service {service.name} has an {_word(family)} address on "
-                f"{directors.names(mask)}, and real servers, none of them {_word(family)}; add "
-                "one, or leave the address out"
+                f"service {service.name} has an {_family_name(family)} address on "
+                f"{directors.names_text(mask)}, and real servers, none of them"
+                f" {_family_name(family)}; add one, or leave the address out"
             )
-            spot = _spot_of_family(placed, family)
-            yield spot.problem("family-without-real-servers", message)
+            origin = _origin_of_family(placed, family)
+            yield origin.problem("family-without-real-servers", message)
 
 
-def _word(family: AddressFamily) -> str:
+def _family_name(family: AddressFamily) -> str:
     return "IPv4" if family is AddressFamily.IPV4 else "IPv6"
 
 
-def _served(placed: Placed, variant: Variant, directors: Directors) -> Mapping[AddressFamily, Mask]:
+def _served_families(
+    placed: PlacedService, variant: ServerVariant, directors: DirectorIndex
+) -> Mapping[AddressFamily, DirectorMask]:
     """Return on which directors of a variant each address family is served."""
     if placed.service.firewall_mark is not None:
         served = dict(placed.mark_families(variant))
@@ -250,9 +272,9 @@ def _served(placed: Placed, variant: Variant, directors: Directors) -> Mapping[A
     return served
 
 
-def _spot_of_family(placed: Placed, family: AddressFamily) -> Spot:
+def _origin_of_family(placed: PlacedService, family: AddressFamily) -> Origin:
     for vip, _ in placed.vips:
         if family_of(vip.address) is family:
-            return vip.spot
+            return vip.origin
     field = "hostAddresses" if placed.service.host_addresses else "addressFamily"
-    return placed.service.spot_of(field)
+    return placed.service.origin_of(field)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 
-from gitvs.core.manifests.syntax.source_positions import Spot
-from gitvs.core.manifests.types import Director, Pool, Service, WrittenServer
+from gitvs.core.manifests.syntax.source_positions import Origin
+from gitvs.core.manifests.types import Director, ManifestRealServer, Pool, Service
 from gitvs.core.model.resources import (
     Forwarding,
     IPAddress,
@@ -19,11 +19,11 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.problems import Problem
 
-_FLAGS_OF: dict[Scheduler, frozenset[SchedulerFlag]] = {
+_FLAGS_BY_SCHEDULER: dict[Scheduler, frozenset[SchedulerFlag]] = {
     Scheduler.MH: frozenset({SchedulerFlag.MH_PORT, SchedulerFlag.MH_FALLBACK}),
     Scheduler.SH: frozenset({SchedulerFlag.SH_PORT, SchedulerFlag.SH_FALLBACK}),
 }
-WIDEST_LOCAL_ROUTE = {4: 8, 6: 32}
+MIN_LOCAL_ROUTE_PREFIX_LENGTH = {4: 8, 6: 32}
 _NEVER_LOCAL: tuple[tuple[str, IPNetwork], ...] = tuple(
     (name, ip_network(prefix))
     for name, prefix in (
@@ -40,31 +40,31 @@ _BROADCAST = IPv4Address("255.255.255.255")
 
 def service_problems(service: Service) -> Iterator[Problem]:
     """Yield what is wrong inside a Service document."""
-    yield from _service_shape(service)
-    yield from _vips(service)
-    yield from _ports(service)
-    yield from _scheduling(service)
-    yield from _servers(service.real_servers)
+    yield from _listener_problems(service)
+    yield from _vip_problems(service)
+    yield from _port_problems(service)
+    yield from _scheduling_problems(service)
+    yield from _server_problems(service.real_servers)
 
 
 def pool_problems(pool: Pool) -> Iterator[Problem]:
     """Yield what is wrong inside a Pool document."""
-    yield from _servers(pool.real_servers)
-    yield from _pool_duplicates(pool)
+    yield from _server_problems(pool.real_servers)
+    yield from _duplicate_server_problems(pool)
 
 
 def director_problems(director: Director) -> Iterator[Problem]:
     """Yield what is wrong inside a Director document."""
-    yield from _host_addresses(director)
-    yield from _local_routes(director)
-    yield from _sync_daemons(director)
+    yield from _host_address_problems(director)
+    yield from _local_route_problems(director)
+    yield from _sync_daemon_problems(director)
 
 
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 """Source: RFC 1122, section 3.2.1.3 (a)."""
 
 
-def unusable(address: IPAddress) -> str | None:
+def unusable_reason(address: IPAddress) -> str | None:
     """Return why no service and no server can have an address, if so."""
     if address.is_unspecified:
         return "unspecified"
@@ -73,129 +73,133 @@ def unusable(address: IPAddress) -> str | None:
     return "broadcast" if address == _BROADCAST else None
 
 
-def _service_shape(service: Service) -> Iterator[Problem]:
-    spots = service.spots
+def _listener_problems(service: Service) -> Iterator[Problem]:
+    origins = service.origins
     if service.firewall_mark is not None:
-        if "hostAddresses" in spots:
+        if "hostAddresses" in origins:
             message = "a firewall-mark service has no hostAddresses: the mark decides what it "
             message += "serves; leave them out"
-            yield spots["hostAddresses"].problem("mark-with-host-addresses", message)
+            yield origins["hostAddresses"].problem("mark-with-host-addresses", message)
         for vip in service.vips:
             if service.address_family not in (None, family_of(vip.address)):
                 message = f"VIP {vip.address} is not {service.address_family}, the addressFamily "
                 message += "of this firewall mark; leave one of the two out"
-                yield vip.spot.problem("vip-of-another-family", message)
+                yield vip.origin.problem("vip-of-another-family", message)
     else:
-        if "vips" not in spots and "hostAddresses" not in spots:
+        if "vips" not in origins and "hostAddresses" not in origins:
             message = f"service {service.name} has ports and no address; give vips or hostAddresses"
-            spot = service.spot_of("ports")
-            yield spot.problem("service-without-address", message)
+            origin = service.origin_of("ports")
+            yield origin.problem("service-without-address", message)
         if service.address_family is not None:
             message = "addressFamily is for firewall marks; a VIP says its family itself"
-            yield spots["addressFamily"].problem("address-family-without-mark", message)
-    if service.cross_family and service.forwarding is not Forwarding.TUN:
+            yield origins["addressFamily"].problem("address-family-without-mark", message)
+    if service.is_cross_family and service.forwarding is not Forwarding.TUN:
         message = f"crossFamily works with forwarding tun only, not with {service.forwarding}"
-        yield service.spot_of("crossFamily").problem("cross-family-without-tun", message)
+        yield service.origin_of("crossFamily").problem("cross-family-without-tun", message)
 
 
-def _vips(service: Service) -> Iterator[Problem]:
+def _vip_problems(service: Service) -> Iterator[Problem]:
     for vip in service.vips:
         address = vip.address
-        why = unusable(address)
-        if why is None and (address.is_loopback or address.is_link_local):
-            why = "loopback" if address.is_loopback else "link-local"
-        elif why is None and address in _THIS_NETWORK:
-            why = f"of {_THIS_NETWORK}, which no packet comes to"
-        if why is not None:
-            message = f"VIP {address} is {why}; give an address that clients can route to"
-            yield vip.spot.problem("vip-not-routable", message)
+        reason = unusable_reason(address)
+        if reason is None and (address.is_loopback or address.is_link_local):
+            reason = "loopback" if address.is_loopback else "link-local"
+        elif reason is None and address in _THIS_NETWORK:
+            reason = f"of {_THIS_NETWORK}, which no packet comes to"
+        if reason is not None:
+            message = f"VIP {address} is {reason}; give an address that clients can route to"
+            yield vip.origin.problem("vip-not-routable", message)
 
 
-def _ports(service: Service) -> Iterator[Problem]:
-    seen: dict[tuple[Protocol, int], Spot] = {}
+def _port_problems(service: Service) -> Iterator[Problem]:
+    seen: dict[tuple[Protocol, int], Origin] = {}
     for port in service.ports:
         if (port.protocol, port.port) in seen:
             message = f"{port} is given twice, first in {seen[port.protocol, port.port]}"
-            yield port.spot.problem("duplicate-port", f"{message}; remove one of the two")
-        seen.setdefault((port.protocol, port.port), port.spot)
+            yield port.origin.problem("duplicate-port", f"{message}; remove one of the two")
+        seen.setdefault((port.protocol, port.port), port.origin)
         if port.port == 0 and service.persistence is None:
             message = "port 0 is every port, and works with persistence only; give persistence"
-            yield (port.spot / "port").problem("port-zero-without-persistence", message)
+            yield (port.origin / "port").problem("port-zero-without-persistence", message)
         if port.port == 0 and port.target_port is not None:
             message = "behind port 0 each connection keeps its port; leave targetPort out"
-            yield (port.spot / "targetPort").problem("port-zero-with-target-port", message)
-        if port.one_packet and port.protocol is not Protocol.UDP:
+            yield (port.origin / "targetPort").problem("port-zero-with-target-port", message)
+        if port.is_one_packet and port.protocol is not Protocol.UDP:
             message = f"one-packet scheduling is for udp, and this is {port}; use protocol: udp"
-            yield (port.spot / "onePacket").problem("one-packet-without-udp", message)
+            yield (port.origin / "onePacket").problem("one-packet-without-udp", message)
         engine = service.persistence and service.persistence.engine
         if engine and port.protocol is not Protocol.UDP:
             message = f"persistence engine {engine} is for udp, and this is {port}"
-            yield port.spot.problem("engine-without-udp", message)
+            yield port.origin.problem("engine-without-udp", message)
 
 
-def _scheduling(service: Service) -> Iterator[Problem]:
+def _scheduling_problems(service: Service) -> Iterator[Problem]:
     scheduler = service.scheduler
-    for flag in sorted(service.flags - _FLAGS_OF.get(scheduler, frozenset())):
-        its = str(flag).partition("-")[0]
-        message = f"flag {flag} is for scheduler {its}, and this service has {scheduler}"
-        yield service.spot_of("schedulerFlags").problem("flag-of-another-scheduler", message)
+    for flag in sorted(service.flags - _FLAGS_BY_SCHEDULER.get(scheduler, frozenset())):
+        required_scheduler = str(flag).partition("-")[0]
+        message = (
+            f"flag {flag} is for scheduler {required_scheduler}, and this service has {scheduler}"
+        )
+        yield service.origin_of("schedulerFlags").problem("flag-of-another-scheduler", message)
     if scheduler is Scheduler.DH and service.drain_seconds:
         message = (
             "dh refuses the clients of a real server that drains; "
             "give drain: {timeout: 0s}, or use mh, which drains"
         )
-        spot = service.spot_of("drain" if "drain" in service.spots else "scheduler")
-        yield spot.problem("dh-with-drain", message)
+        origin = service.origin_of("drain" if "drain" in service.origins else "scheduler")
+        yield origin.problem("dh-with-drain", message)
 
 
-def _servers(servers: Iterable[WrittenServer]) -> Iterator[Problem]:
+def _server_problems(servers: Iterable[ManifestRealServer]) -> Iterator[Problem]:
     for server in servers:
-        why = unusable(server.address)
-        if why is None and server.address.version == 6 and server.address.is_link_local:
-            why = "link-local"
-        if why is not None:
-            message = f"real server {server.address} is {why}; give a host's own address"
-            yield (server.spot / "address").problem("real-server-not-routable", message)
+        reason = unusable_reason(server.address)
+        if reason is None and server.address.version == 6 and server.address.is_link_local:
+            reason = "link-local"
+        if reason is not None:
+            message = f"real server {server.address} is {reason}; give a host's own address"
+            yield (server.origin / "address").problem("real-server-not-routable", message)
         if server.lower_threshold > server.upper_threshold:
             upper = server.upper_threshold or "none"
             message = f"lowerThreshold {server.lower_threshold} is above upperThreshold ({upper})"
-            yield (server.spot / "lowerThreshold").problem("thresholds-crossed", message)
+            yield (server.origin / "lowerThreshold").problem("thresholds-crossed", message)
 
 
-def _pool_duplicates(pool: Pool) -> Iterator[Problem]:
-    seen: dict[object, WrittenServer] = {}
+def _duplicate_server_problems(pool: Pool) -> Iterator[Problem]:
+    seen: dict[object, ManifestRealServer] = {}
     for server in pool.real_servers:
         labels = frozenset((server.labels or {}).items())
         first = seen.setdefault((server.address, server.port, labels), server)
         if first is not server:
-            message = f"real server {server.address} is in {first.spot} already"
-            yield server.spot.problem("duplicate-real-server", f"{message}; remove one of the two")
+            message = f"real server {server.address} is in {first.origin} already"
+            yield server.origin.problem(
+                "duplicate-real-server", f"{message}; remove one of the two"
+            )
 
 
-def _host_addresses(director: Director) -> Iterator[Problem]:
+def _host_address_problems(director: Director) -> Iterator[Problem]:
     for addresses in director.addresses.values():
-        for address, spot in addresses.items():
-            why = unusable(address)
-            if why is not None:
-                message = f"host address {address} is {why}; give an address that the host has"
-                yield spot.problem("host-address-not-usable", message)
+        for address, origin in addresses.items():
+            reason = unusable_reason(address)
+            if reason is not None:
+                message = f"host address {address} is {reason}; give an address that the host has"
+                yield origin.problem("host-address-not-usable", message)
 
 
-def _local_routes(director: Director) -> Iterator[Problem]:
-    for prefix, spot in director.local_routes.items():
-        widest = WIDEST_LOCAL_ROUTE[prefix.version]
-        if prefix.prefixlen < widest:
-            message = f"local route {prefix} is wider than /{widest}: it would "
+def _local_route_problems(director: Director) -> Iterator[Problem]:
+    for prefix, origin in director.local_routes.items():
+        min_prefix_length = MIN_LOCAL_ROUTE_PREFIX_LENGTH[prefix.version]
+        if prefix.prefixlen < min_prefix_length:
+            message = f"local route {prefix} is wider than /{min_prefix_length}: it would "
             message += "make much of the Internet local; give the prefixes that you serve"
-            yield spot.problem("local-route-too-wide", message)
+            yield origin.problem("local-route-too-wide", message)
             continue
-        for name, never in _NEVER_LOCAL:
-            if _overlap(prefix, never):
-                message = f"local route {prefix} reaches into {name} ({never}); keep out of it"
-                yield spot.problem("local-route-reserved", message)
+        for name, reserved in _NEVER_LOCAL:
+            if _overlaps(prefix, reserved):
+                message = f"local route {prefix} reaches into {name} ({reserved}); keep out of it"
+                yield origin.problem("local-route-reserved", message)
 
 
-def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
+def _overlaps(one: IPNetwork, other: IPNetwork) -> bool:
     if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
         return one.overlaps(other)
     if isinstance(one, IPv6Network) and isinstance(other, IPv6Network):
@@ -203,10 +207,10 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return False
 
 
-def _sync_daemons(director: Director) -> Iterator[Problem]:
+def _sync_daemon_problems(director: Director) -> Iterator[Problem]:
     seen: set[SyncRole] = set()
-    for daemon, spot in director.sync_daemons:
+    for daemon, origin in director.sync_daemons:
         if daemon.role in seen:
             message = f"a second {daemon.role} sync daemon; the kernel runs one of each role"
-            yield spot.problem("duplicate-sync-daemon", message)
+            yield origin.problem("duplicate-sync-daemon", message)
         seen.add(daemon.role)

@@ -12,7 +12,7 @@ from gitvs.core.manifests.syntax.source_positions import Document
 
 
 @dataclass(slots=True)
-class Unread:
+class UnreadManifests:
     """Names in documents with problems, and the texts that could not be read."""
 
     _names: set[tuple[str, str]] = field(default_factory=set)
@@ -30,12 +30,12 @@ class Unread:
         if text:
             self._texts.append(text)
 
-    def may_hold(self, kind: str, name: str) -> bool:
+    def may_contain(self, kind: str, name: str) -> bool:
         """Return whether a document of this name may be in what could not be read."""
         if (kind, name) in self._names:
             return True
         return any(name in text for text in self._texts)
 
-    def may_hold_any(self, kind: str) -> bool:
+    def may_contain_any(self, kind: str) -> bool:
         """Return whether any document of a kind may be in what could not be read."""
         return any(k == kind for k, _ in self._names) or any(kind in t for t in self._texts)

@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gitvs.core.manifests.syntax.source_positions import NO_CHILDREN, Place, pointer_of, shown
+from gitvs.core.manifests.syntax.source_positions import (
+    NO_CHILDREN,
+    SourcePosition,
+    json_pointer,
+    value_text,
+)
 from gitvs.core.problems import Problem
 
 MAX_DEPTH = 64
@@ -17,7 +22,7 @@ MAX_NODES = 1_000_000
 MAX_ALIASED_NODES = 10_000
 
 
-class Unreadable(Exception):
+class UnreadableDocument(Exception):
     """The rest of this file, or of this document, cannot be read; says why."""
 
     def __init__(self, line: int, column: int, rule: str, message: str) -> None:
@@ -34,18 +39,18 @@ class Node:
     """A value under construction. `nodes` counts it and all within, aliases included."""
 
     value: Any
-    place: Place
+    position: SourcePosition
     anchor: str | None = None
-    nodes: int = 1
+    node_count: int = 1
 
 
 _NO_KEY = object()
 
 
-def nested_too_deep(line: int, column: int) -> Unreadable:
+def nested_too_deep(line: int, column: int) -> UnreadableDocument:
     """Return the refusal of a document without an end to its nesting."""
     message = f"nested more than {MAX_DEPTH} levels deep; no manifest needs over 12"
-    return Unreadable(line, column, "nesting-too-deep", message)
+    return UnreadableDocument(line, column, "nesting-too-deep", message)
 
 
 class DocumentBuilder:
@@ -55,56 +60,58 @@ class DocumentBuilder:
         self.problems: list[Problem] = []
         self.root: Node | None = None
         self.file = file
-        self._open: list[Node] = []
-        self._keys: list[tuple[Any, int, int]] = []
+        self._open_nodes: list[Node] = []
+        self._pending_keys: list[tuple[Any, int, int]] = []
         self._anchors: dict[str, Node] = {}
-        self._aliased_nodes = 0
-        self._nodes = 0
+        self._aliased_node_count = 0
+        self._node_count = 0
 
     def report(self, line: int, column: int, rule: str, message: str) -> None:
         """Note a problem, and read on."""
-        pointer = pointer_of(self._path())
+        pointer = json_pointer(self._open_path())
         self.problems.append(Problem(self.file, line, column, pointer, rule, message))
 
-    def _path(self) -> list[str | int]:
+    def _open_path(self) -> list[str | int]:
         """Return the way to the innermost open mapping or list."""
-        inner = zip(self._open[:-1], self._keys[:-1], strict=True)
+        inner = zip(self._open_nodes[:-1], self._pending_keys[:-1], strict=True)
         return [len(n.value) if type(n.value) is list else key[0] for n, key in inner]
 
-    def begin(self, container: Any, line: int, column: int, anchor: str | None = None) -> None:
+    def begin_container(
+        self, container: Any, line: int, column: int, anchor: str | None = None
+    ) -> None:
         """A mapping (`{}`) or a list (`[]`) begins."""
-        if len(self._open) >= MAX_DEPTH:
+        if len(self._open_nodes) >= MAX_DEPTH:
             raise nested_too_deep(line, column)
         if self._awaits_key():
-            raise Unreadable(
+            raise UnreadableDocument(
                 line, column, "key-not-text", "a list or mapping is used as a key; keys are text"
             )
-        self._open.append(Node(container, Place(line, column), anchor))
-        self._keys.append((_NO_KEY, 0, 0))
+        self._open_nodes.append(Node(container, SourcePosition(line, column), anchor))
+        self._pending_keys.append((_NO_KEY, 0, 0))
 
-    def end(self) -> None:
+    def end_container(self) -> None:
         """The innermost mapping or list ends."""
-        self._keys.pop()
-        self._close(self._open.pop())
+        self._pending_keys.pop()
+        self._attach(self._open_nodes.pop())
 
-    def scalar(self, value: Any, line: int, column: int, anchor: str | None = None) -> None:
+    def add_scalar(self, value: Any, line: int, column: int, anchor: str | None = None) -> None:
         """A text, number, true, false or null; or a key, where a mapping awaits one."""
         if type(value) is str and not value.isascii():
-            _refuse_surrogates(value, line, column)
+            _reject_surrogates(value, line, column)
         if self._awaits_key():
-            self._keys[-1] = (self._key(value, line, column), line, column)
+            self._pending_keys[-1] = (self._checked_key(value, line, column), line, column)
         else:
-            self._close(Node(value, Place(line, column, children=NO_CHILDREN), anchor))
+            self._attach(Node(value, SourcePosition(line, column, children=NO_CHILDREN), anchor))
 
-    def alias(self, anchor: str, line: int, column: int) -> None:
+    def add_alias(self, anchor: str, line: int, column: int) -> None:
         """The value of an earlier anchor once more."""
         node = self._anchors.get(anchor)
         if node is None:
             message = f"alias *{anchor} has no anchor &{anchor} completed before it"
-            raise Unreadable(line, column, "unknown-alias", message)
-        self._aliased_nodes += node.nodes
-        if self._aliased_nodes > MAX_ALIASED_NODES:
-            raise Unreadable(
+            raise UnreadableDocument(line, column, "unknown-alias", message)
+        self._aliased_node_count += node.node_count
+        if self._aliased_node_count > MAX_ALIASED_NODES:
+            raise UnreadableDocument(
                 line,
                 column,
                 "aliases-explode",
@@ -112,62 +119,71 @@ class DocumentBuilder:
                 "write the values out, or use a Pool or Defaults document",
             )
         if self._awaits_key():
-            raise Unreadable(line, column, "key-not-text", f"alias *{anchor} is used as a key")
-        self._close(Node(node.value, node.place, None, node.nodes))
+            raise UnreadableDocument(
+                line, column, "key-not-text", f"alias *{anchor} is used as a key"
+            )
+        self._attach(Node(node.value, node.position, None, node.node_count))
 
     def _awaits_key(self) -> bool:
         return bool(
-            self._open and type(self._open[-1].value) is dict and self._keys[-1][0] is _NO_KEY
+            self._open_nodes
+            and type(self._open_nodes[-1].value) is dict
+            and self._pending_keys[-1][0] is _NO_KEY
         )
 
-    def _key(self, value: Any, line: int, column: int) -> Any:
+    def _checked_key(self, value: Any, line: int, column: int) -> Any:
         if type(value) is str:
-            if value in self._open[-1].value:
-                first = self._open[-1].place.children[value].key_line
+            if value in self._open_nodes[-1].value:
+                first = self._open_nodes[-1].position.children[value].key_line
                 self.report(
                     line,
                     column,
                     "duplicate-key",
-                    f"key {shown(value)} is here for the second time, first in line {first}; "
+                    f"key {value_text(value)} is here for the second time, first in line {first}; "
                     "remove one of the two",
                 )
                 return None
             return value
-        text = shown(value)
+        text = value_text(value)
         self.report(
             line, column, "key-not-text", f'key {text} is not text; put it in quotes: "{text}"'
         )
         return None
 
-    def _close(self, node: Node) -> None:
+    def _attach(self, node: Node) -> None:
         if node.anchor is not None:
             self._anchors[node.anchor] = node
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise Unreadable(
-                node.place.line, node.place.column, "too-large", f"more than {MAX_NODES} values"
+        self._node_count += 1
+        if self._node_count > MAX_NODES:
+            raise UnreadableDocument(
+                node.position.line,
+                node.position.column,
+                "too-large",
+                f"more than {MAX_NODES} values",
             )
-        if not self._open:
+        if not self._open_nodes:
             self.root = node
             return
-        parent = self._open[-1]
-        parent.nodes += node.nodes
+        parent = self._open_nodes[-1]
+        parent.node_count += node.node_count
         if type(parent.value) is list:
-            parent.place.children[len(parent.value)] = node.place
+            parent.position.children[len(parent.value)] = node.position
             parent.value.append(node.value)
             return
-        key, line, column = self._keys[-1]
-        self._keys[-1] = (_NO_KEY, 0, 0)
+        key, line, column = self._pending_keys[-1]
+        self._pending_keys[-1] = (_NO_KEY, 0, 0)
         if key is not None:
             parent.value[key] = node.value
-            place = node.place
-            if place.key_line:  # an aliased value keeps its own children, under another key
-                place = Place(place.line, place.column, line, column, place.children)
-            place.key_line, place.key_column = line, column
-            parent.place.children[key] = place
+            position = node.position
+            if position.key_line:  # an aliased value keeps its own children, under another key
+                position = SourcePosition(
+                    position.line, position.column, line, column, position.children
+                )
+            position.key_line, position.key_column = line, column
+            parent.position.children[key] = position
 
 
-def _refuse_surrogates(text: str, line: int, column: int) -> None:
+def _reject_surrogates(text: str, line: int, column: int) -> None:
     if any("\ud800" <= c <= "\udfff" for c in text):
         message = "half of a surrogate pair (\\ud800 to \\udfff) is not a character"
-        raise Unreadable(line, column, "not-utf-8", message)
+        raise UnreadableDocument(line, column, "not-utf-8", message)

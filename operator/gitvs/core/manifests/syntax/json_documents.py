@@ -7,8 +7,8 @@ import re
 from bisect import bisect_right
 from typing import Any
 
-from gitvs.core.manifests.syntax.document_builder import DocumentBuilder, Unreadable
-from gitvs.core.manifests.syntax.source_positions import shown
+from gitvs.core.manifests.syntax.document_builder import DocumentBuilder, UnreadableDocument
+from gitvs.core.manifests.syntax.source_positions import value_text
 
 _TOKEN = re.compile(
     r"[ \t\r\n]*(?:(?P<mark>[{}\[\],:])"
@@ -18,112 +18,120 @@ _TOKEN = re.compile(
     r"|(?P<end>\Z))"
 )
 _MAX_NUMBER_CHARACTERS = 32
-_WORDS = {"true": True, "false": False, "null": None}
+_CONSTANTS = {"true": True, "false": False, "null": None}
 
 
-class _Reader:
+class _TokenReader:
     """A cursor over the tokens of one text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._lines = [0, *(m.end() for m in re.finditer("\n", text))]
-        self._next = 0
-        self.start = 0
+        self._line_starts = [0, *(m.end() for m in re.finditer("\n", text))]
+        self._next_offset = 0
+        self.token_start = 0
 
-    def take(self) -> tuple[str, str]:
-        match = _TOKEN.match(self._text, self._next)
+    def next_token(self) -> tuple[str, str]:
+        match = _TOKEN.match(self._text, self._next_offset)
         if match is None or match.lastgroup is None:
-            white = re.compile(r"[ \t\r\n]*").match(self._text, self._next)
-            self.start = self._next if white is None else white.end()
-            raise self.error(f"{shown(self._text[self.start : self.start + 10])} is not JSON")
-        self.start, self._next = match.start(match.lastgroup), match.end()
+            white_space = re.compile(r"[ \t\r\n]*").match(self._text, self._next_offset)
+            self.token_start = self._next_offset if white_space is None else white_space.end()
+            raise self.error(
+                f"{value_text(self._text[self.token_start : self.token_start + 10])} is not JSON"
+            )
+        self.token_start, self._next_offset = match.start(match.lastgroup), match.end()
         return match.lastgroup, match[match.lastgroup]
 
-    def at(self) -> tuple[int, int]:
-        line = bisect_right(self._lines, self.start)
-        return line, self.start - self._lines[line - 1] + 1
+    def line_and_column(self) -> tuple[int, int]:
+        line = bisect_right(self._line_starts, self.token_start)
+        return line, self.token_start - self._line_starts[line - 1] + 1
 
-    def error(self, message: str) -> Unreadable:
-        line, column = self.at()
-        return Unreadable(line, column, "syntax", f"{message}; nothing of this file is used")
+    def error(self, message: str) -> UnreadableDocument:
+        line, column = self.line_and_column()
+        return UnreadableDocument(
+            line, column, "syntax", f"{message}; nothing of this file is used"
+        )
 
 
-def read_json(text: str, builder: DocumentBuilder) -> None:
+def parse_json(text: str, builder: DocumentBuilder) -> None:
     """Feed the one document of a JSON text to a builder; nothing for an empty text.
 
     Raises:
         Unreadable: it isn't JSON, or nested too deep.
     """
-    reader = _Reader(text)
-    token = reader.take()
+    tokens = _TokenReader(text)
+    token = tokens.next_token()
     if token[0] == "end":
         return
-    open_marks: list[str] = []
+    open_brackets: list[str] = []
     while True:
-        _value(token, reader, builder, open_marks)
-        token = _after_value(reader, builder, open_marks)
+        _parse_value(token, tokens, builder, open_brackets)
+        token = _parse_after_value(tokens, builder, open_brackets)
         if token[0] == "end":
             return
 
 
-def _value(
-    token: tuple[str, str], reader: _Reader, builder: DocumentBuilder, open_marks: list[str]
+def _parse_value(
+    token: tuple[str, str], tokens: _TokenReader, builder: DocumentBuilder, open_brackets: list[str]
 ) -> None:
     """Take one scalar, an empty container, or all openings up to the first scalar."""
     while True:
         group, text = token
         if group != "mark":
-            builder.scalar(_scalar(group, text, reader), *reader.at())
+            builder.add_scalar(_scalar_value(group, text, tokens), *tokens.line_and_column())
             return
         if text not in "{[":
-            raise reader.error(f"{shown(text)} where a value should be")
-        builder.begin({} if text == "{" else [], *reader.at())
-        token = reader.take()
+            raise tokens.error(f"{value_text(text)} where a value should be")
+        builder.begin_container({} if text == "{" else [], *tokens.line_and_column())
+        token = tokens.next_token()
         if token[1] == ("}" if text == "{" else "]") and token[0] == "mark":
-            builder.end()
+            builder.end_container()
             return
-        open_marks.append(text)
+        open_brackets.append(text)
         if text == "{":
-            token = _key(token, reader, builder)
+            token = _parse_key(token, tokens, builder)
 
 
-def _after_value(
-    reader: _Reader, builder: DocumentBuilder, open_marks: list[str]
+def _parse_after_value(
+    tokens: _TokenReader, builder: DocumentBuilder, open_brackets: list[str]
 ) -> tuple[str, str]:
     """Close what ends here; return the first token of the next value, or the end."""
     while True:
-        token = reader.take()
-        if not open_marks:
+        token = tokens.next_token()
+        if not open_brackets:
             if token[0] != "end":
-                raise reader.error("text after the end of the JSON document")
+                raise tokens.error("text after the end of the JSON document")
             return token
-        closing = "}" if open_marks[-1] == "{" else "]"
+        closing = "}" if open_brackets[-1] == "{" else "]"
         if token == ("mark", closing):
-            open_marks.pop()
-            builder.end()
+            open_brackets.pop()
+            builder.end_container()
         elif token == ("mark", ","):
-            token = reader.take()
-            return _key(token, reader, builder) if open_marks[-1] == "{" else token
+            token = tokens.next_token()
+            return _parse_key(token, tokens, builder) if open_brackets[-1] == "{" else token
         else:
-            raise reader.error(f"expected , or {closing}, found {shown(token[1] or 'the end')}")
+            raise tokens.error(
+                f"expected , or {closing}, found {value_text(token[1] or 'the end')}"
+            )
 
 
-def _key(token: tuple[str, str], reader: _Reader, builder: DocumentBuilder) -> tuple[str, str]:
+def _parse_key(
+    token: tuple[str, str], tokens: _TokenReader, builder: DocumentBuilder
+) -> tuple[str, str]:
     if token[0] != "string":
-        raise reader.error(f"expected a key in double quotes, found {shown(token[1])}")
-    builder.scalar(json.loads(token[1]), *reader.at())
-    if reader.take() != ("mark", ":"):
-        raise reader.error("expected : after a key")
-    return reader.take()
+        raise tokens.error(f"expected a key in double quotes, found {value_text(token[1])}")
+    builder.add_scalar(json.loads(token[1]), *tokens.line_and_column())
+    if tokens.next_token() != ("mark", ":"):
+        raise tokens.error("expected : after a key")
+    return tokens.next_token()
 
 
-def _scalar(group: str, text: str, reader: _Reader) -> Any:
+def _scalar_value(group: str, text: str, tokens: _TokenReader) -> Any:
     if group == "string":
         return json.loads(text)
     if group == "word":
-        return _WORDS[text]
+        return _CONSTANTS[text]
     if group == "end":
-        raise reader.error("the file ends where a value should be")
+        raise tokens.error("the file ends where a value should be")
     if len(text) > _MAX_NUMBER_CHARACTERS:
-        raise reader.error("a number of more than 32 characters")
+        raise tokens.error("a number of more than 32 characters")
     return json.loads(text)

@@ -13,28 +13,28 @@ from typing import Any, Protocol
 
 from gitvs.core.problems import Problem, printable
 
-Path = tuple[str | int, ...]
+ValuePath = tuple[str | int, ...]
 """The way to a value from the root of its document: field names and list indexes."""
 
-MAX_SHOWN_CHARACTERS = 60
+MAX_VALUE_TEXT_CHARACTERS = 60
 
 
 @dataclass(slots=True)
-class Place:
+class SourcePosition:
     """Where a value is, and where its key is; line and column count from 1."""
 
     line: int
     column: int
     key_line: int = 0
     key_column: int = 0
-    children: dict[str | int, Place] = field(default_factory=dict)
+    children: dict[str | int, SourcePosition] = field(default_factory=dict)
 
 
-NO_CHILDREN: dict[str | int, Place] = {}
+NO_CHILDREN: dict[str | int, SourcePosition] = {}
 """Of every scalar, of which there are many; never written to."""
 
 
-class Content(Protocol):
+class DocumentContent(Protocol):
     """What a document says, and where."""
 
     @property
@@ -43,17 +43,17 @@ class Content(Protocol):
         ...
 
     @property
-    def place(self) -> Place:
+    def position(self) -> SourcePosition:
         """The place of the root, and below it all others."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ParsedContent:
     """A document's content as it was read."""
 
     data: Any
-    place: Place
+    position: SourcePosition
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +64,8 @@ class Document:
     """
 
     file: str
-    content: Content
-    is_sound: bool = True
+    content: DocumentContent
+    is_well_formed: bool = True
     kind: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,42 +77,42 @@ class Document:
         return self.content.data
 
     @property
-    def place(self) -> Place:
-        return self.content.place
+    def position(self) -> SourcePosition:
+        return self.content.position
 
-    def place_of(self, path: Path) -> Place:
+    def position_of(self, path: ValuePath) -> SourcePosition:
         """Return the place of a value, or of its nearest parent that was written."""
-        place = self.place
+        position = self.position
         for step in path:
-            child = place.children.get(step)
-            if child is None:
+            child_position = position.children.get(step)
+            if child_position is None:
                 break
-            place = child
-        return place
+            position = child_position
+        return position
 
-    def problem(self, path: Path, rule: str, message: str, *, at_key: bool = False) -> Problem:
+    def problem(self, path: ValuePath, rule: str, message: str, *, at_key: bool = False) -> Problem:
         """Return a problem with the value at `path`, or with its key."""
-        place = self.place_of(path)
-        if at_key and place.key_line:
-            line, column = place.key_line, place.key_column
+        position = self.position_of(path)
+        if at_key and position.key_line:
+            line, column = position.key_line, position.key_column
         else:
-            line, column = place.line, place.column
-        return Problem(self.file, line, column, pointer_of(path), rule, message)
+            line, column = position.line, position.column
+        return Problem(self.file, line, column, json_pointer(path), rule, message)
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Origin:
     """A value in a document: what a typed object remembers of where it was written.
 
     All are equal, so that what was written is equal to the same written elsewhere.
     """
 
     document: Document = field(compare=False)
-    path: Path = field(default=(), compare=False)
+    path: ValuePath = field(default=(), compare=False)
     _line: int = field(default=0, init=False, compare=False, repr=False)
 
-    def __truediv__(self, step: str | int) -> Spot:
-        return Spot(self.document, (*self.path, step))
+    def __truediv__(self, step: str | int) -> Origin:
+        return Origin(self.document, (*self.path, step))
 
     def __str__(self) -> str:
         return f"{printable(self.document.file)}:{self.line}"
@@ -121,7 +121,7 @@ class Spot:
     def line(self) -> int:
         """Its line, looked up once: many services ask for the same real servers of a pool."""
         if not self._line:
-            object.__setattr__(self, "_line", self.document.place_of(self.path).line)
+            object.__setattr__(self, "_line", self.document.position_of(self.path).line)
         return self._line
 
     def problem(self, rule: str, message: str) -> Problem:
@@ -129,14 +129,14 @@ class Spot:
         return self.document.problem(self.path, rule, message)
 
 
-def pointer_of(path: Sequence[str | int]) -> str:
+def json_pointer(path: Sequence[str | int]) -> str:
     """Return the JSON pointer of a path. Source: RFC 6901."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """Return a value as a message shows it: JSON, on one line, cut short, no control characters."""
     text = printable(json.dumps(value, ensure_ascii=False, default=str))
-    if len(text) <= MAX_SHOWN_CHARACTERS:
+    if len(text) <= MAX_VALUE_TEXT_CHARACTERS:
         return text
-    return text[: MAX_SHOWN_CHARACTERS - 1] + "…"
+    return text[: MAX_VALUE_TEXT_CHARACTERS - 1] + "…"

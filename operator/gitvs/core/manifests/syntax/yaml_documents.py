@@ -18,18 +18,18 @@ from yaml._yaml import CParser
 
 from gitvs.core.manifests.syntax.document_builder import (
     DocumentBuilder,
-    Unreadable,
+    UnreadableDocument,
     nested_too_deep,
 )
-from gitvs.core.manifests.syntax.json_documents import read_json
-from gitvs.core.manifests.syntax.source_positions import Document, Written
+from gitvs.core.manifests.syntax.json_documents import parse_json
+from gitvs.core.manifests.syntax.source_positions import Document, ParsedContent
 from gitvs.core.model.desired import File
 from gitvs.core.problems import Problem
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_UNREADABLE_DOCUMENTS = 20
 """Each costs a new start of the parser: a file full of them would cost its square."""
-SUFFIXES = (".yaml", ".yml", ".json")
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NUMBER = re.compile(
@@ -41,39 +41,41 @@ _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 def is_manifest(path: str) -> bool:
     """Return whether a relative path names a manifest file: by its suffix, dot-names left out."""
-    return path.endswith(SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
+    return path.endswith(MANIFEST_SUFFIXES) and not any(
+        part.startswith(".") for part in path.split("/")
+    )
 
 
 @dataclass(slots=True)
-class Reading:
+class ParsedFile:
     """What a file holds: its documents, every problem in reading them, and what was not read."""
 
     documents: list[Document] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    unread: str = ""
+    unread_text: str = ""
 
 
-def read_documents(file: File) -> Reading:
+def parse_file(file: File) -> ParsedFile:
     """Read the documents of a file.
 
     A document that cannot be read costs itself alone: reading goes on at the next `---`.
     """
     data = file.data
     try:
-        text = _decoded(data)
-    except Unreadable as unreadable:
+        text = _decode(data)
+    except UnreadableDocument as unreadable:
         unread = data[:MAX_FILE_BYTES].decode(errors="replace")
-        return Reading([], [unreadable.problem(file.path)], unread)
+        return ParsedFile([], [unreadable.problem(file.path)], unread)
     if file.path.endswith(".json"):
-        return _read_json(file.path, text)
-    return _read_yaml(file.path, text)
+        return _parse_json_file(file.path, text)
+    return _parse_yaml_file(file.path, text)
 
 
-def _decoded(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     if len(data) > MAX_FILE_BYTES:
         size = len(data) / 1024 / 1024
         message = f"{size:.1f} MiB is over the limit of 4 MiB for one file; split it"
-        raise Unreadable(1, 1, "file-too-large", message)
+        raise UnreadableDocument(1, 1, "file-too-large", message)
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         text = data.decode()
@@ -82,64 +84,64 @@ def _decoded(data: bytes) -> str:
         is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         hint = " (it looks like UTF-16)" if is_utf_16 else ""
         message = f"byte 0x{data[error.start]:02x} is not UTF-8{hint}; save the file as UTF-8"
-        raise Unreadable(*_end_of(before), "not-utf-8", message) from None
+        raise UnreadableDocument(*_line_and_column_after(before), "not-utf-8", message) from None
     unprintable = _UNPRINTABLE.search(text)
     if unprintable is not None:
-        line, column = _end_of(text[: unprintable.start()])
+        line, column = _line_and_column_after(text[: unprintable.start()])
         message = f"character U+{ord(unprintable[0]):04X} may not be in a manifest; remove it"
-        raise Unreadable(line, column, "control-character", message)
+        raise UnreadableDocument(line, column, "control-character", message)
     return text
 
 
-def _end_of(text: str) -> tuple[int, int]:
+def _line_and_column_after(text: str) -> tuple[int, int]:
     return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
 
 
-def _read_json(file: str, text: str) -> Reading:
+def _parse_json_file(file: str, text: str) -> ParsedFile:
     builder = DocumentBuilder(file)
     try:
-        read_json(text, builder)
-    except Unreadable as unreadable:
-        return Reading([], [*builder.problems, unreadable.problem(file)], text)
-    return Reading(_finished(builder), builder.problems)
+        parse_json(text, builder)
+    except UnreadableDocument as unreadable:
+        return ParsedFile([], [*builder.problems, unreadable.problem(file)], text)
+    return ParsedFile(_built_documents(builder), builder.problems)
 
 
-def _finished(builder: DocumentBuilder) -> list[Document]:
+def _built_documents(builder: DocumentBuilder) -> list[Document]:
     """Return the document of a builder; none where it is empty."""
     if builder.root is None or builder.root.value is None:
         return []
     root = builder.root
-    return [Document(builder.file, Written(root.value, root.place), not builder.problems)]
+    return [Document(builder.file, ParsedContent(root.value, root.position), not builder.problems)]
 
 
-def _read_yaml(file: str, text: str) -> Reading:
-    reading = Reading()
+def _parse_yaml_file(file: str, text: str) -> ParsedFile:
+    parsed = ParsedFile()
     start = 0
     first_line = 1
     for attempt in count(1):
         stream = _YamlStream(file, text[start:], first_line)
-        unreadable = stream.read()
-        reading.documents += stream.documents
-        reading.problems += stream.problems
+        unreadable = stream.parse()
+        parsed.documents += stream.documents
+        parsed.problems += stream.problems
         if unreadable is None:
-            return reading
-        reading.problems.append(unreadable.problem(file))
-        following = _document_after(text, start, first_line, unreadable.line)
-        reading.unread += "\n".join(text[start:following].split("\n")[stream.lines_read :])
-        if following is None:
+            return parsed
+        parsed.problems.append(unreadable.problem(file))
+        next_start = _next_document_start(text, start, first_line, unreadable.line)
+        parsed.unread_text += "\n".join(text[start:next_start].split("\n")[stream.lines_read :])
+        if next_start is None:
             break
         if attempt == MAX_UNREADABLE_DOCUMENTS:
-            line = first_line + text.count("\n", start, following)
+            line = first_line + text.count("\n", start, next_start)
             message = f"{attempt} documents of this file cannot be read; the rest was not tried"
-            reading.problems.append(Problem(file, line, 1, "", "syntax", message))
-            reading.unread += text[following:]
+            parsed.problems.append(Problem(file, line, 1, "", "syntax", message))
+            parsed.unread_text += text[next_start:]
             break
-        first_line += text.count("\n", start, following)
-        start = following
-    return reading
+        first_line += text.count("\n", start, next_start)
+        start = next_start
+    return parsed
 
 
-def _document_after(text: str, start: int, first_line: int, line: int) -> int | None:
+def _next_document_start(text: str, start: int, first_line: int, line: int) -> int | None:
     """Return where the next document starts: past `start`, and not before `line`."""
     for match in _DOCUMENT_START.finditer(text, start + 1):
         if first_line + text.count("\n", start, match.start()) >= line:
@@ -159,81 +161,83 @@ class _YamlStream:
         self.lines_read = 0
         self._file = file
         self._text = text
-        self._offset = first_line  # the parser counts lines and columns from 0
+        self._first_line = first_line  # the parser counts lines and columns from 0
 
-    def read(self) -> Unreadable | None:
+    def parse(self) -> UnreadableDocument | None:
         """Read all there is; return why that wasn't everything."""
         try:
-            self._read_all(CParser(self._text))
-        except Unreadable as unreadable:
+            self._parse_events(CParser(self._text))
+        except UnreadableDocument as unreadable:
             return unreadable
         except yaml.MarkedYAMLError as error:
-            return self._unreadable(error)
+            return self._unreadable_document(error)
         except yaml.YAMLError as error:
-            return Unreadable(self._offset, 1, "syntax", f"not YAML: {error}")
+            return UnreadableDocument(self._first_line, 1, "syntax", f"not YAML: {error}")
         return None
 
-    def _read_all(self, parser: CParser) -> None:
+    def _parse_events(self, parser: CParser) -> None:
         builder = DocumentBuilder(self._file)
         try:
             while True:
                 event: Any = parser.get_event()
-                kind = type(event)
-                if kind is yaml.DocumentStartEvent:
+                event_type = type(event)
+                if event_type is yaml.DocumentStartEvent:
                     builder = DocumentBuilder(self._file)
-                elif kind is yaml.DocumentEndEvent:
-                    self.documents += _finished(builder)
+                elif event_type is yaml.DocumentEndEvent:
+                    self.documents += _built_documents(builder)
                     self.problems += builder.problems
                     self.lines_read = event.end_mark.line
                     builder = DocumentBuilder(self._file)
-                elif kind is yaml.StreamEndEvent:
+                elif event_type is yaml.StreamEndEvent:
                     return
-                elif kind is not yaml.StreamStartEvent:
-                    self._feed(builder, event, kind)
-        except (Unreadable, yaml.YAMLError):
+                elif event_type is not yaml.StreamStartEvent:
+                    self._feed_event(builder, event, event_type)
+        except (UnreadableDocument, yaml.YAMLError):
             self.problems += builder.problems
             raise
 
-    def _feed(self, builder: DocumentBuilder, event: Any, kind: type) -> None:
-        mark = event.start_mark
-        line, column = mark.line + self._offset, mark.column + 1
-        if kind is yaml.ScalarEvent:
+    def _feed_event(self, builder: DocumentBuilder, event: Any, event_type: type) -> None:
+        start = event.start_mark
+        line, column = start.line + self._first_line, start.column + 1
+        if event_type is yaml.ScalarEvent:
             if event.tag is not None:
-                builder.report(line, column, "yaml-tag", _TAG.format(event.tag))
-            value = _plain(event.value) if event.implicit[0] else event.value
-            builder.scalar(value, line, column, event.anchor)
-        elif kind is yaml.AliasEvent:
-            builder.alias(event.anchor, line, column)
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                builder.report(line, column, "yaml-tag", _TAG_MESSAGE.format(event.tag))
+            value = _plain_scalar(event.value) if event.implicit[0] else event.value
+            builder.add_scalar(value, line, column, event.anchor)
+        elif event_type is yaml.AliasEvent:
+            builder.add_alias(event.anchor, line, column)
+        elif event_type is yaml.MappingStartEvent or event_type is yaml.SequenceStartEvent:
             if event.tag is not None:
-                builder.report(line, column, "yaml-tag", _TAG.format(event.tag))
-            container: Any = {} if kind is yaml.MappingStartEvent else []
-            builder.begin(container, line, column, event.anchor)
+                builder.report(line, column, "yaml-tag", _TAG_MESSAGE.format(event.tag))
+            container: Any = {} if event_type is yaml.MappingStartEvent else []
+            builder.begin_container(container, line, column, event.anchor)
         else:
-            builder.end()
+            builder.end_container()
 
-    def _unreadable(self, error: yaml.MarkedYAMLError) -> Unreadable:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line, mark.column + 1) if mark is not None else (0, 1)
+    def _unreadable_document(self, error: yaml.MarkedYAMLError) -> UnreadableDocument:
+        start = error.problem_mark or error.context_mark
+        line, column = (start.line, start.column + 1) if start is not None else (0, 1)
         message = str(error.problem or error)
         if "maximum nesting depth" in message:  # newer parsers look ahead, and give up first
-            return nested_too_deep(line + self._offset, column)
+            return nested_too_deep(line + self._first_line, column)
         lines = self._text.split("\n", line + 1)
-        here = lines[line] if line < len(lines) else ""
-        if "\t" in here[:column] and not here[: column - 1].strip():
+        text_line = lines[line] if line < len(lines) else ""
+        if "\t" in text_line[:column] and not text_line[: column - 1].strip():
             message = "a tab in the indentation; YAML takes spaces only"
         elif error.context is not None:
             context = error.context_mark
-            where = "" if context is None else f" (line {context.line + self._offset})"
+            where = "" if context is None else f" (line {context.line + self._first_line})"
             message = f"{message}, {error.context}{where}"
         text = f"not YAML: {message}. Nothing of this document is used"
-        return Unreadable(line + self._offset, column, "syntax", text)
+        return UnreadableDocument(line + self._first_line, column, "syntax", text)
 
 
-_TAG = "tag {} is not allowed: manifests hold text, numbers, true, false, lists and mappings only"
+_TAG_MESSAGE = (
+    "tag {} is not allowed: manifests hold text, numbers, true, false, lists and mappings only"
+)
 
 
-def _plain(text: str) -> Any:
+def _plain_scalar(text: str) -> Any:
     """Return what an unquoted scalar means: text, unless it is one of very few other things."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]

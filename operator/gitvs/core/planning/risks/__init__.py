@@ -11,18 +11,18 @@ from gitvs.core.model.observation import Observation
 from gitvs.core.planning.plan import Plan
 from gitvs.core.planning.risks import addresses, connections, servers
 from gitvs.core.planning.risks.risk import Risk as Risk
-from gitvs.core.planning.risks.step import step_of
+from gitvs.core.planning.risks.step import risk_context
 from gitvs.core.planning.risks.vips import vip_risks as vip_risks
 
 _RULES = (*addresses.RULES, *servers.RULES, *connections.RULES)
 
 
-def risks(
+def director_risks(
     applied: Desired | None,
     desired: Desired,
     plan: Plan,
     observation: Observation | None = None,
 ) -> tuple[Risk, ...]:
     """Return what to know of one director's plan; more where its host was observed."""
-    step = step_of(applied, desired, plan, observation)
-    return tuple(risk for rule in _RULES for risk in rule(step))
+    context = risk_context(applied, desired, plan, observation)
+    return tuple(risk for rule in _RULES for risk in rule(context))

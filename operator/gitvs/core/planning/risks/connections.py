@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 
 from gitvs.core.durations import duration_text
 from gitvs.core.model.resources import Key, RealServer, VirtualService
-from gitvs.core.planning.risks.risk import Risk, risk, several
-from gitvs.core.planning.risks.step import Step
+from gitvs.core.planning.risks.risk import Risk, counted_names, risk_for
+from gitvs.core.planning.risks.step import RiskContext
 
 _EXPIRE_NODEST_CONN = "net.ipv4.vs.expire_nodest_conn"
 _EXPIRE_QUIESCENT_TEMPLATE = "net.ipv4.vs.expire_quiescent_template"
 
 
-def _scheduler_with_persistence(step: Step) -> Iterator[Risk]:
+def _scheduler_with_persistence(context: RiskContext) -> Iterator[Risk]:
     changed = [
         (service.key, service.persistence.timeout_seconds)
-        for before, service in step.changed(VirtualService)
+        for before, service in context.changed(VirtualService)
         if before is not None
         and before.persistence is not None
         and service.persistence is not None
@@ -25,76 +25,80 @@ def _scheduler_with_persistence(step: Step) -> Iterator[Risk]:
     if changed:
         keys = [key for key, _ in changed]
         longest = duration_text(max(seconds for _, seconds in changed))
-        yield risk(
+        yield risk_for(
             "scheduler-with-persistence",
             keys,
-            f"another scheduler for {several('virtual service', keys)} with persistence: known"
+            f"another scheduler for {counted_names('virtual service', keys)} with persistence:"
+            " known"
             f" clients stay on their real server until they were away for {longest}, so the load"
             " shifts slowly; nothing is to be done but to wait",
         )
 
 
-def _breaks_connections(step: Step) -> Iterator[Risk]:
+def _breaks_connections(context: RiskContext) -> Iterator[Risk]:
     """Source: Linux ipvs-sysctl.rst, expire_nodest_conn."""
-    keys = [server.key for server in step.leaving(RealServer)]
-    if not keys or step.setting(_EXPIRE_NODEST_CONN) in (None, "0"):
+    keys = [server.key for server in context.removed(RealServer)]
+    if not keys or context.sysctl_value(_EXPIRE_NODEST_CONN) in (None, "0"):
         return
-    drains = _drains(step)
+    drains = _drain_seconds(context)
     at_once = [key for key in keys if key not in drains]
-    when = []
+    reset_times = []
     if longest := max((drains[key] for key in keys if key in drains), default=0):
-        when.append(f"after the drain of {duration_text(longest)} at most")
+        reset_times.append(f"after the drain of {duration_text(longest)} at most")
     if at_once:
-        when.append(f"at once for {len(at_once)} of them" if when else "at once, without a drain")
-    yield risk(
+        reset_times.append(
+            f"at once for {len(at_once)} of them" if reset_times else "at once, without a drain"
+        )
+    yield risk_for(
         "breaks-connections",
         keys,
-        f"removing {several('real server', keys)} while {_EXPIRE_NODEST_CONN} is 1: connections"
-        f" that are left are reset {' and '.join(when)}{_now(step, keys)}; a longer drain.timeout"
-        " of the Service lets more of them end by themselves",
+        f"removing {counted_names('real server', keys)} while {_EXPIRE_NODEST_CONN} is 1:"
+        f" connections that are left are reset {' and '.join(reset_times)}"
+        f"{_active_connections_text(context, keys)}; a longer drain.timeout of the Service lets"
+        " more of them end by themselves",
     )
 
 
-def _drains(step: Step) -> dict[Key, float]:
+def _drain_seconds(context: RiskContext) -> dict[Key, float]:
     """Return how long the real servers drain whose drain begins, in seconds."""
-    return {c.key: c.drain.timeout_seconds for c in step.plan.changes if c.drain is not None}
+    return {c.key: c.drain.timeout_seconds for c in context.plan.changes if c.drain is not None}
 
 
-def _now(step: Step, keys: list[Key]) -> str:
-    if step.host is None:
+def _active_connections_text(context: RiskContext, keys: list[Key]) -> str:
+    if context.observation is None:
         return ""
-    counted = step.host.connections
+    counted = context.observation.connections
     return f" ({sum(counted[key].active for key in keys if key in counted)} are active now)"
 
 
-def _drain_keeps_persistent_clients(step: Step) -> Iterator[Risk]:
+def _drain_keeps_persistent_clients(context: RiskContext) -> Iterator[Risk]:
     """Source: Linux ipvs-sysctl.rst, expire_quiescent_template."""
-    if step.setting(_EXPIRE_QUIESCENT_TEMPLATE) != "0":
+    if context.sysctl_value(_EXPIRE_QUIESCENT_TEMPLATE) != "0":
         return
-    changed = step.changed(RealServer)
-    stopped = [s.key for b, s in changed if b is not None and b.weight > s.weight == 0]
-    keys = [key for key in (*_drains(step), *stopped) if _is_persistent(step, key)]
+    changed = context.changed(RealServer)
+    set_to_zero = [s.key for b, s in changed if b is not None and b.weight > s.weight == 0]
+    keys = [key for key in (*_drain_seconds(context), *set_to_zero) if _is_persistent(context, key)]
     if keys:
-        yield risk(
+        yield risk_for(
             "drain-keeps-persistent-clients",
             keys,
-            f"draining {several('real server', keys)} with persistence while"
+            f"draining {counted_names('real server', keys)} with persistence while"
             f" {_EXPIRE_QUIESCENT_TEMPLATE} is 0: known clients are still sent there, with new"
             f" connections too; set {_EXPIRE_QUIESCENT_TEMPLATE}: 1 in the Director's sysctls,"
             " which is the default, and they move at once",
         )
 
 
-def _is_persistent(step: Step, server: Key) -> bool:
+def _is_persistent(context: RiskContext, server: Key) -> bool:
     """Whether a real server's virtual service has persistence while it drains."""
-    found = step.after.get(server) or step.before.get(server)
+    found = context.after.get(server) or context.before.get(server)
     if not isinstance(found, RealServer):
         return False
-    service = step.after.get(found.service_key) or step.before.get(found.service_key)
+    service = context.after.get(found.service_key) or context.before.get(found.service_key)
     return isinstance(service, VirtualService) and service.persistence is not None
 
 
-RULES: tuple[Callable[[Step], Iterator[Risk]], ...] = (
+RULES: tuple[Callable[[RiskContext], Iterator[Risk]], ...] = (
     _breaks_connections,
     _drain_keeps_persistent_clients,
     _scheduler_with_persistence,

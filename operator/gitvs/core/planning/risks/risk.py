@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gitvs.core.model.resources import Key
 
-_MOST_NAMES = 3
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +19,19 @@ class Risk:
     key: Key | None = None
 
 
-def risk(name: str, keys: Sequence[Key], message: str) -> Risk:
+def risk_for(name: str, keys: Sequence[Key], message: str) -> Risk:
     """Return a note about these objects."""
     return Risk(name, message, keys[0] if len(keys) == 1 else None)
 
 
-def several(noun: str, names: Sequence[str]) -> str:
+def counted_names(noun: str, names: Sequence[str]) -> str:
     """Return `VIP a`, `2 VIPs (a, b)` or `12 VIPs (a, b, c and 9 more)`."""
     if len(names) == 1:
         return f"{noun} {names[0]}"
-    return f"{len(names)} {noun}s ({some(names)})"
+    return f"{len(names)} {noun}s ({names_text(names)})"
 
 
-def some(names: Sequence[str], most: int = _MOST_NAMES) -> str:
+def names_text(names: Sequence[str], max_names: int = _MAX_NAMES) -> str:
     """Return `a, b, c and 9 more`."""
-    listed = ", ".join(names[:most])
-    return f"{listed} and {len(names) - most} more" if len(names) > most else listed
+    listed = ", ".join(names[:max_names])
+    return f"{listed} and {len(names) - max_names} more" if len(names) > max_names else listed

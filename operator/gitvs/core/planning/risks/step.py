@@ -28,22 +28,22 @@ R = TypeVar("R", RealServer, Vip, VirtualService)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RiskContext:
     """One director's way from what is in force to what is desired, and what its host is like."""
 
     applied: Desired | None
     desired: Desired
     plan: Plan
-    host: Observation | None
-    vips: frozenset[IPAddress]
+    observation: Observation | None
+    bound_vips: frozenset[IPAddress]
     """What is bound in the end."""
-    prefixes: tuple[IPNetwork, ...]
+    local_prefixes: tuple[IPNetwork, ...]
     """What is local by a route in the end."""
-    others: frozenset[IPAddress]
+    other_local_addresses: frozenset[IPAddress]
     """More addresses of the director, as far as they are known."""
-    served: frozenset[IPAddress]
+    served_addresses: frozenset[IPAddress]
     """What virtual services listen on in the end, but for marks."""
-    has_marks: bool
+    has_firewall_marks: bool
 
     @property
     def before(self) -> State:
@@ -53,22 +53,22 @@ class Step:
     def after(self) -> State:
         return self.desired.state
 
-    def changed(self, kind: type[R]) -> Iterator[tuple[R | None, R]]:
+    def changed(self, resource_type: type[R]) -> Iterator[tuple[R | None, R]]:
         """Yield what the plan makes or changes of what is desired, with what it was."""
-        firsts: dict[Key, Resource | None] = {}
+        first_before: dict[Key, Resource | None] = {}
         for change in self.plan.changes:  # a service may change in two steps
-            firsts.setdefault(change.key, change.before)
-        for key, before in firsts.items():
-            if isinstance(after := self.after.get(key), kind):
-                yield (before if isinstance(before, kind) else None), after
+            first_before.setdefault(change.key, change.before)
+        for key, before in first_before.items():
+            if isinstance(after := self.after.get(key), resource_type):
+                yield (before if isinstance(before, resource_type) else None), after
 
-    def leaving(self, kind: type[R]) -> list[R]:
+    def removed(self, resource_type: type[R]) -> list[R]:
         """Return what was in force and is desired no longer; it may drain first."""
-        return [r for r in self.before.of(kind) if r.key not in self.after]
+        return [r for r in self.before.of_type(resource_type) if r.key not in self.after]
 
-    def setting(self, *names: str) -> str | None:
+    def sysctl_value(self, *names: str) -> str | None:
         """Return a setting as it will be, as far as is known; `names` are names of one."""
-        for state in (self.after, self.host.state if self.host else State()):
+        for state in (self.after, self.observation.state if self.observation else State()):
             for name in names:
                 if isinstance(found := state.get(Sysctl(name, "").key), Sysctl):
                     return found.value
@@ -76,29 +76,34 @@ class Step:
 
     def is_bound(self, address: IPAddress) -> bool:
         """Whether an address is made local by what is desired."""
-        return address in self.vips or any(address in prefix for prefix in self.prefixes)
+        return address in self.bound_vips or any(
+            address in prefix for prefix in self.local_prefixes
+        )
 
     def is_local(self, address: IPAddress) -> bool:
         """Whether a real server's address is the director's own."""
-        return address.is_loopback or address in self.others or self.is_bound(address)
+        return (
+            address.is_loopback or address in self.other_local_addresses or self.is_bound(address)
+        )
 
 
-def step_of(
-    applied: Desired | None, desired: Desired, plan: Plan, host: Observation | None
-) -> Step:
+def risk_context(
+    applied: Desired | None, desired: Desired, plan: Plan, observation: Observation | None
+) -> RiskContext:
     """Return the step of one director."""
     state = desired.state
-    listeners = [s.listener for s in state.of(VirtualService)]
-    served = frozenset(x.address for x in listeners if isinstance(x, Endpoint))
-    links = host.links.values() if host is not None else ()
-    return Step(
+    listeners = [s.listener for s in state.of_type(VirtualService)]
+    served_addresses = frozenset(x.address for x in listeners if isinstance(x, Endpoint))
+    links = observation.links.values() if observation is not None else ()
+    return RiskContext(
         applied,
         desired,
         plan,
-        host,
-        vips=frozenset(vip.address for vip in state.of(Vip)),
-        prefixes=tuple(route.prefix for route in state.of(LocalRoute)),
-        others=served | {address for link in links for address in link.addresses},
-        served=served,
-        has_marks=any(isinstance(x, FirewallMark) for x in listeners),
+        observation,
+        bound_vips=frozenset(vip.address for vip in state.of_type(Vip)),
+        local_prefixes=tuple(route.prefix for route in state.of_type(LocalRoute)),
+        other_local_addresses=served_addresses
+        | {address for link in links for address in link.addresses},
+        served_addresses=served_addresses,
+        has_firewall_marks=any(isinstance(x, FirewallMark) for x in listeners),
     )

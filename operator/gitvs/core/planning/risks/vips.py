@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.resources import IPAddress, Vip
-from gitvs.core.planning.risks.risk import Risk, several, some
+from gitvs.core.planning.risks.risk import Risk, counted_names, names_text
 
-Directors = tuple[str, ...]
+DirectorNames = tuple[str, ...]
 
 
 def vip_risks(before: Mapping[str, Desired], after: Mapping[str, Desired]) -> tuple[Risk, ...]:
@@ -16,52 +16,66 @@ def vip_risks(before: Mapping[str, Desired], after: Mapping[str, Desired]) -> tu
 
     A director that no longer has a document keeps what it has, since gitvs leaves it alone.
     """
-    old, new = _holders(before), _holders({**before, **after})
-    alike: dict[tuple[Directors, Directors, Directors], list[IPAddress]] = {}
+    old, new = _directors_by_vip(before), _directors_by_vip({**before, **after})
+    vips_by_move: dict[tuple[DirectorNames, DirectorNames, DirectorNames], list[IPAddress]] = {}
     for address in sorted(old.keys() & new.keys(), key=lambda a: (a.version, int(a))):
         if came := new[address] - old[address]:
-            sides = _names(old[address] - new[address]), _names(old[address]), _names(came)
-            alike.setdefault(sides, []).append(address)
+            move_key = _names(old[address] - new[address]), _names(old[address]), _names(came)
+            vips_by_move.setdefault(move_key, []).append(address)
     return tuple(
-        _moves(vips, left, came)
+        _move_risk(vips, left, came)
         if left
-        else _more(vips, had, came, _names(set(had) - after.keys()))
-        for (left, had, came), vips in alike.items()
+        else _addition_risk(vips, had, came, _names(set(had) - after.keys()))
+        for (left, had, came), vips in vips_by_move.items()
     )
 
 
-def _holders(states: Mapping[str, Desired]) -> dict[IPAddress, set[str]]:
+def _directors_by_vip(states: Mapping[str, Desired]) -> dict[IPAddress, set[str]]:
     """Return the directors that bind each VIP."""
-    holders: dict[IPAddress, set[str]] = {}
+    directors_by_vip: dict[IPAddress, set[str]] = {}
     for name, desired in states.items():
-        for vip in desired.state.of(Vip):
-            holders.setdefault(vip.address, set()).add(name)
-    return holders
+        for vip in desired.state.of_type(Vip):
+            directors_by_vip.setdefault(vip.address, set()).add(name)
+    return directors_by_vip
 
 
-def _gone(directors: Iterable[str], after: Mapping[str, Desired]) -> Directors:
+def _gone(directors: Iterable[str], after: Mapping[str, Desired]) -> DirectorNames:
     return _names(name for name in directors if name not in after)
 
 
-def _names(directors: Iterable[str]) -> Directors:
+def _names(directors: Iterable[str]) -> DirectorNames:
     return tuple(sorted(directors))
 
 
-def _moves(vips: list[IPAddress], left: Directors, came: Directors) -> Risk:
+def _move_risk(
+    vips: list[IPAddress], former_directors: DirectorNames, new_directors: DirectorNames
+) -> Risk:
     return Risk(
         "vip-moves",
-        f"moving {several('VIP', [str(v) for v in vips])} from {some(left)} to {some(came)}: each"
+        f"moving {counted_names('VIP', [str(v) for v in vips])} from"
+        f" {names_text(former_directors)} to {names_text(new_directors)}: each"
         " director syncs by itself, so that for a while both have it, or none, and connections"
         " break unless they are synced; to leave no gap, bind it there first, and take it away in"
         " a later commit",
     )
 
 
-def _more(vips: list[IPAddress], had: Directors, came: Directors, gone: Directors) -> Risk:
-    kept = f" ({some(gone)}: without a document now, which unbinds nothing)" if gone else ""
+def _addition_risk(
+    vips: list[IPAddress],
+    old_directors: DirectorNames,
+    new_directors: DirectorNames,
+    undocumented_directors: DirectorNames,
+) -> Risk:
+    note = (
+        f" ({names_text(undocumented_directors)}: without a document now, which unbinds nothing)"
+        if undocumented_directors
+        else ""
+    )
     return Risk(
         "vip-on-more-directors",
-        f"binding {several('VIP', [str(v) for v in vips])} on {some(came)} beside"
-        f" {some(had)}{kept}: right where routers spread clients over them; in one subnet they"
+        f"binding {counted_names('VIP', [str(v) for v in vips])} on {names_text(new_directors)}"
+        " beside"
+        f" {names_text(old_directors)}{note}: right where routers spread clients over them; in"
+        " one subnet they"
         " all answer ARP for it, unless arp_ignore is set, and what VRRP holds needs `bind: false`",
     )
