@@ -10,10 +10,10 @@ import pytest
 from gitvs.adapters.service.settings_file import load_settings
 from gitvs.cli import COMMANDS
 from gitvs.core.errors import ExitCode
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.render import render_director
 from gitvs.core.manifests.schema import schema_for
-from gitvs.core.model.desired import ManifestFile
 from gitvs.core.model.resources import RealServer
 from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.core.settings import RemoteSettings

@@ -1,3 +1,9 @@
-"""gitvs: Git as the control plane of Linux load balancing (IPVS)."""
+"""gitvs: Git as the control plane of Linux load balancing (IPVS).
+
+The rooms, from the outside in: `cli` (commands), `agent` (the daemon), `preview` (commit
+against commit), `reconcile` (one pass on one kernel), `ports` (what these need from outside,
+as Protocols), `core` (pure: what a director should have, and the way there), `report` (pure:
+values as text), `adapters` (one outside system a folder).
+"""
 
 __version__ = "0.1.0"

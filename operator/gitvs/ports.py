@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from gitvs.core.model.desired import Desired, File
+from gitvs.core.manifests.files import File
+from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.observation import Observation, Scope
@@ -116,9 +117,9 @@ class Commits(Protocol):
         ...
 
     def since(self, base_id: str, head_id: str) -> Sequence[str]:
-        """Return the commits of `head` that `base` lacks, the newest first.
+        """Return the commits of `head_id` that `base_id` lacks, the newest first.
 
-        `head` alone where it does not descend from `base`; none on the way back.
+        `head_id` alone where it does not descend from `base_id`; none on the way back.
         """
         ...
 
@@ -287,3 +288,12 @@ class Store(Protocol):
     def record_alive(self) -> None:
         """Record that an agent is alive now."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside, as a transaction needs it."""
+
+    kernel: Kernel
+    store: Store
+    clock: Clock

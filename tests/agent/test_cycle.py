@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.cycle import MAX_TIMES_FOUND_OPEN, CycleResult, run_single_cycle
 from gitvs.cli.agent import cycle_exit_code
 from gitvs.core.errors import ExitCode, SourceError
 from gitvs.core.model.history import Outcome
 from gitvs.core.settings import RemoteSettings
-from gitvs.ports import Kernel
-from gitvs.reconcile.transaction import Ports
+from gitvs.ports import Kernel, Ports
 from tests.support.agents import DIRECTOR, Site, service
 from tests.support.agents import site as make_site
 from tests.support.faults import Crashed, FaultyKernel, How

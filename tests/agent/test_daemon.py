@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.fetcher import FetchResult
 from gitvs.core.errors import KernelUnreadable, StoreDamaged
 from gitvs.core.model.history import Commit, Outcome

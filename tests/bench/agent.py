@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gitvs.adapters.git.local_copy import FETCHED_HEAD_REF, REPOSITORY_FOLDER_NAME
-from gitvs.adapters.service.control import send_request
+from gitvs.adapters.service.control_socket import send_request
 from gitvs.core.settings import SOCKET_FILE_NAME
 from tests.bench.load import DIRECTOR, Load, changed_path, manifests
 from tests.support.git.repositories import Repository

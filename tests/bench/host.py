@@ -19,9 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gitvs.cli import GC_THRESHOLDS
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
-from gitvs.core.model.desired import ManifestFile
 from tests.bench.agent import IN_MEMORY, Agent
 from tests.bench.load import DIRECTOR, Load, make_load, manifests, shared_manifests
 from tests.bench.profiles import profile, write_profile

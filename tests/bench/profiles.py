@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.clock import SystemClock
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.cycle import CommitFollower
 from gitvs.core.model.history import Outcome
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.core.settings import RemoteSettings
-from gitvs.reconcile.transaction import Ports
+from gitvs.ports import Ports
 from tests.bench.load import DIRECTOR, Load, changed_path, manifests
 from tests.bench.samples import Row
 from tests.support.git.repositories import Repository

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from gitvs.core.planning.plan import Change, build_plan, diff
-from gitvs.ports import Applied, WriteStatus
+from gitvs.ports import Applied, Ports, WriteStatus
 from gitvs.reconcile.one_pass import PassResult, reconcile
-from gitvs.reconcile.transaction import Ports
 from tests.bench import peers
 from tests.bench.load import Load, ipvsadm_text
 from tests.bench.peers import Keepalived, Table

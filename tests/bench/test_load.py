@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import load_manifest_files as load_manifests
 from gitvs.core.manifests.render import render_director
-from gitvs.core.model.desired import ManifestFile
 from gitvs.core.model.resources import RealServer, VirtualService
 from gitvs.core.planning.plan import diff
 from tests.bench.load import (

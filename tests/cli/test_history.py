@@ -20,8 +20,8 @@ from jsonschema import Draft202012Validator
 
 import gitvs.cli.status as status_module
 from gitvs.adapters.process.clock import SystemClock
-from gitvs.adapters.service.control import ControlServer, make_socket
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.service.control_socket import ControlServer, make_socket
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.core.errors import GitvsError
 from gitvs.core.manifests.schema import schema_for
@@ -32,9 +32,8 @@ from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import build_plan, diff
 from gitvs.core.settings import KEPT_PLANS
-from gitvs.ports import Applied
+from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import reconcile
-from gitvs.reconcile.transaction import Ports
 from gitvs.report.status.status_json import status_json
 from tests.support import scenario
 from tests.support.builders import dummy, endpoint, real_server, vip, virtual_service

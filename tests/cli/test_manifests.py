@@ -13,9 +13,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from gitvs.core.errors import ExitCode
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.schema import DOCUMENT_KINDS
-from gitvs.core.model.desired import ManifestFile
 from gitvs.report.text.problems import ProblemFormat
 from tests.support.command_line import Gitvs, in_process
 from tests.support.git.repositories import Repository

@@ -17,7 +17,7 @@ from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import ConnectionCounts, Observation, Scope
 from gitvs.core.model.resources import RealServer, Sysctl
 from gitvs.core.model.state import State
-from gitvs.core.planning.preview import propose_preview
+from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.report.host.observation_json import ObservedHost, observation_json
 from tests.support.command_line import Gitvs, in_process
 from tests.support.git.repositories import Repository

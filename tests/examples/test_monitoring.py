@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.adapters.service.test_metrics import fill, scrape, served
+from tests.adapters.service.test_metrics_server import fill, scrape, served
 from tests.harness.promtool import promtool
 from tests.support.paths import EXAMPLES
 

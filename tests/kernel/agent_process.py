@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gitvs.adapters.service.control import send_request
+from gitvs.adapters.service.control_socket import send_request
 from gitvs.core.errors import AgentUnreachable
 from gitvs.core.settings import SOCKET_FILE_NAME
 from tests.support.git.repositories import Repository

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired
@@ -24,9 +24,8 @@ from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from gitvs.core.planning.plan import Change, Plan
-from gitvs.ports import Applied, Kernel, WriteResult
+from gitvs.ports import Applied, Kernel, Ports, WriteResult
 from gitvs.reconcile.one_pass import PassOptions, PassResult, plan_pass, reconcile
-from gitvs.reconcile.transaction import Ports
 from tests.harness.lab import Lab
 from tests.harness.traffic import Flood
 from tests.support.manifests.writing import Doc, director, file_of, server

@@ -131,7 +131,7 @@ def test_the_agents_own_user_is_refused(tmp_path: Path) -> None:
     code = f"""
 import os, sys
 from pathlib import Path
-from gitvs.adapters.service.control import ControlServer, make_socket, send_request
+from gitvs.adapters.service.control_socket import ControlServer, make_socket, send_request
 from gitvs.core.errors import ControlFailed
 listener = make_socket(Path({str(tmp_path / "s")!r}))
 os.chmod({str(tmp_path / "s")!r}, 0o666)

@@ -14,7 +14,7 @@ from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import Sysctl, Timeout
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import is_forwarding_sysctl
-from gitvs.reconcile.one_pass import teardown
+from gitvs.reconcile.teardown import teardown
 from tests.harness.lab import run, run_batch
 from tests.kernel.live import Director
 from tests.support.manifests.writing import folder, manifest_examples

@@ -24,13 +24,14 @@ from typing import Any
 import pytest
 
 from gitvs.adapters.linux.kernel import LinuxKernel
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli import agent as _agent  # noqa: F401  # loaded before it is forked, not after
 from gitvs.cli import run as gitvs
 from gitvs.core.errors import AgentUnreachable, ControlFailed, ExitCode
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.render import render_director
-from gitvs.core.model.desired import Desired, ManifestFile
+from gitvs.core.model.desired import Desired
 from gitvs.core.model.resources import Key, Resource, Sysctl, Timeout
 from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of

@@ -16,17 +16,16 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.git.commits import GitCommits, open_commits
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli import GC_THRESHOLDS
 from gitvs.core.manifests.load import Loader, Manifests
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.planning.gates import LIFTABLE_GATES, allowed_gates
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
-from gitvs.ports import Applied
+from gitvs.ports import Applied, Ports
 from gitvs.preview.compare import Comparison, compare
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
-from gitvs.reconcile.transaction import Ports
 from gitvs.report.plan.plan_view import DirectorPlan, Presence
 from gitvs.report.plan.preview_view import Preview
 from tests.support.agreement import expect_same

@@ -11,18 +11,18 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.manifests.file_cache import FileCache
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import Loader, Manifests, load_manifest_files
 from gitvs.core.manifests.render import Renderer, affected_directors, render_director
-from gitvs.core.model.desired import Desired, ManifestFile
+from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.core.problems import InvalidManifests
-from gitvs.ports import Applied, Snapshot
+from gitvs.ports import Applied, Ports, Snapshot
 from gitvs.preview.compare import Comparison, compare
 from gitvs.reconcile.one_pass import PassResult, reconcile
-from gitvs.reconcile.transaction import Ports
 from gitvs.report.plan.plan_json import plan_json
 from gitvs.report.plan.plan_view import Presence
 from tests.support.agreement import expect_same

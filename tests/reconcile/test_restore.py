@@ -14,7 +14,8 @@ from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import RealServer, SyncDaemon, Sysctl, Vip
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import Operation, OperationKind
-from gitvs.reconcile.one_pass import PassResult, restore
+from gitvs.reconcile.one_pass import PassResult
+from gitvs.reconcile.restore import restore
 from tests.support.builders import dummy, real_server, sync_daemon, sysctl, vip, virtual_service
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.sweep import World

@@ -10,7 +10,8 @@ import pytest
 from gitvs.core.errors import StoreError
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import RealServer, Sysctl, VirtualService
-from gitvs.reconcile.one_pass import PassResult, teardown
+from gitvs.reconcile.one_pass import PassResult
+from gitvs.reconcile.teardown import teardown
 from tests.support import scenario
 from tests.support.builders import endpoint, real_server, virtual_service
 from tests.support.memory.kernel import MemoryKernel

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.errors import StoreError
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome

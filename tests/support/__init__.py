@@ -1,0 +1,1 @@
+"""What tests share: builders of values, fakes of the outside, small programs."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gitvs.adapters.process.clock import SystemClock
-from gitvs.adapters.service.control import Peer
+from gitvs.adapters.service.control_socket import Peer
 from gitvs.adapters.service.systemd import Notifier
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.control_requests import ControlRequests
 from gitvs.agent.daemon import Agent
 from gitvs.core.errors import GitvsError
@@ -24,8 +24,7 @@ from gitvs.core.model.resources import RealServer
 from gitvs.core.model.state import State
 from gitvs.core.settings import MetricsSettings, RemoteSettings, Settings
 from gitvs.core.status.agent_status import AgentStatus
-from gitvs.ports import Kernel
-from gitvs.reconcile.transaction import Ports
+from gitvs.ports import Kernel, Ports
 from tests.support.memory.kernel import MemoryKernel
 
 PATIENCE_SECONDS = 20.0

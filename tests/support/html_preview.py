@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired, ManifestLocation
-from gitvs.core.planning.preview import propose_preview as proposed
+from gitvs.core.planning.offline_proposal import propose_preview as proposed
 from gitvs.core.planning.risks import director_risks, vip_risks
 from gitvs.core.problems import Problem
 from gitvs.report.plan.plan_view import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from gitvs.core.model.desired import GitFile
+from gitvs.core.manifests.files import GitFile
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
@@ -23,9 +23,9 @@ from gitvs.core.model.resources import RealServer, Sysctl, Timeout
 from gitvs.core.model.state import State
 from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.proposal import Proposal, propose
-from gitvs.ports import Applied, Kernel, Store
+from gitvs.ports import Applied, Kernel, Ports, Store
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
-from gitvs.reconcile.transaction import Ports, recover
+from gitvs.reconcile.transaction import recover
 from tests.support import scenario
 from tests.support.faults import Crashed, FaultyKernel, How
 

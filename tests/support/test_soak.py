@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.render import render_director
-from gitvs.core.model.desired import ManifestFile
 from gitvs.core.model.resources import RealServer
 from gitvs.core.model.state import State
 from gitvs.core.problems import InvalidManifests

@@ -1,1 +1,5 @@
-"""Adapters: one outside system each."""
+"""Adapters: one outside system a folder, each behind a Protocol of `ports` or a few functions.
+
+`linux` (the kernel), `git`, `store` (SQLite), `service` (systemd, control socket, metrics,
+settings file), `files` (folders on disk), `process` (rights, lock and clock of this process).
+"""

@@ -1,6 +1,6 @@
 """The agent's end of the control socket: checks what is asked, and has the worker do it.
 
-What each order does is the business of `break_glass`, the protocol that of
+What each order does is the business of `operator_actions`, the protocol that of
 `adapters.control`.
 """
 
@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from functools import partial
 
-from gitvs.adapters.service.control import Peer, RequestJson
+from gitvs.adapters.service.control_socket import Peer, RequestJson
 from gitvs.agent.cycle import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.operator_actions import ActionRequest, Answer, OperatorActions, cycle_json

@@ -25,9 +25,11 @@ from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import allowed_gates, unknown_gate_names
 from gitvs.core.planning.operations import Operation, Operations, affected_keys, obsolete_drains
 from gitvs.core.problems import InvalidManifests, printable
-from gitvs.ports import Applied, Snapshot
-from gitvs.reconcile.one_pass import PassOptions, PassResult, outdated_reason, reconcile
-from gitvs.reconcile.transaction import Ports, TransactionResult, failures_text, recover
+from gitvs.ports import Applied, Ports, Snapshot
+from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
+from gitvs.reconcile.restore import outdated_reason
+from gitvs.reconcile.results import TransactionResult, failures_text
+from gitvs.reconcile.transaction import recover
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ NO_GATES: frozenset[str] = frozenset()
 class CycleResult:
     """How a turn ended. `target` is what the pass was for, or None if there was none.
 
-    `problems` are what kept the newest commit from being applied, but for gates. `held` is the
+    `problems` are what kept the newest commit from being applied, but for gates. `applied_pass_result` is the
     further pass for the applied commit where the newest one was blocked.
     """
 
@@ -118,9 +120,9 @@ class CommitFollower:
     ) -> CycleResult:
         """Bring this host to what it may have now.
 
-        `allowed` are gates that a person lifts, `ended` the operations that were just taken
+        `allowed_gates` are gates that a person lifts, `ended_operations` the operations that were just taken
         back, `problems` what is known already to keep the newest commit away. A source that is
-        not ready is being written: it has nothing to say yet. `despite_pause` is for what a
+        not ready is being written: it has nothing to say yet. `ignores_pause` is for what a
         person asks for while it is paused. Unless all of the kernel is to be read, the last
         pass is built upon where it can be.
 

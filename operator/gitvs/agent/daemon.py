@@ -2,32 +2,34 @@
 
 Passes happen in the thread that calls `Agent.run`, one at a time, and do no network I/O.
 Triggers are merged: whatever came meanwhile makes one further turn. What a turn does is the
-business of `turn`, what sets it off that of `triggers`, what operators may ask that of
-`orders`.
+business of `cycle`, what sets it off that of `triggers`, what operators may ask that of
+`actions`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.writer_lock import writer_lock
-from gitvs.adapters.service.metrics import Metrics
+from gitvs.adapters.service.log_fields import log_fields
+from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.adapters.service.systemd import Notifier
 from gitvs.agent.cycle import ChooseDirector, CommitFollower, CycleResult, recover_at_start
+from gitvs.agent.drain_poll import DrainPoll
 from gitvs.agent.fetch_results import FetchResults
 from gitvs.agent.fetcher import Fetcher, FetchResult
-from gitvs.agent.logs import log_fields
 from gitvs.agent.reporting import Reporter
 from gitvs.agent.triggers import Triggers
 from gitvs.agent.work_queue import WorkQueue
+from gitvs.agent.write_lock import WriteLock
 from gitvs.core.errors import (
     GitvsError,
     SettingsError,
@@ -40,22 +42,17 @@ from gitvs.core.planning.operations import Operation
 from gitvs.core.planning.ownership import scope_of
 from gitvs.core.settings import RemoteSettings, Settings
 from gitvs.core.status.agent_status import AgentStatus, SourceStatus
-from gitvs.reconcile.one_pass import PassResult, outdated_reason
-from gitvs.reconcile.transaction import Ports
+from gitvs.ports import Ports
+from gitvs.reconcile.one_pass import PassResult
+from gitvs.reconcile.restore import outdated_reason
 
 log = logging.getLogger(__name__)
 
 MAX_WAIT_SECONDS = 5.0
 """How long the worker waits at a time: it looks after clocks, deadlines and the watchdog."""
 
-DRAIN_POLL_SECONDS = 5.0
-"""How often draining real servers are looked at, for those that are idle before their deadline."""
-
 PARTIAL_READING_TRIGGERS = frozenset({"new commit", "folder changed", "drain due"})
 """Triggers that are about some services: the drift timer reads all of the kernel anyway."""
-
-DRAIN_POLL_FACTOR = 20
-"""Looking at drains takes a twentieth of the time at most, however long a reading takes."""
 
 HEARTBEAT_SECONDS = 60.0
 _MIN_RETRY_SECONDS = 1.0
@@ -75,7 +72,7 @@ class Agent:
         notifier: Notifier,
         make_lock: Callable[[], AbstractContextManager[None]] = writer_lock,
     ) -> None:
-        """Prepare; nothing is written or sent yet. `load` reads the settings, now and on SIGHUP.
+        """Prepare; nothing is written or sent yet. `load_settings` reads the settings, now and on SIGHUP.
 
         Raises:
             SettingsError, SourceError: these settings cannot be used.
@@ -93,11 +90,10 @@ class Agent:
         self.fetch_results = FetchResults(
             ports, self.follower, self._triggers, self._reporter, self.work_queue
         )
-        self._make_lock = make_lock
-        self._lock: ExitStack | None = None
+        self._write_lock = WriteLock(ports.store, make_lock)
         self._is_stopping = False
         self._failures_in_a_row = 0
-        self._drain_poll_boottime: float | None = None
+        self._drain_poll = DrainPoll(ports)
         self._heartbeat_boottime = float("-inf")
         self._ended_operations: list[Operation] = []
 
@@ -122,7 +118,7 @@ class Agent:
         with ExitStack() as stack:
             self._reporter.metrics.start()
             stack.callback(lambda: self._reporter.metrics.stop())
-            stack.callback(self._release_lock)
+            stack.callback(self._write_lock.release)
             self._triggers.start(self.ports.store.accepted_head())
             stack.callback(lambda: self._triggers.stop())
             self._start()
@@ -154,7 +150,7 @@ class Agent:
         self.fetch_results.request_fetch()
 
     def _recover(self) -> None:
-        with self._write_lock():
+        with self._write_lock.held():
             recovered = recover_at_start(self.ports)
         if recovered is not None:
             self._reporter.metrics.count_transaction_found_open()
@@ -181,19 +177,12 @@ class Agent:
             if watchdog_seconds is None
             else min(MAX_WAIT_SECONDS, watchdog_seconds / 4)
         )
-        if self._drain_poll_boottime is not None:
-            wait_seconds = min(
-                wait_seconds, self._drain_poll_boottime - self.ports.clock.boottime()
-            )
-        return max(wait_seconds, 0.0)
+        return max(0.0, min(wait_seconds, self._drain_poll.seconds_left()))
 
     def _due_triggers(self) -> set[str]:
         """What time itself sets off: drains to look at, and operations that are over."""
         due = set()
-        if (
-            self._drain_poll_boottime is not None
-            and self.ports.clock.boottime() >= self._drain_poll_boottime
-        ):
+        if self._drain_poll.seconds_left() <= 0:
             due.add("drain due")
         now = self.ports.clock.now()
         if any(o.is_expired(now) for o in self.summary.operations.all):
@@ -332,7 +321,7 @@ class Agent:
             self._triggers.watch_interface(cycle_result.target.desired.interface)
         if any(p.outcome is Outcome.STUCK or _is_transient(p) for p in cycle_result.pass_results):
             self.work_queue.add_trigger("retry", _MAX_RETRY_SECONDS / 4)
-        self._schedule_drain_poll(seconds)
+        self._drain_poll.schedule(seconds)
         self._reporter.publish()
         return cycle_result
 
@@ -340,7 +329,7 @@ class Agent:
         self, allowed_gates: frozenset[str], ignores_pause: bool, is_full_reading: bool
     ) -> CycleResult:
         try:
-            with self._write_lock():
+            with self._write_lock.held():
                 return self.follower.run_cycle(
                     allowed_gates=allowed_gates,
                     ended_operations=self._ended_operations,
@@ -356,7 +345,7 @@ class Agent:
     def _attempt_cycle(self, triggers: Collection[str], fetch_number: int = 0) -> None:
         """Take a turn, and try again soon where that was impossible.
 
-        It `answers` those who asked for a fetch up to this number.
+        It `fetch_number` those who asked for a fetch up to this number.
         """
         trigger, is_full_reading = (
             ", ".join(sorted(triggers)),
@@ -395,8 +384,7 @@ class Agent:
             )
             delay_seconds = _retry_seconds(self._failures_in_a_row)
             self.work_queue.add_trigger("retry", delay_seconds)
-            if self._drain_poll_boottime is not None:
-                self._drain_poll_boottime = self.ports.clock.boottime() + delay_seconds
+            self._drain_poll.postpone(delay_seconds)
 
     def _end_expired(self, now: datetime) -> list[Operation]:
         expired = [o for o in self.ports.store.operations().all if o.is_expired(now)]
@@ -404,17 +392,6 @@ class Agent:
             self.ports.store.end_operation(operation)
             log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)
         return expired
-
-    def _schedule_drain_poll(self, cycle_seconds: float) -> None:
-        """Note when draining servers are to be looked at again."""
-        drains = self.ports.store.ledger(self.ports.kernel.incarnation()).drains
-        if not drains:
-            self._drain_poll_boottime = None
-            return
-        now = self.ports.clock.boottime()
-        regular_boottime = now + max(DRAIN_POLL_SECONDS, DRAIN_POLL_FACTOR * cycle_seconds)
-        deadline_boottime = min(d.deadline_seconds for d in drains.values())
-        self._drain_poll_boottime = min(regular_boottime, max(deadline_boottime, now + 1.0))
 
     def observe(self) -> None:
         """Read the kernel for whoever asks for the status. For the worker's thread."""
@@ -427,30 +404,6 @@ class Agent:
     def publish(self) -> None:
         """Make a new status of what the store says now. For the worker's thread."""
         self._reporter.publish()
-
-    # The right to write
-
-    @contextmanager
-    def _write_lock(self) -> Iterator[None]:
-        """Be the only writer meanwhile, and afterwards too, unless a pause lets others write.
-
-        Raises:
-            LockHeld: another gitvs is, and which one.
-        """
-        if self._lock is None:
-            with ExitStack() as stack:
-                stack.enter_context(self._make_lock())
-                self._lock = stack.pop_all()
-        try:
-            yield
-        finally:
-            if self.ports.store.operations().pause is not None:
-                self._release_lock()
-
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
 
 
 def _retry_seconds(failures: int) -> float:

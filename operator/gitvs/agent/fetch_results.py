@@ -20,7 +20,7 @@ from gitvs.agent.work_queue import WorkQueue
 from gitvs.core.errors import GitvsError, RewrittenBranch, SourceError
 from gitvs.core.model.history import Commit
 from gitvs.core.status.agent_status import SourceStatus
-from gitvs.reconcile.transaction import Ports
+from gitvs.ports import Ports
 
 log = logging.getLogger(__name__)
 

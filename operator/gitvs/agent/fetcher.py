@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """What a fetch brought: a head, or an error. It answers all who asked up to `number`."""
+    """What a fetch brought: a head, or an error. It answers all who asked up to `request_number`."""
 
     request_number: int
     remote: GitRemote
@@ -38,7 +38,7 @@ class Fetcher:
         prepare: Callable[[str], None],
         report: Callable[[FetchResult], None],
     ) -> None:
-        """`prepare` is called with a commit that is here, and `tell` with what came of a fetch."""
+        """`prepare` is called with a commit that is here, and `report` with what came of a fetch."""
         self.remote = remote
         self._prepare = prepare
         self.accepted_head: str | None = None

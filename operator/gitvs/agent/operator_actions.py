@@ -57,7 +57,7 @@ class ActionRequest:
 
 
 class OperatorActions:
-    """Carries orders out, by their names in `orders`."""
+    """Carries orders out, by their names in `actions`."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent

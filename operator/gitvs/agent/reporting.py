@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 
 from gitvs import __version__
-from gitvs.adapters.service.metrics import Metrics
+from gitvs.adapters.service.log_fields import log_fields
+from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.agent.cycle import CycleResult
-from gitvs.agent.logs import log_fields
 from gitvs.core.errors import (
     GitvsError,
     KernelUnavailable,
@@ -25,17 +25,20 @@ from gitvs.core.errors import (
 )
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome
-from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
-from gitvs.core.model.resources import Key, LocalRoute, SyncDaemon, Vip, VirtualService
+from gitvs.core.model.resources import Key
 from gitvs.core.planning.operations import OperationKind
 from gitvs.core.planning.plan import desired_digest
 from gitvs.core.problems import InvalidManifests
 from gitvs.core.status.agent_status import AgentStatus, LastPass, SourceStatus
-from gitvs.core.status.services import service_statuses
-from gitvs.ports import Applied
+from gitvs.ports import Ports
+from gitvs.reconcile.director_status import (
+    StatusInputs,
+    load_status_inputs,
+    load_summary,
+    with_details,
+)
 from gitvs.reconcile.one_pass import PassResult
-from gitvs.reconcile.transaction import Ports
 from gitvs.report.plan.plan_view import drift_of
 
 log = logging.getLogger(__name__)
@@ -146,8 +149,8 @@ class Reporter:
     def publish(self) -> None:
         """Make a new status for everybody to read."""
         try:
-            inputs = _load_status_inputs(self._ports, self._observation)
-            self._set_status(_load_summary(self._ports, inputs), inputs)
+            inputs = load_status_inputs(self._ports, self._observation)
+            self._set_status(load_summary(self._ports, inputs), inputs)
         except StoreDamaged:
             raise
         except GitvsError as error:
@@ -155,7 +158,7 @@ class Reporter:
             self._set_status(self.summary, self._inputs)
         self.metrics.publish(self._compute_status)
 
-    def _set_status(self, summary: AgentStatus, inputs: _StatusInputs | None) -> None:
+    def _set_status(self, summary: AgentStatus, inputs: StatusInputs | None) -> None:
         """Have this told from now on, with what is known here."""
         summary = replace(
             summary,
@@ -169,7 +172,7 @@ class Reporter:
         self.summary = summary
         """The newest status without what it says of single objects."""
         self._inputs = inputs
-        self._compute_status = cache(lambda: _with_details(summary, inputs, self._digest_of))
+        self._compute_status = cache(lambda: with_details(summary, inputs, self._digest_of))
 
     def _digest_of(self, desired: Desired) -> str:
         """Return the digest of a desired state, which takes long."""
@@ -233,79 +236,6 @@ _LOG_LEVELS = {
     Outcome.ROLLED_BACK: logging.ERROR,
     Outcome.STUCK: logging.CRITICAL,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _StatusInputs:
-    """What was read of a director, for what a status says of single objects."""
-
-    observation: Observation | None
-    ledger: Ledger
-    applied: Applied | None
-    boottime: float
-
-
-def load_status(ports: Ports, observation: Observation | None) -> AgentStatus:
-    """Return what store and kernel tell of a director, whether or not an agent runs."""
-    inputs = _load_status_inputs(ports, observation)
-    summary = _load_summary(ports, inputs)
-    return _with_details(summary, inputs, lambda d: desired_digest(d.director, d.state))
-
-
-def _load_status_inputs(ports: Ports, observation: Observation | None) -> _StatusInputs:
-    ledger = ports.store.ledger(ports.kernel.incarnation())
-    return _StatusInputs(observation, ledger, ports.store.applied(), ports.clock.boottime())
-
-
-def _load_summary(ports: Ports, inputs: _StatusInputs) -> AgentStatus:
-    """Return a status without what it says of single objects."""
-    incarnation = ports.kernel.incarnation()
-    applied = inputs.applied
-    operations = ports.store.operations()
-    is_standby = applied is not None and applied.desired.is_standby
-    now = ports.clock.now()
-    return AgentStatus(
-        "" if applied is None else applied.desired.director,
-        __version__,
-        now,
-        applied_commit=None if applied is None else applied.commit,
-        applied_at=None if applied is None else applied.applied_at,
-        is_applied=applied is not None,
-        observed_at=None if inputs.observation is None else now,
-        operations=operations,
-        quarantined=tuple(ports.store.quarantined(incarnation)),
-        is_transaction_open=ports.store.open_transaction(incarnation) is not None,
-        is_standby=operations.standby is not None or is_standby,
-    )
-
-
-def _with_details(
-    summary: AgentStatus, inputs: _StatusInputs | None, digest_of: Callable[[Desired], str]
-) -> AgentStatus:
-    """Return a status with what it says of single objects."""
-    if inputs is None:
-        return summary
-    ledger, observation = inputs.ledger, inputs.observation
-    desired = None if inputs.applied is None else inputs.applied.desired
-    if desired is not None:
-        summary = replace(summary, desired_digest=digest_of(desired))
-    if observation is None:
-        return summary
-    state = observation.state
-    listed = [r for r in state.values() if isinstance(r, VirtualService | SyncDaemon | Vip)]
-    routes = state.of_type(LocalRoute)
-    owned = [r for r in listed if r.key in ledger.owned]
-    return replace(
-        summary,
-        services=service_statuses(
-            observation, ledger, desired, summary.operations, inputs.boottime
-        ),
-        vips=tuple(str(r.key) for r in (*owned, *routes) if isinstance(r, Vip | LocalRoute)),
-        foreign_objects=(
-            *(str(r.key) for r in listed if r.key not in ledger.owned),
-            *sorted(observation.unknown_objects),
-        ),
-    )
 
 
 def _drift_keys(pass_result: PassResult) -> tuple[Key, ...]:

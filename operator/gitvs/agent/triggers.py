@@ -56,7 +56,7 @@ class Triggers:
         )
 
     def start(self, accepted_head: str | None) -> None:
-        """Begin. `accepted` is the newest accepted commit.
+        """Begin. `accepted_head` is the newest accepted commit.
 
         Raises:
             SourceError: the folder of manifests cannot be watched.

@@ -19,7 +19,8 @@ from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of, clear_ambient_capabilities
 from gitvs.adapters.process.writer_lock import AGENT_LOCK_NAME, writer_lock
-from gitvs.adapters.service.control import ControlServer, make_socket
+from gitvs.adapters.service.control_socket import ControlServer, make_socket
+from gitvs.adapters.service.log_fields import LogFieldsFilter
 from gitvs.adapters.service.settings_file import load_settings
 from gitvs.adapters.service.systemd import (
     JournalHandler,
@@ -27,12 +28,11 @@ from gitvs.adapters.service.systemd import (
     is_stderr_the_journal,
     socket_from_systemd,
 )
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.control_requests import ControlRequests
 from gitvs.agent.cycle import ChooseDirector, CycleResult, run_single_cycle
 from gitvs.agent.daemon import Agent
-from gitvs.agent.logs import LogFieldsFilter
-from gitvs.cli.shared.director import choose_director
+from gitvs.cli.shared.director_option import choose_director
 from gitvs.cli.shared.host import open_for_writing
 from gitvs.cli.shared.options import choose_state_dir, config_option, state_options
 from gitvs.cli.shared.output import progress, show_message
@@ -40,7 +40,7 @@ from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
 from gitvs.core.errors import ExitCode
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.core.settings import SOCKET_FILE_NAME, Settings
-from gitvs.reconcile.transaction import Ports
+from gitvs.ports import Ports
 
 
 @click.command()

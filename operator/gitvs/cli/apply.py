@@ -6,18 +6,17 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.git.manifests_at import GitManifests
-from gitvs.cli.shared.director import choose_director, director_option
-from gitvs.cli.shared.gates import allow_option, lifted_gates
+from gitvs.adapters.git.manifests import GitManifests
+from gitvs.cli.shared.director_option import choose_director, director_option
+from gitvs.cli.shared.gate_options import allow_option, lifted_gates
 from gitvs.cli.shared.host import open_for_reading, open_for_writing
 from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress
 from gitvs.cli.shared.pass_output import report_drained, report_pass, show_pass_plan
 from gitvs.core.manifests.render import render_director
-from gitvs.ports import Applied
+from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, reconcile_until_drained
-from gitvs.reconcile.transaction import Ports
 
 
 @click.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gitvs.adapters.process.privileges import become_owner_of
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import show, show_json
 from gitvs.core.errors import ExitCode, UsageError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.service import service_manager
+from gitvs.adapters.service import systemctl
 from gitvs.adapters.service.installation import (
     DEFAULT_PROGRAM,
     SETTINGS_PATH,
@@ -58,19 +58,19 @@ def install(
     is_host = root == HOST_ROOT
     if is_host:
         require_root()
-        service_manager.require_tools()
+        systemctl.require_tools()
     steps = plan_installation(root, _choose_program(program, is_host=is_host), force=force)
     if not os.path.lexists(root / SETTINGS_PATH):
         steps.append(InstallationStep(FileAction.CREATE, root / SETTINGS_PATH))
-    is_set_up = not is_host or service_manager.is_set_up(enable=not no_enable)
+    is_set_up = not is_host or systemctl.is_set_up(enable=not no_enable)
     if not _confirm_steps(steps, "Do this?", yes=yes, dry_run=dry_run, is_set_up=is_set_up):
         return ExitCode.DONE
     for step in steps:
         if step.content:
             apply_step(step)
     if is_host:
-        service_manager.set_up(enable=not no_enable)
-    group = service_manager.group_id(service_manager.AGENT_GROUP) if is_host else None
+        systemctl.set_up(enable=not no_enable)
+    group = systemctl.group_id(systemctl.AGENT_GROUP) if is_host else None
     is_new = write_sample_settings(root / SETTINGS_PATH, group)
     if is_host:
         _report_next_step(is_new=is_new)
@@ -87,7 +87,7 @@ def _choose_program(option_value: Path | None, *, is_host: bool) -> Path:
 
 
 def _report_next_step(*, is_new: bool) -> None:
-    if service_manager.is_agent_active():
+    if systemctl.is_agent_active():
         show_message(
             "installed. `systemctl restart gitvs` runs this version; no connection is touched"
         )
@@ -96,5 +96,5 @@ def _report_next_step(*, is_new: bool) -> None:
     what = f"say in {settings} which repository to follow" if is_new else f"look over {settings}"
     show_message(
         f"installed, and not started. Next: {what}; add the people who may run `gitvs status` and"
-        f" its like to the group {service_manager.ADMIN_GROUP}; then `systemctl start gitvs`"
+        f" its like to the group {systemctl.ADMIN_GROUP}; then `systemctl start gitvs`"
     )

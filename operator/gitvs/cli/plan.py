@@ -12,15 +12,15 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.files.text_cache import FileCacheStorage, cache_folder
+from gitvs.adapters.files.file_cache_storage import FileCacheStorage, cache_folder
 from gitvs.adapters.git.commits import open_commits
-from gitvs.cli.shared.director import choose_director
-from gitvs.cli.shared.gates import allow_option
+from gitvs.cli.shared.director_option import choose_director
+from gitvs.cli.shared.gate_options import allow_option
 from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import plan_sides, planned_view
-from gitvs.cli.shared.reports import ReportOutputs, report_options
+from gitvs.cli.shared.report_outputs import ReportOutputs, report_options
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.manifests.file_cache import FileCache, cache_edition
 from gitvs.core.manifests.load import Loader

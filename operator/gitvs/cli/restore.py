@@ -13,8 +13,8 @@ from gitvs.cli.shared.options import choose_state_dir, config_option, state_opti
 from gitvs.cli.shared.output import show_message
 from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
 from gitvs.core.errors import ExitCode
-from gitvs.reconcile.one_pass import outdated_reason
-from gitvs.reconcile.one_pass import restore as bring_back
+from gitvs.reconcile.restore import outdated_reason
+from gitvs.reconcile.restore import restore as bring_back
 
 
 @click.command()

@@ -12,8 +12,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from gitvs.adapters.service.control import send_request
-from gitvs.agent.reporting import load_status
+from gitvs.adapters.service.control_socket import send_request
 from gitvs.cli.shared.host import observe_host, open_for_reading
 from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.cli.shared.options import state_options
@@ -22,7 +21,8 @@ from gitvs.core.errors import AgentNotAnswering, AgentUnreachable, ExitCode, Usa
 from gitvs.core.settings import socket_path_of
 from gitvs.core.status.agent_status import AgentStatus
 from gitvs.core.status.services import last_pass_of
-from gitvs.reconcile.transaction import Ports
+from gitvs.ports import Ports
+from gitvs.reconcile.director_status import load_status
 from gitvs.report.status.status_json import status_json
 from gitvs.report.status.status_text import status_text
 

@@ -12,8 +12,8 @@ from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show
 from gitvs.cli.shared.pass_output import planned_view, report_pass
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.reconcile.one_pass import plan_teardown
-from gitvs.reconcile.one_pass import teardown as tear_down
+from gitvs.reconcile.teardown import plan_teardown
+from gitvs.reconcile.teardown import teardown as tear_down
 from gitvs.report.plan.plan_text import plan_text
 from gitvs.report.plan.plan_view import PlanSide, PlanSideKind
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.service import service_manager
+from gitvs.adapters.service import systemctl
 from gitvs.adapters.service.installation import (
     apply_step,
     plan_removal,
@@ -43,12 +43,12 @@ def uninstall(root: Path, yes: bool, dry_run: bool, force: bool) -> int:
     if not _confirm_steps(steps, "Remove these?", yes=yes, dry_run=dry_run, is_set_up=True):
         return ExitCode.DONE
     if is_host:
-        service_manager.require_tools()
-        service_manager.stop_and_disable()
+        systemctl.require_tools()
+        systemctl.stop_and_disable()
     for step in steps:
         apply_step(step)
     if is_host:
-        service_manager.reload_after_removal()
+        systemctl.reload_after_removal()
         _report_leftovers()
     return ExitCode.DONE
 

@@ -1,1 +1,6 @@
-"""Pure core: what a director should have, what it has, the way between. No I/O, no clock."""
+"""The pure core: no input, no output, no clock.
+
+`model` (what a director has or should have), `manifests` (what people write, and what it
+means for one director), `planning` (from one state to another), `status` (what is shown of a
+director); and `settings`, `errors`, `problems`, `durations`, `remote_url`.
+"""

@@ -19,8 +19,8 @@ from gitvs.core.planning.gates import (
     Gate,
     parse_allowances,
 )
+from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.core.planning.plan import Change
-from gitvs.core.planning.preview import propose_preview
 from gitvs.core.planning.proposal import Proposal, propose
 from gitvs.core.planning.risks import director_risks, vip_risks
 from gitvs.core.problems import InvalidManifests, Problem, printable
@@ -46,7 +46,7 @@ _LIVE_GATES = ("conflict", "unsupported")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What to compare. Without `directors` it is all of them; `seen` is what is live on some."""
+    """What to compare. Without `directors` it is all of them; `saved_observations` is what is live on some."""
 
     base: str
     head: str

@@ -8,33 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
-from gitvs.core.errors import StoreError, UnexpectedPlan
+from gitvs.core.errors import UnexpectedPlan
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
-from gitvs.core.model.resources import Key, Listener, Resource, SyncDaemon, Sysctl
+from gitvs.core.model.resources import Key, Listener
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
-from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, interfaces_of_other_stores, scope_of
-from gitvs.core.planning.plan import diff, is_interface_sysctl
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
+from gitvs.core.planning.plan import diff
 from gitvs.core.planning.proposal import Proposal, propose
-from gitvs.ports import Applied
+from gitvs.ports import Applied, Ports
 from gitvs.reconcile.partial_reading import (
     MAX_LISTENERS_READ_SINGLY,
     listeners_of,
     observe_listeners,
 )
-from gitvs.reconcile.transaction import Ports, TransactionResult, apply, recover
+from gitvs.reconcile.results import TransactionResult
+from gitvs.reconcile.transaction import apply, recover
 
 
 @dataclass(frozen=True, slots=True)
 class PassOptions:
-    """What is said about one pass. `expect` is a plan's or a desired state's digest.
+    """What is said about one pass. `expected_digest` is a plan's or a desired state's digest.
 
-    `only` are the keys that a pause lets change. Unless all is to be read, only those virtual
+    `only_keys` are the keys that a pause lets change. Unless all is to be read, only those virtual
     services are that the step from the applied state to the target is about, where it is known
     what the pass before left behind; drift of others is for a pass that reads all.
     """
@@ -63,9 +63,9 @@ class PlannedPass:
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """How a pass ended. `recovered` is what a crashed one had left, `survey` what was planned.
+    """How a pass ended. `recovered` is what a crashed one had left, `planned` what was planned.
 
-    `stages` is how long each stage took, in seconds.
+    `stage_seconds` is how long each stage took, in seconds.
     """
 
     outcome: Outcome
@@ -88,7 +88,7 @@ def reconcile(
     options: PassOptions = PassOptions(),
     last_pass: PassResult | None = None,
 ) -> PassResult:
-    """Bring the kernel to the target, or leave it as it was. `last` is the pass before.
+    """Bring the kernel to the target, or leave it as it was. `last_pass` is the pass before.
 
     Raises:
         UnexpectedPlan: the plan is not the expected one; nothing was written.
@@ -99,7 +99,7 @@ def reconcile(
     if recovered is not None and recovered.outcome is Outcome.STUCK:
         return PassResult(Outcome.STUCK, recovered=recovered)
     planned = _plan_partial_reading(ports, target.desired, options, last_pass)
-    planned = planned or _plan_full_reading(ports, target.desired, options, last_pass)
+    planned = planned or plan_full_reading(ports, target.desired, options, last_pass)
     planned_boottime = ports.clock.boottime()
     stage_seconds = {"plan": planned_boottime - started_boottime}
     proposal = planned.proposal
@@ -118,7 +118,7 @@ def reconcile(
             Outcome.BLOCKED, planned, recovered=recovered, stage_seconds=stage_seconds
         )
     if not proposal.plan:
-        _record_converged(ports, planned, target)
+        record_converged(ports, planned, target)
         return PassResult(
             Outcome.CONVERGED, planned, recovered=recovered, stage_seconds=stage_seconds
         )
@@ -133,10 +133,10 @@ def plan_pass(ports: Ports, desired: Desired, options: PassOptions = PassOptions
     """Plan against the kernel and its surroundings as they are now; writes nothing."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
     scope = replace(scope_of(ledger, desired), includes_host_settings=True)
-    return _plan_reading(ports, desired, ledger, options, ports.kernel.observe(scope))
+    return plan_reading(ports, desired, ledger, options, ports.kernel.observe(scope))
 
 
-def _plan_full_reading(
+def plan_full_reading(
     ports: Ports,
     desired: Desired,
     options: PassOptions = PassOptions(),
@@ -148,7 +148,7 @@ def _plan_full_reading(
     previous = None if last_pass is None else last_pass.planned
     if previous and _is_plan_reusable(ports, previous, desired, ledger, options, observation):
         return replace(previous, observation=observation, boottime=ports.clock.boottime())
-    return _plan_reading(ports, desired, ledger, options, observation)
+    return plan_reading(ports, desired, ledger, options, observation)
 
 
 def _is_plan_reusable(
@@ -200,7 +200,7 @@ def _plan_partial_reading(
     observation = observe_listeners(ports.kernel, scope_of(ledger, desired), listeners, earlier)
     if observation.state_of_services(listeners) != earlier.state_of_services(listeners):
         return None
-    planned = _plan_reading(ports, desired, ledger, options, observation)
+    planned = plan_reading(ports, desired, ledger, options, observation)
     planned_listeners = listeners_of(c.resource for c in planned.proposal.plan.changes)
     return replace(planned, is_full_reading=False) if planned_listeners <= listeners else None
 
@@ -215,7 +215,7 @@ def _affected_listeners(
     return listeners_of((*changed, *draining))
 
 
-def _plan_reading(
+def plan_reading(
     ports: Ports, desired: Desired, ledger: Ledger, options: PassOptions, observation: Observation
 ) -> PlannedPass:
     planned = plan_from_observation(
@@ -258,63 +258,12 @@ def plan_from_observation(
     return PlannedPass(proposal, observation, ledger, applied, boottime)
 
 
-def _record_converged(ports: Ports, planned: PlannedPass, target: Applied) -> None:
+def record_converged(ports: Ports, planned: PlannedPass, target: Applied) -> None:
     """Record the commit as applied, if that is news."""
     before = planned.applied
     is_news = before is None or (before.desired, before.commit) != (target.desired, target.commit)
     if is_news or planned.ledger != planned.proposal.ledger:
         ports.store.record_converged(ports.kernel.incarnation(), planned.proposal.ledger, target)
-
-
-def outdated_reason(ports: Ports, max_downtime: timedelta) -> str:
-    """Return why what was applied must not be brought back unasked; nothing if it may.
-
-    That is only a question in a kernel in which nothing was done since it booted.
-    """
-    applied = ports.store.applied()
-    if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
-        return ""
-    last_alive_at = max(applied.applied_at, ports.store.alive_at() or applied.applied_at)
-    downtime = ports.clock.now() - last_alive_at
-    if downtime < timedelta():
-        return (
-            f"the clock says {ports.clock.now():%F %T} UTC, before the last sign of life here,"
-            f" {last_alive_at:%F %T} UTC"
-        )
-    if downtime > max_downtime:
-        return (
-            f"this host was down for {downtime}, longer than restore.max_downtime, {max_downtime}"
-        )
-    return ""
-
-
-def restore(ports: Ports) -> PassResult | None:
-    """Bring the applied state back into a kernel that has just booted; None: nothing to do.
-
-    Without Git and network, so without what needs other interfaces: sync daemons, and sysctls
-    of single interfaces. The first pass of the agent adds them.
-
-    Raises:
-        KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
-    """
-    applied = ports.store.applied()
-    if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
-        return None
-    restorable = [r for r in applied.desired.state.values() if not _needs_other_interface(r)]
-    planned = _plan_full_reading(ports, replace(applied.desired, state=State(restorable)))
-    if planned.proposal.is_blocked:
-        return PassResult(Outcome.BLOCKED, planned)
-    if not planned.proposal.plan:
-        return PassResult(Outcome.CONVERGED, planned)
-    transaction_result = apply(ports, planned.proposal, applied, planned.observation)
-    return PassResult(transaction_result.outcome, planned, transaction_result)
-
-
-def _needs_other_interface(resource: Resource) -> bool:
-    """Whether a resource hangs on an interface other than the dummy."""
-    if isinstance(resource, SyncDaemon):
-        return True
-    return isinstance(resource, Sysctl) and is_interface_sysctl(resource.name)
 
 
 DRAIN_POLL_SECONDS = 1.0
@@ -326,7 +275,7 @@ def reconcile_until_drained(
 ) -> Iterator[PassResult]:
     """Run further passes until no drain is left, yielding each that ended one.
 
-    `last` is the pass before. Drift that shows up meanwhile is repaired.
+    `last_pass` is the pass before. Drift that shows up meanwhile is repaired.
     """
     while last_pass.outcome in (Outcome.APPLIED, Outcome.CONVERGED):
         if not ports.store.ledger(ports.kernel.incarnation()).drains:
@@ -335,55 +284,3 @@ def reconcile_until_drained(
         last_pass = reconcile(ports, target)
         if last_pass.outcome is not Outcome.CONVERGED:
             yield last_pass
-
-
-def teardown(ports: Ports) -> PassResult:
-    """Remove everything that gitvs owns, at once: no gate holds it, nothing drains.
-
-    Raises:
-        KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
-    """
-    recovered = recover(ports)
-    if recovered is not None and recovered.outcome is Outcome.STUCK:
-        return PassResult(Outcome.STUCK, recovered=recovered)
-    planned = plan_teardown(ports)
-    target = Applied(planned.proposal.desired, None, ports.clock.now())
-    if not planned.proposal.plan:
-        if planned.applied is not None:  # nothing of it may come back by itself
-            _record_converged(ports, planned, target)
-        return PassResult(Outcome.CONVERGED, planned, recovered=recovered)
-    transaction_result = apply(ports, planned.proposal, target, planned.observation)
-    return PassResult(transaction_result.outcome, planned, transaction_result, recovered)
-
-
-def plan_teardown(ports: Ports) -> PlannedPass:
-    """Plan the removal of everything that gitvs owns; writes nothing.
-
-    Raises:
-        StoreError: this store owns nothing here, and another one does.
-    """
-    ledger = ports.store.ledger(ports.kernel.incarnation())
-    applied = ports.store.applied()
-    director, interface = ("", "") if applied is None else _director_and_interface(applied.desired)
-    drain_seconds = dict.fromkeys(ledger.owned, 0.0)
-    ended_drains = {key: replace(d, deadline_seconds=0.0) for key, d in ledger.drains.items()}
-    empty = Desired(director, interface, State(), drain_seconds)
-    observation = ports.kernel.observe(scope_of(ledger, empty))
-    planned = _plan_reading(
-        ports, empty, replace(ledger, drains=ended_drains), PassOptions(), observation
-    )
-    other_store_links = interfaces_of_other_stores(
-        planned.observation, ledger, OWNER_ALIAS_PREFIX + ports.store.id
-    )
-    if other_store_links and not planned.proposal.plan:
-        raise StoreError(
-            f"this state folder owns nothing here, and interface {other_store_links[0].name}"
-            " carries the mark"
-            f" {other_store_links[0].alias} of another: give that one's --state-dir. If it was"
-            " lost, take its objects over with `gitvs apply --adopt` first. Nothing was changed"
-        )
-    return replace(planned, proposal=replace(planned.proposal, gates=()))
-
-
-def _director_and_interface(desired: Desired) -> tuple[str, str]:
-    return desired.director, desired.interface

@@ -21,7 +21,7 @@ def listeners_of(resources: Iterable[Resource | None]) -> frozenset[Listener]:
 def observe_listeners(
     kernel: Kernel, scope: Scope, listeners: frozenset[Listener], earlier: Observation
 ) -> Observation:
-    """Read these virtual services again; of others `known` holds still. All else is read anew.
+    """Read these virtual services again; of others `earlier` holds still. All else is read anew.
 
     Raises:
         KernelUnavailable, KernelUnreadable: as `Kernel.observe`.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
@@ -24,53 +24,19 @@ from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import scope_of
 from gitvs.core.planning.plan import PHASES, Change, Phase, Plan, diff
 from gitvs.core.planning.proposal import Proposal, ledger_after_break
-from gitvs.core.planning.undo import UndoStep, undo_step
 from gitvs.ports import (
     Applied,
-    Clock,
-    Kernel,
-    Store,
+    Ports,
     Transaction,
     TransactionStage,
     WriteResult,
     WriteStatus,
 )
 from gitvs.reconcile.partial_reading import listeners_of, observe_listeners
+from gitvs.reconcile.results import TransactionResult, failures_text
+from gitvs.reconcile.undo import FIRST_RETRY_DELAY_SECONDS, MAX_ATTEMPTS, undo
 
 log = logging.getLogger(__name__)
-
-MAX_ATTEMPTS = 5
-"""How often an undo, or the end of a break, is tried before it counts as stuck."""
-
-FIRST_RETRY_DELAY_SECONDS = 0.2
-"""The first pause between attempts; it doubles."""
-
-MAX_FAILURES_SHOWN = 10
-"""How many failures the history tells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The outside, as a transaction needs it."""
-
-    kernel: Kernel
-    store: Store
-    clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionResult:
-    """How a transaction ended. `failures` are sentences: what failed, or what is still wrong.
-
-    `observation` is the reading that showed it, where there was one.
-    """
-
-    outcome: Outcome
-    id: int
-    failures: tuple[str, ...] = ()
-    observation: Observation | None = field(default=None, compare=False, repr=False)
-    is_transient: bool = False
-    """Whether the failure was not about the plan: it is worth another try."""
 
 
 class ChangesFailed(GitvsError):
@@ -120,12 +86,12 @@ def apply(
         read_back = _run_forward_phases(ports, proposal.plan, read)
         _commit(ports, transaction, proposal.ledger)
     except ChangesFailed as error:
-        undo_result = _undo(
+        undo_result = undo(
             ports, _record_conflicts(ports, transaction, error), scope, error.failures
         )
         return replace(undo_result, is_transient=error.is_transient)
     except KernelUnreadable as error:
-        return replace(_undo(ports, transaction, scope, (str(error),)), is_transient=True)
+        return replace(undo(ports, transaction, scope, (str(error),)), is_transient=True)
     except KeyboardInterrupt as error:
         raise Interrupted(_end_interrupted(ports, transaction, scope)) from error
     except Exception:
@@ -141,7 +107,7 @@ def _end_interrupted(ports: Ports, transaction: Transaction, scope: Scope) -> Tr
     """End a transaction that something broke into, on whichever side of the point it was."""
     if _is_committed(ports, transaction):
         return _break(ports, transaction, partial(ports.kernel.observe, scope))
-    return _undo(ports, transaction, scope, ("interrupted",))
+    return undo(ports, transaction, scope, ("interrupted",))
 
 
 def _is_committed(ports: Ports, transaction: Transaction) -> bool:
@@ -161,12 +127,6 @@ def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
     except StoreError as error:
         if not _is_committed(ports, transaction):
             raise ChangesFailed((str(error),), is_transient=True) from error
-
-
-def failures_text(failures: Sequence[str]) -> str:
-    """Return the first failures as one text: a refused batch has one for each of thousands."""
-    more = len(failures) - MAX_FAILURES_SHOWN
-    return "; ".join([*failures[:MAX_FAILURES_SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _record_conflicts(
@@ -191,7 +151,7 @@ def recover(ports: Ports) -> TransactionResult | None:
     log.warning("transaction left open id=%d stage=%s", transaction.id, transaction.stage)
     if transaction.stage is TransactionStage.COMMITTED:
         return _break(ports, transaction, partial(ports.kernel.observe, scope))
-    return _undo(ports, transaction, scope, ("interrupted: found open at start",))
+    return undo(ports, transaction, scope, ("interrupted: found open at start",))
 
 
 def _scope_of_transaction(transaction: Transaction) -> Scope:
@@ -296,66 +256,6 @@ def _mismatch(change: Change, observed: State) -> str:
     return f"when read back, {' and '.join(differing)}"
 
 
-def _undo(
-    ports: Ports, transaction: Transaction, scope: Scope, failures: Sequence[str]
-) -> TransactionResult:
-    """Put back what the plan changed, and say so only once it was read.
-
-    Raises:
-        StoreError: everything is as it was, but that could not be recorded.
-    """
-    problems: list[str] = []
-    for attempt in range(MAX_ATTEMPTS):
-        if attempt:
-            ports.clock.sleep(FIRST_RETRY_DELAY_SECONDS * 2**attempt)
-        try:
-            step = _run_undo_steps(ports, transaction, scope)
-        except GitvsError as error:
-            problems = [str(error)]
-            continue
-        if not step.plan:
-            return _finish_undo(ports, transaction, step.ledger, failures)
-        problems = [f"{c.key}: not yet as it was" for c in step.plan.changes]
-    log.critical("stuck id=%d objects=%d", transaction.id, len(problems))
-    return TransactionResult(Outcome.STUCK, transaction.id, (*failures, *problems))
-
-
-def _finish_undo(
-    ports: Ports, transaction: Transaction, ledger: Ledger, failures: Sequence[str]
-) -> TransactionResult:
-    try:
-        ports.store.finish(transaction, Outcome.ROLLED_BACK, ledger, failures_text(failures))
-    except StoreError as error:
-        raise StoreError(
-            f"{error}. The plan was undone, and read back, everything is as it was; the next"
-            f" run records that. It was undone because of: {failures_text(failures)}"
-        ) from error
-    log.error("rolled back id=%d failures=%d", transaction.id, len(failures))
-    return TransactionResult(Outcome.ROLLED_BACK, transaction.id, tuple(failures))
-
-
-def _run_undo_steps(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep:
-    """Take steps back until nothing is left to do, or a step did not take."""
-    tried_plans: set[Plan] = set()
-    while True:
-        step = undo_step(
-            transaction.changes,
-            transaction.conflicts,
-            ports.kernel.observe(scope),
-            transaction.ledger,
-            transaction.target.desired,
-            ports.clock.boottime(),
-        )
-        if not step.plan or step.plan in tried_plans:
-            return step
-        tried_plans.add(step.plan)
-        for write_result in ports.kernel.execute(step.plan.changes):
-            if write_result.status is WriteStatus.REFUSED:
-                log.warning(
-                    "undo refused key=%s reason=%s", write_result.change.key, write_result.message
-                )
-
-
 def _break(
     ports: Ports,
     transaction: Transaction,
@@ -365,7 +265,7 @@ def _break(
 ) -> TransactionResult:
     """Finish what is past the point of no return; it is never undone.
 
-    `seen` is the reading before: with nothing to break it holds still.
+    `read_back` is the reading before: with nothing to break it holds still.
 
     A delete whose object is missing is done; anything else is tried again. A former value of a
     setting that the kernel does not take back is given up: nothing must wait for it for ever.

@@ -10,7 +10,7 @@ import pytest
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.core.errors import SourceError
-from gitvs.core.manifests.syntax.yaml_documents import MAX_FILE_BYTES
+from gitvs.core.manifests.files import MAX_FILE_BYTES
 
 
 def write(folder: Path, *names: str) -> None:

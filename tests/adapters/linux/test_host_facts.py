@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.linux.kernel import LinuxKernel, missing_schedulers
-from gitvs.adapters.linux.sockets import parse_wildcard_ports, read_wildcard_listeners
+from gitvs.adapters.linux.listening_sockets import parse_wildcard_ports, read_wildcard_listeners
 from gitvs.adapters.linux.sysctl import sysctl_path
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.observation import Scope

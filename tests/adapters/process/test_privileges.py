@@ -18,7 +18,7 @@ BECOME = """
 import json, os, subprocess, sys
 from pathlib import Path
 from gitvs.adapters.process.privileges import become_owner_of
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 state = Path(sys.argv[1])
 become_owner_of(state)
 SqliteStore(state).accept_head("a" * 40)

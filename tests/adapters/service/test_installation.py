@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.service import service_manager
+from gitvs.adapters.service import systemctl
 from gitvs.adapters.service.installation import (
     DEFAULT_PROGRAM,
     DESTINATIONS,
@@ -169,7 +169,7 @@ def test_without_systemd_nothing_is_written(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InstallationError, match=r"systemctl, systemd-sysusers.* not found"):
-        service_manager.require_tools()
+        systemctl.require_tools()
 
 
 @pytest.mark.parametrize("program", ["pytest", "/usr/bin/env", "/nowhere/gitvs"])

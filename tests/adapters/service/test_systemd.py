@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from gitvs.adapters.service.log_fields import LogFieldsFilter, log_fields
 from gitvs.adapters.service.systemd import (
     JournalHandler,
     Notifier,
     is_stderr_the_journal,
     socket_from_systemd,
 )
-from gitvs.agent.logs import LogFieldsFilter, log_fields
 
 
 @pytest.fixture

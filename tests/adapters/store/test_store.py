@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-import gitvs.adapters.store.store as store_module
-from gitvs.adapters.store.store import SqliteStore
+import gitvs.adapters.store.sqlite_store as store_module
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.errors import StoreError
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy
 from gitvs.core.model.history import Commit, Outcome
@@ -375,7 +375,7 @@ def test_a_commit_is_in_quarantine_for_this_version_and_incarnation(
     (found,) = store.quarantined(HERE)
     assert (found.commit_id, found.reason) == ("a" * 40, "rolled back: mh is unknown")
     assert store.quarantined(OTHER_NAMESPACE) == []
-    monkeypatch.setattr("gitvs.adapters.store.store.__version__", "99.0")
+    monkeypatch.setattr("gitvs.adapters.store.sqlite_store.__version__", "99.0")
     assert store.quarantined(HERE) == []
 
 

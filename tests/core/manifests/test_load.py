@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.parse_values import parse_ip_address
 from gitvs.core.manifests.types import Service
-from gitvs.core.model.desired import ManifestFile
 from gitvs.core.model.resources import Scheduler
 from tests.support.manifests.writing import (
     Doc,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.syntax.yaml_documents import is_manifest, parse_file
-from gitvs.core.model.desired import ManifestFile
 from gitvs.core.problems import Problem
 from tests.support.manifests.writing import (
     director,

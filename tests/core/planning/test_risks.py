@@ -20,8 +20,8 @@ from gitvs.core.model.resources import (
     Vip,
 )
 from gitvs.core.model.state import State
+from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.core.planning.plan import Plan
-from gitvs.core.planning.preview import propose_preview
 from gitvs.core.planning.risks import Risk, director_risks, vip_risks
 from tests.support.builders import (
     endpoint,

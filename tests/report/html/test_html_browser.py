@@ -11,7 +11,7 @@ import pytest
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.resources import Resource
 from gitvs.core.model.state import State
-from gitvs.core.planning.preview import propose_preview as proposed
+from gitvs.core.planning.offline_proposal import propose_preview as proposed
 from gitvs.report.html.preview import preview_html
 from gitvs.report.plan.plan_view import director_plan
 from gitvs.report.plan.preview_view import Preview

@@ -21,8 +21,8 @@ from gitvs.core.model.ledger import Drain
 from gitvs.core.model.resources import Persistence, Resource, Scheduler
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
+from gitvs.core.planning.offline_proposal import propose_preview as proposed
 from gitvs.core.planning.plan import Plan
-from gitvs.core.planning.preview import propose_preview as proposed
 from gitvs.core.planning.risks import Risk
 from gitvs.core.problems import Problem, printable
 from gitvs.report.markdown.escaping import code, diff_block, prose

@@ -18,10 +18,10 @@ from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import OperationKind, Operations
 from gitvs.core.status.agent_status import AgentStatus, LastPass, ServiceStatus, SourceStatus
+from gitvs.report.status.headline import headline
 from gitvs.report.status.services_table import MAX_SERVERS, MAX_SERVICES
 from gitvs.report.status.status_json import status_json
 from gitvs.report.status.status_text import status_text
-from gitvs.report.status.verdict import headline
 from gitvs.report.text.times import age_text, elapsed_text
 from tests.support import paths
 from tests.support.builders import endpoint, real_server, virtual_service

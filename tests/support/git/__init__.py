@@ -1,0 +1,1 @@
+"""Git for tests: repositories, servers, keys, a forge."""

@@ -1,0 +1,1 @@
+"""Manifests for tests: builders, generators, a large repository."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import load_manifest_files
-from gitvs.core.model.desired import ManifestFile
 from gitvs.core.problems import InvalidManifests
 from tests.support.manifests.writing import Doc, defaults, director, document, policy, server
 

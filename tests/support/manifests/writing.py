@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import Manifests, load_manifest_files
-from gitvs.core.model.desired import ManifestFile
 from gitvs.core.problems import InvalidManifests, Problem
 
 Doc = dict[str, Any]

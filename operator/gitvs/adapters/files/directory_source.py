@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitvs.core.errors import SourceError
-from gitvs.core.manifests.limits import MAX_READ_BYTES, TotalSizeLimit, utf8_name
+from gitvs.core.manifests.files import MAX_READ_BYTES, ManifestFile, TotalSizeLimit, utf8_name
 from gitvs.core.manifests.syntax.yaml_documents import is_manifest
-from gitvs.core.model.desired import ManifestFile
 from gitvs.ports import Snapshot
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

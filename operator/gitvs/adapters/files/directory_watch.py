@@ -36,7 +36,7 @@ class DirectoryWatch(FileSystemEventHandler):
     """Watches one folder and what is below it, in threads of its own."""
 
     def __init__(self, folder: Path, on_change: Callable[[], None]) -> None:
-        """Begin to watch; `tell` is called after each change that has come to rest.
+        """Begin to watch; `show_message` is called after each change that has come to rest.
 
         Raises:
             SourceError: the folder cannot be watched.

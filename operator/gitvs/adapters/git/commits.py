@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gitvs.adapters.git.manifests_at import snapshot_of
+from gitvs.adapters.git.find_repository import find_repository
+from gitvs.adapters.git.manifests import snapshot_of
 from gitvs.adapters.git.objects import SHALLOW_ADVICE, GitObjects, open_objects
-from gitvs.adapters.git.repository import find_repository
 from gitvs.core.model.history import Commit
 from gitvs.ports import Snapshot
 

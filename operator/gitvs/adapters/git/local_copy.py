@@ -1,6 +1,6 @@
 """Our bare copy of a remote's branch: made, locked, asked, pinned and kept small.
 
-What comes into it, and what of that is accepted, is the business of `git_remote`.
+What comes into it, and what of that is accepted, is the business of `remote`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gitvs.adapters.git.git_process import GitFailed, HardenedGit
+from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
 from gitvs.adapters.git.objects import open_objects
 from gitvs.core.errors import SourceError, SourceUnreachable
 from gitvs.core.model.history import Commit

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitvs.adapters.git.commit_text import parse_commit, parse_message
-from gitvs.adapters.git.git_process import GitFailed, HardenedGit
+from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
+from gitvs.adapters.git.parse_commit import parse_commit, parse_message
 from gitvs.core.errors import SourceError
 from gitvs.core.model.history import Commit
 
@@ -32,7 +32,7 @@ _PARTIAL_CLONE_ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """One entry of a tree. `name` is relative to it, with stray bytes escaped; no size: -1."""
+    """One entry of a tree. `path` is relative to it, with stray bytes escaped; no size: -1."""
 
     mode: str
     object_id: str

@@ -2,7 +2,7 @@
 
 Only what descends from the newest accepted commit and is signed as the settings say is
 accepted. Nothing is checked out, and nothing that the remote sends is run. The repository
-itself is the business of `git_copy`, signatures that of `git_signatures`.
+itself is the business of `local_copy`, signatures that of `signatures`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from gitvs.adapters.git.git_process import GitFailed, without_credentials
+from gitvs.adapters.git.hardened_git import GitFailed, without_credentials
 from gitvs.adapters.git.local_copy import FETCHED_HEAD_REF, GitCopy
-from gitvs.adapters.git.manifests_at import GitManifests
+from gitvs.adapters.git.manifests import GitManifests
 from gitvs.adapters.git.signatures import verify_signature
 from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable
 from gitvs.core.model.history import Commit
@@ -95,14 +95,14 @@ class GitRemote:
     def fetch(self, accepted_head: str | None) -> Commit:
         """Bring the branch here, and return its head.
 
-        A new head is checked against the signature policy first. One that is `accepted`
+        A new head is checked against the signature policy first. One that is `accepted_head`
         already is not, or removing a signer would make every director complain until the next
-        commit: check it with `verify` before it is loaded, unless it is the one in force.
+        commit: check it with `verify_signature` before it is loaded, unless it is the one in force.
 
         Raises:
             SourceUnreachable: the remote did not answer in time, or not sensibly.
             UntrustedCommit: the head is not signed by somebody who may.
-            RewrittenBranch: the head does not descend from `accepted`.
+            RewrittenBranch: the head does not descend from `accepted_head`.
             SourceError: there is no such branch, or it cannot be used.
         """
         with self._copy.locked(self._settings.timeout_seconds):
@@ -129,7 +129,7 @@ class GitRemote:
         return verify_signature(self._copy.git_dir, self._settings.signatures, commit_id)
 
     def manifests_of(self, commit_id: str) -> GitManifests:
-        """Return the manifests of a commit that was fetched; may it be used? Ask `verify`."""
+        """Return the manifests of a commit that was fetched; may it be used? Ask `verify_signature`."""
         return GitManifests(self._copy.git_dir, self._settings.path, commit_id)
 
     def check_rewritten_commit(self, abbreviated_id: str) -> Commit:

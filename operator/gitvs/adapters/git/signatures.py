@@ -3,7 +3,7 @@
 Git and the programs it asks say whether a signature holds; their answer is taken from exit
 codes and from the one-letter verdict, never from words, which call a stranger's signature
 good. Each check reads the files of the settings anew, and an OpenPGP keyring lasts for one
-check: nothing that was trusted once is remembered. Fetching is the business of `git_remote`.
+check: nothing that was trusted once is remembered. Fetching is the business of `remote`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import assert_never
 
-from gitvs.adapters.git.git_process import GitFailed, HardenedGit
+from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
 from gitvs.core.errors import UntrustedCommit
 from gitvs.core.settings import GpgSignatures, SshSignatures
 

@@ -1,0 +1,6 @@
+"""The Linux kernel: IPVS, links, addresses, routes and sysctls of one network namespace.
+
+In reading order: `kernel` (the port `Kernel`), `change_requests` (changes to requests),
+`netlink` (sockets, batches, dumps), `ipvs`, `ipvs_rules`, `ipvs_codec`, `ipvs_decoder`,
+`rtnetlink`, `rtnetlink_messages`, `sysctl`, `listening_sockets`, `kernel_events`.
+"""

@@ -10,30 +10,29 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from struct import Struct
 from typing import assert_never
 
-from gitvs.adapters.linux import rtnetlink_messages
+from gitvs.adapters.linux.change_requests import (
+    address_requests,
+    ipvs_requests,
+    replacement_requests,
+)
 from gitvs.adapters.linux.ipvs import Ipvs
-from gitvs.adapters.linux.ipvs_codec import requests
-from gitvs.adapters.linux.ipvs_codec.numbers import Payload
-from gitvs.adapters.linux.ipvs_codec.replies import Unnamed
 from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
+from gitvs.adapters.linux.ipvs_rules import read_rules, read_rules_of
+from gitvs.adapters.linux.listening_sockets import read_wildcard_listeners
 from gitvs.adapters.linux.netlink import ANSWER_DONE, Answer, Request, refused_answer
 from gitvs.adapters.linux.rtnetlink import RoutingCache, Rtnetlink
-from gitvs.adapters.linux.sockets import read_wildcard_listeners
 from gitvs.adapters.linux.sysctl import read_sysctls, write_sysctl
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model.ledger import Incarnation
-from gitvs.core.model.observation import ConnectionCounts, Counters, Observation, Scope
+from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import (
     DummyInterface,
-    Key,
-    Listener,
     LocalRoute,
     RealServer,
     Scheduler,
@@ -56,10 +55,6 @@ _NAMESPACE_FILE = Path("/proc/self/ns/net")
 _MODULES_FOLDER = Path("/lib/modules")
 _LOADED_MODULES_FOLDER = Path("/sys/module")
 _SCHEDULER_MODULE = re.compile(r"/ip_vs_(\w+)\.ko")
-_MAX_READ_ATTEMPTS = 5
-
-_NO_ERRORS: frozenset[int] = frozenset()
-_NOT_RUNNING_ERRORS = frozenset({errno.ESRCH})
 
 
 class LinuxKernel:
@@ -94,9 +89,9 @@ class LinuxKernel:
         self._written_servers.clear()
         with Ipvs(self._decoder) as ipvs, Rtnetlink(self._routing_cache) as routing:
             rules = (
-                _read_rules(ipvs)
+                read_rules(ipvs)
                 if scope.listeners is None
-                else _read_rules_of(ipvs, scope.listeners)
+                else read_rules_of(ipvs, scope.listeners)
             )
             daemons, timeouts = ipvs.read_sync_daemons(), ipvs.read_timeouts()
             observed_routing = routing.observe()
@@ -179,7 +174,7 @@ class LinuxKernel:
         prepared: list[list[Request] | Answer] = []
         for change in changes:
             try:
-                prepared.append(_address_requests(change))
+                prepared.append(address_requests(change))
             except OSError as error:
                 prepared.append(refused_answer(error))
         with Rtnetlink(self._routing_cache) as routing:
@@ -199,30 +194,10 @@ class LinuxKernel:
             ]
 
 
-def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
-    """Yield the request of each change; real servers in a row share the part of their service."""
-    listener: Listener | None = None
-    packed_service = b""
-    for change in changes:
-        resource = change.resource
-        if not isinstance(resource, RealServer):
-            yield _ipvs_request(change)
-            continue
-        if resource.listener is not listener:
-            listener = resource.listener
-            packed_service = requests.service_attribute(listener)
-        if change.after is None:
-            yield requests.delete_real_server(resource, packed_service)
-        elif change.before is None:
-            yield requests.new_real_server(resource, packed_service)
-        else:
-            yield requests.set_real_server(resource, packed_service)
-
-
 def missing_schedulers(modules_folder: Path, loaded_folder: Path) -> frozenset[Scheduler]:
     """Return the schedulers that a kernel surely lacks: not loaded, not built in, no module.
 
-    Where `modules`, the running kernel's folder, has no list (a container), nothing is sure.
+    Where `modules_folder`, the running kernel's folder, has no list (a container), nothing is sure.
     Source: modprobe(8), depmod(8): modules.dep, modules.builtin.
     """
     try:
@@ -252,72 +227,6 @@ def _namespace_cookie() -> int:
         return int(_COOKIE.unpack(data)[0])
 
 
-@dataclass(slots=True)
-class _IpvsRules:
-    """Virtual services and real servers as they are read, what is counted, what has no name."""
-
-    resources: list[VirtualService | RealServer] = field(default_factory=list)
-    connections: dict[Key, ConnectionCounts] = field(default_factory=dict)
-    counters: dict[Key, Counters] = field(default_factory=dict)
-    unnamed: set[str] = field(default_factory=set)
-
-
-def _read_rules(ipvs: Ipvs) -> _IpvsRules:
-    """Read virtual services and their real servers.
-
-    IPVS does not mark a dump that a change cut short, so the virtual services are read again
-    at the end: a table that changed meanwhile is read anew.
-
-    Raises:
-        KernelUnreadable: it changed every time.
-    """
-    services = ipvs.read_services()
-    for _ in range(_MAX_READ_ATTEMPTS):
-        rules = _IpvsRules()
-        for service, counters in services:
-            if isinstance(service, Unnamed):
-                rules.unnamed.add(service.text)
-                continue
-            rules.resources.append(service)
-            rules.counters[service.key] = counters
-            _read_real_servers(rules, ipvs, service)
-        services_after = ipvs.read_services()
-        if _service_keys(services_after) == _service_keys(services):
-            return rules
-        services = services_after
-    raise KernelUnreadable(
-        f"IPVS changed while it was read, {_MAX_READ_ATTEMPTS} times in a row: try again"
-    )
-
-
-def _read_rules_of(ipvs: Ipvs, listeners: Iterable[Listener]) -> _IpvsRules:
-    """Read some virtual services alone, as far as they are there."""
-    rules = _IpvsRules()
-    for listener in listeners:
-        service, counters = ipvs.read_service(listener) or (None, None)
-        if counters is None or not isinstance(service, VirtualService):
-            continue
-        rules.resources.append(service)
-        rules.counters[service.key] = counters
-        _read_real_servers(rules, ipvs, service)
-    return rules
-
-
-def _service_keys(services: Iterable[tuple[VirtualService | Unnamed, Counters]]) -> set[str]:
-    return {s.text if isinstance(s, Unnamed) else s.key for s, _ in services}
-
-
-def _read_real_servers(rules: _IpvsRules, ipvs: Ipvs, service: VirtualService) -> None:
-    for server, connections, counters in ipvs.read_real_servers(service.listener):
-        if isinstance(server, Unnamed):
-            rules.unnamed.add(server.text)
-            continue
-        key = server.key
-        rules.resources.append(server)
-        rules.connections[key] = connections
-        rules.counters[key] = counters
-
-
 def _write_nothing(changes: Sequence[Change]) -> list[Answer]:
     return [ANSWER_DONE] * len(changes)
 
@@ -327,60 +236,11 @@ def _write_ipvs(changes: Sequence[Change]) -> list[Answer]:
         return ipvs.execute_payloads(ipvs_requests(changes))
 
 
-def _ipvs_request(change: Change) -> Payload:
-    """Return the request of a change of anything but a real server."""
-    before, after = change.before, change.after
-    match change.resource:
-        case VirtualService(listener) as service:
-            if after is None:
-                return requests.delete_service(listener)
-            make = requests.new_service if before is None else requests.set_service
-            return make(service)
-        case SyncDaemon(role) as daemon:
-            if after is None:
-                return requests.stop_sync_daemon(role)
-            return requests.start_sync_daemon(daemon)
-        case Timeout() as timeout:
-            return requests.set_timeout(timeout)
-        case _:
-            raise AssertionError(f"{change.key} is not an object of IPVS")
-
-
 def _replace_sync_daemons(changes: Sequence[Change]) -> list[Answer]:
     with Ipvs() as ipvs:
         return ipvs.execute_groups(
-            [_replacement_requests(_sync_daemon_of(change)) for change in changes]
+            [replacement_requests(_sync_daemon_of(change)) for change in changes]
         )
-
-
-def _replacement_requests(daemon: SyncDaemon) -> list[tuple[Payload, frozenset[int]]]:
-    """Return the requests that stop a sync daemon, if one runs, and start another in its role."""
-    stop = requests.stop_sync_daemon(daemon.role)
-    return [(stop, _NOT_RUNNING_ERRORS), (requests.start_sync_daemon(daemon), _NO_ERRORS)]
-
-
-def _address_requests(change: Change) -> list[Request]:
-    match change.resource:
-        case Vip() as vip:
-            return _vip_requests(change, vip)
-        case LocalRoute() as route:
-            if change.after is None:
-                return rtnetlink_messages.delete_local_route(route)
-            return rtnetlink_messages.add_local_route(route)
-        case _:
-            raise AssertionError(f"{change.key} is neither an address nor a route")
-
-
-def _vip_requests(change: Change, vip: Vip) -> list[Request]:
-    if change.after is None:
-        return rtnetlink_messages.delete_vip(vip)
-    if change.before is None:
-        return rtnetlink_messages.add_vip(vip)
-    return (
-        rtnetlink_messages.restore_vip_route(vip)
-        if vip.has_route
-        else rtnetlink_messages.delete_vip_route(vip)
-    )
 
 
 def _write_sysctls(changes: Sequence[Change]) -> list[Answer]:

@@ -51,7 +51,7 @@ _IFLA_IFNAME = 3
 class KernelEvents:
     """Watches one network namespace, in a thread of its own.
 
-    `tell` is called with what changed, once for each batch of events that matters. An overflow
+    `show_message` is called with what changed, once for each batch of events that matters. An overflow
     matters always: anything may have changed.
     """
 

@@ -60,7 +60,7 @@ _MAX_READ_ATTEMPTS = 5
 class Request:
     """One message to the kernel; `flags` come on top of NLM_F_REQUEST.
 
-    `tolerated` are the errors that are as good as done (deleting what is gone).
+    `tolerated_errors` are the errors that are as good as done (deleting what is gone).
     """
 
     type: int

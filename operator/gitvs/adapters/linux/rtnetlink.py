@@ -79,7 +79,7 @@ class RoutingCache:
     def decode(
         self, dump_kind: int, payloads: Sequence[bytes], decode_one: Callable[[bytes], Decoded]
     ) -> Sequence[Decoded]:
-        """Return what the messages of a dump say, each decoded once; `kind` tells dumps apart."""
+        """Return what the messages of a dump say, each decoded once; `dump_kind` tells dumps apart."""
         former = self._decoded.get(dump_kind, {})
         known = {p: former[p] if p in former else decode_one(p) for p in payloads}
         self._decoded[dump_kind] = known

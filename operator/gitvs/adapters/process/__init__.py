@@ -1,0 +1,1 @@
+"""This process: `privileges` (users and capabilities), `writer_lock`, `clock`."""

@@ -1,0 +1,5 @@
+"""gitvs as a service of a host.
+
+In reading order: `settings_file`, `systemd` (readiness, watchdog, journal), `log_fields`,
+`control_socket`, `metrics_server`, `status_metrics`, `installation` (unit files), `systemctl`.
+"""

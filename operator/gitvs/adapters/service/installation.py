@@ -62,7 +62,7 @@ class FileAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstallationStep:
-    """One file, and what is to be done with it; `text` is what it will hold."""
+    """One file, and what is to be done with it; `content` is what it will hold."""
 
     action: FileAction
     path: Path
@@ -154,7 +154,7 @@ def running_program(argument: str) -> Path:
 
 
 def check_program(program: Path, required_files: Sequence[Path] = ()) -> None:
-    """Make sure that units can run a program, and read what it `needs`, as the agent's user.
+    """Make sure that units can run a program, and read what it `required_files`, as the agent's user.
 
     Raises:
         InstallationError: they cannot, and why.

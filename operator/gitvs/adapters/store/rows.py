@@ -139,7 +139,7 @@ def commit_text(commit: Commit | None) -> str | None:
 
 
 def commit_from_text(text: str | None) -> Commit | None:
-    """The inverse of `revision_text`."""
+    """The inverse of `commit_text`."""
     if text is None:
         return None
     record = json.loads(text)

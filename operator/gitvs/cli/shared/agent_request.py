@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gitvs.adapters.service.control import send_request
+from gitvs.adapters.service.control_socket import send_request
 from gitvs.cli.shared.output import progress, show, show_message
 from gitvs.core.durations import parse_seconds
 from gitvs.core.errors import ExitCode

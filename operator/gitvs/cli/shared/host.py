@@ -16,7 +16,7 @@ from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of
 from gitvs.adapters.process.writer_lock import writer_lock
-from gitvs.adapters.store.store import SqliteStore
+from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.output import show_message
 from gitvs.core.errors import ExitCode
 from gitvs.core.manifests.render import DEFAULT_SYSCTLS
@@ -27,7 +27,8 @@ from gitvs.core.model.resources import Sysctl
 from gitvs.core.model.state import State
 from gitvs.core.planning.host_settings import host_sysctls
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
-from gitvs.reconcile.transaction import Interrupted, Ports
+from gitvs.ports import Ports
+from gitvs.reconcile.transaction import Interrupted
 from gitvs.report.host.observation_json import ObservedHost
 from gitvs.report.plan.pass_text import pass_text
 

@@ -14,7 +14,7 @@ JsonObject = Mapping[str, Any]
 
 
 def in_child_process(work: Callable[[], JsonObject]) -> JsonObject:
-    """Return what `look` returns, called in a child, so that this process keeps its rights.
+    """Return what `work` returns, called in a child, so that this process keeps its rights.
 
     Raises:
         GitvsError: in the child's words.

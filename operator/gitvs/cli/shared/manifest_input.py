@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from gitvs.adapters.files.directory_source import DirectorySource
-from gitvs.adapters.git.manifests_at import GitManifests
+from gitvs.adapters.git.manifests import GitManifests
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.core.manifests.load import Manifests, load_manifest_files
 from gitvs.core.model.history import Commit

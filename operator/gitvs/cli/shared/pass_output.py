@@ -7,7 +7,7 @@ from pathlib import Path
 from gitvs.cli.shared.output import show, show_message
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.reconcile.one_pass import PassResult, PlannedPass
-from gitvs.reconcile.transaction import TransactionResult
+from gitvs.reconcile.results import TransactionResult
 from gitvs.report.plan.pass_text import pass_text
 from gitvs.report.plan.plan_text import plan_text
 from gitvs.report.plan.plan_view import DirectorPlan, PlanSide, PlanSideKind, director_plan

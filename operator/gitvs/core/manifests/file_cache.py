@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import yaml
 
 from gitvs import __version__
+from gitvs.core.manifests.files import File, GitFile
 from gitvs.core.manifests.load import ValidatedFile, validate_file
 from gitvs.core.manifests.schema import DOCUMENT_KINDS
 from gitvs.core.manifests.syntax.source_positions import NO_CHILDREN, Document, SourcePosition
 from gitvs.core.manifests.syntax.yaml_documents import ParsedFile
-from gitvs.core.model.desired import File, GitFile
 from gitvs.core.model.resource_json import compact_json
 
 _RECENT_DOCUMENTS = 16
@@ -169,7 +169,7 @@ def _add_numbers(position: SourcePosition, numbers: list[int]) -> None:
 
 
 def _root_position(data: Any, positions: str) -> SourcePosition:
-    """The inverse of `_places_text`."""
+    """The inverse of `_positions_text`."""
     return _position_from_numbers(data, map(int, positions.split()))
 
 

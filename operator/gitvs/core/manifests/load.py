@@ -12,6 +12,7 @@ from operator import is_
 from typing import Any, TypeVar, cast
 
 from gitvs.core.manifests.defaults import DefaultsTree
+from gitvs.core.manifests.files import File
 from gitvs.core.manifests.parse_directors import check_defaults, parse_director, parse_policy
 from gitvs.core.manifests.parse_services import parse_pool, parse_service
 from gitvs.core.manifests.parse_values import ValueParser
@@ -22,17 +23,17 @@ from gitvs.core.manifests.placement import (
     PoolIndex,
     place_service,
 )
+from gitvs.core.manifests.rules import between_services as placement_rules
 from gitvs.core.manifests.rules import owners as owner_rules
-from gitvs.core.manifests.rules import placement as placement_rules
 from gitvs.core.manifests.rules import references as reference_rules
 from gitvs.core.manifests.rules import single_documents as document_rules
-from gitvs.core.manifests.rules.servers import server_problems
-from gitvs.core.manifests.rules.unread import UnreadManifests
+from gitvs.core.manifests.rules.real_servers import server_problems
+from gitvs.core.manifests.rules.unread_manifests import UnreadManifests
 from gitvs.core.manifests.schema import schema_problems
 from gitvs.core.manifests.syntax.source_positions import Document
 from gitvs.core.manifests.syntax.yaml_documents import ParsedFile, is_manifest, parse_file
 from gitvs.core.manifests.types import Director, ManifestPolicy, Pool, Service
-from gitvs.core.model.desired import File, Policy
+from gitvs.core.model.desired import Policy
 from gitvs.core.problems import InvalidManifests, Problem
 
 T = TypeVar("T")

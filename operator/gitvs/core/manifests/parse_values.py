@@ -1,7 +1,7 @@
 """Typed values from documents that passed their schema: addresses, durations, selectors.
 
 A value that the schema allowed and that still cannot be meant becomes a problem; the
-documents themselves are put together in `reading_services` and `reading_directors`.
+documents themselves are put together in `parse_services` and `parse_directors`.
 """
 
 from __future__ import annotations

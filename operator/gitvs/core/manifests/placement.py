@@ -152,7 +152,7 @@ class ServerVariant:
 
 @dataclass(frozen=True, slots=True)
 class PlacedService:
-    """A service on its directors. `is_known` is False where a pool of it could not be read."""
+    """A service on its directors. `is_complete` is False where a pool of it could not be read."""
 
     service: Service
     mask: DirectorMask

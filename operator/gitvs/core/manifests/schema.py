@@ -1,6 +1,6 @@
 """The JSON Schemas of the manifests, and what a document says against them.
 
-`explain` turns what the validator finds into words; rules that no schema can say are the
+`refusal_message` turns what the validator finds into words; rules that no schema can say are the
 business of `rules`.
 """
 

@@ -99,7 +99,7 @@ class ManifestPersistence:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service document. `spots` tells where each field of its spec was written.
+    """A Service document. `origins` tells where each field of its spec was written.
 
     It is not whole where a value could not be read: what is missing then proves nothing.
     """
@@ -141,7 +141,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Director:
-    """A Director document. `spots` tells where each field of its spec was written."""
+    """A Director document. `origins` tells where each field of its spec was written."""
 
     origin: Origin
     name: str

@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import (
-    Callable,
     Mapping,
 )
 from dataclasses import dataclass, field
 
 from gitvs.core.model.resources import IPAddress, Key
 from gitvs.core.model.state import State
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestFile:
-    """One file of manifests: its path relative to the chosen folder, with `/`, and its bytes."""
-
-    path: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class GitFile:
-    """One file of a repository: `id` says what it holds, which is read when it is asked for."""
-
-    path: str
-    blob_id: str
-    read: Callable[[], bytes] = field(compare=False)
-
-    @property
-    def data(self) -> bytes:
-        return self.read()
-
-
-File = ManifestFile | GitFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +35,7 @@ class Policy:
 class Desired:
     """What the manifests of one commit say that one director should have.
 
-    `drain_seconds` is per virtual service. `sources` is for people: it never takes part in
+    `drain_seconds` is per virtual service. `locations` is for people: it never takes part in
     a comparison, a digest or a decision.
     """
 

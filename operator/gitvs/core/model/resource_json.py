@@ -69,7 +69,7 @@ def listener_json(listener: Listener) -> JsonObject:
 
 
 def listener_from_json(data: Mapping[str, Any]) -> Listener:
-    """The inverse of `listener_document`; other fields are ignored."""
+    """The inverse of `listener_json`; other fields are ignored."""
     if "firewallMark" in data:
         return FirewallMark(data["firewallMark"], AddressFamily(data["addressFamily"]))
     return Endpoint(Protocol(data["protocol"]), ip_address(data["address"]), data["port"])
@@ -135,10 +135,10 @@ def _tunnel_json(tunnel: Tunnel | None) -> JsonObject | None:
 
 
 def resource_from_json(kind: Kind, data: Mapping[str, Any]) -> Resource:
-    """The inverse of `document_of`.
+    """The inverse of `resource_json`.
 
     Raises:
-        KeyError, TypeError, ValueError: a document that `document_of` did not write.
+        KeyError, TypeError, ValueError: a document that `resource_json` did not write.
     """
     d = data
     match kind:

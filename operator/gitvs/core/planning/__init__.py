@@ -1,0 +1,7 @@
+"""From one state to another, safely.
+
+In reading order: `plan` (diff and order), `overlay` (drains on top of the desired state),
+`operations` (what operators asked for), `ownership`, `gates`, `proposal` (the plan of one pass
+and what blocks it), `undo`, `offline_proposal` (for previews), `risks`, `host_settings`,
+`kernel_refusals` (an errno in words), `records` (plans and states as JSON for the store).
+"""

@@ -32,11 +32,11 @@ class OperationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that an operator said. `until` is None where it holds until it is taken back.
+    """One thing that an operator said. `expires_at` is None where it holds until it is taken back.
 
     `subject` is a pin's commit, or a drain's real server: its address, or address and port, as
-    names may change in Git. `name` is what people called it then. `service` limits a drain to
-    the Service of that name, which had `listeners`; `is_now` removes instead of draining.
+    names may change in Git. `server_name` is what people called it then. `service` limits a drain to
+    the Service of that name, which had `listeners`; `is_immediate` removes instead of draining.
     """
 
     kind: OperationKind

@@ -65,7 +65,7 @@ def build_overlay(
 ) -> Overlay:
     """Lay drains, held VIPs, fallback flags and restored settings over desired state.
 
-    `boottime` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines. `at_once` are real
+    `boottime_seconds` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines. `at_once` are real
     servers that are not to drain.
     """
     drains = _drains_in_force(desired, applied, owned, connections, ledger, boottime_seconds)

@@ -74,9 +74,9 @@ def classify(
 ) -> Ownership:
     """Tell owned from foreign, and find the conflicts with what is desired.
 
-    `mark` is the alias that this store's interfaces carry. With `adopt`, wanted keys that
+    `owner_alias` is the alias that this store's interfaces carry. With `adopt`, wanted keys that
     somebody else holds count as owned, and only conflicts that this cannot solve remain.
-    `in_force` is what was applied: the host's own addresses and gateways were judged then, and
+    `applied_keys` is what was applied: the host's own addresses and gateways were judged then, and
     bar no repair.
     """
     desired_state = desired.state
@@ -137,7 +137,7 @@ def _owner_key(resource: Resource) -> Key:
 def _is_owned(
     resource: Resource, owner_key: Key, ledger: Ledger, desired_state: State, is_only_store: bool
 ) -> bool:
-    """Whether a resource is ours. `is_alone`: no other store's interface is here, so that a
+    """Whether a resource is ours. `is_only_store`: no other store's interface is here, so that a
     route with our protocol is ours even if the ledger does not know it."""
     match resource:
         case VirtualService() | RealServer() | Vip() | SyncDaemon():

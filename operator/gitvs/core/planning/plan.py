@@ -131,7 +131,7 @@ def build_plan(
     """Put changes into the one order in which they are safe.
 
     `drains` are the drains that begin with this plan; a server that already has weight 0
-    is a change all the same, since its deadline is to be recorded. `restored` are the
+    is a change all the same, since its deadline is to be recorded. `restored_keys` are the
     settings that go back to what they were before gitvs, which comes last.
     """
     new_drains = dict(drains or {})

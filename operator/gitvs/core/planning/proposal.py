@@ -94,8 +94,8 @@ def propose(
 ) -> Proposal:
     """Work out the plan from what is observed to what is desired, with operations on top.
 
-    `boottime` is CLOCK_BOOTTIME in seconds; `mark` is the alias of this store's interfaces.
-    With `only`, nothing but these keys changes and drains end: what a pause lets through.
+    `boottime_seconds` is CLOCK_BOOTTIME in seconds; `owner_alias` is the alias of this store's interfaces.
+    With `only_keys`, nothing but these keys changes and drains end: what a pause lets through.
     Unless the host is known, nothing is said of what it lacks.
     """
     applied_keys = applied.state if applied is not None else ()
@@ -137,7 +137,7 @@ def propose(
 def _overlay_while_paused(
     overlaid: Overlay, effective: Desired, owned: State, ledger: Ledger, only_keys: Collection[Key]
 ) -> Overlay:
-    """Return an overlay that leaves everything as it is but for `only` and the ends of drains."""
+    """Return an overlay that leaves everything as it is but for `only_keys` and the ends of drains."""
     unchanged = [
         r
         for key, r in owned.items()

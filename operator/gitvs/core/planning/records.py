@@ -25,7 +25,7 @@ def resource_record(resource: Resource) -> JsonObject:
 
 
 def resource_from_record(record: Mapping[str, Any]) -> Resource:
-    """The inverse of `record_of`."""
+    """The inverse of `resource_record`."""
     return resource_from_json(Kind(record["kind"]), record["resource"])
 
 

@@ -29,7 +29,7 @@ def service_statuses(
 ) -> tuple[ServiceStatus, ...]:
     """Return the owned virtual services of a reading, by address and port, with their servers.
 
-    `boottime` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines.
+    `boottime_seconds` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines.
     """
     context = _StatusContext(
         observation,

@@ -32,7 +32,7 @@ def unpredictable_reason(service: VirtualService) -> str:
 def traffic_shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, float]:
     """Return the share of new connections of each real server, 0 to 1, in the long run.
 
-    It holds where connections last alike and no threshold is reached; where `unknown_because`
+    It holds where connections last alike and no threshold is reached; where `unpredictable_reason`
     says something, it is a guess. Without a server of a weight, all shares are 0.
 
     Source: ipvsadm(8) -s; `rr` and `lc` take weights for on and off, `fo` sends everything to

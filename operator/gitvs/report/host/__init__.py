@@ -1,0 +1,3 @@
+"""The state of a host: `state_text`, `state_json`, `observation_json` (saved and read
+again), `ipvsadm` and `ip_commands` (as commands), `real_server` (the set-up of a real server).
+"""

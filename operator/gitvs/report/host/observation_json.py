@@ -55,7 +55,7 @@ _EMPTY_DESIRED = Desired("", "", State())
 
 @dataclass(frozen=True, slots=True)
 class ObservedHost:
-    """What `gitvs observe` knows of a host; `mark` is the alias of its store's interfaces.
+    """What `gitvs observe` knows of a host; `owner_alias` is the alias of its store's interfaces.
 
     `applied` is the desired state in force, of `commit` if it came from one.
     """
@@ -167,7 +167,7 @@ def _link_json(link: Link) -> JsonObject:
 
 
 def parse_observation(text: str, input_name: str) -> ObservedHost:
-    """Read what `gitvs observe --format json` wrote; `name` is what errors call it.
+    """Read what `gitvs observe --format json` wrote; `input_name` is what errors call it.
 
     Raises:
         UsageError: it is anything else, however near.

@@ -26,7 +26,7 @@ from gitvs.report.plan.plan_view import DirectorPlan, Presence, summary_text
 from gitvs.report.plan.preview_view import DirectorGroup
 from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE
 from gitvs.report.plan.service_view import changed_services
-from gitvs.report.text.change_words import (
+from gitvs.report.text.changes import (
     BY_HAND_TITLE,
     FOREIGN_TITLE,
     REPAIRS_TITLE,

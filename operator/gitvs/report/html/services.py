@@ -17,7 +17,7 @@ from gitvs.report.html.elements import (
 )
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView
-from gitvs.report.text.change_words import SIGNS_AND_COLOURS, location_text
+from gitvs.report.text.changes import SIGNS_AND_COLOURS, location_text
 
 
 def service_details(view: ServiceView) -> Html:

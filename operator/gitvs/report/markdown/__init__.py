@@ -1,0 +1,4 @@
+"""A preview as a comment on a pull request.
+
+In reading order: `preview`, `sections`, `details`, `escaping`.
+"""

@@ -24,7 +24,7 @@ from gitvs.report.plan.plan_view import DirectorPlan, summary_text
 from gitvs.report.plan.preview_view import DirectorGroup
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView, changed_services
-from gitvs.report.text.change_words import REPAIRS_TITLE, change_text, location_text
+from gitvs.report.text.changes import REPAIRS_TITLE, change_text, location_text
 from gitvs.report.text.fields import fields_text
 from gitvs.report.text.problems import count_text
 
@@ -66,7 +66,7 @@ def details_text(
 ) -> str:
     """Return so many changes and services, from the first, as one text.
 
-    `rows` is how many of the services show the real servers that stay as they are too.
+    `full_service_count` is how many of the services show the real servers that stay as they are too.
     """
     parts = []
     for group_details in details:

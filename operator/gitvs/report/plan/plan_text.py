@@ -19,7 +19,7 @@ from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide, sum
 from gitvs.report.plan.preview_words import gate_messages
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView, changed_services
-from gitvs.report.text.change_words import (
+from gitvs.report.text.changes import (
     BY_HAND_TITLE,
     FOREIGN_TITLE,
     REPAIRS_TITLE,

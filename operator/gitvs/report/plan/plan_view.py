@@ -73,9 +73,9 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DirectorPlan:
-    """A plan of one director. `boottime` is the clock that the drains' deadlines are on.
+    """A plan of one director. `boottime_seconds` is the clock that the drains' deadlines are on.
 
-    `before` is what the plan goes from: as in force, with what the kernel has on top.
+    `state_before` is what the plan goes from: as in force, with what the kernel has on top.
     """
 
     director: str

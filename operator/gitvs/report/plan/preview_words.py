@@ -17,7 +17,7 @@ from gitvs.report.plan.plan_view import (
     summary_text,
 )
 from gitvs.report.plan.preview_view import Preview, Verdict
-from gitvs.report.text.change_words import location_text
+from gitvs.report.text.changes import location_text
 from gitvs.report.text.problems import count_text
 
 _T = TypeVar("_T")

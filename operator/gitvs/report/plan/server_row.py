@@ -10,7 +10,7 @@ from gitvs.core.model.ledger import Drain
 from gitvs.core.model.resources import Key, RealServer, host_and_port
 from gitvs.core.planning.plan import Action, Change
 from gitvs.report.plan.plan_view import DirectorPlan
-from gitvs.report.text.change_words import DRIFT_NOTE, connections_text, drain_text
+from gitvs.report.text.changes import DRIFT_NOTE, connections_text, drain_text
 from gitvs.report.text.fields import before_after_text, changed_fields, fields_of, thresholds_text
 
 
@@ -18,7 +18,7 @@ from gitvs.report.text.fields import before_after_text, changed_fields, fields_o
 class ServerRow:
     """A real server before and after; no weight: it is not there. Shares are 0 to 1.
 
-    `note` says what is out of the ordinary, `usual` what becomes of its connections otherwise.
+    `note` says what is out of the ordinary, `usual_note` what becomes of its connections otherwise.
     """
 
     address: str
@@ -52,7 +52,7 @@ def server_row(
     shares_before: Mapping[Key, float],
     shares_after: Mapping[Key, float],
 ) -> ServerRow:
-    """Return the row of a real server that is on either side; `old` and `new` are all shares."""
+    """Return the row of a real server that is on either side; `shares_before` and `shares_after` are all shares."""
     server = after or before
     assert server is not None, "a row is of a server on either side"
     fields = {**fields_of(server), **changed_fields(before or server, server)}

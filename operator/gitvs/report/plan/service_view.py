@@ -15,7 +15,7 @@ from gitvs.core.planning.plan import Action, Change, natural_sort_key
 from gitvs.core.status.traffic_shares import traffic_shares, unpredictable_reason
 from gitvs.report.plan.plan_view import DirectorPlan
 from gitvs.report.plan.server_row import ServerRow, server_row
-from gitvs.report.text.change_words import DRIFT_NOTE
+from gitvs.report.text.changes import DRIFT_NOTE
 from gitvs.report.text.fields import Fields, before_after_text, changed_fields, nondefault_fields
 
 _Servers = dict[Key, RealServer]
@@ -25,7 +25,7 @@ _Servers = dict[Key, RealServer]
 class ServiceCapacity:
     """A service's real servers on one side: the sum of weights, how many have one, of how many.
 
-    `unknown` says why shares can't be told; nothing if they can.
+    `unknown_reason` says why shares can't be told; nothing if they can.
     """
 
     total_weight: int

@@ -10,9 +10,9 @@ from rich.text import Text
 from gitvs.core.model.history import Commit, HistoryEntry, Outcome
 from gitvs.core.planning.plan import Change
 from gitvs.report.plan.plan_view import summary_text
+from gitvs.report.status.headline import author_name
 from gitvs.report.status.history_json import duration_seconds, summary_of_entry
-from gitvs.report.status.verdict import author_name
-from gitvs.report.text.change_words import SIGNS_AND_COLOURS, change_text
+from gitvs.report.text.changes import SIGNS_AND_COLOURS, change_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.tables import add_row, new_table, table_text
 from gitvs.report.text.times import elapsed_text, utc_time_text
@@ -44,7 +44,7 @@ def transaction_text(
 ) -> Text:
     """Return one transaction with its plan in the order of execution.
 
-    `kept_plans` is how many of the newest plans the store keeps.
+    `retained_plan_count` is how many of the newest plans the store keeps.
     """
     lines = [
         line(

@@ -12,8 +12,8 @@ from typing import Any
 from rich.text import Text
 
 from gitvs.core.planning.operations import Operation, OperationKind
+from gitvs.report.status.headline import author_name, headline, parse_time, target_commit
 from gitvs.report.status.services_table import services_text
-from gitvs.report.status.verdict import author_name, headline, parse_time, target_commit
 from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.operations import operation_text
 from gitvs.report.text.problems import count_text

@@ -1,0 +1,5 @@
+"""What all reports share.
+
+`lines`, `tables` and `times` lay text out; `fields`, `changes` and `operations` put values into
+words; `problems` and `findings` (the formats of forges) show problems.
+"""

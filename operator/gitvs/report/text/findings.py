@@ -76,7 +76,7 @@ def path_in_repository(file: str, folder: str) -> str:
 def findings_text(
     findings: Sequence[Finding], forge_format: ForgeFormat, gitvs_version: str = ""
 ) -> str:
-    """Return findings in a forge's format; `version` is gitvs's own, which SARIF names."""
+    """Return findings in a forge's format; `gitvs_version` is gitvs's own, which SARIF names."""
     match forge_format:
         case ForgeFormat.GITHUB:
             return github_workflow_commands(findings)

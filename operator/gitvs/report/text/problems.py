@@ -35,7 +35,7 @@ def report_problems(
 ) -> str:
     """Return problems in a format, every line ended; text and github say nothing of none.
 
-    `version` is gitvs's own, which SARIF names.
+    `gitvs_version` is gitvs's own, which SARIF names.
     """
     match format:
         case ProblemFormat.TEXT:
@@ -55,7 +55,7 @@ def count_text(number: int, noun: str) -> str:
 
 
 def finding_of(problem: Problem, folder: str) -> Finding:
-    """Return a problem as a forge shows it; `prefix` is the chosen folder in the repository."""
+    """Return a problem as a forge shows it; `folder` is the chosen folder in the repository."""
     return Finding(
         FindingLevel.ERROR,
         problem.rule,

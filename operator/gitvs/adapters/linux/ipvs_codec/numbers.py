@@ -183,7 +183,7 @@ def pack_attribute(type_: int, value: bytes) -> bytes:
 
 
 def unpack_attributes(data: bytes, offset: int = 0) -> Attributes:
-    """Return the attributes from `at` on, by type."""
+    """Return the attributes from `offset` on, by type."""
     found = {}
     end = len(data)
     while offset + 4 <= end:

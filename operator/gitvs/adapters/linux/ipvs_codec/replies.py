@@ -140,7 +140,7 @@ def decode_real_server(
 def encode_real_server_configuration(server: RealServer) -> bytes:
     """Return the attributes by which the kernel says in a dump how a real server is configured.
 
-    `configured_real_server` takes them back, in several times as long.
+    `decode_real_server_configuration` takes them back, in several times as long.
     """
     tunnel = server.tunnel or DEFAULT_TUNNEL
     address, port, method, weight, type_, tunnel_port, flags, upper, lower, family = (

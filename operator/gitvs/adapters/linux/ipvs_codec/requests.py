@@ -113,7 +113,7 @@ def service_attribute(listener: Listener) -> bytes:
 def new_real_server(server: RealServer, packed_service: bytes = b"") -> Payload:
     """Return the request to add a real server. Answers EEXIST if it is there.
 
-    `service` is the `service_part` of its listener, where that is made already.
+    `packed_service` is the `service_attribute` of its listener, where that is made already.
     """
     return Payload(
         NEW_DEST + (packed_service or service_attribute(server.listener)) + _pack_dest(server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from gitvs.core.manifests.placement import DirectorIndex
-from gitvs.core.manifests.rules.unread import UnreadManifests
+from gitvs.core.manifests.rules.unread_manifests import UnreadManifests
 from gitvs.core.manifests.schema_messages import did_you_mean
 from gitvs.core.manifests.types import Director, DirectorSelector, ManifestPolicy, Pool, Service
 from gitvs.core.problems import Problem

@@ -36,7 +36,7 @@ class UnreadableDocument(Exception):
 
 @dataclass(slots=True)
 class Node:
-    """A value under construction. `nodes` counts it and all within, aliases included."""
+    """A value under construction. `node_count` counts it and all within, aliases included."""
 
     value: Any
     position: SourcePosition

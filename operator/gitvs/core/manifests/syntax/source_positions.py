@@ -58,7 +58,7 @@ class ParsedContent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """One document of a manifest file. `is_sound` is False where reading it found problems.
+    """One document of a manifest file. `is_well_formed` is False where reading it found problems.
 
     `kind` is what it says of itself, whatever that is.
     """

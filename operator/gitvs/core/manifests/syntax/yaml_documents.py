@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from yaml._yaml import CParser
 
+from gitvs.core.manifests.files import MAX_FILE_BYTES, File
 from gitvs.core.manifests.syntax.document_builder import (
     DocumentBuilder,
     UnreadableDocument,
@@ -23,10 +24,8 @@ from gitvs.core.manifests.syntax.document_builder import (
 )
 from gitvs.core.manifests.syntax.json_documents import parse_json
 from gitvs.core.manifests.syntax.source_positions import Document, ParsedContent
-from gitvs.core.model.desired import File
 from gitvs.core.problems import Problem
 
-MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_UNREADABLE_DOCUMENTS = 20
 """Each costs a new start of the parser: a file full of them would cost its square."""
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.observation import Observation
 from gitvs.core.planning.plan import Plan
-from gitvs.core.planning.risks import addresses, connections, servers
+from gitvs.core.planning.risks import addresses, connections, real_servers
+from gitvs.core.planning.risks.context import risk_context
 from gitvs.core.planning.risks.risk import Risk as Risk
-from gitvs.core.planning.risks.step import risk_context
 from gitvs.core.planning.risks.vips import vip_risks as vip_risks
 
-_RULES = (*addresses.RULES, *servers.RULES, *connections.RULES)
+_RULES = (*addresses.RULES, *real_servers.RULES, *connections.RULES)
 
 
 def director_risks(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from gitvs.core.durations import duration_text
 from gitvs.core.model.resources import Key, RealServer, VirtualService
+from gitvs.core.planning.risks.context import RiskContext
 from gitvs.core.planning.risks.risk import Risk, counted_names, risk_for
-from gitvs.core.planning.risks.step import RiskContext
 
 _EXPIRE_NODEST_CONN = "net.ipv4.vs.expire_nodest_conn"
 _EXPIRE_QUIESCENT_TEMPLATE = "net.ipv4.vs.expire_quiescent_template"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gitvs.adapters.git.git_process import GitFailed, HardenedGit
+from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
 from gitvs.core.errors import SourceError
 
 _PROGRAM_NOT_FOUND = 127

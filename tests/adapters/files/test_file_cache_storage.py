@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.files import text_cache
-from gitvs.adapters.files.text_cache import FileCacheStorage, cache_folder
+from gitvs.adapters.files import file_cache_storage
+from gitvs.adapters.files.file_cache_storage import FileCacheStorage, cache_folder
 
 TEXTS = {f"{number:040x}": f'["text {number}"]'.encode() for number in range(5)}
 
@@ -180,7 +180,7 @@ def test_no_folder_is_made_in_the_home_of_another_user(
 def test_what_was_used_last_is_kept_as_far_as_there_is_room(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_cache, "MAX_CACHE_BYTES", 1000)
+    monkeypatch.setattr(file_cache_storage, "MAX_CACHE_BYTES", 1000)
     old, new = ({f"{kind}{n}": b"x" * 100 for n in range(5)} for kind in ("old", "new"))
     save(folder, old)
     assert found(folder, keys=old) == old
@@ -202,7 +202,7 @@ def test_what_a_killed_process_left_is_taken_away(folder: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from gitvs.adapters.files.text_cache import FileCacheStorage
+from gitvs.adapters.files.file_cache_storage import FileCacheStorage
 folder, me = Path(sys.argv[1]), sys.argv[2]
 for turn in range(40):
     cache = FileCacheStorage(folder, "1")

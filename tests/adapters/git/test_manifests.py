@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from gitvs.adapters.git.manifests_at import GitManifests
-from gitvs.adapters.git.repository import find_repository
+from gitvs.adapters.git.find_repository import find_repository
+from gitvs.adapters.git.manifests import GitManifests
 from gitvs.core.errors import SourceError
-from gitvs.core.manifests.syntax.yaml_documents import MAX_FILE_BYTES
+from gitvs.core.manifests.files import MAX_FILE_BYTES
 from gitvs.core.model.history import Commit
 from tests.support.git.repositories import Repository
 

@@ -2,8 +2,8 @@
 
 Whatever the user's, the host's or the repository's configuration says, no hook, filter,
 pager, prompt or network protocol is used that was not asked for here; and no child outlives
-its time or fills our memory. What the commands mean is the business of `git_objects` and
-`git_remote`.
+its time or fills our memory. What the commands mean is the business of `objects` and
+`remote`.
 """
 
 from __future__ import annotations

@@ -8,11 +8,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from gitvs.adapters.git.find_repository import find_repository
 from gitvs.adapters.git.objects import GitObjects, TreeEntry, open_objects
-from gitvs.adapters.git.repository import find_repository
-from gitvs.core.manifests.limits import MAX_READ_BYTES, TotalSizeLimit, utf8_name
+from gitvs.core.manifests.files import (
+    MAX_READ_BYTES,
+    GitFile,
+    ManifestFile,
+    TotalSizeLimit,
+    utf8_name,
+)
 from gitvs.core.manifests.syntax.yaml_documents import is_manifest
-from gitvs.core.model.desired import GitFile, ManifestFile
 from gitvs.ports import Snapshot
 
 

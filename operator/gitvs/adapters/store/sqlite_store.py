@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gitvs import __version__
 from gitvs.adapters.store import desired_rows, rows
+from gitvs.adapters.store.cached_records import CachedRecords
 from gitvs.adapters.store.database import (
     DATABASE_FILE_NAME,
     as_store_errors,
@@ -23,7 +24,6 @@ from gitvs.adapters.store.database import (
     open_for_writing,
     unreadable_record_error,
 )
-from gitvs.adapters.store.large_records import CachedRecords
 from gitvs.adapters.store.retention import (
     VOID_OUTCOME,
     delete_old_history,

@@ -13,8 +13,8 @@ from gitvs.core.model.resources import (
     family_of,
 )
 from gitvs.core.planning.host_settings import IP_FORWARDING_SYSCTLS
+from gitvs.core.planning.risks.context import RiskContext
 from gitvs.core.planning.risks.risk import Risk, counted_names, risk_for
-from gitvs.core.planning.risks.step import RiskContext
 
 
 def _real_server_setup(context: RiskContext) -> Iterator[Risk]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gitvs.adapters.service.control import (
+from gitvs.adapters.service.control_socket import (
     ControlServer,
     Peer,
     RequestJson,

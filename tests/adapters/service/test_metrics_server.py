@@ -20,7 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from gitvs import __version__
-from gitvs.adapters.service.metrics import Metrics
+from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.core.errors import SettingsError
 from gitvs.core.model.history import Commit, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters

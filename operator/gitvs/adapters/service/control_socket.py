@@ -88,7 +88,7 @@ class ControlServer:
     def __init__(
         self, listener: socket.socket, handle: Callable[[RequestJson, Peer], ResponseJson]
     ) -> None:
-        """`answer` is called from many threads; a `GitvsError` of it becomes an error answer."""
+        """`handle` is called from many threads; a `GitvsError` of it becomes an error answer."""
         self._listener = listener
         self._handle = handle
         self._free_connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)

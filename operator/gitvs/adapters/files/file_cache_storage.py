@@ -43,7 +43,7 @@ def cache_folder() -> Path | None:
 class FileCacheStorage:
     """Texts of one line each, by key. `edition` says what they follow from beside their keys.
 
-    `refusal` is why what is there is not used, where people should know.
+    `unusable_reason` is why what is there is not used, where people should know.
     """
 
     def __init__(self, folder: Path, edition: str) -> None:

@@ -1,9 +1,40 @@
-"""What every source of manifests holds to: how much is read, and which names can be told."""
+"""Manifest files: their bytes, and the limits of what is read."""
 
 from __future__ import annotations
 
+from collections.abc import (
+    Callable,
+)
+from dataclasses import dataclass, field
+
 from gitvs.core.errors import UnusableManifests
-from gitvs.core.manifests.syntax.yaml_documents import MAX_FILE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFile:
+    """One file of manifests: its path relative to the chosen folder, with `/`, and its bytes."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GitFile:
+    """One file of a repository: `blob_id` says what it holds, which is read when it is asked for."""
+
+    path: str
+    blob_id: str
+    read: Callable[[], bytes] = field(compare=False)
+
+    @property
+    def data(self) -> bytes:
+        return self.read()
+
+
+File = ManifestFile | GitFile
+
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
 
 MAX_READ_BYTES = MAX_FILE_BYTES + 1
 """Enough of a file for the loader to see that it is too large."""

@@ -1,0 +1,94 @@
+"""Changes to netlink requests, for IPVS and for addresses and routes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+
+from gitvs.adapters.linux import rtnetlink_messages
+from gitvs.adapters.linux.ipvs_codec import requests
+from gitvs.adapters.linux.ipvs_codec.numbers import Payload
+from gitvs.adapters.linux.netlink import Request
+from gitvs.core.model.resources import (
+    Listener,
+    LocalRoute,
+    RealServer,
+    SyncDaemon,
+    Timeout,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.planning.plan import Change
+
+_NO_ERRORS: frozenset[int] = frozenset()
+
+_NOT_RUNNING_ERRORS = frozenset({errno.ESRCH})
+
+
+def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
+    """Yield the request of each change; real servers in a row share the part of their service."""
+    listener: Listener | None = None
+    packed_service = b""
+    for change in changes:
+        resource = change.resource
+        if not isinstance(resource, RealServer):
+            yield _ipvs_request(change)
+            continue
+        if resource.listener is not listener:
+            listener = resource.listener
+            packed_service = requests.service_attribute(listener)
+        if change.after is None:
+            yield requests.delete_real_server(resource, packed_service)
+        elif change.before is None:
+            yield requests.new_real_server(resource, packed_service)
+        else:
+            yield requests.set_real_server(resource, packed_service)
+
+
+def _ipvs_request(change: Change) -> Payload:
+    """Return the request of a change of anything but a real server."""
+    before, after = change.before, change.after
+    match change.resource:
+        case VirtualService(listener) as service:
+            if after is None:
+                return requests.delete_service(listener)
+            make = requests.new_service if before is None else requests.set_service
+            return make(service)
+        case SyncDaemon(role) as daemon:
+            if after is None:
+                return requests.stop_sync_daemon(role)
+            return requests.start_sync_daemon(daemon)
+        case Timeout() as timeout:
+            return requests.set_timeout(timeout)
+        case _:
+            raise AssertionError(f"{change.key} is not an object of IPVS")
+
+
+def replacement_requests(daemon: SyncDaemon) -> list[tuple[Payload, frozenset[int]]]:
+    """Return the requests that stop a sync daemon, if one runs, and start another in its role."""
+    stop = requests.stop_sync_daemon(daemon.role)
+    return [(stop, _NOT_RUNNING_ERRORS), (requests.start_sync_daemon(daemon), _NO_ERRORS)]
+
+
+def address_requests(change: Change) -> list[Request]:
+    match change.resource:
+        case Vip() as vip:
+            return _vip_requests(change, vip)
+        case LocalRoute() as route:
+            if change.after is None:
+                return rtnetlink_messages.delete_local_route(route)
+            return rtnetlink_messages.add_local_route(route)
+        case _:
+            raise AssertionError(f"{change.key} is neither an address nor a route")
+
+
+def _vip_requests(change: Change, vip: Vip) -> list[Request]:
+    if change.after is None:
+        return rtnetlink_messages.delete_vip(vip)
+    if change.before is None:
+        return rtnetlink_messages.add_vip(vip)
+    return (
+        rtnetlink_messages.restore_vip_route(vip)
+        if vip.has_route
+        else rtnetlink_messages.delete_vip_route(vip)
+    )

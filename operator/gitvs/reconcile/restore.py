@@ -1,0 +1,65 @@
+"""Brings the applied state back into a kernel that has just booted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from gitvs.core.model.history import Outcome
+from gitvs.core.model.resources import Resource, SyncDaemon, Sysctl
+from gitvs.core.model.state import State
+from gitvs.core.planning.plan import is_interface_sysctl
+from gitvs.ports import Ports
+from gitvs.reconcile.one_pass import PassResult, plan_full_reading
+from gitvs.reconcile.transaction import apply
+
+
+def outdated_reason(ports: Ports, max_downtime: timedelta) -> str:
+    """Return why what was applied must not be brought back unasked; nothing if it may.
+
+    That is only a question in a kernel in which nothing was done since it booted.
+    """
+    applied = ports.store.applied()
+    if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
+        return ""
+    last_alive_at = max(applied.applied_at, ports.store.alive_at() or applied.applied_at)
+    downtime = ports.clock.now() - last_alive_at
+    if downtime < timedelta():
+        return (
+            f"the clock says {ports.clock.now():%F %T} UTC, before the last sign of life here,"
+            f" {last_alive_at:%F %T} UTC"
+        )
+    if downtime > max_downtime:
+        return (
+            f"this host was down for {downtime}, longer than restore.max_downtime, {max_downtime}"
+        )
+    return ""
+
+
+def restore(ports: Ports) -> PassResult | None:
+    """Bring the applied state back into a kernel that has just booted; None: nothing to do.
+
+    Without Git and network, so without what needs other interfaces: sync daemons, and sysctls
+    of single interfaces. The first pass of the agent adds them.
+
+    Raises:
+        KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
+    """
+    applied = ports.store.applied()
+    if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
+        return None
+    restorable = [r for r in applied.desired.state.values() if not _needs_other_interface(r)]
+    planned = plan_full_reading(ports, replace(applied.desired, state=State(restorable)))
+    if planned.proposal.is_blocked:
+        return PassResult(Outcome.BLOCKED, planned)
+    if not planned.proposal.plan:
+        return PassResult(Outcome.CONVERGED, planned)
+    transaction_result = apply(ports, planned.proposal, applied, planned.observation)
+    return PassResult(transaction_result.outcome, planned, transaction_result)
+
+
+def _needs_other_interface(resource: Resource) -> bool:
+    """Whether a resource hangs on an interface other than the dummy."""
+    if isinstance(resource, SyncDaemon):
+        return True
+    return isinstance(resource, Sysctl) and is_interface_sysctl(resource.name)

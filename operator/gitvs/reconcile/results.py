@@ -1,0 +1,33 @@
+"""How a transaction ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gitvs.core.model.history import Outcome
+from gitvs.core.model.observation import Observation
+
+MAX_FAILURES_SHOWN = 10
+"""How many failures the history tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionResult:
+    """How a transaction ended. `failures` are sentences: what failed, or what is still wrong.
+
+    `observation` is the reading that showed it, where there was one.
+    """
+
+    outcome: Outcome
+    id: int
+    failures: tuple[str, ...] = ()
+    observation: Observation | None = field(default=None, compare=False, repr=False)
+    is_transient: bool = False
+    """Whether the failure was not about the plan: it is worth another try."""
+
+
+def failures_text(failures: Sequence[str]) -> str:
+    """Return the first failures as one text: a refused batch has one for each of thousands."""
+    more = len(failures) - MAX_FAILURES_SHOWN
+    return "; ".join([*failures[:MAX_FAILURES_SHOWN], *([f"and {more} more"] if more > 0 else [])])
