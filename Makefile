@@ -7,16 +7,23 @@ LANGUAGE_SERVER := .venv/language-server
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check test demo soak bench lint fast-tests kernel-tests system-tests packages clean
+.PHONY: check test test-long demo soak bench lint fast-tests kernel-tests system-tests \
+	system-packages clean
 
 # Format, lint, types, imports, and the tests that need no kernel.
 check: lint fast-tests
 
-# Every test: the fast ones, on a kernel with IPVS, and under a real systemd.
+# A case of each kind, in under 20 minutes on two processors: the fast tests, those on a kernel
+# with IPVS, and those under a real systemd.
 test: fast-tests kernel-tests system-tests
 
+# All variants, ten times as many random examples, and the soak: some hours. Run it before an
+# issue is closed.
+test-long: export GITVS_TEST_LONG = 1
+test-long: fast-tests kernel-tests system-tests soak
+
 # The whole story on a real kernel, in about a minute: commits, traffic, drains, a rollback.
-demo: .venv/ready packages
+demo: .venv/ready system-packages
 	$(BIN)/python -m tests.demo
 
 lint: .venv/ready
@@ -26,18 +33,18 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 
 # Twice as many at a time as there are processors: half of them wait for a clock or for Git.
-fast-tests: .venv/ready packages $(BIN)/promtool $(LANGUAGE_SERVER)/ready
+fast-tests: .venv/ready system-packages $(BIN)/promtool $(LANGUAGE_SERVER)/ready
 	$(BIN)/pytest -q -m 'not kernel and not system' -n $$((2 * $$(nproc))) $(PYTEST_OPTIONS)
 
-kernel-tests: .venv/ready packages
+kernel-tests: .venv/ready system-packages
 	$(BIN)/pytest -q -m kernel --durations=10 $(PYTEST_OPTIONS)
 
-system-tests: .venv/ready packages
+system-tests: .venv/ready system-packages
 	$(BIN)/pytest -q -m system -n 2 --dist loadfile --durations=10 $(PYTEST_OPTIONS)
 
 # 200 commits, crashes and drift under traffic, in about half an hour; it prints its seed, and
 # GITVS_SOAK_SEED and GITVS_SOAK_COMMITS repeat it.
-soak: .venv/ready packages
+soak: .venv/ready system-packages
 	GITVS_SOAK_COMMITS=$${GITVS_SOAK_COMMITS:-200} $(BIN)/pytest -q -rP tests/kernel/test_soak.py $(PYTEST_OPTIONS)
 
 # How fast gitvs is, and how fast beside ipvsadm and keepalived: one table, in 45 minutes at most.
@@ -47,7 +54,7 @@ bench:
 	PYTHON=$(PYTHON) tests/bench/install .bench
 	.bench/venv/bin/python -m tests.bench
 
-packages:
+system-packages:
 	tests/harness/install
 
 .venv/ready: pyproject.toml
@@ -57,11 +64,11 @@ packages:
 	touch $@
 
 # The judge of metrics and alert rules.
-$(BIN)/promtool: | .venv/ready packages
+$(BIN)/promtool: | .venv/ready system-packages
 	tests/harness/fetch_promtool $(CURDIR)/$@
 
 # What editors read manifests with.
-$(LANGUAGE_SERVER)/ready: tests/harness/fetch_language_server | .venv/ready packages
+$(LANGUAGE_SERVER)/ready: tests/harness/fetch_language_server | .venv/ready system-packages
 	tests/harness/fetch_language_server $(LANGUAGE_SERVER)
 	touch $@
 

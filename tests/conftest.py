@@ -2,6 +2,8 @@
 
 import os
 
+from tests.support.effort import register_profile
+
 pytest_plugins = ["tests.harness.plugin"]
 
 # Whoever runs the tests has a width and a taste for colours; what is tested has the terminal's.
@@ -10,3 +12,5 @@ for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "T
 
 # No test finds what others left in the cache, or leaves something there, unless it means to.
 os.environ["GITVS_NO_CACHE"] = "1"
+
+register_profile()

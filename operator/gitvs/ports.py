@@ -1,4 +1,4 @@
-"""What gitvs needs from outside, as Protocols. Adapters implement them; tests exchange them."""
+"""What gitvs needs from outside, as Protocols. Adapters implement them; tests replace them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gitvs.core.planning.plan import Change
 
 
 class WriteStatus(StrEnum):
-    """What became of one write."""
+    """How one write ended."""
 
     DONE = "done"
     REFUSED = "refused"
@@ -43,23 +43,24 @@ class Kernel(Protocol):
     """One network namespace's IPVS, routing and settings."""
 
     def incarnation(self) -> Incarnation:
-        """Return which life of which network namespace this is."""
+        """Return which boot and which network namespace this is."""
         ...
 
     def observe(self, scope: Scope) -> Observation:
-        """Read everything once. A reading that was cut short is read again.
+        """Read everything once. An interrupted reading is repeated.
 
         Raises:
-            KernelUnavailable: no IPVS here, or no right to ask.
-            KernelUnreadable: a consistent reading could not be had.
+            KernelUnavailable: no IPVS here, or no permission to read.
+            KernelUnreadable: no consistent reading was possible.
         """
         ...
 
     def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
-        """Write `changes` in their order, in as few calls as possible; one outcome each.
+        """Write `changes` in their order, in as few calls as possible; return a result for each.
 
-        A refusal does not stop the ones behind it (batches reach the kernel as a whole). An
-        answer that got lost is `UNKNOWN`: only a reading tells. Never raises for an answer.
+        A refusal does not stop the changes after it (batches reach the kernel as a whole). The
+        result of a lost answer is `UNKNOWN`: only a reading shows what happened. Never raises
+        for an answer.
         A change whose before and after are equal writes nothing and is `DONE`.
         """
         ...
@@ -82,7 +83,7 @@ class FollowedSource(Protocol):
         """Read all manifest files.
 
         Raises:
-            SourceError: it could not be read, and why.
+            SourceError: it could not be read; the message says why.
         """
         ...
 
@@ -91,17 +92,17 @@ class Commits(Protocol):
     """A repository's commits, and the manifests of one folder in each.
 
     Raises (any method):
-        SourceError: it could not be read, or there is no such thing, and why.
+        SourceError: something could not be read, or does not exist; the message says why.
     """
 
     @property
     def folder(self) -> str:
-        """Where the manifests are in the repository; empty: everywhere."""
+        """The folder of the manifests in the repository; empty for the whole repository."""
         ...
 
     @property
     def cut_off(self) -> str:
-        """What to do about a history that is not all here; empty where it is."""
+        """What to do about an incomplete history; empty if it is complete."""
         ...
 
     def commit(self, revision: str) -> Commit:
@@ -109,7 +110,7 @@ class Commits(Protocol):
         ...
 
     def has_folder(self, commit_id: str) -> bool:
-        """Whether the folder is there in a commit."""
+        """Whether the folder exists in a commit."""
         ...
 
     def snapshot(self, commit_id: str) -> Snapshot:
@@ -119,12 +120,12 @@ class Commits(Protocol):
     def since(self, base_id: str, head_id: str) -> Sequence[str]:
         """Return the commits of `head_id` that `base_id` lacks, the newest first.
 
-        `head_id` alone where it does not descend from `base_id`; none on the way back.
+        Only `head_id` if it does not descend from `base_id`; none if it is an ancestor of that.
         """
         ...
 
     def message(self, commit_id: str) -> str:
-        """Return the message of a commit, whole."""
+        """Return the full message of a commit."""
         ...
 
     def first_parents(self, commit_id: str, limit: int) -> Sequence[str]:
@@ -132,12 +133,12 @@ class Commits(Protocol):
         ...
 
     def merge_bases(self, first_id: str, second_id: str) -> Sequence[str]:
-        """Return the newest commits that both descend from: one, as a rule, or none here."""
+        """Return the newest commits that both descend from: usually one; none if none is here."""
         ...
 
 
 class Clock(Protocol):
-    """Time. Deadlines use `boottime`, people `now`."""
+    """Time. Deadlines use `boottime`; times shown to people use `now`."""
 
     def boottime(self) -> float:
         """Seconds of CLOCK_BOOTTIME."""
@@ -153,16 +154,16 @@ class Clock(Protocol):
 
 
 class TransactionStage(StrEnum):
-    """How far an open transaction is known to have come."""
+    """The last recorded stage of an open transaction."""
 
     OPEN = "open"
     COMMITTED = "committed"
-    """Past the point of no return: only ever finished."""
+    """Past the point of no return: it is always finished, never undone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The desired state in force, with the commit that said it (None: a work tree)."""
+    """The desired state in force, with the commit that it comes from (None: a work tree)."""
 
     desired: Desired
     commit: Commit | None
@@ -175,7 +176,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One plan being applied or undone, as recorded before its first write."""
+    """One plan that is applied or undone, as recorded before its first write."""
 
     id: int
     incarnation: Incarnation
@@ -183,34 +184,34 @@ class Transaction:
     stage: TransactionStage
     changes: Sequence[Change]
     ledger: Ledger
-    """The ledger in force: until the point of no return, what an undo goes back to."""
+    """The ledger in force; before the point of no return, the one that an undo restores."""
     target: Applied
     conflicts: frozenset[Key] = field(default_factory=frozenset)
-    """Creates that found somebody else's object: out of reach of an undo."""
+    """Creates that found somebody else's object; an undo does not touch these."""
 
 
 class Store(Protocol):
-    """What must outlive the process. Every method is durable when it returns.
+    """What must survive the process. Every method is durable when it returns.
 
     Raises (any method):
-        StoreError: the database is damaged, locked, full or not ours; in plain words.
+        StoreError: the database is damaged, locked, full or not gitvs's; the message says which.
     """
 
     @property
     def id(self) -> str:
-        """This store's own name, made once; it marks the dummy interface."""
+        """The id of this store, generated once; it is part of the owner alias."""
         ...
 
     def ledger(self, incarnation: Incarnation) -> Ledger:
-        """Return what is owned in this incarnation; empty in another."""
+        """Return the ledger of this incarnation; empty if none was recorded in it."""
         ...
 
     def applied(self) -> Applied | None:
-        """Return the desired state in force, which outlives incarnations."""
+        """Return the desired state in force, which is kept across incarnations."""
         ...
 
     def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
-        """Return the transaction left open in this incarnation. One of another is void."""
+        """Return the transaction left open in this incarnation; others are void."""
         ...
 
     def begin(
@@ -220,7 +221,7 @@ class Store(Protocol):
         ...
 
     def record_conflicts(self, transaction: Transaction, keys: frozenset[Key]) -> None:
-        """Add creates that found somebody else's object."""
+        """Record creates that found somebody else's object."""
         ...
 
     def commit(self, transaction: Transaction, ledger: Ledger) -> None:
@@ -230,11 +231,11 @@ class Store(Protocol):
     def finish(
         self, transaction: Transaction, outcome: Outcome, ledger: Ledger, message: str = ""
     ) -> None:
-        """Close the transaction with the ledger then in force, and add it to the history."""
+        """Close the transaction with the ledger that is now in force; add it to the history."""
         ...
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
-        """Record, without a transaction, that the kernel already is as `target` says."""
+        """Record, without a transaction, that the kernel already matches `target`."""
         ...
 
     def history(self, limit: int = 500) -> Sequence[HistoryEntry]:
@@ -246,11 +247,11 @@ class Store(Protocol):
         ...
 
     def accept_head(self, commit_id: str) -> None:
-        """Record what later commits must descend from."""
+        """Record the newest accepted commit, which later commits must descend from."""
         ...
 
     def count_found_open(self, incarnation: Incarnation, commit_id: str) -> int:
-        """Count once more that a commit's transaction was found open at start; return how often."""
+        """Count that a commit's transaction was found open at start; return the new count."""
         ...
 
     def quarantine(self, incarnation: Incarnation, commit_id: str, reason: str) -> None:
@@ -258,7 +259,7 @@ class Store(Protocol):
         ...
 
     def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:
-        """Pin a commit, let it be tried again, and keep others from that for good, as one write."""
+        """Pin a commit, let it be tried again, and bar `barred` until cleared, as one write."""
         ...
 
     def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
@@ -270,19 +271,19 @@ class Store(Protocol):
         ...
 
     def operations(self) -> Operations:
-        """Return what operators have said and not taken back, the oldest first."""
+        """Return the operations that have not been ended, the oldest first."""
         ...
 
     def put_operation(self, operation: Operation) -> None:
-        """Record what an operator said, in the place of an earlier word on the same thing."""
+        """Record an operation; it replaces an earlier one with the same identity."""
         ...
 
     def end_operation(self, operation: Operation) -> None:
-        """Forget what an operator said."""
+        """Delete an operation."""
         ...
 
     def alive_at(self) -> datetime | None:
-        """Return when an agent last said that it was alive, by the wall clock."""
+        """Return when an agent last recorded that it was alive, by the wall clock."""
         ...
 
     def record_alive(self) -> None:
@@ -292,7 +293,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The outside, as a transaction needs it."""
+    """The ports that a pass needs."""
 
     kernel: Kernel
     store: Store

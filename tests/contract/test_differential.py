@@ -6,7 +6,6 @@ there: so much of it is refused, and both have to refuse it alike.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -56,6 +55,7 @@ from tests.support.builders import (
     vip,
     virtual_service,
 )
+from tests.support.effort import examples
 
 LISTENERS: list[Listener] = [
     WEB,
@@ -244,17 +244,10 @@ def run(host: Host, beginning: list[Resource], steps: list[list[Change] | Event]
             assert {o.status for o in outcomes} <= {WriteStatus.DONE, WriteStatus.REFUSED}
 
 
-LONG_SEARCH = int(os.environ.get("GITVS_TEST_EXAMPLES", "0"))
-"""For a search of its own: so many examples, at random."""
-quiet = settings(
-    derandomize=not LONG_SEARCH,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+quiet = settings(database=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@settings(quiet, max_examples=LONG_SEARCH or 200)
+@settings(quiet, max_examples=examples(200))
 @given(st.sampled_from(BEGINNINGS), STEPS)
 def test_the_kernel_in_memory_answers_whatever_is_asked(
     beginning: list[Resource], steps: list[list[Change] | Event]
@@ -262,8 +255,8 @@ def test_the_kernel_in_memory_answers_whatever_is_asked(
     run(memory_host(), beginning, steps)
 
 
-@pytest.mark.kernel(timeout_seconds=300 + 5 * LONG_SEARCH)
-@settings(quiet, max_examples=LONG_SEARCH or 60)
+@pytest.mark.kernel(timeout_seconds=examples(300))
+@settings(quiet, max_examples=examples(60))
 @given(st.sampled_from(BEGINNINGS), STEPS)
 def test_linux_and_the_kernel_in_memory_agree(
     beginning: list[Resource], steps: list[list[Change] | Event]

@@ -11,6 +11,7 @@ import pytest
 from tests.harness.lab import CLIENT, Lab, run
 from tests.kernel.live import VIP, VIP6, Director, real_servers
 from tests.support.command_line import Gitvs, in_process
+from tests.support.effort import IS_LONG
 from tests.support.manifests.writing import Doc, director, service
 
 pytestmark = pytest.mark.kernel
@@ -21,6 +22,14 @@ TUNNELS: list[Doc] = [
     {"type": "gre", "checksum": "full"},
     {"type": "gue", "port": 6080, "checksum": "remote"},
 ]
+if IS_LONG:
+    TUNNELS += [
+        {"type": "gre"},
+        {"type": "gre", "checksum": "none"},
+        {"type": "gue", "port": 6080},
+        {"type": "gue", "port": 6080, "checksum": "none"},
+        {"type": "gue", "port": 6080, "checksum": "full"},
+    ]
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from gitvs.reconcile.one_pass import PassResult, reconcile
 from gitvs.report.plan.plan_json import plan_json
 from gitvs.report.plan.plan_view import Presence
 from tests.support.agreement import expect_same
+from tests.support.effort import examples
 from tests.support.manifests.manifest_strategies import (
     CONNTRACK,
     Files,
@@ -69,7 +70,7 @@ class Commits:
         return [min(one, other)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(histories(2))
 def test_a_preview_is_what_agents_do(history: list[Files]) -> None:
     preview = compare(Commits(history), Comparison("0", "1"))
@@ -88,7 +89,7 @@ def test_a_preview_is_what_agents_do(history: list[Files]) -> None:
             assert done.outcome is Outcome.CONVERGED
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(edits())
 def test_a_preview_with_what_is_known_of_files_says_what_one_without_says(
     history: list[Files],
@@ -104,7 +105,7 @@ def test_a_preview_with_what_is_known_of_files_says_what_one_without_says(
     assert texts.found or not texts.kept
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(histories(2))
 def test_directors_that_may_change_are_all_that_do(history: list[Files]) -> None:
     before, after = (load_manifest_files(manifest_files(files)) for files in history)
@@ -114,7 +115,7 @@ def test_directors_that_may_change_are_all_that_do(history: list[Files]) -> None
         assert replace(old, policy=new.policy, locations=new.locations) == new
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(edits())
 def test_what_is_used_again_says_what_a_fresh_one_says(history: list[Files]) -> None:
     """A loader, and a renderer for each director, as agents keep them."""

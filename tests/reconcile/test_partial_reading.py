@@ -19,6 +19,7 @@ from gitvs.core.planning.plan import Change, Phase
 from gitvs.ports import Applied
 from gitvs.reconcile.one_pass import PassResult, reconcile
 from tests.support.builders import endpoint, real_server, virtual_service
+from tests.support.effort import examples
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.strategies import LISTENERS, desired_states
 from tests.support.sweep import ALLOW, World, counted_plans
@@ -150,7 +151,7 @@ def drift(world: World, which: int, weight: int) -> None:
 
 
 @given(st.lists(st.tuples(desired_states(LISTENERS[:4]), st.none() | drifts()), max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_both_ways_lead_to_the_same_kernel(
     steps: list[tuple[Desired, tuple[int, int] | None]],
 ) -> None:
@@ -194,7 +195,7 @@ class Kept:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_a_pass_that_finds_all_as_before_does_what_any_other_does(data: st.DataObject) -> None:
     states = data.draw(st.lists(desired_states(LISTENERS[:4]), min_size=1, max_size=3))
     steps = data.draw(st.lists(st.tuples(st.sampled_from(states), st.none() | drifts())))

@@ -1,4 +1,4 @@
-"""When to fetch next: after a success, and after one failure or many."""
+"""How long to wait for the next fetch, after a success or after failures in a row."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MAX_DOUBLINGS = 30
 def delay_seconds(
     interval_seconds: float, failure_count: int, random: Callable[[], float]
 ) -> float:
-    """Return how long to wait; `random` gives numbers from 0 up to 1.
+    """Return how long to wait; `random` returns numbers from 0 up to 1.
 
-    After a success it is the interval, 10 % shorter or longer. After failures in a row it
-    doubles with each, up to LONGEST_SECONDS or the interval, and lies anywhere in the upper
-    half: many directors that lost one remote do not all come back at the same moment.
+    After a success it is the interval, 10 % shorter or longer. It doubles with each failure in
+    a row, up to MAX_DELAY_SECONDS or the interval if that is longer, and is a random time in the
+    upper half: many directors that lost one remote do not all come back at the same moment.
     """
     if failure_count <= 0:
         shortest, longest = interval_seconds * (1 - _JITTER), interval_seconds * (1 + _JITTER)

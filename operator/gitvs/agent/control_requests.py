@@ -1,7 +1,6 @@
-"""The agent's end of the control socket: checks what is asked, and has the worker do it.
+"""The agent's end of the control socket: checks requests, and has the worker carry them out.
 
-What each order does is the business of `operator_actions`, the protocol that of
-`adapters.control`.
+`operator_actions` implements the actions, `adapters.service.control_socket` the protocol.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.report.status.status_json import status_json
 
 MAX_OPERATION_SECONDS = 90 * 24 * 3600.0
-"""No operation that has an end lasts longer: what is meant for ever belongs into Git."""
+"""The longest duration of an operation that ends; a permanent change belongs in Git."""
 
 MAX_OBSERVATION_AGE_SECONDS = 2.0
 """How old a reading of the kernel may be for `gitvs status`."""
 
 OBSERVE_TIMEOUT_SECONDS = 5.0
-"""How long `gitvs status` waits for a worker that is busy; then it gets what there is."""
+"""How long `gitvs status` waits for a busy worker before it gets the last status."""
 
 ACTION_TIMEOUT_SECONDS = 540.0
 
 
 class ControlRequests:
-    """Takes orders from the control socket's threads, and has the agent carry them out."""
+    """Takes requests from the control socket's threads, and has the agent carry them out."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -45,7 +44,7 @@ class ControlRequests:
         """Carry out a request. Called from any thread.
 
         Raises:
-            ControlFailed, and any GitvsError: with what is wrong.
+            ControlFailed, and any GitvsError: the request is invalid, or it failed.
         """
         if request.get("command") == "status":
             return self._status_json()
@@ -84,7 +83,7 @@ class ControlRequests:
         )
 
     def _observe_if_stale(self) -> None:
-        """One reading for all who ask meanwhile."""
+        """Read the kernel once for all status requests that wait."""
         if self._is_stale():
             self._agent.observe()
 
@@ -93,7 +92,7 @@ def _parse_action_request(request: RequestJson, peer: Peer) -> ActionRequest:
     """Check a request's fields.
 
     Raises:
-        ControlFailed: one of them cannot be meant.
+        ControlFailed: a field is invalid.
     """
     texts = {
         name: request.get(name, "") for name in ("command", "why", "for", "subject", "service")

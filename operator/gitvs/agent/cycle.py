@@ -1,9 +1,8 @@
-"""One turn: what the source and the operators say, made into one pass.
+"""One cycle: chooses the commit for this host from source and operations, and runs the passes.
 
-Whatever keeps the newest commit from being applied (no answer from the remote, invalid
-manifests, a gate, a quarantine), the applied commit stays in force: drift is repaired, and
-drains end. When a turn is taken is the business of `agent`, what a pass does that of
-`reconcile`.
+If the newest commit cannot be applied (no answer from the remote, invalid manifests, a gate, a
+quarantine), the applied commit stays in force: drift is repaired, and drains end. `daemon`
+decides when a cycle runs; `reconcile` implements a pass.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ NO_GATES: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """How a turn ended. `target` is what the pass was for, or None if there was none.
+    """How a cycle ended. `target` is what the pass was for, or None if there was none.
 
-    `problems` are what kept the newest commit from being applied, but for gates. `applied_pass_result` is the
-    further pass for the applied commit where the newest one was blocked.
+    `problems` are the reasons, except gates, why the newest commit was not applied.
+    `applied_pass_result` is the second pass, for the applied commit, if the first was blocked.
     """
 
     pass_result: PassResult | None
@@ -60,32 +59,32 @@ class CycleResult:
 
     @property
     def pass_results(self) -> tuple[PassResult, ...]:
-        """Every pass of this turn, in order."""
+        """Every pass of this cycle, in order."""
         return tuple(p for p in (self.pass_result, self.applied_pass_result) if p is not None)
 
 
 class NothingFetched(SourceError):
-    """No commit ever came from the remote."""
+    """No commit was fetched from the remote yet."""
 
 
 @dataclass(slots=True)
 class CommitFollower:
-    """Decides what each turn is for, and takes it. For one thread."""
+    """Chooses the target of each cycle, and runs the cycle. For one thread."""
 
     ports: Ports
     source: GitRemote | DirectorySource
     choose_director: ChooseDirector
     _rendered_commits: dict[str, Applied | GitvsError] = field(default_factory=dict)
-    """What the newest commit says, or is wrong with it: that never changes, and takes time."""
+    """The newest commit as rendered, or its error: it never changes, and rendering is slow."""
     _last_pass: PassResult | None = None
-    """The last pass, if it came to a good end; others may have written since."""
+    """The last pass, if it succeeded; other processes may have written since."""
     _loader: Loader = field(default_factory=lambda: Loader(validate_file_compactly))
     _renderer: Renderer = field(default_factory=Renderer)
 
     def prepare(self, commit_id: str) -> None:
         """Read, validate and render a commit that was fetched, in any thread, to have it ready.
 
-        One that nobody may use is not even read; a turn that wants it says why.
+        A commit without a valid signature is not read; the cycle that needs it reports why.
         """
         assert isinstance(self.source, GitRemote), "only a remote has commits"
         with suppress(SourceError):
@@ -98,7 +97,7 @@ class CommitFollower:
         self.keep_commits()
 
     def keep_commits(self) -> None:
-        """Keep the commits that matter in our copy, whatever becomes of the branch."""
+        """Keep the commits that matter in the local copy, even if the branch is rewritten."""
         if isinstance(self.source, GitRemote):
             applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
             commit_ids = (
@@ -118,13 +117,13 @@ class CommitFollower:
         ignores_pause: bool = False,
         is_full_reading: bool = True,
     ) -> CycleResult:
-        """Bring this host to what it may have now.
+        """Bring this host to the state that it may have now.
 
-        `allowed_gates` are gates that a person lifts, `ended_operations` the operations that were just taken
-        back, `problems` what is known already to keep the newest commit away. A source that is
-        not ready is being written: it has nothing to say yet. `ignores_pause` is for what a
-        person asks for while it is paused. Unless all of the kernel is to be read, the last
-        pass is built upon where it can be.
+        `allowed_gates` are gates that an operator lifts, `ended_operations` the operations that
+        just ended, `problems` the known reasons why the newest commit cannot be applied. If
+        `is_source_ready` is false, the source has not answered or is being written, and is not
+        read. `ignores_pause` is for what an operator asks for during a pause. If
+        `is_full_reading` is false, the pass reuses the last one where possible.
 
         Raises:
             KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
@@ -154,7 +153,7 @@ class CommitFollower:
         if pass_result.outcome is Outcome.CONVERGED:
             self._last_pass = pass_result
         elif pass_result.outcome is Outcome.APPLIED:
-            self._last_pass = replace(pass_result, planned=None)  # what was there before is large
+            self._last_pass = replace(pass_result, planned=None)  # the state before it is large
         if pass_result.outcome is Outcome.ROLLED_BACK:
             self._quarantine(target, pass_result)
         elif pass_result.outcome is Outcome.BLOCKED:
@@ -170,10 +169,10 @@ class CommitFollower:
         )
 
     def _choose_target(self, operations: Operations) -> tuple[Applied, frozenset[str]]:
-        """Return what is to be in force, and the gates that its commits lift.
+        """Return the target of this cycle, and the gates that its commit messages lift.
 
         Raises:
-            NothingFetched: there is nothing to go by.
+            NothingFetched: no commit was fetched yet.
             SourceError, Quarantined, InvalidManifests, UnknownDirector.
         """
         if isinstance(self.source, DirectorySource):
@@ -203,7 +202,7 @@ class CommitFollower:
         return target, lifted_gates
 
     def _render_commit(self, commit_id: str) -> Applied | GitvsError:
-        """Return what a commit says for this director, or why it says nothing."""
+        """Return a commit rendered for this director, or the error that prevents it."""
         assert isinstance(self.source, GitRemote)
         cached = self._rendered_commits.get(commit_id)
         if cached is not None:
@@ -213,7 +212,7 @@ class CommitFollower:
                 rendered: Applied | GitvsError = self._render_snapshot(snapshot)
         except (InvalidManifests, UnknownDirector) as error:
             rendered = error
-        except GitvsError as error:  # it may pass
+        except GitvsError as error:  # may be temporary: not cached
             return error
         self._rendered_commits = {commit_id: rendered}
         return rendered
@@ -235,7 +234,7 @@ class CommitFollower:
     def _run_paused_cycle(
         self, operations: Operations, ended_operations: Iterable[Operation]
     ) -> CycleResult:
-        """Let drains end and operations be; nothing else changes."""
+        """Let drains end and apply operations; change nothing else."""
         applied = self.ports.store.applied()
         if applied is None:
             return CycleResult(None, None)
@@ -249,19 +248,19 @@ class CommitFollower:
         )
 
     def _is_first_since_boot(self) -> bool:
-        """Whether nothing was done yet since the boot: a pause does not keep the kernel empty."""
+        """Whether gitvs owns nothing since the boot: a pause does not keep the kernel empty."""
         return not self.ports.store.ledger(self.ports.kernel.incarnation()).owned
 
     def _end_superseded_drains(self, target: Applied, operations: Operations) -> None:
-        """Forget the drains that Git has caught up with."""
+        """End the drains by hand that Git makes obsolete."""
         for operation in obsolete_drains(target.desired, operations):
             self.ports.store.end_operation(operation)
             log.info("drain by hand ended server=%s reason=git-agrees", operation.subject)
 
     def _quarantine(self, target: Applied, pass_result: PassResult) -> None:
-        """Keep a commit that was rolled back from being tried again and again.
+        """Quarantine a commit that was rolled back, so that it is not tried again and again.
 
-        One that is in force already is not: its drift is to be repaired.
+        An applied commit is not quarantined: its drift must be repaired.
         """
         applied = self.ports.store.applied()
         if target.commit is None or (applied is not None and applied.commit == target.commit):
@@ -279,10 +278,10 @@ class CommitFollower:
         log.error("quarantined commit=%s reason=%s", target.commit.id, reason)
 
     def _refuse_quarantined(self, commit_id: str) -> None:
-        """Refuse a commit in quarantine.
+        """Reject a commit in quarantine.
 
         Raises:
-            Quarantined: with the reason that was recorded.
+            Quarantined: with the recorded reason.
         """
         for entry in self.ports.store.quarantined(self.ports.kernel.incarnation()):
             if entry.commit_id == commit_id:
@@ -293,7 +292,7 @@ class CommitFollower:
 
 
 def recover_at_start(ports: Ports) -> TransactionResult | None:
-    """Recover what was left open, and count that against the commit it was for."""
+    """Recover an open transaction, and quarantine its commit if that happens too often."""
     incarnation = ports.kernel.incarnation()
     transaction = ports.store.open_transaction(incarnation)
     if transaction is None:
@@ -314,7 +313,7 @@ def run_single_cycle(
     choose_director: ChooseDirector,
     max_downtime: timedelta = timedelta.max,
 ) -> CycleResult:
-    """Recover, fetch, and bring this host to the newest commit that it may have.
+    """Recover, fetch, and bring this host to the newest commit that may be applied.
 
     Raises:
         KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.

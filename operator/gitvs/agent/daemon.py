@@ -1,9 +1,8 @@
-"""The daemon: one worker that takes turns whenever something sets one off.
+"""The daemon: one worker that runs a cycle whenever a trigger asks for one.
 
 Passes happen in the thread that calls `Agent.run`, one at a time, and do no network I/O.
-Triggers are merged: whatever came meanwhile makes one further turn. What a turn does is the
-business of `cycle`, what sets it off that of `triggers`, what operators may ask that of
-`actions`.
+Triggers that arrive during a cycle are merged into one further cycle. `cycle` implements a
+cycle, `triggers` starts cycles, and `operator_actions` carries out what operators ask for.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ from gitvs.reconcile.restore import outdated_reason
 log = logging.getLogger(__name__)
 
 MAX_WAIT_SECONDS = 5.0
-"""How long the worker waits at a time: it looks after clocks, deadlines and the watchdog."""
+"""The worker's longest wait: then it checks clocks, deadlines and the watchdog."""
 
 PARTIAL_READING_TRIGGERS = frozenset({"new commit", "folder changed", "drain due"})
-"""Triggers that are about some services: the drift timer reads all of the kernel anyway."""
+"""Triggers about some services only; the drift timer reads the whole kernel anyway."""
 
 HEARTBEAT_SECONDS = 60.0
 _MIN_RETRY_SECONDS = 1.0
@@ -61,7 +60,7 @@ _MAX_DOUBLINGS = 10
 
 
 class Agent:
-    """The daemon of one director. Whatever writes happens in the thread that calls `run`."""
+    """The daemon of one director. All writes happen in the thread that calls `run`."""
 
     def __init__(
         self,
@@ -72,7 +71,9 @@ class Agent:
         notifier: Notifier,
         make_lock: Callable[[], AbstractContextManager[None]] = writer_lock,
     ) -> None:
-        """Prepare; nothing is written or sent yet. `load_settings` reads the settings, now and on SIGHUP.
+        """Prepare; nothing is written or sent yet.
+
+        `load_settings` reads the settings, now and on SIGHUP.
 
         Raises:
             SettingsError, SourceError: these settings cannot be used.
@@ -104,16 +105,16 @@ class Agent:
 
     @property
     def summary(self) -> AgentStatus:
-        """The newest status without what it says of single objects; any thread may read it."""
+        """The newest status without details of single objects; any thread may read it."""
         return self._reporter.summary
 
-    # Its life
+    # Life cycle
 
     def run(self) -> None:
         """Work until `stop` is called.
 
         Raises:
-            StoreDamaged, SettingsError, SourceError: it cannot go on.
+            StoreDamaged, SettingsError, SourceError: the agent cannot continue.
         """
         with ExitStack() as stack:
             self._reporter.metrics.start()
@@ -130,16 +131,16 @@ class Agent:
         log.info("stopped")
 
     def stop(self) -> None:
-        """Have `run` return after the pass that is under way. Safe in signal handlers."""
+        """Make `run` return after the current pass. Safe in signal handlers."""
         self._is_stopping = True
         self.work_queue.wake()
 
     def reload(self) -> None:
-        """Read the settings anew, and fetch. Safe in signal handlers."""
+        """Reload the settings, and fetch. Safe in signal handlers."""
         self.work_queue.add_trigger("reload")
 
     def _start(self) -> None:
-        """Recover what was left open, take the first turn, and say that we are ready."""
+        """Recover an open transaction, run the first cycle, and report that the agent is ready."""
         log.info("started state_dir=%s source=%s", self._state_dir, self._source_name())
         self._attempt("start", self._recover)
         if isinstance(self.follower.source, GitRemote):
@@ -157,7 +158,7 @@ class Agent:
             log.warning("recovered id=%d result=%s", recovered.id, recovered.outcome)
 
     def _process(self, triggers: frozenset[str], jobs: Iterable[Callable[[], None]]) -> None:
-        """Do what has come in."""
+        """Run the jobs, then a cycle if a trigger is due."""
         self._triggers.check_clock()
         self._record_heartbeat()
         for job in jobs:
@@ -170,7 +171,7 @@ class Agent:
             self._attempt_cycle(all_triggers)
 
     def _wait_seconds(self) -> float:
-        """How long to wait for something to do."""
+        """Return how long to wait for work."""
         watchdog_seconds = self._notifier.watchdog_seconds
         wait_seconds = (
             MAX_WAIT_SECONDS
@@ -180,7 +181,7 @@ class Agent:
         return max(0.0, min(wait_seconds, self._drain_poll.seconds_left()))
 
     def _due_triggers(self) -> set[str]:
-        """What time itself sets off: drains to look at, and operations that are over."""
+        """Return the triggers that time makes due: drains to check, and expired operations."""
         due = set()
         if self._drain_poll.seconds_left() <= 0:
             due.add("drain due")
@@ -190,7 +191,7 @@ class Agent:
         return due
 
     def _record_heartbeat(self) -> None:
-        """Record that we live, now and then, for `gitvs restore`."""
+        """Record from time to time that the agent is alive, for `gitvs restore`."""
         now = self.ports.clock.boottime()
         is_due = now - self._heartbeat_boottime >= HEARTBEAT_SECONDS or self._is_stopping
         if not is_due or self.fetch_results.outdated_reason:
@@ -206,7 +207,7 @@ class Agent:
     # Settings
 
     def _make_follower(self, settings: Settings) -> tuple[CommitFollower, Triggers]:
-        """Return what settings make of us."""
+        """Return the follower and the triggers for these settings."""
         source_settings = settings.source
         remote = (
             GitRemote(self._state_dir, source_settings)
@@ -223,7 +224,7 @@ class Agent:
         return follower, Triggers(settings, fetcher, self.work_queue)
 
     def _reload(self) -> None:
-        """Read the settings anew; settings that cannot be used change nothing."""
+        """Reload the settings; settings that cannot be used change nothing."""
         self._notifier.report_reloading()
         try:
             settings = self._load_settings()
@@ -264,7 +265,7 @@ class Agent:
         source = self.follower.source
         return source.name if isinstance(source, GitRemote) else str(self.settings.source)
 
-    # Turns
+    # Cycles
 
     def _on_fetch_result(self, fetch_result: FetchResult) -> None:
         """Called in the thread that fetches."""
@@ -274,14 +275,14 @@ class Agent:
 
     def _handle_fetch_result(self, fetch_result: FetchResult) -> None:
         if fetch_result.remote is not self.follower.source:
-            return  # it was under way when other settings came
+            return  # this fetch began before the settings were reloaded
         if trigger := self.fetch_results.handle(fetch_result):
             self._attempt_cycle({trigger}, fetch_number=fetch_result.request_number)
         else:
             self.publish()
 
     def sync(self) -> Future[CycleResult]:
-        """Fetch now; the future tells of the turn after it. For the worker's thread."""
+        """Fetch now; the future gets the result of the cycle after it. For the worker's thread."""
         future: Future[CycleResult] = Future()
         self.fetch_results.add_waiting([future])
         return future
@@ -294,19 +295,17 @@ class Agent:
         ignores_pause: bool = False,
         is_full_reading: bool = True,
     ) -> CycleResult:
-        """Take a turn now; arguments as of `Pilot.take`. For the worker's thread.
+        """Run a cycle now; arguments as in `CommitFollower.run_cycle`. For the worker's thread.
 
         Raises:
-            GitvsError: the pass could not be made; it is tried again soon.
+            GitvsError: the cycle failed; it is tried again soon.
         """
         started_monotonic = time.monotonic()
         now = self.ports.clock.now()
-        self._ended_operations += [
-            *ended_operations,
-            *self._end_expired(now),
-        ]  # until a pass has seen to them
+        # Kept until a pass has handled them.
+        self._ended_operations += [*ended_operations, *self._end_expired(now)]
         if ignores_pause:
-            self.fetch_results.outdated_reason = ""  # a person has said what is to be in force
+            self.fetch_results.outdated_reason = ""  # an operator chose the target
         if self.fetch_results.outdated_reason:
             cycle_result = CycleResult(
                 None, None, problems=tuple(self.fetch_results.source_problems)
@@ -343,9 +342,9 @@ class Agent:
             raise
 
     def _attempt_cycle(self, triggers: Collection[str], fetch_number: int = 0) -> None:
-        """Take a turn, and try again soon where that was impossible.
+        """Run a cycle, and try again soon if it fails.
 
-        It `fetch_number` those who asked for a fetch up to this number.
+        The result answers the requests for fetches up to `fetch_number`.
         """
         trigger, is_full_reading = (
             ", ".join(sorted(triggers)),
@@ -367,10 +366,10 @@ class Agent:
         self._notifier.report_status(self._reporter.status_line())
 
     def _attempt(self, trigger: str, work: Callable[[], object]) -> None:
-        """Do something that may fail for a while; note that, and try again soon.
+        """Do work that may fail; report a failure, and try again soon.
 
         Raises:
-            StoreDamaged: nothing may go on.
+            StoreDamaged: the agent must stop.
         """
         started_monotonic, started_at = time.monotonic(), self.ports.clock.now()
         try:
@@ -394,7 +393,7 @@ class Agent:
         return expired
 
     def observe(self) -> None:
-        """Read the kernel for whoever asks for the status. For the worker's thread."""
+        """Read the kernel for a status request. For the worker's thread."""
         applied = self.ports.store.applied()
         desired = Desired("", "gitvs0", State()) if applied is None else applied.desired
         ledger = self.ports.store.ledger(self.ports.kernel.incarnation())
@@ -402,16 +401,16 @@ class Agent:
         self.publish()
 
     def publish(self) -> None:
-        """Make a new status of what the store says now. For the worker's thread."""
+        """Publish a new status from the store. For the worker's thread."""
         self._reporter.publish()
 
 
 def _retry_seconds(failures: int) -> float:
-    """Return how long to wait after so many failures in a row."""
+    """Return how long to wait after this many failures in a row."""
     doublings = min(failures, _MAX_DOUBLINGS)
     return min(_MIN_RETRY_SECONDS * 2.0**doublings, _MAX_RETRY_SECONDS)
 
 
 def _is_transient(pass_result: PassResult) -> bool:
-    """Whether a pass failed for a reason that may pass by itself."""
+    """Whether a pass failed for a reason that may be temporary."""
     return pass_result.transaction is not None and pass_result.transaction.is_transient

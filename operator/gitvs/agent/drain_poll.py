@@ -19,7 +19,7 @@ class DrainPoll:
         self._due_boottime: float | None = None
 
     def schedule(self, cycle_seconds: float) -> None:
-        """Set the next reading after a cycle that took so long; none if nothing drains."""
+        """Set the next reading after a cycle of `cycle_seconds`; none if nothing drains."""
         drains = self._ports.store.ledger(self._ports.kernel.incarnation()).drains
         if not drains:
             self._due_boottime = None
@@ -30,7 +30,7 @@ class DrainPoll:
         self._due_boottime = min(regular_boottime, max(deadline_boottime, now + 1.0))
 
     def postpone(self, delay_seconds: float) -> None:
-        """Set the next reading, if there is one, so long from now."""
+        """Move the next reading, if there is one, to `delay_seconds` from now."""
         if self._due_boottime is not None:
             self._due_boottime = self._ports.clock.boottime() + delay_seconds
 

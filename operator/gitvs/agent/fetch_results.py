@@ -1,7 +1,7 @@
-"""What the source has said so far, and who waits for its next word. For the worker's thread.
+"""The results of fetches, and the requests that wait for one. For the worker's thread.
 
-A fetch that ended becomes the newest accepted commit here, or a problem that is told. One
-intake belongs to one reading of the settings.
+Turns the result of a fetch into the newest accepted commit or a reported problem. One
+`FetchResults` belongs to one version of the settings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class FetchResults:
-    """Takes in what the fetch job brings."""
+    """Handles what the fetcher reports."""
 
     def __init__(
         self,
@@ -44,16 +44,16 @@ class FetchResults:
         self._waiting_syncs: list[tuple[int, Future[CycleResult]]] = []
         self._has_source_answered = triggers.fetcher is None
         self.outdated_reason = ""
-        """Why nothing may be done before the source has answered; empty where it may."""
+        """Why nothing may be applied before the source has answered; empty if it may."""
 
     @property
     def is_source_ready(self) -> bool:
-        """Whether the source has something to say: it was heard, and is not being written."""
+        """Whether the source can be read: it has answered, and is not being written."""
         return self._has_source_answered and self._triggers.is_folder_at_rest()
 
     @property
     def source_problems(self) -> list[GitvsError]:
-        """What keeps newer commits away before anything is read: a remote without an answer."""
+        """Why newer commits are missing, known before anything is read: the remote failed."""
         error = self._reporter.source_status.error
         found: list[GitvsError] = [SourceError(error)] if error else []
         if self.outdated_reason:
@@ -66,12 +66,12 @@ class FetchResults:
         return found
 
     def request_fetch(self) -> None:
-        """Have the remote fetched from, if there is one."""
+        """Ask for a fetch, if there is a remote."""
         if self._triggers.fetcher is not None:
             self._triggers.fetcher.request_fetch()
 
     def handle(self, fetch_result: FetchResult) -> str:
-        """Make a new head the accepted one; return what that sets off, or nothing.
+        """Accept a new head; return the trigger that follows from it, or an empty string.
 
         Raises:
             StoreError: it could not be recorded; the next fetch brings it again.
@@ -88,7 +88,7 @@ class FetchResults:
             )
 
     def _was_rewrite_accepted(self, fetch_result: FetchResult) -> bool:
-        """Whether a branch was refused as rewritten, and a person has said otherwise since."""
+        """Whether a branch was rejected as rewritten, and an operator has accepted it since."""
         error = fetch_result.error
         return isinstance(error, RewrittenBranch) and (
             error.accepted != self._ports.store.accepted_head()
@@ -128,7 +128,7 @@ class FetchResults:
         """Follow a branch that was rewritten; return its commit.
 
         Raises:
-            SourceError: it is not on the branch, or not to be trusted.
+            SourceError: the commit is not on the branch, or is not trusted.
         """
         source = self._follower.source
         if not isinstance(source, GitRemote):
@@ -140,7 +140,7 @@ class FetchResults:
         return commit
 
     def add_waiting(self, futures: Sequence[Future[CycleResult]]) -> None:
-        """Fetch now, and have these told of the turn after it."""
+        """Fetch now; these futures get the result of the cycle after it."""
         fetcher = self._triggers.fetcher
         for future in futures:
             self._waiting_syncs.append((0 if fetcher is None else fetcher.request_fetch(), future))
@@ -148,12 +148,12 @@ class FetchResults:
             self._work_queue.add_trigger("sync")
 
     def remove_waiting(self) -> list[Future[CycleResult]]:
-        """Return those who still wait, for another intake to see to."""
+        """Remove and return the futures that still wait, for the next `FetchResults`."""
         waiting, self._waiting_syncs = self._waiting_syncs, []
         return [future for _, future in waiting]
 
     def answer_waiting(self, cycle_result: CycleResult | None, fetch_number: int) -> None:
-        """Tell those who asked for a fetch up to this number what came of it."""
+        """Answer the requests for fetches up to `fetch_number`; None if the cycle failed."""
         answered = [
             future
             for request_number, future in self._waiting_syncs

@@ -1,7 +1,7 @@
-"""The fetch job: the only part of the agent that talks to the network, in a thread of its own.
+"""The fetch thread: the only part of the agent that uses the network.
 
-It ends by naming a new head, or why there is none; what is made of that is the business of
-`agent`. However long a fetch takes, passes go on.
+It reports a new head, or why there is none; `fetch_results` handles the report. Passes go on
+during a fetch, however long it takes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """What a fetch brought: a head, or an error. It answers all who asked up to `request_number`."""
+    """The result of a fetch: a head or an error. It answers all requests up to `request_number`."""
 
     request_number: int
     remote: GitRemote
@@ -30,7 +30,7 @@ class FetchResult:
 
 
 class Fetcher:
-    """Fetches whenever it is asked; many questions during a fetch are one more fetch."""
+    """Fetches on request; requests during a fetch are merged into one more fetch."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Fetcher:
         prepare: Callable[[str], None],
         report: Callable[[FetchResult], None],
     ) -> None:
-        """`prepare` is called with a commit that is here, and `report` with what came of a fetch."""
+        """`prepare` gets a commit of the local copy, `report` the result of each fetch."""
         self.remote = remote
         self._prepare = prepare
         self.accepted_head: str | None = None
@@ -52,22 +52,22 @@ class Fetcher:
         self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
 
     def start(self) -> None:
-        """Begin to fetch when asked."""
+        """Start the thread."""
         self._thread.start()
 
     def request_fetch(self) -> int:
-        """Have the remote fetched from; return the number of this question."""
+        """Ask for a fetch; return the number of this request."""
         with self._changed:
             self._last_request += 1
             self._changed.notify()
             return self._last_request
 
     def request_maintenance(self) -> None:
-        """Have our copy of the repository tidied up after the next fetch."""
+        """Ask for maintenance of the local copy after the next fetch."""
         self._is_maintenance_due = True
 
     def stop(self) -> None:
-        """Fetch no more. A fetch that is under way is left to its end."""
+        """Stop fetching. A fetch that is under way runs to its end."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify()
@@ -103,7 +103,7 @@ class Fetcher:
             return FetchResult(request_number, self.remote, error=error)
 
     def _signer(self, head: Commit) -> str:
-        """Return who signed a head that was accepted; nobody, if that would not do any more."""
+        """Return who signed an accepted head; empty if the signature is no longer trusted."""
         if self._verified_head[0] != head.id:
             try:
                 self._verified_head = (head.id, self.remote.verify_signature(head.id))

@@ -1,7 +1,7 @@
-"""What operators may have a running agent do: break glass, sync, a rewritten branch.
+"""Actions of a running agent for operators: operations on top of Git, sync, accept-rewrite.
 
-Each is recorded with who, why and until when, carried out at once, and answered with what
-became of it. Everything here runs in the worker's thread.
+Each action is recorded with who, why and until when, carried out at once, and answered with
+its result. Everything here runs in the worker's thread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ActionRequest:
-    """One request, checked. `who` is the peer's user, and whom root says it acts for."""
+    """One request, checked. `who` is the peer's user, or the user that root says it acts for."""
 
     command: str
     who: str
@@ -57,7 +57,7 @@ class ActionRequest:
 
 
 class OperatorActions:
-    """Carries orders out, by their names in `actions`."""
+    """Carries out requests; `actions` maps a command's name to its method."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -84,7 +84,7 @@ class OperatorActions:
         return self._run_and_answer("pause", "paused: no new commits, no repair of drift")
 
     def _resume(self, request: ActionRequest) -> Answer:
-        """End a pause; without one, a pin: a colleague's pin is not meant by the way."""
+        """End the pause, or the pin if there is no pause; never both: others may need the pin."""
         operations = self._agent.ports.store.operations()
         ended_operation = operations.pause or operations.pin
         if ended_operation is None:
@@ -96,10 +96,11 @@ class OperatorActions:
         return {**cycle_json(cycle_result), "text": f"{ended_operation.kind} ended{more}"}
 
     def _rollback(self, request: ActionRequest) -> Answer:
-        """Go back, pin, and bar what was left, so that it does not come back by itself.
+        """Go back to a commit, pin it, and quarantine the applied and the newest commit.
 
-        Both are on record before the pass, and taken back if it came to nothing; where a crash
-        or a failing kernel comes in between, the next pass goes on with it.
+        They do not come back by themselves. Pin and quarantine are recorded before the pass, and
+        removed if the pass did not apply the commit. After a crash or a kernel failure in
+        between, the next pass continues.
         """
         store = self._agent.ports.store
         applied = store.applied()
@@ -134,7 +135,7 @@ class OperatorActions:
         return {**cycle_json(cycle_result), "text": f"not rolled back to {target_id[:12]}"}
 
     def _find_rollback_commit(self, revision: str, applied_id: str | None) -> str:
-        """Return the full id of a commit: the one that is named, or the one applied before.
+        """Return the full id of a commit: the named one, or by default the one applied before.
 
         Raises:
             SourceError: there is none, or it is not on the branch.
@@ -158,9 +159,8 @@ class OperatorActions:
         head = store.accepted_head()
         if head is None or not source.is_ancestor(commit_id, head):
             raise SourceError(f"commit {commit_id[:12]} is not part of the branch that is followed")
-        if (
-            commit_id not in applied_before
-        ):  # what was in force once was trusted, whatever expired since
+        # An applied commit was trusted, even if its key expired since.
+        if commit_id not in applied_before:
             source.verify_signature(commit_id)
         return commit_id
 
@@ -186,7 +186,7 @@ class OperatorActions:
         }
 
     def _drain_warnings(self, servers: Sequence[RealServer], desired: Desired) -> list[str]:
-        """What a drain by hand makes of the services that it is about."""
+        """Return warnings about what a drain by hand does to the services that it affects."""
         drains = self._agent.ports.store.operations().drains
         drained_keys = {s.key for o in drains for s in servers_of(o, desired)}
         removed_keys = {s.key for o in drains if o.is_immediate for s in servers_of(o, desired)}
@@ -257,12 +257,11 @@ class OperatorActions:
     def _run_and_answer(
         self, command: str, text: str, ended_operations: Sequence[Operation] = ()
     ) -> Answer:
-        """Take a turn for what was recorded; Git's own troubles are no failure of it."""
+        """Run a cycle for a recorded operation; problems of the source do not make it fail."""
         cycle_result = self._agent.run_cycle(command, ended_operations=ended_operations)
         answer = cycle_json(cycle_result)
-        pass_results = cycle_result.pass_results[
-            -1:
-        ]  # a blocked commit is held back by a further pass
+        # If the newest commit is blocked, the second pass, for the applied commit, counts.
+        pass_results = cycle_result.pass_results[-1:]
         code = ExitCode.severest(p.outcome.exit_code for p in pass_results)
         is_done = bool(pass_results) and code is ExitCode.DONE
         return {
@@ -315,7 +314,7 @@ class OperatorActions:
 
 
 def cycle_json(cycle_result: CycleResult) -> Answer:
-    """Return how a turn ended, for the client."""
+    """Return how a cycle ended, as JSON for the client."""
     outcomes = [p.outcome for p in cycle_result.pass_results]
     codes = [outcome.exit_code for outcome in outcomes]
     codes += [problem.exit_code for problem in cycle_result.problems]
@@ -342,7 +341,7 @@ def cycle_json(cycle_result: CycleResult) -> Answer:
 
 
 def _is_applied_by(commit_id: str, cycle_result: CycleResult) -> bool:
-    """Whether a turn brought this commit into force."""
+    """Whether a cycle applied this commit, or found it applied."""
     is_for_it = cycle_result.target is not None and cycle_result.target.commit_id == commit_id
     is_done = cycle_result.pass_result is not None and cycle_result.pass_result.outcome in (
         Outcome.APPLIED,

@@ -1,4 +1,7 @@
-"""What the agent tells of its turns: the log, the metrics, and the status for everybody."""
+"""Reports the agent's cycles: the log, the metrics and the status.
+
+`reconcile.director_status` computes the status from store and kernel.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ _MAX_CHARACTERS = 1000
 
 
 class Reporter:
-    """Remembers what turns found, and tells. What it remembers of its own may be lost."""
+    """Remembers the results of cycles and reports them. A restart may lose what it remembers."""
 
     def __init__(self, ports: Ports, metrics: Metrics, source_status: SourceStatus) -> None:
         self.metrics = metrics
@@ -80,15 +83,15 @@ class Reporter:
     def status(self) -> AgentStatus:
         """The newest status; any thread may read it.
 
-        What it says of single services is worked out when it is asked for: of thousands that
-        takes longer than a pass.
+        Details of single services are computed on request: for thousands of services that takes
+        longer than a pass.
         """
         return self._compute_status()
 
     def report_cycle(
         self, cycle_result: CycleResult, trigger: str, started_at: datetime, seconds: float
     ) -> None:
-        """Note, count and log how a turn ended."""
+        """Record, count and log how a cycle ended."""
         pass_result = cycle_result.pass_result
         self._target_commit = None if cycle_result.target is None else cycle_result.target.commit
         planned = None if pass_result is None else pass_result.planned
@@ -116,10 +119,9 @@ class Reporter:
             )
 
     def _report_problems(self, cycle_result: CycleResult) -> None:
-        """Count what keeps the newest commit away, and log what is new of it."""
-        problems = [
-            p for p in cycle_result.problems if str(p) != self.source_status.error
-        ]  # told already
+        """Count why the newest commit is not applied, and log the reasons that are new."""
+        # The source's own error was reported already.
+        problems = [p for p in cycle_result.problems if str(p) != self.source_status.error]
         for problem in problems:
             self.metrics.count_failure(failure_kind(problem))
         reported = {short_problem_text(problem) for problem in problems}
@@ -130,7 +132,7 @@ class Reporter:
     def report_failure(
         self, trigger: str, error: Exception, started_at: datetime, seconds: float
     ) -> None:
-        """Note, count and log that a turn could not be taken."""
+        """Record, count and log that a cycle failed."""
         self._last_pass = LastPass(
             None, started_at, seconds, self._target_commit, trigger, (str(error),)
         )
@@ -142,12 +144,12 @@ class Reporter:
             log.error("pass met a bug trigger=%r", trigger, exc_info=error)
 
     def record_observation(self, observation: Observation) -> None:
-        """Note a reading of the kernel."""
+        """Record an observation of the kernel."""
         self._observation = observation
         self._observed_at = self._ports.clock.now()
 
     def publish(self) -> None:
-        """Make a new status for everybody to read."""
+        """Publish a new status, which any thread may read."""
         try:
             inputs = load_status_inputs(self._ports, self._observation)
             self._set_status(load_summary(self._ports, inputs), inputs)
@@ -159,7 +161,7 @@ class Reporter:
         self.metrics.publish(self._compute_status)
 
     def _set_status(self, summary: AgentStatus, inputs: StatusInputs | None) -> None:
-        """Have this told from now on, with what is known here."""
+        """Make this the newest status, completed with what the reporter remembers."""
         summary = replace(
             summary,
             started_at=self._started_at,
@@ -170,12 +172,12 @@ class Reporter:
             drifted_keys=self._drift,
         )
         self.summary = summary
-        """The newest status without what it says of single objects."""
+        """The newest status without details of single objects."""
         self._inputs = inputs
         self._compute_status = cache(lambda: with_details(summary, inputs, self._digest_of))
 
     def _digest_of(self, desired: Desired) -> str:
-        """Return the digest of a desired state, which takes long."""
+        """Return the digest of a desired state; cached, because it is slow."""
         cached = self._digest_cache
         if cached is None or cached[0] is not desired:
             cached = self._digest_cache = desired, desired_digest(desired.director, desired.state)
@@ -212,7 +214,7 @@ class Reporter:
         self._log_pass(pass_result, trigger, seconds)
 
     def _log_pass(self, pass_result: PassResult, trigger: str, seconds: float) -> None:
-        """One line for a pass that did something; a quiet one is for those who debug."""
+        """Log one line for a pass; at DEBUG level if there was nothing to do."""
         proposal = None if pass_result.planned is None else pass_result.planned.proposal
         gates = () if proposal is None else proposal.gates
         blocking = ",".join(sorted({g.name for g in gates if not g.is_allowed})) or "none"
@@ -239,7 +241,7 @@ _LOG_LEVELS = {
 
 
 def _drift_keys(pass_result: PassResult) -> tuple[Key, ...]:
-    """Return what a pass found changed behind gitvs's back."""
+    """Return the keys of what a pass found changed by others than gitvs."""
     planned = pass_result.planned
     if planned is None or planned.applied is None:
         return ()
@@ -247,7 +249,7 @@ def _drift_keys(pass_result: PassResult) -> tuple[Key, ...]:
 
 
 def short_problem_text(problem: GitvsError) -> str:
-    """Return what a problem says, short enough to be kept and sent."""
+    """Return the text of a problem, short enough to be stored and sent."""
     if not isinstance(problem, InvalidManifests):
         return str(problem)[:_MAX_CHARACTERS]
     lines = [str(p)[:_MAX_CHARACTERS] for p in problem.problems[:_MAX_PROBLEMS]]

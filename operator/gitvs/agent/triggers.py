@@ -1,6 +1,7 @@
-"""What sets a turn off: timers, the fetch job, a changed folder, and the kernel's own events.
+"""What starts a cycle: timers, the fetcher, a changed folder, and kernel events.
 
-Everything here ends as a word in the inbox; what is done about it is the business of `agent`.
+Everything here only adds a trigger to the work queue or asks for a fetch; `daemon` runs the
+cycle.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gitvs.core.settings import RemoteSettings, Settings
 log = logging.getLogger(__name__)
 
 EVENT_DELAY_SECONDS = 0.2
-"""How long events of the kernel are collected: a thousand of them make one turn."""
+"""How long kernel events are collected: a thousand of them make one cycle."""
 
 MAINTENANCE_SECONDS = 24 * 3600.0
 MIN_CLOCK_STEP_SECONDS = 2.0
@@ -33,7 +34,7 @@ _JITTER_FACTOR = 0.1
 
 
 class Triggers:
-    """The timers and watchers of one agent, for one reading of its settings."""
+    """The timers and watchers of one agent, for one version of its settings."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class Triggers:
         fetcher: Fetcher | None,
         work_queue: WorkQueue,
     ) -> None:
-        """Get ready; `start` begins. There is no fetcher for a folder."""
+        """Prepare; `start` starts everything. `fetcher` is None for a folder."""
         self.fetcher = fetcher
         self._settings = settings
         self._work_queue = work_queue
@@ -51,12 +52,12 @@ class Triggers:
         self._failures = 0
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": DebugExecutor()},  # jobs only leave a word: no pool of threads
+            executors={"default": DebugExecutor()},  # jobs only add triggers: no thread pool needed
             job_defaults={"coalesce": True, "misfire_grace_time": None},
         )
 
     def start(self, accepted_head: str | None) -> None:
-        """Begin. `accepted_head` is the newest accepted commit.
+        """Start everything. `accepted_head` is the newest accepted commit.
 
         Raises:
             SourceError: the folder of manifests cannot be watched.
@@ -73,7 +74,7 @@ class Triggers:
         self._schedule_timers()
 
     def stop(self) -> None:
-        """End all of it."""
+        """Stop everything."""
         self._scheduler.shutdown(wait=False)
         for watcher in (self.fetcher, self._folder_watch, self._kernel_events):
             if watcher is not None:
@@ -81,7 +82,7 @@ class Triggers:
         self._kernel_events = None
 
     def watch_interface(self, interface: str) -> None:
-        """Listen to what happens to the dummy interface; its name may change with a commit."""
+        """Watch the dummy interface for changes; its name may change with a commit."""
         if self._kernel_events is not None:
             if self._kernel_events.interfaces == {interface}:
                 return
@@ -96,11 +97,11 @@ class Triggers:
             log.warning("not watching the kernel reason=%s", error)
 
     def is_folder_at_rest(self) -> bool:
-        """Whether nobody is writing into the folder of manifests now, as far as is known."""
+        """Whether nobody is writing to the folder of manifests now, as far as is known."""
         return self._folder_watch is None or self._folder_watch.is_quiet()
 
     def schedule_poll(self, failures: int) -> datetime | None:
-        """Have the remote asked again, later the more often it failed; return when."""
+        """Schedule the next fetch, later after each failure; return when, or None for a folder."""
         source_settings = self._settings.source
         if self.fetcher is None or not isinstance(source_settings, RemoteSettings):
             return None
@@ -113,7 +114,7 @@ class Triggers:
         return poll_at
 
     def check_clock(self) -> None:
-        """Notice that the wall clock was set, since the scheduler's times are on it."""
+        """Schedule the timers again if the wall clock was set, since the scheduler uses it."""
         offset_seconds = _wall_clock_offset_seconds()
         step_seconds, self._clock_offset_seconds = (
             offset_seconds - self._clock_offset_seconds,

@@ -13,15 +13,16 @@ from typing import Any
 
 
 class WorkQueue:
-    """Triggers by name, each due at a moment, and jobs in their order."""
+    """Triggers by name, each with the time when it is due, and jobs in their order."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()  # over an RLock: a signal handler may come in between
+        # Over an RLock, because a signal handler may interrupt the thread that holds it.
+        self._changed = threading.Condition()
         self._due_monotonic: dict[str, float] = {}
         self._jobs: list[Callable[[], None]] = []
 
     def add_trigger(self, trigger: str, delay_seconds: float = 0.0) -> None:
-        """Ask for a pass. The same trigger twice is one, due when its first is."""
+        """Ask for a cycle. The same trigger twice counts once, due at the earlier time."""
         due_monotonic = time.monotonic() + delay_seconds
         with self._changed:
             self._due_monotonic[trigger] = min(
@@ -30,19 +31,19 @@ class WorkQueue:
             self._changed.notify_all()
 
     def add_job(self, job: Callable[[], None]) -> None:
-        """Have the worker do something; what it raises ends the worker."""
+        """Have the worker run a job; an exception in it ends the worker."""
         with self._changed:
             self._jobs.append(job)
             self._changed.notify_all()
 
     def submit(self, job: Callable[[], Any]) -> Future[Any]:
-        """Have the worker do something; the future tells what came of it."""
+        """Have the worker run a job; the future gets its result."""
         future: Future[Any] = Future()
         self.add_job(lambda: _run_job(job, future))
         return future
 
     def wake(self) -> None:
-        """Have `take` return, with nothing to do."""
+        """Make `wait_for_work` return, with nothing to do."""
         with self._changed:
             self._due_monotonic.setdefault("", 0.0)
             self._changed.notify_all()
@@ -50,7 +51,7 @@ class WorkQueue:
     def wait_for_work(
         self, timeout_seconds: float
     ) -> tuple[frozenset[str], list[Callable[[], None]]]:
-        """Wait for something to do, and take it: the triggers that are due, and all jobs."""
+        """Wait for work, and remove it from the queue: the triggers that are due, and all jobs."""
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
             while not self._jobs:
@@ -74,5 +75,5 @@ def _run_job(job: Callable[[], Any], future: Future[Any]) -> None:
         return
     try:
         future.set_result(job())
-    except BaseException as error:  # noqa: BLE001  # whoever waits is told
+    except BaseException as error:  # noqa: BLE001  # the future reports it
         future.set_exception(error)

@@ -1,4 +1,4 @@
-"""The agent's hold on the writer lock: it keeps the lock, except while a pause lets others write."""
+"""How the agent holds the writer lock: always, except while a pause lets others write."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class WriteLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the only writer, and stay it afterwards unless a pause is in force.
+        """Hold the lock, and keep it afterwards unless a pause is in force.
 
         Raises:
-            LockHeld: another gitvs is the writer, and which one.
+            LockHeld: another gitvs is the writer; the error names it.
         """
         if self._lock is None:
             with ExitStack() as stack:
@@ -34,7 +34,7 @@ class WriteLock:
                 self.release()
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the lock, so that others can write."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -1,7 +1,7 @@
-"""The command line: one module a command, loaded when called.
+"""The command line: one module for each command, loaded when it is called.
 
-What a command found goes to standard output, problems and progress to standard error. A
-command returns its exit code; here errors become messages and exit codes (design section 7).
+Results go to standard output, problems and progress to standard error. A command returns its
+exit code; this module turns errors into messages and exit codes (design section 7).
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from gitvs.core.problems import InvalidManifests, printable
 from gitvs.report.text.problems import count_text
 
 GC_THRESHOLDS = (200_000, 20, 100)
-"""Large manifests are a million objects with hardly a cycle: to look for one as often as Python
-does takes half of a plan's time."""
+"""Thresholds for large manifests: a million objects with hardly any reference cycle.
+
+Python's default thresholds take half of a plan's time.
+"""
 
 COMMANDS = {
     "validate": LazyCommand("gitvs.cli.validate:validate", "Report every problem in manifests."),
@@ -92,8 +94,8 @@ def gitvs() -> None:
 def main() -> None:
     """Run the command line of this process.
 
-    A terminal or pipe that has no `→` gets an escape instead: no reason to fail. Nor is it
-    that nobody wants to hear of it (`>&-`).
+    A terminal or pipe without `→` in its encoding gets an escape instead of an error. Closed
+    output (`>&-`) is no error either.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -146,7 +148,7 @@ def _show_error(error: GitvsError) -> None:
 
 
 def _discard_output() -> None:
-    """Send what is still buffered nowhere: whoever read our output has gone.
+    """Discard the output that is still buffered, because its reader has gone.
 
     Source: Python library, signal, "Note on SIGPIPE".
     """

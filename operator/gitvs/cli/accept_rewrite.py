@@ -1,4 +1,4 @@
-"""`gitvs accept-rewrite`: follow a branch whose history was rewritten."""
+"""`gitvs accept-rewrite`: follows a branch whose history was rewritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gitvs active`: this director's VIPs are bound again."""
+"""`gitvs active`: binds this director's VIPs again."""
 
 from __future__ import annotations
 

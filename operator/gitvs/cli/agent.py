@@ -1,4 +1,4 @@
-"""`gitvs agent`: follow a Git repository, once or for years."""
+"""`gitvs agent`: follows a Git repository, once or as a daemon."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _report_cycle(cycle_result: CycleResult) -> None:
 
 
 def cycle_exit_code(cycle_result: CycleResult) -> ExitCode:
-    """Return the severest of what a turn met."""
+    """Return the severest exit code of a cycle's problems and passes."""
     return ExitCode.severest(
         [
             *(problem.exit_code for problem in cycle_result.problems),

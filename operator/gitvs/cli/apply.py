@@ -77,7 +77,7 @@ def apply(
 
 
 def _commit_messages(ports: Ports, path: Path, rev: str | None) -> list[str]:
-    """The commit messages since what is applied; a work tree has none."""
+    """Return the commit messages since the applied commit; a work tree has none."""
     if rev is None:
         return []
     applied = ports.store.applied()

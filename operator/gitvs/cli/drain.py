@@ -1,4 +1,4 @@
-"""`gitvs drain`: a real server leaves every service at once."""
+"""`gitvs drain`: takes a real server out of every service at once."""
 
 from __future__ import annotations
 

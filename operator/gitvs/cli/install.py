@@ -1,4 +1,4 @@
-"""`gitvs install` and `gitvs uninstall`: the service files of this host."""
+"""`gitvs install`: installs the service files of this host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gitvs.adapters.service.installation import (
 )
 from gitvs.cli.shared.installation import (
     HOST_ROOT,
-    _confirm_steps,
+    confirm_steps,
     installation_options,
     require_root,
 )
@@ -63,7 +63,7 @@ def install(
     if not os.path.lexists(root / SETTINGS_PATH):
         steps.append(InstallationStep(FileAction.CREATE, root / SETTINGS_PATH))
     is_set_up = not is_host or systemctl.is_set_up(enable=not no_enable)
-    if not _confirm_steps(steps, "Do this?", yes=yes, dry_run=dry_run, is_set_up=is_set_up):
+    if not confirm_steps(steps, "Do this?", yes=yes, dry_run=dry_run, is_set_up=is_set_up):
         return ExitCode.DONE
     for step in steps:
         if step.content:

@@ -1,4 +1,4 @@
-"""`gitvs plan`: what a director should have, against what it has."""
+"""`gitvs plan`: the changes from what a director has to what it should have."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def plan(
 
 @contextmanager
 def _cached_loader(no_cache: bool) -> Iterator[Loader]:
-    """Load manifests with what was found of files before, and keep it for the next time."""
+    """Yield a loader that uses the cached results of files; then save the cache."""
     folder = None if no_cache else cache_folder()
     if folder is None:
         yield Loader()
@@ -151,7 +151,7 @@ def _cached_loader(no_cache: bool) -> Iterator[Loader]:
 
 @contextmanager
 def _without_gc() -> Iterator[None]:
-    """Look for no cycles: a preview makes a million objects, and keeps them to the end."""
+    """Disable garbage collection: a preview makes a million objects, and keeps them to the end."""
     gc.disable()
     try:
         yield
@@ -161,7 +161,7 @@ def _without_gc() -> Iterator[None]:
 
 
 def _by_director(observations: Sequence[ObservedHost]) -> dict[str, ObservedHost]:
-    """Return saved states by the director that each is of; a second one would hide the first."""
+    """Return saved observations by director; two of one director are rejected."""
     by_director: dict[str, ObservedHost] = {}
     for observation in observations:
         if by_director.setdefault(observation.director, observation) is not observation:
@@ -177,7 +177,7 @@ def _refuse_with_base(value: object, option: str, instead: str) -> None:
 
 
 def _require_one_host(head: str | None, directors: Sequence[str], states: Sequence[Path]) -> None:
-    """Refuse what only makes sense where commits are compared."""
+    """Reject options that only make sense if commits are compared."""
     if head is not None:
         raise UsageError("--head needs --base; for one commit on one director use --rev")
     for option, values in (("--director", directors), ("--state", states)):
@@ -191,13 +191,12 @@ def _plan_host_or_saved(
     saved_observations: Sequence[ObservedHost],
     state_dir: Path,
 ) -> PlannedPass:
-    """Plan against this host, or against a saved state."""
+    """Plan against this host, or against a saved observation."""
     if saved_observations:
         return plan_saved_observation(saved_observations[0], desired, options)
-    host_module = import_module(
-        "gitvs.cli.shared.host"
-    )  # the kernel's libraries: of no use to all others
-    with host_module.open_for_reading(state_dir) as ports, progress("reading the kernel"):
+    # Loaded here, since it brings the kernel's libraries, which no other kind of plan needs.
+    host = import_module("gitvs.cli.shared.host")
+    with host.open_for_reading(state_dir) as ports, progress("reading the kernel"):
         return plan_pass(ports, desired, options)
 
 
@@ -218,7 +217,7 @@ def load_saved_observation(file: Path) -> ObservedHost:
     """Read a saved observation.
 
     Raises:
-        UsageError: it cannot be read, or is something else.
+        UsageError: the file cannot be read, or is not a saved observation.
     """
     try:
         text = file.read_text("utf-8")
@@ -230,7 +229,7 @@ def load_saved_observation(file: Path) -> ObservedHost:
 def plan_saved_observation(
     saved: ObservedHost, desired: Desired, options: PassOptions
 ) -> PlannedPass:
-    """Plan against a saved observation. Settings that were not read there count as wanted."""
+    """Plan against a saved observation; sysctls that were not read count as already desired."""
     for sysctl in saved.unread_sysctls(desired):
         show_message(f"gitvs: {sysctl.name} is not in the saved state: taken to be {sysctl.value}")
     observation = saved.observation_for(desired)

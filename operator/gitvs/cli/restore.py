@@ -1,4 +1,4 @@
-"""`gitvs restore`: what was applied, early at boot, without Git and network."""
+"""`gitvs restore`: brings back what was applied, early at boot, without Git and network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gitvs resume`: the end of a pause or a pin."""
+"""`gitvs resume`: ends a pause or a pin."""
 
 from __future__ import annotations
 

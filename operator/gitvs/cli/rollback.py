@@ -1,4 +1,4 @@
-"""`gitvs rollback`: back to an earlier commit."""
+"""`gitvs rollback`: goes back to an earlier commit."""
 
 from __future__ import annotations
 

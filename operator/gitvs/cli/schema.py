@@ -1,4 +1,4 @@
-"""`gitvs schema`: the JSON Schema of a kind of document."""
+"""`gitvs schema`: the JSON Schema of a kind, such as Service or Plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gitvs standby`: this director's VIPs are unbound."""
+"""`gitvs standby`: unbinds this director's VIPs."""
 
 from __future__ import annotations
 

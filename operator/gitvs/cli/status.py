@@ -1,4 +1,4 @@
-"""`gitvs status`: how this director is doing, by its agent's word or by our own look."""
+"""`gitvs status`: how this director is doing, from its agent or from store and kernel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gitvs.report.status.status_json import status_json
 from gitvs.report.status.status_text import status_text
 
 ANSWER_TIMEOUT_SECONDS = 20.0
-"""How long the agent may take: it answers from memory, but may be asked to look anew first."""
+"""How long the agent may take: it answers from memory, but may read the kernel first."""
 
 DEFAULT_WATCH_SECONDS = 2.0
 
@@ -70,10 +70,10 @@ def status(as_json: bool, every_seconds: float | None, show_all: bool, state_dir
 
 
 def load_status_json(state_dir: Path) -> Mapping[str, Any]:
-    """Return the status document, from the agent or, where none runs, from our own look.
+    """Return the status as JSON, from the agent or, if none runs, from store and kernel.
 
     Raises:
-        AgentSilent: one may run, so that our own word on it would be wrong.
+        AgentNotAnswering: an agent may run, so a status without it could be wrong.
     """
     return _ask_agent(state_dir) or _observed_status_json(state_dir)
 
@@ -113,7 +113,7 @@ def _watch(state_dir: Path, every_seconds: float, show_all: bool) -> int:
     try:
         watch(partial(_load_status_text, state_dir, show_all), every_seconds)
     except KeyboardInterrupt:
-        return ExitCode.DONE  # it was asked to end, and nothing was under way
+        return ExitCode.DONE  # the normal end: nothing was under way
     return ExitCode.DONE
 
 

@@ -1,4 +1,4 @@
-"""`gitvs sync`: fetch now."""
+"""`gitvs sync`: fetches now."""
 
 from __future__ import annotations
 

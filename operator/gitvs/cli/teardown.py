@@ -1,4 +1,4 @@
-"""`gitvs teardown`: the one command that removes everything."""
+"""`gitvs teardown`: removes everything that gitvs owns."""
 
 from __future__ import annotations
 

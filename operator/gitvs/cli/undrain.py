@@ -1,4 +1,4 @@
-"""`gitvs undrain`: the end of a drain by hand."""
+"""`gitvs undrain`: ends a drain by hand."""
 
 from __future__ import annotations
 

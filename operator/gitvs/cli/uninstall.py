@@ -13,7 +13,7 @@ from gitvs.adapters.service.installation import (
 )
 from gitvs.cli.shared.installation import (
     HOST_ROOT,
-    _confirm_steps,
+    confirm_steps,
     installation_options,
     require_root,
 )
@@ -40,7 +40,7 @@ def uninstall(root: Path, yes: bool, dry_run: bool, force: bool) -> int:
     if is_host:
         require_root()
     steps = plan_removal(root, force=force)
-    if not _confirm_steps(steps, "Remove these?", yes=yes, dry_run=dry_run, is_set_up=True):
+    if not confirm_steps(steps, "Remove these?", yes=yes, dry_run=dry_run, is_set_up=True):
         return ExitCode.DONE
     if is_host:
         systemctl.require_tools()

@@ -12,7 +12,7 @@ def parse_milliseconds(text: str) -> int:
     """Return a duration in milliseconds.
 
     Raises:
-        ValueError: it is none.
+        ValueError: `text` is not a duration.
     """
     match = _DURATION.fullmatch(text)
     if match is None:
@@ -24,7 +24,7 @@ def parse_seconds(text: str) -> float:
     """Return a duration in seconds.
 
     Raises:
-        ValueError: it is none.
+        ValueError: `text` is not a duration.
     """
     return parse_milliseconds(text) / 1000
 

@@ -1,7 +1,7 @@
-"""Everything that can go wrong and is expected to, with its exit code.
+"""The expected errors, each with its exit code.
 
-An error carries values and builds its text from them: what failed, on which key, measured
-against what, and what happens next. Anything that is not a `GitvsError` is a bug.
+An error carries values and builds its text from them: what failed, on which key, against which
+limit or error code, and what happens next. Any other exception is a bug.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
     @classmethod
     def severest(cls, codes: Iterable[ExitCode]) -> ExitCode:
-        """Return the exit code that holds where several do (design section 7)."""
+        """Return the most severe of several exit codes (design section 7)."""
         by_severity = (
             cls.STUCK,
             cls.ROLLED_BACK,
@@ -40,14 +40,14 @@ class ExitCode(IntEnum):
 
 
 class GitvsError(Exception):
-    """The root. `exit_code` and `is_transient` (worth a retry) sit on the class."""
+    """The base class; subclasses set `exit_code` and `is_transient` (worth a retry)."""
 
     exit_code: ExitCode = ExitCode.ERROR
     is_transient: bool = False
 
 
 class UsageError(GitvsError):
-    """An argument or setting that cannot be meant."""
+    """An argument or setting with an impossible value."""
 
     exit_code = ExitCode.USAGE
 
@@ -61,17 +61,17 @@ class SourceError(GitvsError):
 
 
 class UnusableManifests(SourceError):
-    """Manifests that are there and cannot be read: too many bytes, or a name that is no text."""
+    """Manifests that exist and cannot be read: too large, or with a file name that is not UTF-8."""
 
 
 class SourceUnreachable(SourceError):
-    """A remote that did not answer in time, or not sensibly."""
+    """A remote that did not answer in time, or gave an unusable answer."""
 
     is_transient = True
 
 
 class UntrustedCommit(SourceError):
-    """A commit that the signature policy keeps out: what is wrong with it, and what to do."""
+    """A commit that the signature policy rejects, with the problem and the remedy."""
 
     def __init__(self, commit_id: str, problem: str, remedy: str) -> None:
         self.commit_id = commit_id
@@ -94,33 +94,33 @@ class RewrittenBranch(SourceError):
 
 
 class Quarantined(GitvsError):
-    """A commit that failed, and is not tried again."""
+    """A commit that failed and is not tried again."""
 
     exit_code = ExitCode.ROLLED_BACK
 
 
 class UnknownDirector(GitvsError):
-    """A director that no manifest describes; never an empty state."""
+    """A director that no manifest describes; it is never treated as an empty state."""
 
     exit_code = ExitCode.INVALID
 
 
 class KernelUnavailable(GitvsError):
-    """No IPVS in this kernel, or no right to ask it."""
+    """This kernel has no IPVS, or the process may not use it."""
 
 
 class KernelUnreadable(GitvsError):
-    """A reading that stayed inconsistent or cut short."""
+    """The kernel could not be read, or its answers stayed inconsistent or incomplete."""
 
     is_transient = True
 
 
 class StoreError(GitvsError):
-    """The database is damaged, locked, full, read-only or not ours."""
+    """The database is damaged, locked, full, read-only, or another user's or program's."""
 
 
 class StoreDamaged(StoreError):
-    """The database cannot be trusted: nothing goes on before a person has looked."""
+    """The database cannot be trusted; gitvs stops until a person has examined it."""
 
 
 class LockHeld(GitvsError):
@@ -140,11 +140,11 @@ class AgentUnreachable(GitvsError):
 
 
 class AgentNotAnswering(AgentUnreachable):
-    """An agent may well be there, but it may not be asked, or does not answer in time."""
+    """An agent may be running, but this user may not ask it or it does not answer in time."""
 
 
 class ControlFailed(GitvsError):
-    """What an operator asked of the agent was refused; the exit code is the refusal's own."""
+    """The agent rejected an operator's request; `exit_code` depends on the reason."""
 
     def __init__(self, text: str, exit_code: ExitCode = ExitCode.ERROR) -> None:
         self.exit_code = exit_code

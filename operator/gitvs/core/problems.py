@@ -9,7 +9,7 @@ from gitvs.core.errors import ExitCode, GitvsError
 
 
 def printable(text: str) -> str:
-    """Return a text that does nothing to a terminal: control characters as escapes."""
+    """Return a text with its control characters escaped, so that it is safe on a terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong in the manifests.
+    """One problem in the manifests.
 
     `file` is relative to the chosen folder; `line` and `column` count from 1; `pointer` is a
     JSON pointer into the document; `rule` is the stable name of the rule that it breaks.
@@ -35,7 +35,7 @@ class Problem:
 
 
 class InvalidManifests(GitvsError):
-    """Manifests with problems; all of them, in file order."""
+    """Manifests with problems; `problems` has all of them, in file order."""
 
     exit_code = ExitCode.INVALID
 

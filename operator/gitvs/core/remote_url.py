@@ -1,4 +1,4 @@
-"""Which protocol a Git URL speaks, and what gitvs refuses in one."""
+"""Finds the protocol of a Git URL, and rejects URLs that gitvs does not fetch from."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ class UnusableUrl(ValueError):
 
 
 def protocol_of(url: str) -> str:
-    """Return `https`, `ssh` or `file`. Source: git-clone(1), GIT URLS.
+    """Return `https`, `ssh` or `file`.
+
+    Source: git-clone(1), GIT URLS.
 
     Raises:
-        UnusableUrl: anything else, a password inside, or not a URL.
+        UnusableUrl: another protocol, a password in the URL, or not a URL.
     """
     if url.startswith("-") or not url.isprintable() or " " in url:
         raise UnusableUrl("not a URL: it starts with -, or has white space or control characters")

@@ -1,4 +1,4 @@
-"""The agent's settings as typed values. `adapters.service.settings_file` reads them from TOML."""
+"""The agent's settings as typed values; `adapters.service.settings_file` reads them from TOML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT_PLANS = 50
 
 @dataclass(frozen=True, slots=True)
 class SshSignatures:
-    """Commits are signed with an SSH key of a file (ssh-keygen(1), ALLOWED SIGNERS)."""
+    """Commits must be signed with an SSH key of a file (ssh-keygen(1), ALLOWED SIGNERS)."""
 
     allowed_signers: Path
     revoked_keys: Path | None = None
@@ -25,7 +25,7 @@ class SshSignatures:
 
 @dataclass(frozen=True, slots=True)
 class GpgSignatures:
-    """Commits are signed with an OpenPGP key of a file whose fingerprint is listed, too."""
+    """Commits must be signed with an OpenPGP key that is in `keys` and in `fingerprints`."""
 
     keys: Path
     fingerprints: frozenset[str]
@@ -33,7 +33,7 @@ class GpgSignatures:
 
 @dataclass(frozen=True, slots=True)
 class RemoteSettings:
-    """A Git remote, and how to get at it."""
+    """A Git remote, and how to access it."""
 
     url: str
     branch: str = "main"
@@ -50,7 +50,11 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """Where metrics are served (nowhere if empty), and of how many real servers one by one."""
+    """Where metrics are served, and for how many real servers.
+
+    An empty `listen` turns metrics off. `real_servers` limits the real servers that have metrics
+    of their own.
+    """
 
     listen: str = "127.0.0.1:9712"
     real_servers: int = 1000
@@ -60,7 +64,7 @@ class MetricsSettings:
         """Return the address and the port of `listen`.
 
         Raises:
-            ValueError: it is not that.
+            ValueError: `listen` is not an address and a port.
         """
         host, _, port = self.listen.rpartition(":")
         is_ipv6 = host.startswith("[") and host.endswith("]")
@@ -72,7 +76,7 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one settings file says. `source` is a remote, or a folder of this host."""
+    """The contents of one settings file; `source` is a remote or a folder of this host."""
 
     source: RemoteSettings | Path
     director: str | None = None
@@ -85,5 +89,5 @@ class Settings:
 
 
 def socket_path_of(state_dir: Path) -> Path:
-    """Return where the agent of a state folder listens: systemd's place for the usual one."""
+    """Return the agent's control socket for a state folder; systemd's for the default folder."""
     return DEFAULT_SOCKET_PATH if state_dir == DEFAULT_STATE_DIR else state_dir / SOCKET_FILE_NAME

@@ -1,4 +1,4 @@
-"""Commit against commit, offline, for every director that changes.
+"""Compares one commit with another, offline, for every director that changes.
 
 `compare` makes the preview; `starting_point` finds the commit that it starts from.
 """

@@ -1,4 +1,4 @@
-"""One commit against another: what it would change on every director. Offline, without a kernel."""
+"""What one commit would change on every director, compared with another. Offline."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ _LIVE_GATES = ("conflict", "unsupported")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What to compare. Without `directors` it is all of them; `saved_observations` is what is live on some."""
+    """What to compare. Empty `directors` means all.
+
+    `saved_observations` are the saved states of some directors' hosts.
+    """
 
     base: str
     head: str
@@ -58,11 +61,11 @@ class Comparison:
 def compare(commits: Commits, comparison: Comparison, loader: Loader | None = None) -> Preview:
     """Return what the step from base to head would change.
 
-    A loader that is used again reads again only what changed.
+    A loader that was used before reads only what changed since.
 
     Raises:
-        SourceError: a revision or the folder is not there, or cannot be read.
-        UnknownDirector: a director was asked for that neither side has.
+        SourceError: a revision or the folder does not exist, or cannot be read.
+        UnknownDirector: neither side has a director that was asked for.
     """
     loader = loader or Loader()
     remarks: list[str] = []
@@ -139,9 +142,9 @@ def _compare_manifests(
 def _render_directors(
     before: Manifests | None, after: Manifests, observed_directors: Iterable[str]
 ) -> tuple[dict[str, Desired], dict[str, Desired]]:
-    """Return the desired states of the directors that the step may change, and of those seen.
+    """Return the old and new desired states of changed and of observed directors.
 
-    Where a VIP is new, it may be on other directors already: these are needed too.
+    A VIP that is new on one director may be on others already: these are included too.
     """
     renderer = Renderer()
     if before is None:
@@ -163,7 +166,7 @@ def _render_directors(
 def _by_director(
     observations: Mapping[str, ObservedHost], names: Collection[str]
 ) -> dict[str, ObservedHost]:
-    """Return saved states by director: of a new host the name may do without its domain."""
+    """Return saved states by director; a new host's name also matches without its domain."""
     found = {}
     for name, observation in observations.items():
         short_name = name.partition(".")[0]
@@ -190,7 +193,7 @@ def _plan_director(
     allowed_gates: frozenset[str],
     saved: ObservedHost | None,
 ) -> DirectorPlan:
-    """Return the plan of one director. One that disappears keeps what it has."""
+    """Return the plan of one director. A director that disappears keeps its objects."""
     if after is None:
         assert before is not None, "a director is on one side at least"
         disappearing = director_plan(propose_preview(before, before), applied=before)
@@ -212,13 +215,13 @@ def _plan_director(
 
 
 def _live_gates(proposal: Proposal, saved: ObservedHost) -> Iterable[Gate]:
-    """Return what stands against a proposal on its host alone."""
+    """Return the gates of a proposal that only the state of its host shows."""
     host_gates = _propose_for_host(saved, proposal.desired, saved.applied).gates
     return [g for g in host_gates if g.name in _LIVE_GATES and g not in proposal.gates]
 
 
 def _repairs(saved: ObservedHost) -> tuple[Change, ...]:
-    """Return what the next sync of the host would repair, whatever is merged."""
+    """Return what the next pass on the host would repair, whether or not the head is merged."""
     if saved.applied is None:
         return ()
     proposal = _propose_for_host(saved, saved.applied, saved.applied)
@@ -236,7 +239,7 @@ def _propose_for_host(saved: ObservedHost, desired: Desired, applied: Desired | 
 def _allowances_by_commit(
     commits: Commits, base: Commit, head: Commit
 ) -> dict[str, list[Allowance]]:
-    """Return what each commit since the base lifts, the newest first."""
+    """Return the allowances of each commit since the base, the newest first."""
     commit_ids = commits.since(base.id, head.id)
     return {
         commit_id: list(parse_allowances(commits.message(commit_id))) for commit_id in commit_ids
@@ -244,7 +247,7 @@ def _allowances_by_commit(
 
 
 def _shallow_clone_remarks(commits: Commits, read_commit_ids: Sequence[str]) -> Iterator[str]:
-    """Yield that a clone was cut off on the way from the head to the base."""
+    """Yield a remark if a shallow clone lacks commits between the base and the head."""
     if read_commit_ids and commits.cut_off and not commits.first_parents(read_commit_ids[-1], 1):
         yield (
             f"what commits before {read_commit_ids[-1][:12]} say of gates is not known here;"
@@ -281,7 +284,7 @@ def _unknown_director_remarks(
 def _other_observation_remarks(
     observations: Mapping[str, ObservedHost], names: Iterable[str], base: Commit
 ) -> Iterator[str]:
-    """Yield what is odd about saved states: of other hosts, or of another commit."""
+    """Yield remarks on saved states of unknown directors, or of another commit."""
     listed = list(names)
     for name, saved in observations.items():
         if name not in listed:

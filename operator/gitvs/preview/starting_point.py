@@ -1,4 +1,4 @@
-"""Where a change starts: the commit that agents which follow the base have in force."""
+"""Finds where a change starts: the commit in force on agents that follow the base."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gitvs.core.problems import InvalidManifests
 from gitvs.ports import Commits
 
 MAX_COMMITS_BACK = 50
-"""How many commits before an invalid one are tried."""
+"""How many commits before an unusable one are tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """What the change goes from; no manifests: nothing."""
+    """What the change starts from; `manifests` is None if everything is new."""
 
     commit: Commit
     manifests: Manifests | None
 
 
 def find_fork_point(commits: Commits, base: Commit, head: Commit, remarks: list[str]) -> Commit:
-    """Return the commit that the change goes from: where head parted from base."""
+    """Return the commit that the change starts from: where head forked from base."""
     fork_points = commits.merge_bases(base.id, head.id)
     if base.id in fork_points or head.id in fork_points:
         return base
@@ -54,7 +54,7 @@ def find_fork_point(commits: Commits, base: Commit, head: Commit, remarks: list[
 def find_starting_point(
     commits: Commits, base: Commit, loader: Loader, remarks: list[str]
 ) -> StartingPoint:
-    """Return what agents that follow the base have in force: the newest sound commit up to it."""
+    """Return what agents that follow the base have in force: the newest usable commit up to it."""
     reason = ""
     older = commits.first_parents(base.id, MAX_COMMITS_BACK)
     for commit_id in (base.id, *older):
@@ -79,14 +79,14 @@ def find_starting_point(
 
 
 class _UnusableCommit(Exception):
-    """Why agents do not take a commit."""
+    """Why agents do not apply a commit."""
 
 
 def _load_usable(commits: Commits, commit_id: str, loader: Loader) -> Manifests:
-    """Return the manifests of a commit that agents take.
+    """Return the manifests of a commit that agents apply.
 
     Raises:
-        _Unsound: they do not.
+        _UnusableCommit: they do not apply it.
     """
     if not commits.has_folder(commit_id):
         raise _UnusableCommit(f"has no folder {commits.folder}")

@@ -1,4 +1,4 @@
-"""What store and kernel say of a director, whether or not an agent runs."""
+"""Reads the status of a director from its store and kernel, whether or not an agent runs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from gitvs.ports import Applied, Ports
 
 @dataclass(frozen=True, slots=True)
 class StatusInputs:
-    """What was read of a director, for what a status says of single objects."""
+    """What was read of a director; the details of a status come from it."""
 
     observation: Observation | None
     ledger: Ledger
     applied: Applied | None
-    boottime: float
+    boottime_seconds: float
 
 
 def load_status(ports: Ports, observation: Observation | None) -> AgentStatus:
-    """Return what store and kernel tell of a director, whether or not an agent runs."""
+    """Return the status of a director with all details, whether or not an agent runs."""
     inputs = load_status_inputs(ports, observation)
     summary = load_summary(ports, inputs)
     return with_details(summary, inputs, lambda d: desired_digest(d.director, d.state))
@@ -39,7 +39,7 @@ def load_status_inputs(ports: Ports, observation: Observation | None) -> StatusI
 
 
 def load_summary(ports: Ports, inputs: StatusInputs) -> AgentStatus:
-    """Return a status without what it says of single objects."""
+    """Return a status without the details of single objects."""
     incarnation = ports.kernel.incarnation()
     applied = inputs.applied
     operations = ports.store.operations()
@@ -63,7 +63,7 @@ def load_summary(ports: Ports, inputs: StatusInputs) -> AgentStatus:
 def with_details(
     summary: AgentStatus, inputs: StatusInputs | None, digest_of: Callable[[Desired], str]
 ) -> AgentStatus:
-    """Return a status with what it says of single objects."""
+    """Return a status with the details of single objects added."""
     if inputs is None:
         return summary
     ledger, observation = inputs.ledger, inputs.observation
@@ -79,7 +79,7 @@ def with_details(
     return replace(
         summary,
         services=service_statuses(
-            observation, ledger, desired, summary.operations, inputs.boottime
+            observation, ledger, desired, summary.operations, inputs.boottime_seconds
         ),
         vips=tuple(str(r.key) for r in (*owned, *routes) if isinstance(r, Vip | LocalRoute)),
         foreign_objects=(

@@ -1,7 +1,7 @@
 """One pass: recover → observe → propose → gates → transaction → record.
 
-Brings one kernel to what one commit says. Loading manifests and finding the commit come
-before it; when a pass runs is the agent's business.
+Brings one kernel to the desired state of one commit. The caller has found the commit and loaded
+its manifests; the agent decides when a pass runs.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from gitvs.reconcile.transaction import apply, recover
 
 @dataclass(frozen=True, slots=True)
 class PassOptions:
-    """What is said about one pass. `expected_digest` is a plan's or a desired state's digest.
+    """The options of one pass. `expected_digest` is a plan's or a desired state's digest.
 
-    `only_keys` are the keys that a pause lets change. Unless all is to be read, only those virtual
-    services are that the step from the applied state to the target is about, where it is known
-    what the pass before left behind; drift of others is for a pass that reads all.
+    `only_keys` are the keys that a pause lets change. Without `is_full_reading`, and if the
+    result of the previous pass is known, only those virtual services are read that the step from
+    the applied state to the target is about; a full reading finds drift of the others.
     """
 
     allowed_gates: frozenset[str] = frozenset()
@@ -48,22 +48,22 @@ class PassOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPass:
-    """A proposal, with everything that it was worked out from."""
+    """A proposal, with everything that it was computed from."""
 
     proposal: Proposal
     observation: Observation
     ledger: Ledger
     applied: Applied | None
-    boottime: float
+    boottime_seconds: float
     has_open_transaction: bool = False
     """Whether a transaction was left open: the next pass undoes or finishes it first."""
     is_full_reading: bool = True
-    """Whether everything was read for it, not only what could have to change."""
+    """Whether everything was read for it, not only what might have to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """How a pass ended. `recovered` is what a crashed one had left, `planned` what was planned.
+    """How a pass ended. `recovered` is how a transaction of a crashed pass was recovered.
 
     `stage_seconds` is how long each stage took, in seconds.
     """
@@ -88,7 +88,7 @@ def reconcile(
     options: PassOptions = PassOptions(),
     last_pass: PassResult | None = None,
 ) -> PassResult:
-    """Bring the kernel to the target, or leave it as it was. `last_pass` is the pass before.
+    """Bring the kernel to the target, or keep it unchanged. `last_pass` is the previous pass.
 
     Raises:
         UnexpectedPlan: the plan is not the expected one; nothing was written.
@@ -130,7 +130,7 @@ def reconcile(
 
 
 def plan_pass(ports: Ports, desired: Desired, options: PassOptions = PassOptions()) -> PlannedPass:
-    """Plan against the kernel and its surroundings as they are now; writes nothing."""
+    """Plan against the kernel and the host settings as they are now; writes nothing."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
     scope = replace(scope_of(ledger, desired), includes_host_settings=True)
     return plan_reading(ports, desired, ledger, options, ports.kernel.observe(scope))
@@ -142,12 +142,12 @@ def plan_full_reading(
     options: PassOptions = PassOptions(),
     last_pass: PassResult | None = None,
 ) -> PlannedPass:
-    """Plan against the kernel as it is now; where nothing has changed, as in the last pass."""
+    """Plan against a full reading of the kernel; reuse the last plan if nothing has changed."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
     observation = ports.kernel.observe(scope_of(ledger, desired))
     previous = None if last_pass is None else last_pass.planned
     if previous and _is_plan_reusable(ports, previous, desired, ledger, options, observation):
-        return replace(previous, observation=observation, boottime=ports.clock.boottime())
+        return replace(previous, observation=observation, boottime_seconds=ports.clock.boottime())
     return plan_reading(ports, desired, ledger, options, observation)
 
 
@@ -159,7 +159,10 @@ def _is_plan_reusable(
     options: PassOptions,
     observation: Observation,
 ) -> bool:
-    """Whether a survey that found nothing to do would find so again, which takes long."""
+    """Whether nothing relevant changed since the last pass, which had nothing to do.
+
+    Planning again would take long and give the same empty plan.
+    """
     applied, proposal = ports.store.applied(), previous.proposal
     has_nothing_pending = not (
         proposal.plan or proposal.gates or ledger.drains or previous.has_open_transaction
@@ -188,7 +191,7 @@ def _plan_partial_reading(
 ) -> PlannedPass | None:
     """Plan against the last reading, with those services read again that may have to change.
 
-    None: that is not enough. Something else has written, or the plan is about more.
+    None if that is not enough: something else has written, or the plan is about more services.
     """
     earlier = None if last_pass is None or options.is_full_reading else last_pass.observation
     if earlier is None:
@@ -208,7 +211,7 @@ def _plan_partial_reading(
 def _affected_listeners(
     applied: Applied | None, desired: Desired, ledger: Ledger, earlier: Observation
 ) -> frozenset[Listener]:
-    """Return the virtual services that a new desired state, or a drain in progress, is about."""
+    """Return the virtual services that a new desired state, or a drain in progress, affects."""
     before = State() if applied is None else applied.desired.state
     changed = (r for pair in diff(before, desired.state) for r in pair)
     draining = (earlier.state.get(key) for key in ledger.drains)
@@ -237,7 +240,7 @@ def plan_from_observation(
     applied: Applied | None,
     observation: Observation,
     ledger: Ledger,
-    boottime: float,
+    boottime_seconds: float,
     owner_alias: str,
     options: PassOptions,
     operations: Operations = NO_OPERATIONS,
@@ -248,18 +251,18 @@ def plan_from_observation(
         None if applied is None else applied.desired,
         observation,
         ledger,
-        boottime,
+        boottime_seconds,
         owner_alias,
         adopt=options.adopt,
         allowed=options.allowed_gates,
         operations=operations,
         only_keys=options.only_keys,
     )
-    return PlannedPass(proposal, observation, ledger, applied, boottime)
+    return PlannedPass(proposal, observation, ledger, applied, boottime_seconds)
 
 
 def record_converged(ports: Ports, planned: PlannedPass, target: Applied) -> None:
-    """Record the commit as applied, if that is news."""
+    """Record the target as applied, with its ledger, unless both are recorded already."""
     before = planned.applied
     is_news = before is None or (before.desired, before.commit) != (target.desired, target.commit)
     if is_news or planned.ledger != planned.proposal.ledger:
@@ -267,15 +270,15 @@ def record_converged(ports: Ports, planned: PlannedPass, target: Applied) -> Non
 
 
 DRAIN_POLL_SECONDS = 1.0
-"""How often draining real servers are looked at."""
+"""The interval between two readings of draining real servers."""
 
 
 def reconcile_until_drained(
     ports: Ports, target: Applied, last_pass: PassResult
 ) -> Iterator[PassResult]:
-    """Run further passes until no drain is left, yielding each that ended one.
+    """Run further passes until no drain is left, yielding each that found something to do.
 
-    `last_pass` is the pass before. Drift that shows up meanwhile is repaired.
+    `last_pass` is the previous pass. Drift that appears meanwhile is repaired.
     """
     while last_pass.outcome in (Outcome.APPLIED, Outcome.CONVERGED):
         if not ports.store.ledger(ports.kernel.incarnation()).drains:

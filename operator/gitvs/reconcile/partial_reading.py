@@ -1,4 +1,4 @@
-"""Reading some virtual services again, on top of an earlier reading of everything."""
+"""Reads some virtual services again, on top of an earlier reading of everything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitvs.core.model.resources import Listener, RealServer, Resource, VirtualSe
 from gitvs.ports import Kernel
 
 MAX_LISTENERS_READ_SINGLY = 1000
-"""Up to so many virtual services are read one by one; above, a whole dump takes less."""
+"""Up to this many virtual services are read one by one; above, a full dump is faster."""
 
 
 def listeners_of(resources: Iterable[Resource | None]) -> frozenset[Listener]:
@@ -21,7 +21,9 @@ def listeners_of(resources: Iterable[Resource | None]) -> frozenset[Listener]:
 def observe_listeners(
     kernel: Kernel, scope: Scope, listeners: frozenset[Listener], earlier: Observation
 ) -> Observation:
-    """Read these virtual services again; of others `earlier` holds still. All else is read anew.
+    """Read everything again, except the virtual services that are not in `listeners`.
+
+    Those are taken from `earlier`.
 
     Raises:
         KernelUnavailable, KernelUnreadable: as `Kernel.observe`.

@@ -15,9 +15,9 @@ from gitvs.reconcile.transaction import apply
 
 
 def outdated_reason(ports: Ports, max_downtime: timedelta) -> str:
-    """Return why what was applied must not be brought back unasked; nothing if it may.
+    """Return why the applied state must not be restored automatically; empty if it may be.
 
-    That is only a question in a kernel in which nothing was done since it booted.
+    Only relevant before the first pass after boot.
     """
     applied = ports.store.applied()
     if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
@@ -39,8 +39,8 @@ def outdated_reason(ports: Ports, max_downtime: timedelta) -> str:
 def restore(ports: Ports) -> PassResult | None:
     """Bring the applied state back into a kernel that has just booted; None: nothing to do.
 
-    Without Git and network, so without what needs other interfaces: sync daemons, and sysctls
-    of single interfaces. The first pass of the agent adds them.
+    It runs without Git and network, so it omits what needs other interfaces: sync daemons, and
+    sysctls of single interfaces. The first pass of the agent adds them.
 
     Raises:
         KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
@@ -59,7 +59,7 @@ def restore(ports: Ports) -> PassResult | None:
 
 
 def _needs_other_interface(resource: Resource) -> bool:
-    """Whether a resource hangs on an interface other than the dummy."""
+    """Whether a resource needs an interface other than the dummy."""
     if isinstance(resource, SyncDaemon):
         return True
     return isinstance(resource, Sysctl) and is_interface_sysctl(resource.name)

@@ -9,7 +9,7 @@ from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Observation
 
 MAX_FAILURES_SHOWN = 10
-"""How many failures the history tells."""
+"""How many failures the history shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class TransactionResult:
     failures: tuple[str, ...] = ()
     observation: Observation | None = field(default=None, compare=False, repr=False)
     is_transient: bool = False
-    """Whether the failure was not about the plan: it is worth another try."""
+    """Whether the failure was not caused by the plan, so that a retry may succeed."""
 
 
 def failures_text(failures: Sequence[str]) -> str:
-    """Return the first failures as one text: a refused batch has one for each of thousands."""
+    """Return the first failures as one text; a refused batch may have thousands."""
     more = len(failures) - MAX_FAILURES_SHOWN
     return "; ".join([*failures[:MAX_FAILURES_SHOWN], *([f"and {more} more"] if more > 0 else [])])

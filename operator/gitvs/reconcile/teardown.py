@@ -21,7 +21,7 @@ from gitvs.reconcile.transaction import apply, recover
 
 
 def teardown(ports: Ports) -> PassResult:
-    """Remove everything that gitvs owns, at once: no gate holds it, nothing drains.
+    """Remove everything that gitvs owns, at once: no gate blocks it, and nothing drains.
 
     Raises:
         KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
@@ -32,7 +32,7 @@ def teardown(ports: Ports) -> PassResult:
     planned = plan_teardown(ports)
     target = Applied(planned.proposal.desired, None, ports.clock.now())
     if not planned.proposal.plan:
-        if planned.applied is not None:  # nothing of it may come back by itself
+        if planned.applied is not None:  # or a restore after boot would bring it back
             record_converged(ports, planned, target)
         return PassResult(Outcome.CONVERGED, planned, recovered=recovered)
     transaction_result = apply(ports, planned.proposal, target, planned.observation)

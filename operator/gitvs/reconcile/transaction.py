@@ -1,9 +1,9 @@
-"""Apply a plan or undo it, and recover what a crash left open (design section 4).
+"""Applies a plan or undoes it, and recovers what a crash left open (design section 4).
 
     record → make, modify, bind → read back → record: the point of no return → break → read back
 
-Before that point any failure undoes the plan; after it, break is only ever finished. What
-the plan is, and whether it may run, is the business of `reconcile`.
+Before that point any failure undoes the plan; after it, the break is always finished, never
+undone. `one_pass` decides what the plan is and whether it may run.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 
 
 class ChangesFailed(GitvsError):
-    """A change that did not take, before the point of no return.
+    """Changes that failed before the point of no return.
 
-    `conflicts` are creates that found somebody else's object.
+    `conflicting_keys` are creates that found somebody else's object.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ChangesFailed(GitvsError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM amid a transaction, which `finished` tells the end of."""
+    """Ctrl-C or SIGTERM during a transaction; `transaction_result` is how it ended."""
 
     def __init__(self, transaction_result: TransactionResult) -> None:
         self.transaction_result = transaction_result
@@ -68,14 +68,14 @@ class Interrupted(KeyboardInterrupt):
 def apply(
     ports: Ports, proposal: Proposal, target: Applied, observation: Observation
 ) -> TransactionResult:
-    """Apply a proposal as one transaction; `observation` is the reading that it rests on.
+    """Apply a proposal as one transaction; `observation` is the reading that it is based on.
 
-    What the plan does not touch is not read again. An undo reads everything.
+    Virtual services that the plan does not change are not read again. An undo reads everything.
 
     Raises:
         Interrupted, and any bug's exception: after the undo, or the end of the break.
-        StoreError: nothing could be recorded, so nothing was written; or, later, the rest is
-            left to the next start.
+        StoreError: nothing could be recorded, so nothing was written; or, later, the next start
+            does the rest.
     """
     incarnation = ports.kernel.incarnation()
     transaction = ports.store.begin(incarnation, proposal.plan.changes, target)
@@ -104,7 +104,7 @@ def apply(
 
 
 def _end_interrupted(ports: Ports, transaction: Transaction, scope: Scope) -> TransactionResult:
-    """End a transaction that something broke into, on whichever side of the point it was."""
+    """End an interrupted transaction: finish it past the point of no return, else undo it."""
     if _is_committed(ports, transaction):
         return _break(ports, transaction, partial(ports.kernel.observe, scope))
     return undo(ports, transaction, scope, ("interrupted",))
@@ -119,8 +119,8 @@ def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
     """Pass the point of no return.
 
     Raises:
-        Failed: it was not recorded, so the plan is to be undone.
-        StoreError: nobody knows whether it was; the next start does.
+        ChangesFailed: it was not recorded, so the plan must be undone.
+        StoreError: it is unknown whether it was recorded; the next start finds out.
     """
     try:
         ports.store.commit(transaction, ledger)
@@ -132,7 +132,7 @@ def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
 def _record_conflicts(
     ports: Ports, transaction: Transaction, failure: ChangesFailed
 ) -> Transaction:
-    """Record the conflicts of a failure; the undo goes on with them even if that fails."""
+    """Record the conflicts of a failure; the undo respects them even if recording fails."""
     if not failure.conflicting_keys:
         return transaction
     try:
@@ -143,7 +143,7 @@ def _record_conflicts(
 
 
 def recover(ports: Ports) -> TransactionResult | None:
-    """Undo an open transaction, or finish it past its point of no return; None: there is none."""
+    """Undo an open transaction, or finish it past its point of no return; None if none is open."""
     transaction = ports.store.open_transaction(ports.kernel.incarnation())
     if transaction is None:
         return None
@@ -174,10 +174,10 @@ def _run_forward_phases(ports: Ports, plan: Plan, read: Callable[[], Observation
 
 
 def _run_phase(ports: Ports, changes: Sequence[Change], read: Callable[[], Observation]) -> None:
-    """Run one phase; whatever is not surely done stops it before the next.
+    """Run one phase, and fail unless every change of it is known to be done.
 
     Raises:
-        Failed: with what the kernel refused, or what a lost answer turned out to mean.
+        ChangesFailed: with what the kernel refused, or what a reading showed after a lost answer.
     """
     write_results = ports.kernel.execute(changes)
     conflicting_keys = _conflicting_keys(write_results)
@@ -197,12 +197,12 @@ def _run_phase(ports: Ports, changes: Sequence[Change], read: Callable[[], Obser
 
 
 def _is_existing_server(write_result: WriteResult) -> bool:
-    """Whether a real server to add to our service was there already."""
+    """Whether a real server to add to an owned service was there already."""
     return write_result.errno == errno.EEXIST and write_result.change.kind is Kind.REAL_SERVER
 
 
 def _conflicting_keys(write_results: Sequence[WriteResult]) -> frozenset[Key]:
-    """Creates that somebody else forestalled; inside a service of ours nobody else counts."""
+    """Creates that found somebody else's object; in an owned service no real server is one."""
     already_there = [
         o.change for o in write_results if o.errno == errno.EEXIST and o.change.before is None
     ]
@@ -218,7 +218,7 @@ def _conflicting_keys(write_results: Sequence[WriteResult]) -> frozenset[Key]:
 def _modify_existing_servers(
     ports: Ports, existing_servers: Sequence[Change], read: Callable[[], Observation]
 ) -> None:
-    """Set real servers that were there already, whatever they look like, as they should be."""
+    """Change real servers that were there already to what they should be."""
     observed = read().state
     changes = [
         Change(observed[c.key], c.after, Phase.MODIFY)
@@ -234,7 +234,7 @@ def _verify(changes: Iterable[Change], observation: Observation) -> None:
     """Compare what was written with what is read back.
 
     Raises:
-        Failed: naming each object that differs.
+        ChangesFailed: naming each object that differs.
     """
     failures = [
         f"{c.key}: {_mismatch(c, observation.state)}"
@@ -265,10 +265,10 @@ def _break(
 ) -> TransactionResult:
     """Finish what is past the point of no return; it is never undone.
 
-    `read_back` is the reading before: with nothing to break it holds still.
+    `read_back` is the previous reading; if there is nothing to break, it is still valid.
 
-    A delete whose object is missing is done; anything else is tried again. A former value of a
-    setting that the kernel does not take back is given up: nothing must wait for it for ever.
+    A delete whose object is missing is done; anything else is tried again. If the kernel refuses
+    the former value of a setting, it is given up, so that the transaction does not stay open.
     """
     remaining = [c for c in transaction.changes if c.phase is Phase.BREAK]
     if read_back is not None and not remaining:
@@ -296,7 +296,7 @@ def _break(
 
 
 def _is_break_done(change: Change, observed: State) -> bool:
-    """Whether nothing is left to do: gone, or as it should be, or taken away by somebody else."""
+    """Whether nothing is left to do: the object is as it should be, or somebody removed it."""
     return change.key not in observed or observed.get(change.key) == change.after
 
 
@@ -322,7 +322,7 @@ def _finish(
 def _drift_messages(
     target: State, observed: State, excluded_keys: Collection[Key]
 ) -> tuple[str, ...]:
-    """What is not as the target says although every change took: somebody else's doing."""
+    """What differs from the target although every change succeeded: somebody else changed it."""
     return tuple(
         f"{key}: changed by something else meanwhile; the next pass repairs it"
         for _, wanted in diff(observed, target)

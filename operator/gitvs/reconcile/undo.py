@@ -1,4 +1,4 @@
-"""Puts back what a failed plan changed (design section 4)."""
+"""Undoes what a failed plan changed (design section 4)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MAX_ATTEMPTS = 5
 """How often an undo, or the end of a break, is tried before it counts as stuck."""
 
 FIRST_RETRY_DELAY_SECONDS = 0.2
-"""The first pause between attempts; it doubles."""
+"""Doubled before each retry: the pauses are 0.4, 0.8, 1.6 and 3.2 s."""
 
 
 def undo(
     ports: Ports, transaction: Transaction, scope: Scope, failures: Sequence[str]
 ) -> TransactionResult:
-    """Put back what the plan changed, and say so only once it was read.
+    """Undo what the plan changed, and report success only once a reading confirms it.
 
     Raises:
         StoreError: everything is as it was, but that could not be recorded.
@@ -66,7 +66,7 @@ def _finish_undo(
 
 
 def _run_undo_steps(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep:
-    """Take steps back until nothing is left to do, or a step did not take."""
+    """Take undo steps until nothing is left to do, or a step had no effect."""
     tried_plans: set[Plan] = set()
     while True:
         step = undo_step(

@@ -59,6 +59,7 @@ from gitvs.core.planning.records import (
     desired_record,
 )
 from gitvs.ports import Applied, Store, TransactionStage
+from tests.support.effort import examples
 from tests.support.strategies import desired_states
 
 HERE = Incarnation("boot-1", 7)
@@ -478,7 +479,7 @@ def test_what_another_namespace_brought_into_force_is_no_part_of_what_comes_afte
 
 
 @given(desired_states(), desired_states(), desired_states())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_one_state_after_another_comes_back_as_it_was(
     first: Desired, second: Desired, third: Desired
 ) -> None:

@@ -14,6 +14,7 @@ from gitvs.core.manifests.load import Loader, ValidatedFile, load_manifest_files
 from gitvs.core.manifests.render import render_director
 from gitvs.core.manifests.syntax.source_positions import Document, Origin, SourcePosition
 from gitvs.core.problems import InvalidManifests
+from tests.support.effort import examples
 from tests.support.manifests.manifest_strategies import Files, edits, manifest_files
 from tests.support.manifests.writing import folder
 from tests.support.paths import EXAMPLES
@@ -131,7 +132,7 @@ def test_another_gitvs_has_another_edition(monkeypatch: pytest.MonkeyPatch) -> N
     assert cache_edition() != before
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(edits())
 def test_processes_that_share_texts_say_what_they_say_alone(history: list[Files]) -> None:
     texts = Texts()

@@ -13,6 +13,7 @@ from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.parse_values import parse_ip_address
 from gitvs.core.manifests.types import Service
 from gitvs.core.model.resources import Scheduler
+from tests.support.effort import examples
 from tests.support.manifests.writing import (
     Doc,
     defaults,
@@ -227,7 +228,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     path=st.sampled_from(["a.yaml", "team/a.json"]),
     edits=st.lists(
@@ -261,7 +262,7 @@ JSON = st.recursive(
 FIELDS = ["vips", "ports", "realServers", "pools", "directors", "drain", "persistence", "tunnel"]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(spec=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
 def test_whatever_the_values_loading_succeeds_or_names_problems(spec: Doc) -> None:
     problems_in(file_of("a.yaml", director(), service(**spec)))
@@ -278,7 +279,7 @@ ADDRESSES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(ADDRESSES)
 def test_addresses_are_read_as_python_reads_them(text: str) -> None:
     try:

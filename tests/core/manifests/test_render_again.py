@@ -10,6 +10,7 @@ from gitvs.core.manifests.render import Renderer, render_director
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.resources import RealServer, Vip
 from gitvs.core.problems import InvalidManifests
+from tests.support.effort import examples
 from tests.support.manifests.manifest_strategies import Files, edits, manifest_files
 from tests.support.manifests.writing import director, file_of, pool, server, service
 
@@ -19,7 +20,7 @@ def whole(desired: Desired) -> tuple[object, ...]:
     return (desired, list(desired.state), desired.locations, desired.server_names)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(edits())
 def test_it_says_what_a_fresh_one_says(history: list[Files]) -> None:
     loader, renderer = Loader(), Renderer()

@@ -18,6 +18,7 @@ from gitvs.core.problems import printable
 from gitvs.report.html.elements import element, prose
 from gitvs.report.html.preview import preview_html
 from gitvs.report.plan.preview_view import Preview
+from tests.support.effort import examples
 from tests.support.html_preview import BASE, HEAD, HOSTILE, PROBLEM, dressed, realistic
 
 _VOID = {"meta", "input"}
@@ -232,7 +233,7 @@ def test_only_the_page_s_own_script_and_style_are_let_in() -> None:
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.text())
 def test_any_text_is_shown_as_it_is(text: str) -> None:
     shown = Page(f"<p>{prose(text).markup}</p>").text

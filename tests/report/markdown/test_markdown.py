@@ -37,6 +37,7 @@ from gitvs.report.plan.plan_view import (
 from gitvs.report.plan.preview_view import Preview
 from tests.support import paths, scenario
 from tests.support.builders import endpoint, real_server, sysctl, update, virtual_service
+from tests.support.effort import examples
 
 GOLDEN = paths.GOLDEN / "preview.md"
 BASE = PlanSide(PlanSideKind.COMMIT, "a" * 40, "Start")
@@ -531,13 +532,13 @@ def test_what_comes_from_elsewhere_stays_text(text: str) -> None:
     check(text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.sampled_from(HOSTILE) | st.text(max_size=5), min_size=1).map("".join))
 def test_whatever_comes_from_elsewhere_stays_text(text: str) -> None:
     check((text or "x")[:40])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.text(alphabet="`|\\ a<&@\n:.", min_size=1, max_size=20))
 def test_code_shows_just_its_text(text: str) -> None:
     assert github(f"x {code(text)} x").codes == [printable(text)]

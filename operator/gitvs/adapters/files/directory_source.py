@@ -17,7 +17,7 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class DirectorySource:
-    """Every manifest file below a folder; dot-names and symbolic links are left out."""
+    """Every manifest file below a folder, except hidden files and symbolic links."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class DirectorySource:
         return Snapshot(files, skipped=tuple(sorted(skipped)))
 
     def _find_names(self) -> tuple[list[str], list[str]]:
-        """Return the names of all manifest files, and of what looks like one but is a link."""
+        """Return the names of all manifest files, and of skipped links to manifests or folders."""
         names: list[str] = []
         skipped: list[str] = []
         unread_folders = [""]

@@ -1,7 +1,7 @@
-"""Tells when a folder of manifests has changed and come to rest.
+"""Reports changes of a folder of manifests, once no file is being written any more.
 
-A file that somebody has opened for writing may be half-written, and half a file may well be
-sound YAML: nothing is told before each file that changed was closed again, and all is quiet.
+A file that is open for writing may be half-written, and half a file may still be valid YAML. So
+a change is reported only after every changed file was closed and `QUIET_SECONDS` have passed.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5
 _POLL_SECONDS = 0.1
 _ASSUMED_CLOSED_SECONDS = 60.0
-"""A file that was changed so long ago and not since counts as closed: its closing may be missed."""
+"""A file not changed for this long counts as closed: its close event may have been missed."""
 
 
 class DirectoryWatch(FileSystemEventHandler):
-    """Watches one folder and what is below it, in threads of its own."""
+    """Watches one folder and everything below it, in separate threads."""
 
     def __init__(self, folder: Path, on_change: Callable[[], None]) -> None:
-        """Begin to watch; `show_message` is called after each change that has come to rest.
+        """Start watching; `on_change` is called after changes, once the folder is quiet.
 
         Raises:
             SourceError: the folder cannot be watched.
@@ -75,7 +75,7 @@ class DirectoryWatch(FileSystemEventHandler):
             )
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Note a change; opening and reading are none."""
+        """Record a change; opening and reading a file are not changes."""
         if event.event_type in ("opened", "closed_no_write"):
             return
         path, now = str(event.src_path), time.monotonic()

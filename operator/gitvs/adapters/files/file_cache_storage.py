@@ -1,9 +1,9 @@
-"""Keeps texts by key in one file of the user's cache folder, from one process to the next.
+"""Stores texts by key in one file of the user's cache folder, for later processes.
 
-All of it is derived, and safe to delete. What cannot be read, or is not ours alone to write,
-is as good as not there, and no failure to write is one of the command's: a cache makes
-commands faster and nothing else. It protects from damage and from other users; whoever may
-write as this user may as well exchange gitvs itself.
+All of it is derived and can be deleted. A file that cannot be read, or that other users can
+write, is treated as missing, and a failed write does not fail the command: the cache only makes
+commands faster. It protects against damage and other users. Anyone who can write as this user
+could replace gitvs itself too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 MAX_CACHE_BYTES = 64 * 1024 * 1024
-"""Of the file. The largest load of manifests needs the half of it."""
+"""Limit of the file size; the largest load of manifests needs half of it."""
 
 _DIGEST_BYTES = 16
 _FILE_NAME, _NEW_FILE_NAME = "files", "files.new"
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path | None:
-    """Return where this user's caches of gitvs are; None without a home.
+    """Return this user's cache folder for gitvs; None if there is no home folder.
 
     Source: XDG Base Directory Specification: a path that is not absolute is ignored.
     """
@@ -41,9 +41,10 @@ def cache_folder() -> Path | None:
 
 
 class FileCacheStorage:
-    """Texts of one line each, by key. `edition` says what they follow from beside their keys.
+    """Texts of one line each, by key.
 
-    `unusable_reason` is why what is there is not used, where people should know.
+    `edition` identifies everything besides the key that the texts depend on. `unusable_reason`
+    says why an existing file is not used, if the user should know; otherwise it is empty.
     """
 
     def __init__(self, folder: Path, edition: str) -> None:
@@ -61,7 +62,7 @@ class FileCacheStorage:
             log.debug("cache not read reason=%s", error)
 
     def get(self, key: str) -> bytes | None:
-        """Return a text as it was put; None where it is damaged."""
+        """Return a stored text; None if it is missing or damaged."""
         encoded_key = key.encode()
         line = self._stored_lines.get(encoded_key)
         if line is None:
@@ -73,7 +74,7 @@ class FileCacheStorage:
         return text
 
     def put(self, key: str, text: bytes) -> None:
-        """Keep a text."""
+        """Store a text."""
         encoded_key = key.encode()
         self._used_lines[encoded_key] = self._make_line(encoded_key, text)
         self._has_new_lines = True
@@ -93,7 +94,7 @@ class FileCacheStorage:
         return {line.partition(b" ")[0]: line for line in lines}
 
     def save(self) -> None:
-        """Write what is new, with what was used before what was not, as far as there is room."""
+        """Write the file if there are new texts; over the limit, unused ones are dropped first."""
         if not self._has_new_lines:
             return
         try:
@@ -113,13 +114,14 @@ class FileCacheStorage:
             yield line
 
     def _write(self, data: bytes) -> None:
-        """Put a file in the place of the last one.
+        """Replace the file.
 
-        Two processes may do it at once: then the later one goes on writing what the earlier put
-        into place, and whoever reads in between finds fewer texts.
+        Two processes may do this at the same time. Then the later one continues to write the
+        file that the earlier one put into place, and a process that reads in between finds
+        fewer texts.
         """
         with _open_folder(self._folder) as folder:
-            _remove(_NEW_FILE_NAME, folder)  # of a process that was killed
+            _remove(_NEW_FILE_NAME, folder)  # left by a process that was killed
             try:
                 descriptor = os.open(_NEW_FILE_NAME, _WRITE_FLAGS, 0o600, dir_fd=folder)
                 with open(descriptor, "wb") as file:
@@ -135,7 +137,7 @@ def _remove(name: str, folder: int) -> None:
 
 
 class _UntrustedFile(Exception):
-    """Somebody else may have written what is there."""
+    """Another user may have written the file or folder."""
 
 
 @contextmanager
@@ -149,10 +151,10 @@ def _open_folder(path: Path) -> Iterator[int]:
 
 
 def _require_trusted(descriptor: int, path: Path) -> None:
-    """Refuse what others can write.
+    """Reject what other users can write.
 
     Raises:
-        _NotOurs: in words.
+        _UntrustedFile: the message says why.
     """
     file_stat = os.fstat(descriptor)
     if file_stat.st_uid != os.geteuid():
@@ -162,7 +164,7 @@ def _require_trusted(descriptor: int, path: Path) -> None:
 
 
 def _make_folder(folder: Path) -> bool:
-    """Make the folder, unless root would make it in somebody's home."""
+    """Make the folder and return True, unless root would make it in another user's home."""
     nearest_existing = next(parent for parent in folder.parents if parent.exists())
     if nearest_existing.stat().st_uid not in (0, os.geteuid()):
         return False

@@ -1,4 +1,4 @@
-"""A repository's commits, and the manifests of one folder in each."""
+"""Reads a repository's commits, and the manifests of one folder in each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gitvs.ports import Snapshot
 
 
 class GitCommits:
-    """What `ports.Commits` asks for, from one repository's objects alone."""
+    """Implements `ports.Commits` from the objects of one repository only."""
 
     def __init__(self, objects: GitObjects, folder: str) -> None:
         self._objects = objects
@@ -29,8 +29,8 @@ class GitCommits:
     def snapshot(self, commit_id: str) -> Snapshot:
         return snapshot_of(self._objects, commit_id, self.folder)
 
-    def since(self, base: str, head: str) -> Sequence[str]:
-        return self._objects.commits_since(base, head)
+    def since(self, base_id: str, head_id: str) -> Sequence[str]:
+        return self._objects.commits_since(base_id, head_id)
 
     def message(self, commit_id: str) -> str:
         return self._objects.read_message(commit_id)
@@ -38,8 +38,8 @@ class GitCommits:
     def first_parents(self, commit_id: str, limit: int) -> Sequence[str]:
         return self._objects.first_parents(commit_id, limit)
 
-    def merge_bases(self, one: str, other: str) -> Sequence[str]:
-        return self._objects.merge_bases(one, other)
+    def merge_bases(self, first_id: str, second_id: str) -> Sequence[str]:
+        return self._objects.merge_bases(first_id, second_id)
 
     @property
     def cut_off(self) -> str:
@@ -48,10 +48,10 @@ class GitCommits:
 
 @contextmanager
 def open_commits(path: Path) -> Iterator[GitCommits]:
-    """Read commits of the repository that a folder is in.
+    """Open the commits of the repository that a folder is in.
 
     Raises:
-        SourceError: it is in no repository.
+        SourceError: the folder is not in a repository.
     """
     git_dir, folder = find_repository(path)
     with open_objects(git_dir) as objects:

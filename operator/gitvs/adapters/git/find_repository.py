@@ -9,16 +9,16 @@ from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
 from gitvs.core.errors import SourceError
 
 _PROGRAM_NOT_FOUND = 127
-"""How `env` ends where it finds none. Source: env(1), exit status."""
+"""Exit code of `env` if the program is not found. Source: env(1), exit status."""
 
 
 def find_repository(path: Path) -> tuple[Path, str]:
     """Return the repository that a folder belongs to, and the folder's path inside it.
 
-    The folder itself need not be there: it may be in an older commit alone.
+    The folder need not exist: it may be only in an older commit.
 
     Raises:
-        SourceError: it is in no repository.
+        SourceError: the folder is not in a repository.
     """
     wanted = path.absolute()
     existing = next(p for p in (wanted, *wanted.parents) if p.is_dir())
@@ -40,12 +40,13 @@ def find_repository(path: Path) -> tuple[Path, str]:
 
 
 def _path_in_repository(path: Path, git_dir: Path, prefix: Path) -> Path:
-    """Return a folder's path in its repository; `prefix` is what it is with all links followed.
+    """Return a folder's path in its repository; `prefix` is that path with all links followed.
 
-    A link in the repository stays one, so that it is not followed here where agents don't.
+    A symbolic link inside the repository is not resolved, because agents do not follow it
+    either.
     """
     resolved = path.resolve()
-    if resolved.is_relative_to(git_dir):  # the folders of a bare repository are given like this
+    if resolved.is_relative_to(git_dir):  # a folder of a bare repository: Git has no prefix for it
         return resolved.relative_to(git_dir)
     work_tree = resolved.parents[len(prefix.parts) - 1] if prefix.parts else resolved
     work_tree_as_given = next((p for p in (path, *path.parents) if p.resolve() == work_tree), None)

@@ -1,9 +1,8 @@
-"""How gitvs starts Git: through GitPython, with nothing taken over from its surroundings.
+"""Starts Git through GitPython, isolated from the configuration of user, host and repository.
 
-Whatever the user's, the host's or the repository's configuration says, no hook, filter,
-pager, prompt or network protocol is used that was not asked for here; and no child outlives
-its time or fills our memory. What the commands mean is the business of `objects` and
-`remote`.
+No hook, filter, pager, prompt or network protocol is used unless this module asks for it. No
+child process outlives its timeout or fills our memory. The meaning of the commands is left to
+`objects` and `remote`.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any
 
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # a missing git is ours to explain
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # gitvs reports a missing git itself
 
-import git  # it reads the variable
+import git  # it reads GIT_PYTHON_REFRESH
 
 from gitvs.adapters.process.privileges import clear_ambient_capabilities
 from gitvs.core.errors import SourceError, SourceUnreachable
@@ -53,10 +52,10 @@ _CONFIGURATION = (
     "credential.helper=",
     "gc.auto=0",
     "maintenance.auto=false",
-    # By default a power cut leaves empty objects behind refs that name them: no fetch works then.
+    # By default, a power cut can leave refs to empty objects, and then every fetch fails.
     "core.fsync=all",
-    # Git refuses other people's repositories because their configuration could run programs.
-    # The commands used here run none, and as root we become the owner.
+    # Git rejects other users' repositories because their configuration could run programs.
+    # The commands used here run none, and if gitvs is root, Git runs as the owner.
     "safe.directory=*",
 )
 _USERINFO = re.compile(r"(?<=://)[^/\s]*@")
@@ -64,7 +63,7 @@ _MAX_ERROR_CHARACTERS = 1000
 
 
 class GitFailed(SourceError):
-    """A Git command that ended with an error. `text` is what it said, without credentials."""
+    """A Git command ended with an error; `error_text` is its output, without credentials."""
 
     def __init__(self, returncode: int, error_text: str) -> None:
         self.returncode = returncode
@@ -75,9 +74,9 @@ class GitFailed(SourceError):
 
 
 class HardenedGit(git.Git):
-    """GitPython's `Git`, whose one way of starting a process is overridden.
+    """GitPython's `Git`, with its only method that starts a process overridden.
 
-    Inheritance is GitPython's own extension point: everything it does comes through `execute`.
+    Inheritance is GitPython's own extension point: every command goes through `execute`.
     """
 
     __slots__ = ("_popen_arguments",)
@@ -90,7 +89,7 @@ class HardenedGit(git.Git):
         configuration: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Run commands in `folder`, on the repository `git_dir`; as root, as `owner`."""
+        """Run commands in `folder`, on the repository `git_dir`; if gitvs is root, as `owner`."""
         super().__init__(str(folder))
         options: dict[str, Any] = {"c": [*_CONFIGURATION, *configuration]}
         if git_dir is not None:
@@ -104,7 +103,7 @@ class HardenedGit(git.Git):
             self.update_environment(HOME="/nonexistent")
 
     def execute(self, command: Any, *args: Any, **kwargs: Any) -> Any:
-        """Start a command with a clean environment, in a session of its own, without rights.
+        """Start a command with a clean environment, in a new session, without capabilities.
 
         Raises:
             SourceError: it could not be started.
@@ -116,7 +115,7 @@ class HardenedGit(git.Git):
             return super().execute(
                 ["env", *unset, *command], *args, **{**kwargs, **self._popen_arguments}
             )
-        except git.GitCommandNotFound as error:  # it would name all that was left out
+        except git.GitCommandNotFound as error:  # its message lists every unset variable
             raise SourceError("git cannot be started: no program env is in PATH") from error
         except OSError as error:
             raise SourceError(f"git cannot be started: {error}") from error
@@ -128,7 +127,7 @@ class HardenedGit(git.Git):
 
         Raises:
             GitFailed: it ended with an error.
-            SourceUnreachable: it was killed with all its children, because its time was up.
+            SourceUnreachable: it reached the timeout and was killed with all its children.
             SourceError: it could not be started, or wrote too much.
         """
         return _wait_for_output(
@@ -136,7 +135,7 @@ class HardenedGit(git.Git):
         )
 
     def run_program(self, *command: str, timeout_seconds: float = LOCAL_TIMEOUT_SECONDS) -> bytes:
-        """Run another program than Git, in the same surroundings, as `run` does.
+        """Run a program other than Git in the same environment, in the same way as `run`.
 
         Raises:
             GitFailed, SourceUnreachable, SourceError: as from `run`.
@@ -145,7 +144,7 @@ class HardenedGit(git.Git):
 
 
 def _wait_for_output(handle: Any, timeout_seconds: float) -> bytes:
-    """Wait for a process to end; `handle` is GitPython's, and ends it when it is dropped."""
+    """Wait for a process to end; `handle` is GitPython's, and kills the process when dropped."""
     process: Popen[bytes] = handle.proc
     try:
         output, errors = _read_output(process, time.monotonic() + timeout_seconds)
@@ -162,7 +161,7 @@ def _read_output(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
     """Read both streams to their end, and wait for the process.
 
     Raises:
-        TimeoutExpired: the deadline came first, however busily it was writing.
+        TimeoutExpired: the deadline passed, even if the process was still writing.
         SourceError: it wrote too much.
     """
     assert process.stdout is not None
@@ -189,7 +188,7 @@ def _read_output(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
 
 
 def _kill_and_close(process: Popen[bytes]) -> None:
-    """Leave nothing behind: neither the process, nor its children, nor its pipes."""
+    """Kill the process and its children if it still runs, and close its pipes."""
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -199,12 +198,12 @@ def _kill_and_close(process: Popen[bytes]) -> None:
 
 
 def without_credentials(text: str) -> str:
-    """Return a text whose URLs name no user and no password."""
+    """Return a text without the users and passwords in its URLs."""
     return _USERINFO.sub("", text)
 
 
 def _error_text(errors: bytes) -> str:
-    """Return what a command complained of: one line, no credentials, nothing for a terminal."""
+    """Return a command's error output: one line, no credentials, no control characters."""
     lines = (line.strip() for line in errors.decode("utf-8", "replace").splitlines())
     text = without_credentials("; ".join(line for line in lines if line))
     text = "".join(c if c.isprintable() else "?" for c in text)

@@ -1,6 +1,6 @@
-"""Our bare copy of a remote's branch: made, locked, asked, pinned and kept small.
+"""The bare local copy of a remote's branch: creates, locks, reads, pins and maintains it.
 
-What comes into it, and what of that is accepted, is the business of `remote`.
+What is fetched into it, and which commits are accepted, is left to `remote`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gitvs.core.model.history import Commit
 REPOSITORY_FOLDER_NAME = "repository.git"
 MAINTENANCE_TIMEOUT_SECONDS = 300.0
 FETCHED_HEAD_REF = "refs/gitvs/head"
-"""What the branch was at the last fetch, accepted or not."""
+"""The branch's head at the last fetch, accepted or not."""
 
 _LOCK_FILE_NAME = "repository.lock"
 _LOCK_POLL_SECONDS = 0.05
@@ -27,11 +27,11 @@ _KEPT_REFS = "refs/gitvs/kept"
 _PRUNED_WHEN_OLDER_THAN = "2.weeks.ago"
 
 _LEFTOVER_PATTERNS = ("*.lock", "refs/gitvs/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*")
-"""What a killed Git leaves. `refs/gitvs/kept` is not here: it is written without our lock."""
+"""Files left by a killed Git, except in `refs/gitvs/kept`, which is written without the lock."""
 
 _PACKING_CONFIGURATION = (
     "gc.cruftPacks=true",
-    "gc.packRefs=false",  # so that pins, written without our lock, meet no packed-refs
+    "gc.packRefs=false",  # kept refs are written without the lock: never pack them
     "gc.writeCommitGraph=false",
     "pack.threads=1",
     "pack.windowMemory=32m",
@@ -40,7 +40,7 @@ _PACKING_CONFIGURATION = (
 
 
 class GitCopy:
-    """A bare repository in the state folder. `name` is what errors call the remote."""
+    """A bare repository in the state folder; `remote_name` is used in error messages."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class GitCopy:
         configuration: Sequence[str],
         environment: Mapping[str, str],
     ) -> None:
-        """Prepare to use it; nothing is written yet."""
+        """Set the paths and options; nothing is written yet."""
         self.git_dir = state_dir / REPOSITORY_FOLDER_NAME
         self._lock_path = state_dir / _LOCK_FILE_NAME
         self._remote_name = remote_name
@@ -63,10 +63,10 @@ class GitCopy:
 
     @contextmanager
     def locked(self, wait_seconds: float) -> Iterator[None]:
-        """Be the only one who fetches into this folder, or tidies it up.
+        """Hold the lock for fetching into this folder and for its maintenance.
 
         Raises:
-            SourceUnreachable: another process is still at it when the time is up.
+            SourceUnreachable: another process still holds the lock after `wait_seconds`.
             SourceError: the state folder cannot be written.
         """
         deadline = time.monotonic() + wait_seconds
@@ -90,10 +90,10 @@ class GitCopy:
             yield
 
     def prepare(self) -> None:
-        """Make the copy if there is none, and clean up after a Git that was killed.
+        """Create the copy if there is none, and delete files that a killed Git left.
 
         Raises:
-            SourceError: it cannot be written.
+            SourceError: the copy cannot be written.
         """
         try:
             if not (self.git_dir / "HEAD").exists():
@@ -105,7 +105,7 @@ class GitCopy:
             raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
 
     def fetched_head(self) -> str | None:
-        """Return what the branch was at the last fetch, accepted or not."""
+        """Return the branch's head at the last fetch, accepted or not; None before the first."""
         if not (self.git_dir / "HEAD").exists():
             return None
         try:
@@ -119,29 +119,29 @@ class GitCopy:
         """Return the full id of a commit.
 
         Raises:
-            SourceError: there is none, or more than one.
+            SourceError: no commit matches, or more than one.
         """
         with open_objects(self.git_dir) as objects:
             return objects.resolve(revision)
 
     def is_ancestor(self, older: str, newer: str) -> bool:
-        """Whether `newer` is `older` or descends from it; one that is not here is no ancestor."""
+        """Whether `newer` is `older` or descends from it; False if `older` is not in the copy."""
         with open_objects(self.git_dir) as objects:
             return objects.is_ancestor(older, newer)
 
     def read_commit(self, commit_id: str) -> Commit:
-        """Return a commit as people need it.
+        """Return a commit's id, author, subject and time.
 
         Raises:
-            SourceError: it is not here.
+            SourceError: the commit is not in the copy.
         """
         with open_objects(self.git_dir) as objects:
             return objects.read_commit(objects.resolve(commit_id))
 
     def keep_commits(self, commit_ids: Iterable[str]) -> None:
-        """Keep these commits through maintenance, whatever becomes of the branch; no others.
+        """Keep these commits, and no others, through maintenance, even if they leave the branch.
 
-        It waits for no fetch, so it does not take the lock.
+        It does not take the lock, so it never waits for a fetch.
 
         Raises:
             SourceError: the copy cannot be written.
@@ -167,10 +167,10 @@ class GitCopy:
             self.git.run("update-ref", f"{_KEPT_REFS}/{commit_id}", commit_id)
 
     def maintain(self) -> None:
-        """Pack what is there, and drop what nothing leads to and is older than two weeks.
+        """Pack the objects, and delete unreachable ones that are older than two weeks.
 
         Raises:
-            SourceUnreachable: a fetch is running, or there was not enough time; nothing is lost.
+            SourceUnreachable: a fetch is running, or the time was too short; nothing is lost.
             SourceError: the copy cannot be written, or is damaged.
         """
         with self.locked(0):
@@ -183,7 +183,7 @@ class GitCopy:
                 self.git.run(
                     "gc",
                     "--quiet",
-                    "--force",  # what a killed one left is not running: we hold the lock
+                    "--force",  # a gc.pid file is from a killed gc: we hold the lock
                     f"--prune={_PRUNED_WHEN_OLDER_THAN}",
                     timeout_seconds=MAINTENANCE_TIMEOUT_SECONDS,
                 )

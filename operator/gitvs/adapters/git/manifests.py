@@ -22,7 +22,7 @@ from gitvs.ports import Snapshot
 
 
 class GitManifests:
-    """The manifests of one folder of a repository, at a revision. `revision` may be a branch."""
+    """The manifests of one folder of a repository, at a revision, which may be a branch."""
 
     def __init__(self, git_dir: Path, folder: str, revision: str) -> None:
         self._git_dir = git_dir
@@ -34,7 +34,7 @@ class GitManifests:
         """Return the source for a folder in a work tree or a bare repository.
 
         Raises:
-            SourceError: it is in no repository.
+            SourceError: the folder is not in a repository.
         """
         git_dir, folder = find_repository(path)
         return cls(git_dir, folder, revision)
@@ -50,10 +50,10 @@ class GitManifests:
 
     @contextmanager
     def open_snapshot(self) -> Iterator[Snapshot]:
-        """Find all manifest files of the folder; within the block each is read when asked for.
+        """Find all manifest files of the folder; inside the block, each is read on demand.
 
         Raises:
-            SourceError: as `load`; in the block too, where a file is read.
+            SourceError: as `load`; also inside the block, when a file is read.
         """
         with open_objects(self._git_dir) as objects:
             yield snapshot_of(objects, objects.resolve(self._revision), self._folder)
@@ -70,7 +70,7 @@ class GitManifests:
 
 
 def snapshot_of(objects: GitObjects, commit_id: str, folder: str) -> Snapshot:
-    """Find all manifest files of a commit's folder, sorted by path; each is read when asked for.
+    """Find all manifest files of a commit's folder, sorted by path; each is read on demand.
 
     Raises:
         SourceError: no such folder, or the repository cannot be read.
@@ -96,5 +96,5 @@ def _stored_files(objects: GitObjects, entries: list[TreeEntry]) -> list[GitFile
 
 
 def _read_limited(objects: GitObjects, object_id: str, size: int) -> bytes:
-    """Read a file; of one that is too large, only as much is made up as the loader refuses."""
+    """Return a file's content; for one that is too large, zeros that the loader rejects."""
     return bytes(MAX_READ_BYTES) if size >= MAX_READ_BYTES else objects.read(object_id)

@@ -32,7 +32,11 @@ _PARTIAL_CLONE_ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """One entry of a tree. `path` is relative to it, with stray bytes escaped; no size: -1."""
+    """One entry of a tree.
+
+    `path` is relative to the tree, with bytes that are not UTF-8 escaped. `size` is in bytes,
+    or -1 if there is none.
+    """
 
     mode: str
     object_id: str
@@ -57,7 +61,7 @@ class TreeEntry:
 
 
 class GitObjects:
-    """The objects of one repository. Every object read is checked against its id."""
+    """The objects of one repository; each object that is read is checked against its id."""
 
     def __init__(self, git_dir: Path) -> None:
         self._git_dir = git_dir
@@ -67,12 +71,12 @@ class GitObjects:
         """Return the id of the commit that a revision names.
 
         Raises:
-            SourceError: there is none, and why that may be.
+            SourceError: there is none; the message suggests why.
         """
         if _OBJECT_ID.fullmatch(revision) and self._is_commit(revision):
             return revision
         try:
-            if not revision or revision.startswith("^"):  # this is no commit, but all others
+            if not revision or revision.startswith("^"):  # `^X` excludes commits and names none
                 raise GitFailed(1, "")
             output = self._git.run(
                 "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
@@ -92,7 +96,7 @@ class GitObjects:
         return commit_id
 
     def _hint(self, revision: str) -> str:
-        """Return what to do about a revision that is not here."""
+        """Return what to do about a revision that is not in the repository."""
         if not revision:
             return "it is empty: is a variable not set?"
         if not revision.strip("0"):
@@ -115,7 +119,7 @@ class GitObjects:
 
     @property
     def is_shallow(self) -> bool:
-        """Whether the history ends where a clone was cut off."""
+        """Whether the history is incomplete because the clone is shallow."""
         return self._git.run("rev-parse", "--is-shallow-repository").strip() == b"true"
 
     def has_folder(self, commit_id: str, path: str) -> bool:
@@ -125,10 +129,10 @@ class GitObjects:
         return any(entry.is_folder for entry in self._list_tree(commit_id, "--", path.rstrip("/")))
 
     def find_tree_id(self, commit_id: str, path: str) -> str:
-        """Return the id of the tree at a path; for an empty one the commit's, which is as good.
+        """Return the id of the tree at a path; for an empty path, the commit's id, which works too.
 
         Raises:
-            SourceError: there is no folder.
+            SourceError: there is no folder at the path.
         """
         if path in ("", "."):
             return commit_id
@@ -160,12 +164,15 @@ class GitObjects:
         """Return the content of an object.
 
         Raises:
-            SourceError: it is missing, or not what its id says.
+            SourceError: it is missing, or its content does not match its id.
         """
         return self._read_kind_and_content(object_id)[1]
 
     def _is_commit(self, object_id: str) -> bool:
-        """Whether there is such a commit: the process that tells is needed for its files anyway."""
+        """Whether there is such a commit.
+
+        This costs no extra process: the one that answers also reads the commit's files.
+        """
         try:
             return self._read_kind_and_content(object_id)[0] == "commit"
         except SourceError:
@@ -181,7 +188,7 @@ class GitObjects:
                 f"object {object_id} of {self._git_dir} is missing, or cannot be read; `git fsck`"
                 " tells more"
             ) from error
-        kind = os.fsdecode(kind)  # it comes as text or as bytes
+        kind = os.fsdecode(kind)  # GitPython returns text or bytes
         header = f"{kind} {size}\0".encode()
         digest = hashlib.sha1(header + data, usedforsecurity=False)
         if digest.hexdigest() != object_id:
@@ -192,14 +199,15 @@ class GitObjects:
         return kind, data
 
     def read_commit(self, commit_id: str) -> Commit:
-        """Return a commit as people need it."""
+        """Return a commit's id, author, subject and time."""
         return parse_commit(commit_id, self.read(commit_id))
 
     def commits_since(self, base: str | None, head: str) -> list[str]:
         """Return the commits of `head` that `base` lacks, the newest first.
 
-        With no base, or one that `head` does not descend from (or that is not here any more), it
-        is `head` alone, and on the way back none.
+        The result is `head` alone if `base` is None, is not in the repository any more, or is
+        neither an ancestor nor a descendant of `head`. It is empty if `base` is `head` or
+        descends from it.
         """
         if base is None:
             return [head]
@@ -214,15 +222,15 @@ class GitObjects:
         return self._rev_list(head, f"^{base}") if bases == [base] else [head]
 
     def read_message(self, commit_id: str) -> str:
-        """Return the message of a commit, whole."""
+        """Return the whole message of a commit."""
         return parse_message(self.read(commit_id))
 
     def first_parents(self, commit_id: str, limit: int) -> list[str]:
-        """Return the commits before one, along first parents, the newest first."""
+        """Return up to `limit` commits before one, along first parents, the newest first."""
         return self._rev_list("--first-parent", "--skip=1", f"--max-count={limit}", commit_id)
 
     def merge_bases(self, one: str, other: str) -> list[str]:
-        """Return the newest commits that both descend from: one, as a rule, or none here."""
+        """Return the newest common ancestors: usually one; empty if the repository has none."""
         try:
             return self._git.run("merge-base", "--all", one, other).decode().split()
         except GitFailed as error:
@@ -234,7 +242,7 @@ class GitObjects:
         return self._git.run("rev-list", *args).decode().split()
 
     def has_commit(self, commit_id: str) -> bool:
-        """Whether a commit is here."""
+        """Whether a commit is in the repository."""
         try:
             self._git.run("cat-file", "-e", f"{commit_id}^{{commit}}")
         except GitFailed:
@@ -242,7 +250,7 @@ class GitObjects:
         return True
 
     def is_ancestor(self, older: str, newer: str) -> bool:
-        """Whether `newer` is `older` or descends from it. One that is not here is no ancestor."""
+        """Whether `newer` is `older` or descends from it; False if `older` is missing."""
         try:
             self._git.run("merge-base", "--is-ancestor", older, newer)
         except GitFailed as error:
@@ -258,10 +266,10 @@ class GitObjects:
 
 @contextmanager
 def open_objects(git_dir: Path) -> Iterator[GitObjects]:
-    """Read objects of a repository for as long as the block lasts.
+    """Open the objects of a repository for the duration of the block.
 
     Raises:
-        SourceError: it is not there.
+        SourceError: there is no repository at `git_dir`.
     """
     try:
         objects = GitObjects(git_dir)
@@ -274,12 +282,12 @@ def open_objects(git_dir: Path) -> Iterator[GitObjects]:
 
 
 def _escape_pattern(text: str) -> str:
-    """Escape what a pattern of for-each-ref would take for more than itself."""
+    """Escape the special characters of for-each-ref patterns."""
     return re.sub(r"([*?\[\\])", r"\\\1", text)
 
 
 def _parse_tree_entry(line: bytes) -> TreeEntry:
-    """Read one line of `ls-tree -l`, whose size is `-` or, of a missing object, `BAD`.
+    """Parse one line of `ls-tree -l`, whose size is `-` or, for a missing object, `BAD`.
 
     Source: git-ls-tree(1), OUTPUT FORMAT; show_tree_long() in builtin/ls-tree.c.
     """

@@ -1,4 +1,7 @@
-"""Reads the text of a commit object. Anybody may have written it, with any tool: nothing fails."""
+"""Parses commit objects.
+
+Anyone may have written a commit, with any tool, so malformed text never raises an error.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ _PERSON_AND_TIME = re.compile(r"(?P<who>.*) (?P<seconds>-?[0-9]{1,20}) [+-][0-9]
 _CODECS_NOT_FOR_TEXT = frozenset(
     {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 )
-"""What Python can decode too: some fail, some take hours, some make up lines that no one sees."""
+"""Codecs of Python to avoid: some fail, some take hours, some add lines that no one sees."""
 
 
 def parse_commit(commit_id: str, data: bytes) -> Commit:
-    """Return a commit as people need it."""
+    """Return a commit's id, author, subject and time."""
     headers = _parse_headers(data)
     author = _PERSON_AND_TIME.fullmatch(headers.get("author", ""))
     committer = _PERSON_AND_TIME.fullmatch(headers.get("committer", ""))
@@ -31,12 +34,12 @@ def parse_commit(commit_id: str, data: bytes) -> Commit:
 
 
 def parse_message(data: bytes) -> str:
-    """Return the message of a commit, as far as Git shows it: to the first null character."""
+    """Return the message of a commit up to the first null character, as Git shows it."""
     return _decode(data, data.partition(b"\n\n")[2].partition(b"\0")[0])
 
 
 def _parse_headers(data: bytes) -> dict[str, str]:
-    """Return a commit's headers; of a repeated one, the first. Continued lines are left out."""
+    """Return a commit's headers, without continuation lines; if one is repeated, the first."""
     headers: dict[str, str] = {}
     for line in _decode(data, data.partition(b"\n\n")[0]).split("\n"):
         name, _, value = line.partition(" ")
@@ -45,7 +48,7 @@ def _parse_headers(data: bytes) -> dict[str, str]:
 
 
 def _decode(data: bytes, part: bytes) -> str:
-    """Decode a part of a commit as the commit says, or as well as possible."""
+    """Decode a part of a commit with the encoding that its header names, or else as UTF-8."""
     match = re.search(rb"^encoding ([^\s\0]+)$", data.partition(b"\n\n")[0], re.MULTILINE)
     encoding = match[1].decode("ascii", "replace") if match else "utf-8"
     try:

@@ -1,8 +1,8 @@
-"""Fetches one branch of a Git remote into a bare repository of our own.
+"""Fetches one branch of a Git remote into a bare local copy.
 
-Only what descends from the newest accepted commit and is signed as the settings say is
-accepted. Nothing is checked out, and nothing that the remote sends is run. The repository
-itself is the business of `local_copy`, signatures that of `signatures`.
+A commit is accepted only if it descends from the newest accepted commit and is signed as the
+settings require. Nothing is checked out, and nothing that the remote sends is executed. The
+copy itself is left to `local_copy`, signatures to `signatures`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PERMANENT_FAILURES = (
      " user its owner, or fetch it over ssh"),
     ("shallow", "the remote is a shallow clone; fetch from one with all of its history"),
 )  # fmt: skip
-"""What is not worth a quick retry: a pattern of Git's words, and ours."""
+"""Failures that are not worth a quick retry: a pattern of Git's output, and our message."""
 
 _TRANSIENT_FAILURES = (
     ("Host key verification failed", "its host key is not in known_hosts, or is another one"),
@@ -58,17 +58,17 @@ _TRANSIENT_FAILURES = (
     ("redirect|error: 30", "it answers from another address; put that one into url"),
     ("not found|does not (exist|appear)|No such file", "there is no repository at that url"),
 )
-"""What may pass by itself."""
+"""Failures that may go away without action, in the same form."""
 
 
 class GitRemote:
-    """One branch of a remote, and our copy of it."""
+    """One branch of a remote, and its local copy."""
 
     def __init__(self, state_dir: Path, settings: RemoteSettings) -> None:
         """Prepare for fetching; nothing is written or sent yet.
 
         Raises:
-            SourceError: the URL speaks a protocol that is not allowed.
+            SourceError: the URL uses a protocol that is not allowed.
         """
         self._settings = settings
         self._name = f"{without_credentials(settings.url)}, branch {settings.branch}"
@@ -93,15 +93,16 @@ class GitRemote:
         return protocol
 
     def fetch(self, accepted_head: str | None) -> Commit:
-        """Bring the branch here, and return its head.
+        """Fetch the branch, and return its head.
 
-        A new head is checked against the signature policy first. One that is `accepted_head`
-        already is not, or removing a signer would make every director complain until the next
-        commit: check it with `verify_signature` before it is loaded, unless it is the one in force.
+        A new head is checked against the signature policy. A head that equals `accepted_head`
+        is not checked: otherwise, removing a signer would cause an error on every director
+        until the next commit. Check such a head with `verify_signature` before it is loaded,
+        unless it is in force.
 
         Raises:
-            SourceUnreachable: the remote did not answer in time, or not sensibly.
-            UntrustedCommit: the head is not signed by somebody who may.
+            SourceUnreachable: the remote did not answer in time, or its answer was unusable.
+            UntrustedCommit: the head is not signed by a trusted signer.
             RewrittenBranch: the head does not descend from `accepted_head`.
             SourceError: there is no such branch, or it cannot be used.
         """
@@ -117,29 +118,29 @@ class GitRemote:
         return self.read_commit(head)
 
     def verify_signature(self, commit_id: str) -> str:
-        """Return who signed a commit that was fetched; nothing where anybody may.
+        """Return who signed a fetched commit; empty if no signature is required.
 
-        It is to be asked before a commit that is not in force is loaded, however it came to
-        be accepted: keys may have been revoked since, or the policy tightened.
+        Call it before a commit that is not in force is loaded, even if it was accepted earlier:
+        since then, keys may have been revoked or the policy may have been tightened.
 
         Raises:
-            UntrustedCommit: it is not signed by somebody who may.
-            SourceError: it is not here, or cannot be checked.
+            UntrustedCommit: it is not signed by a trusted signer.
+            SourceError: it is not in the copy, or cannot be checked.
         """
         return verify_signature(self._copy.git_dir, self._settings.signatures, commit_id)
 
     def manifests_of(self, commit_id: str) -> GitManifests:
-        """Return the manifests of a commit that was fetched; may it be used? Ask `verify_signature`."""
+        """Return the manifests of a fetched commit; call `verify_signature` before use."""
         return GitManifests(self._copy.git_dir, self._settings.path, commit_id)
 
     def check_rewritten_commit(self, abbreviated_id: str) -> Commit:
-        """Return a commit of the rewritten branch that a person names by its id, checked.
+        """Check a commit of the rewritten branch that an operator names by its id, and return it.
 
-        It is for the caller to record it as the newest accepted commit.
+        The caller records it as the newest accepted commit.
 
         Raises:
-            UntrustedCommit: it is not signed by somebody who may.
-            SourceError: it is not on the branch as it was at the last fetch.
+            UntrustedCommit: it is not signed by a trusted signer.
+            SourceError: it is not on the branch as of the last fetch.
         """
         if _COMMIT_ID.fullmatch(abbreviated_id) is None:
             raise SourceError(f"{abbreviated_id} is no commit id; give at least 7 digits of it")
@@ -157,37 +158,37 @@ class GitRemote:
 
     @property
     def name(self) -> str:
-        """The remote, without credentials, and its branch, as people know them."""
+        """The remote without credentials, and its branch, for messages."""
         return self._name
 
     def fetched_head(self) -> str | None:
-        """Return what the branch was at the last fetch, accepted or not."""
+        """Return the branch's head at the last fetch, accepted or not; None before the first."""
         return self._copy.fetched_head()
 
     def resolve(self, revision: str) -> str:
-        """Return the full id of a commit of our copy.
+        """Return the full id of a commit in the copy.
 
         Raises:
-            SourceError: there is none, or more than one.
+            SourceError: no commit matches, or more than one.
         """
         return self._copy.resolve(revision)
 
     def is_ancestor(self, older: str, newer: str) -> bool:
-        """Whether `newer` is `older` or descends from it; one that is not here is no ancestor."""
+        """Whether `newer` is `older` or descends from it; False if `older` is not in the copy."""
         return self._copy.is_ancestor(older, newer)
 
     def read_commit(self, commit_id: str) -> Commit:
-        """Return a commit of our copy as people need it.
+        """Return a commit's id, author, subject and time.
 
         Raises:
-            SourceError: it is not here.
+            SourceError: the commit is not in the copy.
         """
         return self._copy.read_commit(commit_id)
 
     def keep_commits(self, commit_ids: Iterable[str]) -> None:
-        """Keep these commits through maintenance, even when a force-push drops them; no others.
+        """Keep these commits, and no others, through maintenance, even if a force-push drops them.
 
-        A failure is a warning only: pins are written again before anything is dropped.
+        A failure is only a warning: the refs are written again before anything is deleted.
         """
         try:
             self._copy.keep_commits(commit_ids)
@@ -195,10 +196,10 @@ class GitRemote:
             log.warning("commits not pinned reason=%s", error)
 
     def maintain(self) -> None:
-        """Tidy our copy up; once a day is enough.
+        """Run maintenance of the copy; once a day is enough.
 
         Raises:
-            SourceUnreachable: a fetch is running, or there was not enough time; try again later.
+            SourceUnreachable: a fetch is running, or the time was too short; try again later.
             SourceError: the copy cannot be written, or is damaged.
         """
         self._copy.maintain()
@@ -240,14 +241,14 @@ def _https_configuration(settings: RemoteSettings) -> list[str]:
         configuration.append(f"http.sslCAInfo={settings.ca_file}")
     if settings.credentials_file is not None:
         file = shlex.quote(f"--file={settings.credentials_file}")
-        # Only ever asked: Git would have the store forget what a server once refused.
+        # Only `get`: Git also asks the store to erase credentials that a server rejected once.
         helper = f'!f() {{ test "$1" != get || git credential-store {file} get; }}; f'
         configuration.append(f"credential.helper={helper}")
     return configuration
 
 
 def _ssh_command(settings: RemoteSettings) -> str:
-    """Return how Git calls ssh: no questions, no configuration, no unknown host."""
+    """Return the ssh command for Git: no prompts, no configuration, no unknown hosts."""
     options = ["BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=15"]
     options += ["ServerAliveInterval=15", "ControlMaster=no", "ControlPath=none"]
     options += ["ForwardAgent=no", "ForwardX11=no", "ClearAllForwardings=yes"]

@@ -1,9 +1,9 @@
-"""Checks who signed a commit, against the signature policy of the settings.
+"""Checks who signed a commit against the signature policy of the settings.
 
-Git and the programs it asks say whether a signature holds; their answer is taken from exit
-codes and from the one-letter verdict, never from words, which call a stranger's signature
-good. Each check reads the files of the settings anew, and an OpenPGP keyring lasts for one
-check: nothing that was trusted once is remembered. Fetching is the business of `remote`.
+The result comes from exit codes and Git's one-letter status, never from message texts, which
+call an unknown signer's signature good. Each check reads the files of the settings again, and
+an OpenPGP keyring is used for one check only, so no trust is remembered. Fetching is left to
+`remote`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KIND_NAMES = {
 }
 _SIGNATURE = re.compile(r"^gpgsig -----BEGIN (?P<kind>[A-Z ]+)-----$", re.MULTILINE)
 
-# A signature of another kind than the policy's is never looked at, whatever Git makes of it.
+# Git never verifies signatures of other kinds than the policy's.
 _DISABLE_OPENPGP = ("gpg.program=/bin/false", "gpg.openpgp.program=/bin/false")
 _DISABLE_X509 = "gpg.x509.program=/bin/false"
 _DISABLE_SSH = ("gpg.ssh.program=/bin/false", "gpg.ssh.allowedSignersFile=/dev/null")
@@ -47,7 +47,7 @@ _PUSH_REMEDY = "push a commit signed by a key that is trusted here"
 
 @dataclass(frozen=True, slots=True)
 class _SignatureCheck:
-    """What Git says of a signature. `letter` is %G?. Source: git-log(1), PRETTY FORMATS."""
+    """What Git reports about a signature; `letter` is %G?. Source: git-log(1), PRETTY FORMATS."""
 
     is_accepted: bool
     letter: str
@@ -58,19 +58,19 @@ class _SignatureCheck:
 
 
 class _Untrusted(Exception):
-    """Why a commit is kept out, and what to do."""
+    """Why a commit is rejected, and what to do."""
 
 
 def verify_signature(
     git_dir: Path, policy: SshSignatures | GpgSignatures | None, commit_id: str
 ) -> str:
-    """Return who signed a commit: a name, and the fingerprint; nothing where anybody may.
+    """Return who signed a commit, as name and fingerprint; empty if no signature is required.
 
-    A commit vouches for its whole history, so only its own signature counts.
+    A commit's signature covers its whole history, so only its own signature counts.
 
     Raises:
-        UntrustedCommit: it is not signed by somebody that the policy names.
-        SourceError: it is not here, or Git or GnuPG cannot be started.
+        UntrustedCommit: it is not signed by a signer that the policy lists.
+        SourceError: it is not in the repository, or Git or GnuPG cannot be started.
     """
     try:
         match policy:
@@ -96,7 +96,7 @@ def _verify_ssh(git_dir: Path, policy: SshSignatures, commit_id: str) -> str:
     )
     revoked_configuration: tuple[str, ...] = ()
     if policy.revoked_keys is not None:
-        _require_readable("revoked_keys", policy.revoked_keys)  # Git goes on without it
+        _require_readable("revoked_keys", policy.revoked_keys)  # Git ignores a missing file
         revoked_configuration = (f"gpg.ssh.revocationFile={policy.revoked_keys}",)
     git = HardenedGit(Path("/"), git_dir, configuration=(*configuration, *revoked_configuration))
     _require_kind(git, commit_id, _SSH, "an SSH key")
@@ -211,7 +211,7 @@ def _require_kind(git: HardenedGit, commit_id: str, kind: str, wanted: str) -> N
 
 
 def _check_signature(git: HardenedGit, commit_id: str) -> _SignatureCheck:
-    """Ask Git twice: its exit code is the stricter, its format tells whose key it was."""
+    """Ask Git twice: the exit code is stricter, and the format identifies the key."""
     try:
         git.run("verify-commit", commit_id)
         is_accepted = True
@@ -230,7 +230,7 @@ def _check_signature(git: HardenedGit, commit_id: str) -> _SignatureCheck:
 
 @contextmanager
 def _temporary_keyring(keys: Path) -> Iterator[dict[str, str]]:
-    """Yield the environment for a GnuPG that knows the keys of a file and no others."""
+    """Yield the environment for a GnuPG that knows only the keys of a file."""
     with TemporaryDirectory(prefix="gitvs-keyring-") as folder:
         (Path(folder) / "gpg.conf").write_text(_GNUPG_OPTIONS)
         environment = {"GNUPGHOME": folder}

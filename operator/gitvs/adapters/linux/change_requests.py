@@ -1,4 +1,4 @@
-"""Changes to netlink requests, for IPVS and for addresses and routes."""
+"""Converts changes to netlink requests, for IPVS and for addresses and routes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_RUNNING_ERRORS = frozenset({errno.ESRCH})
 
 
 def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
-    """Yield the request of each change; real servers in a row share the part of their service."""
+    """Yield the request of each change; consecutive real servers share their service's part."""
     listener: Listener | None = None
     packed_service = b""
     for change in changes:
@@ -46,7 +46,7 @@ def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
 
 
 def _ipvs_request(change: Change) -> Payload:
-    """Return the request of a change of anything but a real server."""
+    """Return the IPVS request of a change, except for real servers."""
     before, after = change.before, change.after
     match change.resource:
         case VirtualService(listener) as service:
@@ -65,7 +65,7 @@ def _ipvs_request(change: Change) -> Payload:
 
 
 def replacement_requests(daemon: SyncDaemon) -> list[tuple[Payload, frozenset[int]]]:
-    """Return the requests that stop a sync daemon, if one runs, and start another in its role."""
+    """Return the requests that replace a sync daemon, and the errors to tolerate for each."""
     stop = requests.stop_sync_daemon(daemon.role)
     return [(stop, _NOT_RUNNING_ERRORS), (requests.start_sync_daemon(daemon), _NO_ERRORS)]
 

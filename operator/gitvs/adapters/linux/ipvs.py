@@ -1,6 +1,6 @@
-"""IPVS of one network namespace: what it holds, and requests to it in batches.
+"""IPVS of one network namespace: reads its content, and sends it requests in batches.
 
-The messages are `ipvs_codec`'s, the conversation `netlink`'s.
+The content of messages is left to `ipvs_codec`, sending and receiving to `netlink`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Ipvs:
     """A socket to the IPVS of the network namespace in which it was made.
 
     Raises:
-        KernelUnavailable: no IPVS in this kernel, or no right to ask it.
+        KernelUnavailable: this kernel has no IPVS, or gitvs has no permission to access it.
     """
 
     def __init__(self, decoder: IpvsDecoder | None = None) -> None:
-        """With a decoder that is used again, what has not changed is decoded once."""
+        """A decoder that is used again decodes unchanged objects only once."""
         self._decoder = decoder or IpvsDecoder()
         self._netlink = Netlink(NETLINK_GENERIC, SHORT_DATAGRAM_BYTES)
         try:
@@ -62,9 +62,9 @@ class Ipvs:
     def execute_groups(
         self, groups: Sequence[Sequence[tuple[Payload, frozenset[int]]]]
     ) -> list[Answer]:
-        """Send the requests of each change, many in one call; one answer for each change.
+        """Send the requests of each change, many in one call; return one answer for each change.
 
-        With each request go the errors that are as good as done.
+        Each request comes with the errors that count as done.
         """
         return self._netlink.execute_groups(
             [
@@ -77,15 +77,15 @@ class Ipvs:
         )
 
     def execute_payloads(self, payloads: Iterable[Payload]) -> list[Answer]:
-        """Send one request for each change; thousands of them are cheaper so."""
+        """Send one request for each change; for thousands, it is cheaper than `execute_groups`."""
         return self._netlink.execute_payloads(self._family_id, payloads)
 
     def read_services(self) -> list[tuple[VirtualService | Unnamed, Counters]]:
-        """Read the virtual services, and what they have counted."""
+        """Read the virtual services and their counters."""
         return self._decoder.decode_services(self._dump(requests.get_services()))
 
     def read_service(self, listener: Listener) -> tuple[VirtualService | Unnamed, Counters] | None:
-        """Read one virtual service, and what it has counted; None: it is not there."""
+        """Read one virtual service and its counters; None if it does not exist."""
         try:
             reply = self._netlink.query(self._family_id, requests.get_service(listener))
         except OSError as error:
@@ -97,12 +97,12 @@ class Ipvs:
     def read_real_servers(
         self, listener: Listener
     ) -> list[tuple[RealServer | Unnamed, ConnectionCounts, Counters]]:
-        """Read the real servers of one virtual service; none if that is gone by now."""
+        """Read the real servers of one virtual service; none if it no longer exists."""
         payloads = self._dump(requests.get_real_servers(listener))
         return self._decoder.decode_real_servers(payloads, listener)
 
     def read_sync_daemons(self) -> list[SyncDaemon]:
-        """Read the sync daemons that run."""
+        """Read the sync daemons that are running."""
         return [replies.decode_sync_daemon(p) for p in self._dump(requests.get_sync_daemons())]
 
     def read_timeouts(self) -> list[Timeout]:
@@ -116,7 +116,7 @@ class Ipvs:
         return replies.decode_version(self._netlink.query(self._family_id, requests.get_info()))
 
     def _resolve_family_id(self) -> int:
-        """Return the number of the family `IPVS`. Asking for it loads the module ip_vs."""
+        """Return the number of the family `IPVS`; the query loads the module ip_vs."""
         name = numbers.FAMILY_NAME.encode() + b"\0"
         header = bytes((_CTRL_CMD_GETFAMILY, 1, 0, 0))
         request = header + numbers.pack_attribute(_CTRL_ATTR_FAMILY_NAME, name)
@@ -128,11 +128,11 @@ class Ipvs:
         return int.from_bytes(family, sys.byteorder)
 
     def _dump(self, payload: Payload) -> list[bytes]:
-        """Return what a dump gives.
+        """Return the messages of a dump.
 
         Raises:
-            KernelUnavailable: no right to ask.
-            KernelUnreadable: cut short every time, or no answer.
+            KernelUnavailable: gitvs has no permission.
+            KernelUnreadable: the dump was cut short every time, or there was no answer.
         """
         try:
             return self._netlink.dump(self._family_id, payload)

@@ -1,9 +1,9 @@
-"""Dumps of IPVS, decoded again and again: what has not changed is the object that it was.
+"""Decodes repeated dumps of IPVS; objects that did not change are not decoded again.
 
-The kernel writes first what is configured, then what is counted, which is as long in every
-message. So the former, as bytes, tells whether an object is known, from the last dump or
-because it was written; only the latter is decoded each time. A message of another shape is
-left to `ipvs_codec`.
+In a message, the kernel writes the configuration first, then the counters, which have the same
+length in every message. So the bytes of the configuration identify an object that is known from
+the last dump or from a write, and only the counters are decoded each time. Messages of another
+shape are left to `ipvs_codec`.
 Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_fill_service, ip_vs_genl_fill_dest.
 """
 
@@ -22,16 +22,16 @@ _CONNECTIONS = Struct("=HHI HHI HHI")  # active, inactive, persistent
 _CONNECTION_HEADERS = (8, 7, 8, 8, 8, 9)
 _ZERO_CONNECTIONS_BYTES = _CONNECTIONS.pack(8, 7, 0, 8, 8, 0, 8, 9, 0)
 _FAMILY_BYTES = 8
-"""The address family stands between connections and counters."""
+"""The address family is between connections and counters."""
 _STATS, _STATS64 = 10, 12
 _TYPE_MASK = 0x3FFF
 _OBJECT_OFFSET = 8
-"""After the command's header, and that of the one attribute that holds the object."""
+"""After the headers of the command and of the one attribute that contains the object."""
 _ZERO_CONNECTIONS = ConnectionCounts()
 
 
 class IpvsDecoder:
-    """Decodes one kernel's dumps. It keeps what the last dump of each virtual service held."""
+    """Decodes one kernel's dumps; it remembers the last dump of each virtual service."""
 
     def __init__(self) -> None:
         self._services_by_configuration: dict[bytes, VirtualService | Unnamed] = {}
@@ -40,7 +40,7 @@ class IpvsDecoder:
         self._idle_stats: bytes | None = None
 
     def remember_written(self, servers: Iterable[RealServer]) -> None:
-        """Know real servers that were written, as soon as they are read as they were written."""
+        """Remember written real servers, so that they need no decoding if read back unchanged."""
         for server in servers:
             if (server.tunnel is None) != (server.forwarding is Forwarding.TUN):
                 known = self._servers_by_service.setdefault(server.service_key, {})
@@ -95,9 +95,10 @@ class IpvsDecoder:
         return decoded
 
     def _decode_counters(self, payload: bytes) -> tuple[int, Counters]:
-        """Return where the counters begin, and what they say.
+        """Return the offset of the counters, and the counters.
 
-        As a rule they begin as far from the end as in the message before, and most are idle.
+        Usually the counters are as far from the end as in the message before, and most are
+        idle.
         """
         offset = len(payload) - self._stats_bytes
         stats = payload[offset:]
@@ -114,7 +115,7 @@ class IpvsDecoder:
 
 
 def _decode_connections(payload: bytes, offset: int) -> ConnectionCounts | None:
-    """Return the connections that stand at a place; None: something else does."""
+    """Return the connections at an offset; None if something else is there."""
     if payload[offset : offset + _CONNECTIONS.size] == _ZERO_CONNECTIONS_BYTES:
         return _ZERO_CONNECTIONS
     numbers = _CONNECTIONS.unpack_from(payload, offset) if offset >= _OBJECT_OFFSET else ()
@@ -124,7 +125,7 @@ def _decode_connections(payload: bytes, offset: int) -> ConnectionCounts | None:
 
 
 def _attribute_offset(payload: bytes, wanted_type: int) -> int:
-    """Return where an attribute of the object begins; the end if it has none."""
+    """Return the offset of an attribute of the object; the end if it has none."""
     offset = _OBJECT_OFFSET
     while offset + _ATTRIBUTE.size <= len(payload):
         length, type_ = _ATTRIBUTE.unpack_from(payload, offset)

@@ -21,7 +21,7 @@ _MAX_READ_ATTEMPTS = 5
 
 @dataclass(slots=True)
 class IpvsRules:
-    """Virtual services and real servers as they are read, what is counted, what has no name."""
+    """Virtual services and real servers, their counters, and objects that have no model."""
 
     resources: list[VirtualService | RealServer] = field(default_factory=list)
     connections: dict[Key, ConnectionCounts] = field(default_factory=dict)
@@ -32,11 +32,11 @@ class IpvsRules:
 def read_rules(ipvs: Ipvs) -> IpvsRules:
     """Read virtual services and their real servers.
 
-    IPVS does not mark a dump that a change cut short, so the virtual services are read again
-    at the end: a table that changed meanwhile is read anew.
+    IPVS does not flag a dump that a change cut short. So the virtual services are read again at
+    the end, and if they changed in between, everything is read again.
 
     Raises:
-        KernelUnreadable: it changed every time.
+        KernelUnreadable: they changed every time.
     """
     services = ipvs.read_services()
     for _ in range(_MAX_READ_ATTEMPTS):
@@ -58,7 +58,7 @@ def read_rules(ipvs: Ipvs) -> IpvsRules:
 
 
 def read_rules_of(ipvs: Ipvs, listeners: Iterable[Listener]) -> IpvsRules:
-    """Read some virtual services alone, as far as they are there."""
+    """Read only some virtual services and their real servers; missing ones are left out."""
     rules = IpvsRules()
     for listener in listeners:
         service, counters = ipvs.read_service(listener) or (None, None)

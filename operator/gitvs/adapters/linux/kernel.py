@@ -1,7 +1,7 @@
-"""The Linux kernel as the port `Kernel`: one network namespace, read and written.
+"""The port `Kernel` on Linux: reads and writes one network namespace.
 
-Which message says what is the business of `ipvs_codec`, `rtnetlink` and `sysctl`; here
-changes become requests, in order, in as few calls as possible, and answers become outcomes.
+This module converts changes to requests, in order, in as few calls as possible, and answers to
+write results. The content of messages is left to `ipvs_codec`, `rtnetlink` and `sysctl`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _SCHEDULER_MODULE = re.compile(r"/ip_vs_(\w+)\.ko")
 class LinuxKernel:
     """The network namespace of this process.
 
-    `mark` is the alias that a dummy interface gets when it is made here.
+    `owner_alias` is the alias that a dummy interface gets when it is made here.
     """
 
     def __init__(self, owner_alias: str) -> None:
@@ -70,17 +70,17 @@ class LinuxKernel:
         self._written_servers: list[RealServer] = []
 
     def incarnation(self) -> Incarnation:
-        """Return which life of which network namespace this is."""
+        """Return the incarnation: the current boot and network namespace."""
         return Incarnation(_BOOT_ID_FILE.read_text().strip(), _namespace_cookie())
 
     def observe(self, scope: Scope) -> Observation:
         """Read everything once; see `ports.Kernel`.
 
-        IPVS comes first: `net.ipv4.vs.*` does not exist before its module is loaded.
+        IPVS is read first: `net.ipv4.vs.*` does not exist before its module is loaded.
         """
         try:
             return self._observe(scope)
-        except OSError as error:  # no socket to be had, no memory
+        except OSError as error:  # no socket or no memory available
             name = errno.errorcode.get(error.errno or 0, str(error.errno))
             raise KernelUnreadable(f"the kernel could not be read: {error} ({name})") from error
 
@@ -143,18 +143,18 @@ class LinuxKernel:
                 results += [
                     WriteResult(c, WriteStatus.REFUSED, errno.EPERM, str(error)) for c in group
                 ]
-            except OSError as error:  # no socket to be had
+            except OSError as error:  # no socket available
                 results += [_write_result(change, refused_answer(error)) for change in group]
         self._written_servers += (c.after for c in changes if isinstance(c.after, RealServer))
         return results
 
     def _writer_for(self, change: Change) -> Callable[[Sequence[Change]], list[Answer]]:
-        """Return what writes a change; consecutive ones of one writer go out together."""
+        """Return the function that writes a change; consecutive changes of one go out together."""
         before, after = change.before, change.after
         if before is not None and before == after:
             return _write_nothing
         if after is None and isinstance(before, Sysctl | Timeout):
-            return _write_nothing  # a setting is there or not; nobody can take it away
+            return _write_nothing  # the kernel cannot remove a setting
         match change.resource:
             case SyncDaemon() if before is not None and after is not None:
                 return _replace_sync_daemons
@@ -170,7 +170,7 @@ class LinuxKernel:
                 assert_never(change.resource)
 
     def _write_addresses(self, changes: Sequence[Change]) -> list[Answer]:
-        """Write addresses and local routes, those whose interface is missing apart."""
+        """Write addresses and local routes; if an interface is missing, only its changes fail."""
         prepared: list[list[Request] | Answer] = []
         for change in changes:
             try:
@@ -195,9 +195,10 @@ class LinuxKernel:
 
 
 def missing_schedulers(modules_folder: Path, loaded_folder: Path) -> frozenset[Scheduler]:
-    """Return the schedulers that a kernel surely lacks: not loaded, not built in, no module.
+    """Return the schedulers that a kernel certainly lacks: not loaded, not built in, no module.
 
-    Where `modules_folder`, the running kernel's folder, has no list (a container), nothing is sure.
+    If `modules_folder`, the running kernel's folder, has no list (in a container), this is
+    unknown, and the result is empty.
     Source: modprobe(8), depmod(8): modules.dep, modules.builtin.
     """
     try:
@@ -215,9 +216,9 @@ def _is_loaded(loaded_folder: Path, scheduler: Scheduler) -> bool:
 
 
 def _namespace_cookie() -> int:
-    """Return what tells this network namespace from others.
+    """Return a number that identifies this network namespace.
 
-    Before Linux 5.14 that is its inode number, which a later namespace may get again.
+    Before Linux 5.14 it is the inode number, which a later namespace may get again.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
         try:

@@ -1,6 +1,6 @@
-"""Tells when somebody changes the dummy interface, its addresses or local routes.
+"""Reports changes of the dummy interface, its addresses or local routes.
 
-rtnetlink tells by multicast. IPVS tells nothing: its drift is seen only by reading.
+rtnetlink sends events by multicast. IPVS sends none: its drift is found only by reading.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ _IFLA_IFNAME = 3
 
 
 class KernelEvents:
-    """Watches one network namespace, in a thread of its own.
+    """Watches one network namespace, in a separate thread.
 
-    `show_message` is called with what changed, once for each batch of events that matters. An overflow
-    matters always: anything may have changed.
+    `on_change` is called with a description of the change, once for each batch of events that
+    contains a relevant one. An overflow is always relevant: anything may have changed.
     """
 
     def __init__(self, interfaces: Collection[str], on_change: Callable[[str], None]) -> None:
-        """Begin to listen to what happens to these interfaces; `start` begins to tell.
+        """Subscribe to events of these interfaces; `start` begins to report them.
 
         Raises:
-            KernelUnreadable: no socket to be had.
+            KernelUnreadable: no socket is available.
         """
         self.interfaces = frozenset(interfaces)
         self._on_change = on_change
@@ -77,7 +77,7 @@ class KernelEvents:
         self._thread = threading.Thread(target=self._watch, name="kernel-events", daemon=True)
 
     def start(self) -> None:
-        """Begin to tell."""
+        """Start to report changes."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -103,7 +103,7 @@ class KernelEvents:
                 self._indexes.add(socket.if_nametoindex(name))
 
     def _read_events(self) -> str:
-        """Read all that has come; return what of it matters, or nothing."""
+        """Read all pending events; return a description of a relevant one, or an empty text."""
         reason = ""
         while True:
             try:
@@ -145,7 +145,7 @@ def _split_messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _link_name(payload: bytes) -> str:
-    """Return the name of a link message."""
+    """Return the interface name in a link message; empty if it has none."""
     offset = _LINK.size
     while offset + _ATTRIBUTE.size <= len(payload):
         length, kind = _ATTRIBUTE.unpack_from(payload, offset)

@@ -1,7 +1,7 @@
 """The sockets of this network namespace that listen on every address.
 
-Read from /proc: no netlink module needs to be there, and no right. Sockets of SCTP are not
-listed like these, and left out.
+They are read from /proc, which needs no netlink module and no privileges. SCTP sockets are
+listed in another format, and left out.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _IPV6_ONLY_SYSCTL, _CLIENT_PORTS_SYSCTL = "net.ipv6.bindv6only", "net.ipv4.ip_lo
 
 
 def read_wildcard_listeners() -> frozenset[WildcardListener]:
-    """Return what listens on every address here.
+    """Return the sockets that listen on every address of this network namespace.
 
-    A socket on `::` counts for IPv4 too, unless this host keeps the families apart. UDP ports
-    of the range for clients are left out: theirs come and go.
+    A socket on `::` counts for IPv4 too, unless this host separates the families. UDP ports in
+    the range for clients are left out, because they come and go.
     """
     settings = {s.name: s.value for s in read_sysctls([_IPV6_ONLY_SYSCTL, _CLIENT_PORTS_SYSCTL])}
     low, high = (int(n) for n in settings.get(_CLIENT_PORTS_SYSCTL, "32768 60999").split())
@@ -50,9 +50,10 @@ def _read_ports(file: Path, protocol: Protocol) -> Iterator[int]:
 
 
 def parse_wildcard_ports(lines: Iterable[str], protocol: Protocol) -> Iterator[int]:
-    """Yield the ports of a table of sockets that are open on every address.
+    """Yield the ports that are open on every address, from a table of sockets.
 
-    A table of TCP begins with what listens: however many connections follow, they are not read.
+    A TCP table begins with the listening sockets. The connections after them are not read,
+    however many there are.
     Source: proc(5), /proc/net/tcp; Linux net/ipv4/tcp_ipv4.c, tcp_get_idx.
     """
     state = _STATE_LISTENING if protocol is Protocol.TCP else _STATE_UNCONNECTED

@@ -1,9 +1,9 @@
-"""A conversation over netlink: batches of requests, their answers by number, and dumps.
+"""Netlink sockets: batches of requests, their answers by sequence number, and dumps.
 
-A plain socket, because an answer must never be taken for granted: the kernel drops replies
-when the receive buffer is full, the final acknowledgement too (ENOBUFS, once), and marks a
-dump that was cut short. What was not answered is `Status.UNKNOWN`. What the messages say is
-the business of `ipvs` and `rtnetlink`.
+A plain socket is used, because answers may get lost. The kernel drops replies when the receive
+buffer is full, even the final acknowledgement (it reports ENOBUFS once), and flags a dump that
+was cut short. A request without an answer is `WriteStatus.UNKNOWN`. The content of messages is
+left to `ipvs` and `rtnetlink`.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ _ERROR_CODE = Struct("=i")
 _END_TYPES = (_NLMSG_ERROR, _NLMSG_DONE)
 
 MAX_BATCH_MESSAGES = 1000
-"""Requests in one call of the kernel: more do not make it faster."""
+"""Requests in one system call; more are not faster."""
 _SOCKET_BUFFER_BYTES = 8 << 20
 _ERROR_REPLY_BYTES = 1024
-"""What one error reply takes of the receive buffer: measured 769, a whole `sk_buff`."""
+"""Space of one error reply in the receive buffer: measured 769, a whole `sk_buff`."""
 DATAGRAM_BYTES = 1 << 16
-"""What is received at once, unless less will do."""
+"""Receive buffer for one call, unless a smaller one is enough."""
 SHORT_DATAGRAM_BYTES = min(os.sysconf("SC_PAGE_SIZE"), 8192)
-"""The least that holds a datagram of every dump, but for those of links.
+"""Smallest safe receive buffer for dumps, except of links.
 
-For each datagram of a dump the kernel takes as much memory as it was offered, up to 32 KiB,
-and clears it: that is half of what thousands of short dumps cost it.
+For each datagram of a dump, the kernel allocates as much memory as the receiver offers, up to
+32 KiB, and clears it. For thousands of short dumps, this is half of the kernel's cost.
 Source: libmnl, MNL_SOCKET_BUFFER_SIZE; Linux net/netlink/af_netlink.c, netlink_dump.
 """
 _TIMEOUT_SECONDS = 10
 _TIMEOUT = Struct("@ll").pack(_TIMEOUT_SECONDS, 0)
 """A `struct timeval`. Source: socket(7), SO_RCVTIMEO."""
 _MAX_READ_ATTEMPTS = 5
-"""How often a reading that was cut short is begun."""
+"""How often a read that was cut short is tried in total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One message to the kernel; `flags` come on top of NLM_F_REQUEST.
+    """One message to the kernel; `flags` are added to NLM_F_REQUEST.
 
-    `tolerated_errors` are the errors that are as good as done (deleting what is gone).
+    `tolerated_errors` are errors that count as done (deleting what is already gone).
     """
 
     type: int
@@ -71,7 +71,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the kernel said to one request; `errno` is positive and None unless refused."""
+    """The kernel's answer to one request; `errno` is positive, and None unless refused."""
 
     status: WriteStatus
     errno: int | None = None
@@ -81,12 +81,12 @@ ANSWER_DONE, ANSWER_UNKNOWN = Answer(WriteStatus.DONE), Answer(WriteStatus.UNKNO
 
 
 def refused_answer(error: OSError) -> Answer:
-    """Return an `OSError` as an answer."""
+    """Return the answer for an `OSError`."""
     return Answer(WriteStatus.REFUSED, error.errno or errno.EIO)
 
 
 class _IncompleteRead(Exception):
-    """A reading that has to be begun again."""
+    """A read was cut short and has to be repeated."""
 
 
 class Netlink:
@@ -100,8 +100,8 @@ class Netlink:
         self._sequence = 0
         try:
             self._socket.bind((0, 0))
-            # The kernel's own time-out: Python's would cost one more call for each send and recv.
-            # Sending needs none: the kernel runs what it is sent within the call.
+            # The kernel's time-out, as Python's costs one more call for each send and recv.
+            # Sending needs none: the kernel processes the messages within the call.
             # Source: Linux net/netlink/af_netlink.c, netlink_unicast_kernel.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
@@ -127,7 +127,7 @@ class Netlink:
         self._socket.close()
 
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
-        """Send requests in their order, many at a time, and return one answer each."""
+        """Send requests in their order, many in one call, and return one answer for each."""
         first_number = self._reserve_sequence_numbers(len(requests))
         messages = [
             _pack_message(request.type, request.payload, request.flags | _REQUEST, number)
@@ -142,7 +142,8 @@ class Netlink:
     def execute_payloads(self, type_: int, payloads: Iterable[bytes]) -> list[Answer]:
         """Send requests of one type as `execute` does, without an object for each.
 
-        They are made as they are sent, so that each batch has the memory of the one before.
+        Payloads are made as they are sent, so that each batch reuses the memory of the one
+        before.
         """
         pack, header_bytes = _HEADER.pack, _HEADER.size
         remaining = iter(payloads)
@@ -162,16 +163,16 @@ class Netlink:
         return [_worst_answer([next(answers) for _ in group]) for group in groups]
 
     def dump(self, type_: int, payload: bytes) -> list[bytes]:
-        """Return the payloads that a dump gives, begun again where it was cut short.
+        """Return the payloads of a dump, which is repeated if it was cut short.
 
         Raises:
             OSError: the kernel refused.
-            KernelUnreadable: cut short every time, or no answer.
+            KernelUnreadable: it was cut short every time, or there was no answer.
         """
         return self._read_with_retries(type_, payload, _REQUEST | _DUMP)
 
     def query(self, type_: int, payload: bytes) -> bytes:
-        """Return the payload of the one reply to a question.
+        """Return the payload of the one reply to a query.
 
         Raises:
             OSError, KernelUnreadable: as `dump`.
@@ -179,10 +180,10 @@ class Netlink:
         return self._read_with_retries(type_, payload, _REQUEST | _ACK)[0]
 
     def _size_buffers(self) -> tuple[int, int]:
-        """Size the buffers to a batch, and the batch to the buffers where that is refused.
+        """Set the buffer sizes for a full batch; if the kernel refuses, reduce the batch instead.
 
-        Returns how many requests and how many bytes fit. The kernel doubles what it is told,
-        for its own bookkeeping. Source: socket(7), SO_RCVBUF.
+        Returns how many requests and how many bytes fit. The kernel doubles the value that is
+        set, for its own bookkeeping. Source: socket(7), SO_RCVBUF.
         """
         for option in (_SO_RCVBUFFORCE, _SO_SNDBUFFORCE):
             with suppress(PermissionError):
@@ -192,7 +193,7 @@ class Netlink:
         return min(MAX_BATCH_MESSAGES, received // _ERROR_REPLY_BYTES - 1), sent // 2
 
     def _reserve_sequence_numbers(self, count: int) -> int:
-        """Return the sequence number of the first of some messages."""
+        """Reserve sequence numbers for `count` messages, and return the first."""
         first = self._sequence + 1
         self._sequence += count
         return first
@@ -208,22 +209,22 @@ class Netlink:
     def _send_batch(self, messages: Sequence[bytes], first_number: int) -> list[Answer]:
         try:
             self._socket.send(b"".join(messages[:-1]) + _with_ack_flag(messages[-1]))
-        except OSError as error:  # as a whole: the kernel has seen none of it
+        except OSError as error:  # the whole batch failed: nothing was processed
             return [refused_answer(error)] * len(messages)
         return self._collect_answers(first_number, len(messages))
 
     def _collect_answers(self, first_number: int, count: int) -> list[Answer]:
-        """Collect the errors and the last one's acknowledgement.
+        """Collect the errors, and the acknowledgement of the last request.
 
-        The kernel runs a batch within `send`, in order, so the last answer says that no other
-        comes; unless one was dropped. Then whatever has no answer is unknown.
+        The kernel processes a batch within `send`, in order, so no other answer comes after the
+        last one. If an answer was dropped, all requests without an answer are unknown.
         """
         last_number = first_number + count - 1
         errors: dict[int, int] = {}
         is_answer_lost = False
         while last_number not in errors:
             try:
-                # What was queued before a drop is there already.
+                # Replies that were queued before a drop can be read without waiting.
                 data = self._socket.recv(
                     self._datagram_bytes, socket.MSG_DONTWAIT if is_answer_lost else 0
                 )
@@ -273,7 +274,7 @@ class Netlink:
                 length, message_type, message_flags, number = _HEADER_WITHOUT_PORT.unpack_from(
                     data, offset
                 )
-                if number == request_number:  # and not the rest of a reading that was given up
+                if number == request_number:  # else from a read that was given up
                     all_flags |= message_flags
                     if message_type in _END_TYPES:
                         _raise_if_incomplete(
@@ -289,14 +290,14 @@ def _pack_message(type_: int, payload: bytes, flags: int, number: int) -> bytes:
 
 
 def _with_ack_flag(message: bytes) -> bytes:
-    """Return a message that is answered even if nothing is wrong."""
+    """Return a message that is acknowledged even if there is no error."""
     length, type_, flags, number, port = _HEADER.unpack_from(message)
     header = _HEADER.pack(length, type_, flags | _ACK, number, port)
     return header + message[_HEADER.size :]
 
 
 def _raise_if_incomplete(code: int, flags: int) -> None:
-    """Raise what kept a reading from being whole."""
+    """Raise the error that made a read incomplete, if there is one."""
     if code:
         raise OSError(-code, os.strerror(-code))
     if flags & _DUMP_INTERRUPTED:
@@ -304,7 +305,7 @@ def _raise_if_incomplete(code: int, flags: int) -> None:
 
 
 def _worst_answer(answers: Sequence[Answer]) -> Answer:
-    """Return the answer to a change that took several requests: the worst of theirs."""
+    """Return the answer to a change that took several requests: the worst of their answers."""
     for status in (WriteStatus.REFUSED, WriteStatus.UNKNOWN):
         for answer in answers:
             if answer.status is status:

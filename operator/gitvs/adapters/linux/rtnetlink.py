@@ -1,8 +1,8 @@
 """Links, addresses and routes of one network namespace.
 
-Messages are encoded and decoded by pyroute2, the conversation is `netlink`'s: batches, and
-no answer taken for granted. The dummy interface is made DOWN and never toggled: an address on
-a DOWN dummy gets its local route all the same, and setting it down deletes IPv6 addresses.
+Messages are encoded and decoded by pyroute2. Sending in batches and checking for lost answers
+is left to `netlink`. The dummy interface is made DOWN and never toggled: an address on a DOWN
+dummy gets its local route anyway, and setting it down deletes IPv6 addresses.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ _ROUTE_POLL_SECONDS = 0.002
 
 @dataclass(frozen=True, slots=True)
 class ObservedRouting:
-    """What one reading of links, addresses and routes found."""
+    """Links, addresses and routes as found by one read."""
 
     links: dict[str, Link]
     vips: list[Vip]
-    """Addresses of every interface, but for the link-local IPv6 ones, which the kernel makes."""
+    """Addresses of every interface, except link-local IPv6 ones, which the kernel makes."""
     local_routes: list[LocalRoute]
     foreign_routes: frozenset[IPNetwork]
     gateways: frozenset[IPAddress]
 
 
 class RoutingCache:
-    """What the messages of the last reading said: decoding takes long, and most stay the same."""
+    """Decoded messages of the last read: decoding is slow, and most messages stay the same."""
 
     def __init__(self) -> None:
         self._decoded: dict[int, dict[bytes, Any]] = {}
@@ -79,7 +79,7 @@ class RoutingCache:
     def decode(
         self, dump_kind: int, payloads: Sequence[bytes], decode_one: Callable[[bytes], Decoded]
     ) -> Sequence[Decoded]:
-        """Return what the messages of a dump say, each decoded once; `dump_kind` tells dumps apart."""
+        """Return a dump's messages, each decoded once; `dump_kind` identifies the kind of dump."""
         former = self._decoded.get(dump_kind, {})
         known = {p: former[p] if p in former else decode_one(p) for p in payloads}
         self._decoded[dump_kind] = known
@@ -90,7 +90,7 @@ class Rtnetlink:
     """A socket to the links, addresses and routes of the network namespace it was made in."""
 
     def __init__(self, cache: RoutingCache | None = None) -> None:
-        """With a memory that is used again, what has not changed is decoded once."""
+        """A cache that is used again decodes unchanged messages only once."""
         self._cache = cache or RoutingCache()
         self._netlink = Netlink(NETLINK_ROUTE)
 
@@ -133,9 +133,9 @@ class Rtnetlink:
         )
 
     def wait_for_routes(self, vips: Iterable[Vip]) -> None:
-        """Wait until bound IPv6 addresses have their routes, or for a second.
+        """Wait until bound IPv6 addresses have their routes, for one second at most.
 
-        The kernel makes them behind its answer, in a work queue.
+        The kernel makes these routes after its answer, in a work queue.
         Source: Linux net/ipv6/addrconf.c, addrconf_dad_work.
         """
         awaited = {v.key for v in vips if v.address.version == 6 and v.has_route}
@@ -146,7 +146,7 @@ class Rtnetlink:
                 time.sleep(_ROUTE_POLL_SECONDS)
 
     def add_dummy(self, name: str, alias: str) -> Answer:
-        """Make a dummy interface, DOWN, that carries `alias`."""
+        """Make a dummy interface, DOWN, with the interface alias `alias`."""
         kind = {"attrs": [("IFLA_INFO_KIND", "dummy")]}
         payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_LINKINFO", kind)])
         answer = self._execute_one(Request(RTM_NEWLINK, payload, CREATE | EXCLUSIVE))
@@ -161,7 +161,7 @@ class Rtnetlink:
         return self._execute_one(Request(RTM_DELLINK, payload))
 
     def execute_groups(self, groups: Sequence[Sequence[Request]]) -> list[Answer]:
-        """Send the requests of each change, many in one call; one answer for each change."""
+        """Send the requests of each change, many in one call; return one answer for each change."""
         return self._netlink.execute_groups(groups)
 
     def _execute_one(self, request: Request) -> Answer:
@@ -184,14 +184,14 @@ class Rtnetlink:
         for index, address in self._cache.decode(RTM_GETADDR, payloads, _decode_address):
             if (
                 address is not None and index in names_by_index
-            ):  # else the link came after its reading
+            ):  # else the link is newer than the list
                 yield replace(address, interface=names_by_index[index])
 
     def _read_routes(self, names_by_index: dict[int, str]) -> Iterator[RouteMessage]:
         for family in (socket.AF_INET, socket.AF_INET6):
             payloads = self._dump(RTM_GETROUTE, rtmsg, {"family": family})
             for index, route in self._cache.decode(family, payloads, _decode_route):
-                # A kernel without IPv6 answers for the families that it has.
+                # A kernel without IPv6 answers with the routes of other families.
                 if route is not None and route.family == family:
                     yield replace(route, interface=names_by_index.get(index, ""))
 
@@ -227,7 +227,7 @@ def _with_addresses(link: Link, addresses: Sequence[AddressMessage]) -> Link:
 
 
 def _has_neighbours(network: IPNetwork) -> bool:
-    """Whether a prefix has room for them; every link has the link-local one."""
+    """Whether a prefix can contain neighbours; every link's link-local IPv6 one is excluded."""
     if network.prefixlen == network.max_prefixlen:
         return False
     return network.version == 4 or not network.is_link_local

@@ -1,4 +1,4 @@
-"""Messages about links, addresses and routes: requests for changes, and what the kernel's say."""
+"""rtnetlink messages: makes requests for changes, and decodes addresses and routes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from gitvs.core.model.resources import IPAddress, IPNetwork, LocalRoute, Vip
 
 LOOPBACK = "lo"
 GITVS_PROTOCOL = 71
-"""Marks the routes and addresses that gitvs makes; it survives restarts."""
+"""Protocol number of the routes and addresses that gitvs makes; it survives restarts."""
 
 # Source: Linux include/uapi/linux/rtnetlink.h
 RTPROT_KERNEL, _RTN_LOCAL = 2, 2
@@ -46,18 +46,18 @@ _ABSENT_ADDRESS_ERRORS = frozenset({errno.EADDRNOTAVAIL})
 
 @dataclass(frozen=True, slots=True)
 class AddressMessage:
-    """What one message says of an address."""
+    """The content of one message about an address."""
 
     address: IPAddress
     prefix_length: int
     network: IPNetwork
-    """The prefix that its neighbours are in: the peer's, where there is one."""
+    """The prefix of its neighbours: the peer's, if there is one."""
     interface: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteMessage:
-    """What one message says of a route."""
+    """The content of one message about a route."""
 
     family: int
     prefix: IPNetwork
@@ -73,9 +73,9 @@ class RouteMessage:
 def add_vip(vip: Vip) -> list[Request]:
     """Return the requests that bind an address.
 
-    IPv6 needs no duplicate address detection here: the link has no neighbours, and an
-    address that waits for it receives nothing. IFA_PROTO came with Linux 5.18; older
-    kernels ignore it.
+    IPv6 needs no duplicate address detection here: the link has no neighbours, and an address
+    that waits for it receives nothing. IFA_PROTO exists since Linux 5.18; older kernels ignore
+    it.
 
     Raises:
         OSError: ENODEV, no such interface.
@@ -84,7 +84,7 @@ def add_vip(vip: Vip) -> list[Request]:
 
 
 def delete_vip(vip: Vip) -> list[Request]:
-    """Return the requests that unbind an address; the kernel drops its own route with it.
+    """Return the requests that unbind an address; the kernel removes its own route with it.
 
     Raises:
         OSError: ENODEV, no such interface.
@@ -93,10 +93,11 @@ def delete_vip(vip: Vip) -> list[Request]:
 
 
 def restore_vip_route(vip: Vip) -> list[Request]:
-    """Return the requests that give an address back the route that the kernel made for it.
+    """Return the requests that restore the route that the kernel made for an address.
 
-    For IPv4 exactly the kernel's attributes, so that the route goes with the address. For
-    IPv6 on a DOWN link only the kernel can add it, with the address.
+    For IPv4, the route has exactly the kernel's attributes, so that it is removed with the
+    address. For IPv6 on a DOWN link, only the kernel can add the route, together with the
+    address.
 
     Raises:
         OSError: ENODEV, no such interface.
@@ -110,7 +111,7 @@ def restore_vip_route(vip: Vip) -> list[Request]:
 
 
 def delete_vip_route(vip: Vip) -> list[Request]:
-    """Return the requests that take the kernel's own route from an address (undo of a repair).
+    """Return the requests that remove the kernel's own route of an address (undo of a repair).
 
     Raises:
         OSError: ENODEV, no such interface.
@@ -172,7 +173,7 @@ def _local_route_payload(
 
 
 def _is_intact_vip_route(route: RouteMessage) -> bool:
-    """Whether a kernel-made local route is of one address, from it and for the host (IPv4 only)."""
+    """Whether a kernel-made local route is for one address, for IPv4 with host scope and source."""
     if route.prefix.prefixlen != route.prefix.max_prefixlen:
         return False
     if route.prefix.version == 6:
@@ -181,7 +182,7 @@ def _is_intact_vip_route(route: RouteMessage) -> bool:
 
 
 def _decode_address(payload: bytes) -> tuple[int, AddressMessage | None]:
-    """Return the number of an address's link, and the address, if it is of IP."""
+    """Return the index of an address's link, and the address; None if it is not an IP address."""
     message = _decode(ifaddrmsg, payload)
     if message["family"] not in (socket.AF_INET, socket.AF_INET6):
         return message["index"], None
@@ -193,7 +194,7 @@ def _decode_address(payload: bytes) -> tuple[int, AddressMessage | None]:
 
 
 def _decode_route(payload: bytes) -> tuple[int, RouteMessage | None]:
-    """Return the number of a route's link, and the route, unless it is of the cache."""
+    """Return the index of a route's link, and the route; None if it is a cached one."""
     message = _decode(rtmsg, payload)
     index = message.get_attr("RTA_OIF") or 0
     if message["flags"] & _RTM_F_CLONED:
@@ -215,7 +216,7 @@ def _decode_route(payload: bytes) -> tuple[int, RouteMessage | None]:
 
 
 def _gateways(message: Any) -> Iterator[IPAddress]:
-    """The next hops of a route: its own, each of a multipath route, and IPv6 ones of IPv4."""
+    """Yield a route's next hops: its own, those of a multipath route, and IPv6 ones of IPv4."""
     hops = [message, *(message.get_attr("RTA_MULTIPATH") or [])]
     for hop in hops:
         gateway = hop.get_attr("RTA_GATEWAY")
@@ -227,10 +228,10 @@ def _gateways(message: Any) -> Iterator[IPAddress]:
 
 
 def _interface_index(interface: str) -> int:
-    """Return the number of an interface.
+    """Return the index of an interface.
 
     Raises:
-        OSError: ENODEV; Python's own says no errno before 3.13.
+        OSError: ENODEV; before Python 3.13, its own error has no errno.
     """
     try:
         return socket.if_nametoindex(interface)
@@ -254,7 +255,7 @@ def _encode(
 
 
 def _decode(message_class: type[nlmsg], payload: bytes) -> Any:
-    """Return a message that pyroute2 decodes; it wants the header that was taken off."""
+    """Return a message decoded by pyroute2, which needs the header that was removed."""
     length = _HEADER_BYTES + len(payload)
     decoded_message = message_class(
         length.to_bytes(4, sys.byteorder) + bytes(_HEADER_BYTES - 4) + payload

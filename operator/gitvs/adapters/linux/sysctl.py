@@ -1,7 +1,7 @@
 """Kernel settings of this network namespace, through /proc/sys.
 
 `/proc/sys/net` shows the namespace of the process that reads it. `net.ipv4.vs.*` exists only
-once ip_vs is loaded, which looking up its netlink family does (`ipvs`).
+when ip_vs is loaded. `ipvs` loads it by looking up its netlink family.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PROC_SYS = Path("/proc/sys")
 def read_sysctls(names: Iterable[str]) -> list[Sysctl]:
     """Read settings; those that do not exist, or cannot be read, are left out.
 
-    Runs of white space are one space, since the kernel prints tabs (`3\\t50`).
+    Runs of white space become one space, since the kernel prints tabs (`3\\t50`).
     """
     sysctls = []
     for name in sorted(names):
@@ -35,7 +35,7 @@ def write_sysctl(sysctl: Sysctl) -> None:
     """Write one setting.
 
     Raises:
-        OSError: ENOENT, no such setting; EINVAL, no such value; EACCES, no right to.
+        OSError: ENOENT, no such setting; EINVAL, no such value; EACCES, no permission.
     """
     descriptor = os.open(sysctl_path(sysctl.name), os.O_WRONLY | os.O_CLOEXEC)
     try:
@@ -45,12 +45,12 @@ def write_sysctl(sysctl: Sysctl) -> None:
 
 
 def sysctl_path(name: str) -> Path:
-    """Return the file of a setting; `/` in a name stands for a dot in a file's name.
+    """Return the file of a setting; a `/` in the setting's name is a dot in the file's name.
 
     `net.ipv4.conf.eth0/100.forwarding` is VLAN 100's. Source: sysctl(8), NOTES.
 
     Raises:
-        OSError: ENOENT, a name that leads out of /proc/sys/net.
+        OSError: ENOENT, the name leads out of /proc/sys/net.
     """
     parts = [part.replace("/", ".") for part in name.split(".")]
     if parts[0] != "net" or any(part in ("", ".", "..") for part in parts):

@@ -1,1 +1,1 @@
-"""This process: `privileges` (users and capabilities), `writer_lock`, `clock`."""
+"""This process: `privileges` (user and capabilities), `writer_lock`, `clock`."""

@@ -1,4 +1,4 @@
-"""Time, as the kernel and people know it."""
+"""The clocks of this host."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """The clocks of this host, as `ports.Clock` wants them."""
+    """Implements `ports.Clock` with the clocks of this host."""
 
     def boottime(self) -> float:
-        """Seconds of CLOCK_BOOTTIME: no step of the wall clock and no suspend disturbs it."""
+        """Return CLOCK_BOOTTIME in seconds; wall-clock steps and suspend do not disturb it."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def now(self) -> datetime:
-        """The wall clock, aware, UTC."""
+        """Return the wall-clock time, aware, in UTC."""
         return datetime.now(UTC)
 
     def sleep(self, seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""Giving up rights: becoming a folder's owner, and keeping capabilities from children.
+"""Drops privileges: switches to a folder's owner, and keeps capabilities from child processes.
 
-Capabilities belong to a thread: call these before any other thread is started.
+Capabilities are per thread: call `become_owner_of` before any other thread starts.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class _CapabilitySet(ctypes.Structure):
 
 
 def become_owner_of(folder: Path) -> None:
-    """As root, become the owner of a folder for good, and keep only CAP_NET_ADMIN.
+    """As root, switch to the owner of a folder for good, and keep only CAP_NET_ADMIN.
 
-    What is written there then stays within reach of the agent that owns it, and a folder
-    that its owner filled with symbolic links leads root nowhere. Children hold no
-    capability. Where the folder is root's own or missing, or we are not root, nothing
-    happens.
+    Files that are written there then belong to the agent, which owns the folder, and symbolic
+    links that the owner put there cannot misdirect root. Child processes get no capability.
+    Nothing happens if the folder is missing or root's own, or if this process does not run as
+    root.
 
     Raises:
-        OSError: this process may not become somebody else.
+        OSError: this process may not change its user.
     """
     try:
         owner = folder.stat()
@@ -66,7 +66,7 @@ def _keep_net_admin() -> None:
 
 
 def clear_ambient_capabilities() -> None:
-    """Keep this thread's capabilities from the programs it starts.
+    """Keep this thread's capabilities from the programs that it starts.
 
     Raises:
         OSError: the kernel refused.

@@ -1,8 +1,8 @@
 """The lock that makes this process the only writer of its network namespace.
 
-It is an abstract Unix socket: one for each network namespace, whatever the state folder,
-and gone with the process that holds it. Listening on it lets the next one ask the kernel
-who that is.
+The lock is an abstract Unix socket. Each network namespace has one, whatever the state folder,
+and it disappears with the process that holds it. The holder listens on it, so that other
+processes can ask the kernel who holds the lock.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gitvs.core.errors import LockHeld
 
 WRITER_LOCK_NAME = "gitvs/writer"
 AGENT_LOCK_NAME = "gitvs/agent"
-"""What an agent holds as long as it runs, even while a pause lets others write."""
+"""Held by an agent as long as it runs, even while a pause lets other processes write."""
 _HOLDER_NOUNS = {AGENT_LOCK_NAME: "agent"}
 _LISTEN_BACKLOG = 4096
-"""How many that ask who holds the lock are remembered; the kernel cuts it to its own limit."""
+"""How many requests for the holder's identity are queued; the kernel may lower this limit."""
 
 _PEER_CREDENTIALS = struct.Struct("3i")  # Source: unix(7), SO_PEERCRED, struct ucred
 _MAX_SHOWN_CHARACTERS = 200
@@ -31,10 +31,10 @@ _MAX_SHOWN_CHARACTERS = 200
 
 @contextmanager
 def writer_lock(name: str = WRITER_LOCK_NAME) -> Iterator[None]:
-    """Be the only writer of this network namespace; under another `name`, the only one of those.
+    """Hold the lock as the only writer of this network namespace, or the only holder of `name`.
 
     Raises:
-        LockHeld: another process is, and which one.
+        LockHeld: another process holds it; the message describes that process.
     """
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as lock:
         try:
@@ -51,7 +51,7 @@ def writer_lock(name: str = WRITER_LOCK_NAME) -> Iterator[None]:
 
 
 def _describe_holder(name: str) -> str:
-    """Return who holds the lock, in words."""
+    """Return a description of the process that holds the lock."""
     pid = _holder_pid(name)
     if pid is None:
         return f"another process (`ss -xlp src @{name}` shows it)"
@@ -69,7 +69,7 @@ def _describe_holder(name: str) -> str:
 
 
 def _holder_pid(name: str) -> int | None:
-    """Ask the kernel who listens; None if nobody does any more, or too many have asked."""
+    """Ask the kernel who listens; None if nobody does any more, or if the queue is full."""
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
         probe.setblocking(False)
         try:
@@ -82,7 +82,7 @@ def _holder_pid(name: str) -> int | None:
 
 
 def _printable(command: bytes) -> str:
-    """Return a command line that does no harm to a terminal."""
+    """Return a command line that is safe to show on a terminal."""
     text = command.replace(b"\0", b" ").decode("utf-8", "replace")
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text[:_MAX_SHOWN_CHARACTERS]

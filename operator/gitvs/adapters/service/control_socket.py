@@ -1,9 +1,8 @@
-"""The control socket: how `gitvs pause` and its like reach the agent that runs here.
+"""The control socket: how commands such as `gitvs pause` reach the agent on this host.
 
-A Unix socket; each connection carries one request and one answer, each a JSON object on a
-line of its own. Who may connect is the business of the socket's owner, group and mode; the
-agent's own user may not, since it is what Git and ssh run as. What requests mean is the
-business of the agent.
+It is a Unix socket. Each connection carries one request and one response, each a JSON object on
+one line. The socket's owner, group and mode decide who may connect. The agent's own user is
+rejected, since Git and ssh run as that user. The meaning of requests is left to the agent.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from gitvs.core.errors import (
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_SECONDS = 600.0
-"""How long a client waits: a pass over a large table, behind another, takes minutes at most."""
+"""How long a client waits: a pass over a large table, after another, takes minutes at most."""
 
 _REQUEST_TIMEOUT_SECONDS = 5.0
 _MAX_REQUEST_BYTES = 64 * 1024
@@ -47,14 +46,14 @@ ResponseJson = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The process at the other end, as the kernel says."""
+    """The process at the other end, as reported by the kernel."""
 
     pid: int
     uid: int
 
     @property
     def user_name(self) -> str:
-        """Its user, as people know it."""
+        """The name of its user, or the uid if it has no name."""
         try:
             return pwd.getpwuid(self.uid).pw_name
         except KeyError:
@@ -62,7 +61,7 @@ class Peer:
 
 
 def make_socket(path: Path) -> socket.socket:
-    """Make a control socket for our own user and root, in the place of a dead one.
+    """Make a control socket for our own user and root; it replaces a stale one.
 
     Raises:
         ControlFailed: it cannot be made there.
@@ -83,12 +82,12 @@ def make_socket(path: Path) -> socket.socket:
 
 
 class ControlServer:
-    """Answers requests, each in a thread of its own."""
+    """Answers requests, each in a separate thread."""
 
     def __init__(
         self, listener: socket.socket, handle: Callable[[RequestJson, Peer], ResponseJson]
     ) -> None:
-        """`handle` is called from many threads; a `GitvsError` of it becomes an error answer."""
+        """`handle` is called from many threads; if it raises `GitvsError`, an error is returned."""
         self._listener = listener
         self._handle = handle
         self._free_connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
@@ -98,12 +97,12 @@ class ControlServer:
         )
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer requests."""
         self._listener.settimeout(_POLL_SECONDS)
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more requests. What is being answered goes on."""
+        """Accept no more requests; requests in progress continue."""
         self._is_stopping = True
         self._thread.join()
         self._listener.close()
@@ -114,7 +113,7 @@ class ControlServer:
                 connection, _ = self._listener.accept()
             except TimeoutError:
                 continue
-            except OSError as error:  # no descriptor to be had, say: it passes
+            except OSError as error:  # for example, no free descriptor: temporary
                 log.warning("control socket reason=%s", error.strerror)
                 threading.Event().wait(_POLL_SECONDS)
                 continue
@@ -128,13 +127,13 @@ class ControlServer:
                     name="control-request",
                     daemon=True,
                 ).start()
-            except RuntimeError as error:  # no thread to be had: it passes
+            except RuntimeError as error:  # no thread available: temporary
                 log.warning("control socket reason=%s", error)
                 self._free_connections.release()
                 connection.close()
 
     def _serve_connection(self, connection: socket.socket) -> None:
-        with closing(connection), suppress(OSError):  # a client that went away is no concern
+        with closing(connection), suppress(OSError):  # a client may disconnect at any time
             try:
                 connection.settimeout(_REQUEST_TIMEOUT_SECONDS)
                 response = self._response_to(connection)
@@ -175,10 +174,10 @@ def _peer_of(connection: socket.socket) -> Peer:
 
 
 def _refuse_own_user(peer: Peer) -> None:
-    """Keep what Git and ssh run as from lifting the agent's own gates.
+    """Prevent Git and ssh, which run as the agent's user, from lifting the agent's gates.
 
     Raises:
-        ControlFailed: it is the agent's own user, and not root.
+        ControlFailed: the peer runs as the agent's own user, which is not root.
     """
     if peer.uid == os.geteuid() != 0:
         raise ControlFailed(
@@ -191,7 +190,7 @@ def _receive_request(connection: socket.socket) -> RequestJson:
     """Read one line.
 
     Raises:
-        ControlFailed: it is too long, or no JSON object.
+        ControlFailed: it is too long, or not a JSON object.
     """
     data = bytearray()
     deadline = time.monotonic() + _REQUEST_TIMEOUT_SECONDS
@@ -216,8 +215,8 @@ def send_request(
     """Send a request to the agent, and return the result.
 
     Raises:
-        AgentUnreachable: no agent answers there, and why; AgentSilent where one may be there.
-        ControlFailed: it refused; with its words and exit code.
+        AgentUnreachable: no agent answers there; AgentNotAnswering if there may be one.
+        ControlFailed: the agent rejected the request, with its message and exit code.
     """
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
         connection.settimeout(timeout_seconds)

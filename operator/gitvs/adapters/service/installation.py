@@ -1,8 +1,8 @@
-"""The files that make gitvs a service of this host: which go where, and putting them there.
+"""The files that make gitvs a service of this host: plans, writes and removes them.
 
-Each carries the checksum of what was written, so that a file that was edited by hand is told
-from one that an earlier gitvs wrote, and is left alone. Starting, stopping and asking is the
-business of the command.
+Each file contains a checksum of what was written. It distinguishes a file that was edited by
+hand, which is not overwritten, from one that an earlier gitvs wrote. Starting and stopping
+units is left to `systemctl`, prompts to the commands.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class InstallationError(GitvsError):
 
 
 class FileAction(StrEnum):
-    """What is to be done with a file, in the words that people read."""
+    """What happens to a file, in the words that users read."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -62,7 +62,7 @@ class FileAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstallationStep:
-    """One file, and what is to be done with it; `content` is what it will hold."""
+    """One file and the action for it; `content` is its new content."""
 
     action: FileAction
     path: Path
@@ -74,7 +74,7 @@ class InstallationStep:
 
 
 def plan_installation(root: Path, program: Path, *, force: bool = False) -> list[InstallationStep]:
-    """Return what has to be done below `root` so that the units there run `program`."""
+    """Return the steps below `root` after which the units there run `program`."""
     steps = []
     for name, destination in DESTINATIONS.items():
         text = _with_checksum(read_shipped_file(name).replace(str(DEFAULT_PROGRAM), str(program)))
@@ -86,7 +86,7 @@ def plan_installation(root: Path, program: Path, *, force: bool = False) -> list
 
 
 def plan_removal(root: Path, *, force: bool = False) -> list[InstallationStep]:
-    """Return what has to be done below `root` to remove what was installed, and nothing else."""
+    """Return the steps below `root` that remove what was installed, and nothing else."""
     steps = []
     for destination in DESTINATIONS.values():
         current = _read_if_present(root / destination)
@@ -101,7 +101,7 @@ def plan_removal(root: Path, *, force: bool = False) -> list[InstallationStep]:
 
 
 def apply_step(step: InstallationStep) -> None:
-    """Do what a step says, if anything; a file is there whole, or not at all.
+    """Execute a step; a file is written completely or not at all.
 
     Raises:
         InstallationError: it could not be written or removed.
@@ -117,7 +117,7 @@ def apply_step(step: InstallationStep) -> None:
 
 
 def write_sample_settings(path: Path, group_id: int | None) -> bool:
-    """Write the sample where there are no settings yet, and return whether it did.
+    """Write the sample settings if there are none yet, and return whether this was done.
 
     Raises:
         InstallationError: it could not be written.
@@ -154,10 +154,10 @@ def running_program(argument: str) -> Path:
 
 
 def check_program(program: Path, required_files: Sequence[Path] = ()) -> None:
-    """Make sure that units can run a program, and read what it `required_files`, as the agent's user.
+    """Check that the agent's user can run `program` in the units, and read `required_files`.
 
     Raises:
-        InstallationError: they cannot, and why.
+        InstallationError: this is not possible; the message says why.
     """
     if not _PLAIN_PATH.fullmatch(str(program)):
         raise InstallationError(f"{program}: units need a path from the root, of plain characters")
@@ -173,7 +173,7 @@ def check_program(program: Path, required_files: Sequence[Path] = ()) -> None:
 
 
 def _why_unreadable(path: Path) -> str | None:
-    """Return why nobody in particular can read a file from within the sandbox."""
+    """Return why an ordinary user cannot read a file in the units' sandbox; None if one can."""
     resolved = path.resolve()
     for folder in _HIDDEN_FOLDERS:
         if resolved.is_relative_to(folder) or path.is_relative_to(folder):
@@ -207,7 +207,7 @@ def _with_checksum(body: str) -> str:
 
 
 def _is_unedited(text: str) -> bool:
-    """Return whether a file is as some gitvs wrote it."""
+    """Return whether a file is unchanged since some version of gitvs wrote it."""
     first_line, _, body = text.partition("\n")
     return first_line == _CHECKSUM_PREFIX + _checksum(body)
 
@@ -217,7 +217,7 @@ def _checksum(body: str) -> str:
 
 
 def _read_if_present(path: Path) -> str | None:
-    """Return what is there, None for nothing; a link was made by hand, wherever it leads."""
+    """Return a file's text, None if it is missing; a symbolic link counts as edited by hand."""
     try:
         if path.is_symlink():
             return f"a link to {path.readlink()}"

@@ -1,4 +1,4 @@
-"""Log records that know which run, commit and director they belong to."""
+"""Adds run, commit and director to log records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOG_FIELDS: ContextVar[Mapping[str, str]] = ContextVar("fields", default=Mappin
 
 @contextmanager
 def log_fields(**fields: str) -> Iterator[None]:
-    """Have everything that is logged meanwhile, in this thread, carry these fields too."""
+    """Add these fields to all log records of this thread inside the block."""
     token = _LOG_FIELDS.set({**_LOG_FIELDS.get(), **{k: v for k, v in fields.items() if v}})
     try:
         yield
@@ -22,10 +22,10 @@ def log_fields(**fields: str) -> Iterator[None]:
 
 
 class LogFieldsFilter(logging.Filter):
-    """Gives records `fields`, as the journal names them, and `context`, as text."""
+    """Adds `fields`, with the journal's names, and `context`, as text, to log records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record through, with its fields."""
+        """Add the fields to a record, and accept it."""
         fields = _LOG_FIELDS.get()
         record.fields = {f"GITVS_{name.upper()}": value for name, value in fields.items()}
         record.context = "".join(f" {name}={value}" for name, value in fields.items())

@@ -1,7 +1,7 @@
-"""What Prometheus may know of a director, served over HTTP.
+"""The Prometheus metrics of a director, served over HTTP.
 
-Gauges are of the last `Status` that was published (`status_metrics`); what happens between
-two of them is counted here. All of it may be called from any thread.
+Gauges show the last published `AgentStatus` (`status_metrics`). Events between two of them are
+counted here. All of it may be called from any thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import AgentStatus
 
 FAILURE_KINDS = ("source", "manifests", "gate", "quarantine", "kernel", "store", "bug", "other")
-"""The kinds of failure that are counted from 0 on; others begin when they happen."""
+"""The kinds of failure that are counted from 0; others appear when they first happen."""
 
 _SUCCESSFUL_OUTCOMES = (Outcome.CONVERGED, Outcome.APPLIED)
 _STAGE_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60)
@@ -46,7 +46,7 @@ class Metrics:
     """The metrics of one director."""
 
     def __init__(self, settings: MetricsSettings) -> None:
-        # Else there would be a second metric for each counter, of no use here.
+        # Otherwise, each counter has a second metric, which is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._settings = settings
         self._registry = CollectorRegistry()
@@ -58,14 +58,14 @@ class Metrics:
 
     @property
     def address(self) -> str:
-        """Where metrics are served, as `127.0.0.1:9712`; empty where they are not."""
+        """Where metrics are served, as `127.0.0.1:9712`; empty if they are not."""
         return "" if self._server_and_thread is None else self._server_and_thread[0].address_text
 
     def start(self) -> None:
-        """Begin to serve, unless settings switch it off.
+        """Start to serve, unless the settings switch it off.
 
         Raises:
-            SettingsError: the address cannot be had.
+            SettingsError: the address cannot be used.
         """
         if not self._settings.listen:
             return
@@ -79,7 +79,7 @@ class Metrics:
         self._server_and_thread = server, thread
 
     def stop(self) -> None:
-        """Serve no longer."""
+        """Stop serving."""
         if self._server_and_thread is not None:
             server, thread = self._server_and_thread
             self._server_and_thread = None
@@ -88,11 +88,11 @@ class Metrics:
             thread.join()
 
     def publish(self, get_status: Callable[[], AgentStatus]) -> None:
-        """Show a newer status from now on; it is asked for at each scrape."""
+        """From now on, call `get_status` at each scrape."""
         self._status_collector.get_status = get_status
 
     def count_pass(self, outcome: str, stages: Mapping[str, float]) -> None:
-        """Count a pass that ended, with the seconds that each of its stages took."""
+        """Count a pass that ended, with the seconds of each of its stages."""
         self._event_metrics.passes.labels(str(outcome)).inc()
         for stage, seconds in stages.items():
             self._event_metrics.stage_durations.labels(stage).observe(seconds)
@@ -105,12 +105,12 @@ class Metrics:
             self._event_metrics.kernel_changes.labels(str(kind), str(action)).inc(number)
 
     def count_drift(self, found: int, repaired: int) -> None:
-        """Count objects that were changed behind gitvs's back, and those that are right again."""
+        """Count objects that were changed outside gitvs, and those that were repaired."""
         self._event_metrics.drift_found.inc(found)
         self._event_metrics.drift_repaired.inc(repaired)
 
     def count_failure(self, kind: str) -> None:
-        """Count something that went wrong, such as `source`."""
+        """Count a failure of a kind such as `source`."""
         self._event_metrics.failures.labels(kind).inc()
         self._event_metrics.last_failures.labels(kind).set(time.time())
 
@@ -120,7 +120,7 @@ class Metrics:
 
 
 class _EventMetrics:
-    """What is counted as it happens; with the words that are known, from 0 on."""
+    """Metrics that are counted as events happen; known label values start at 0."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.passes = Counter(
@@ -176,7 +176,7 @@ class _EventMetrics:
 
 
 class _Handler(MetricsHandler):
-    """Answers one scrape; a client that says or takes nothing is let go."""
+    """Answers one scrape; a client that sends or receives nothing is disconnected."""
 
     timeout = 10
 
@@ -193,13 +193,13 @@ class _MetricsServer(ThreadingHTTPServer):
         return f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, or not at all: nobody may use up all threads of the agent."""
+        """Answer in a thread, or close: clients must not use up all threads of the agent."""
         if not self._free_connections.acquire(blocking=False):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
-        except RuntimeError:  # no thread to be had
+        except RuntimeError:  # no thread available
             self._free_connections.release()
             raise
 
@@ -211,12 +211,12 @@ class _MetricsServer(ThreadingHTTPServer):
             self._free_connections.release()
 
     def server_bind(self) -> None:
-        """Bind, without asking the DNS for a name as the class above does: it may be down."""
+        """Bind without the DNS lookup of the parent class: the DNS may be down."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Let clients go away; anything else is a bug, and shown."""
+        """Ignore clients that disconnect; any other error is a bug and is shown."""
         if not isinstance(sys.exception(), OSError):
             BaseServer.handle_error(self, request, client_address)
 

@@ -1,6 +1,6 @@
-"""The agent's settings: a TOML file, validated by its schema, into typed values.
+"""Reads the agent's settings: a TOML file, validated by its schema, as typed values.
 
-What a setting does is the business of who uses it.
+What a setting does is left to the module that uses it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def load_settings(file: Path) -> Settings:
     """Read a settings file.
 
     Raises:
-        SettingsError: it cannot be read, or has problems: all of them, with their lines.
+        SettingsError: it cannot be read, or has problems; all of them are listed with their
+            lines.
     """
     try:
         text = file.read_bytes().decode()
@@ -72,7 +73,7 @@ def _problems(parsed: Document) -> list[Problem]:
 
 
 def _url_problems(parsed: Document) -> list[Problem]:
-    """Find what no schema can say of a URL."""
+    """Find problems of the URL that a schema cannot express."""
     source_table = parsed.data["source"]
     if "url" not in source_table:
         return []
@@ -87,7 +88,7 @@ def _url_problems(parsed: Document) -> list[Problem]:
 
 
 def _listen_problems(parsed: Document) -> list[Problem]:
-    """Find what no schema can say of an address."""
+    """Find problems of the metrics address that a schema cannot express."""
     metrics = _metrics_settings(parsed.data)
     try:
         is_usable = not metrics.listen or metrics.address[1] > 0
@@ -153,7 +154,7 @@ def _signature_policy(data: Mapping[str, Any]) -> SshSignatures | GpgSignatures 
 
 
 def _positions(text: str) -> SourcePosition:
-    """Return where each field is written, as far as its line tells; others are at their table."""
+    """Return the position of each field that starts a line; other fields have their table's."""
     root = SourcePosition(1, 1)
     table = root
     for number, line in enumerate(text.splitlines(), 1):
@@ -167,7 +168,7 @@ def _positions(text: str) -> SourcePosition:
 
 
 def _add_position(parent: SourcePosition, dotted: str, line: int) -> SourcePosition:
-    """Return the place of a dotted name below `parent`, made at `line` where it is new."""
+    """Return the position of a dotted name below `parent`; a new name is at `line`."""
     position = parent
     for name in dotted.split("."):
         unquoted = name.strip().strip("\"'")

@@ -1,7 +1,7 @@
-"""The last `Status` of a director as Prometheus metrics.
+"""The last `AgentStatus` of a director as Prometheus metrics.
 
-What is not known yet is left out, never 0. Counters begin anew with their object in the
-kernel, as counters may. Serving them is the business of `metrics`.
+A value that is not known yet is left out, never 0. Counters restart with their object in the
+kernel, as Prometheus allows. Serving them is left to `metrics_server`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.core.status.agent_status import AgentStatus, ServerStatus, ServiceStatus
 
 FAILED_OUTCOME = "failed"
-"""The result of a pass that could do nothing at all."""
+"""Outcome of a pass that could do nothing at all."""
 OUTCOMES = (*map(str, Outcome), FAILED_OUTCOME)
 
 _GATE_NAMES = (*LIFTABLE_GATES, "conflict", "unsupported")
@@ -166,9 +166,10 @@ _SERVER_LABELS = (*_SERVICE_LABELS, "real_server", "name")
 
 
 class StatusCollector(Collector):
-    """The newest status as metrics, of no more than `real_servers` real servers.
+    """The newest status as metrics, of no more than `max_real_servers` real servers.
 
-    Whoever has a newer status assigns it; a scrape in another thread goes on with its own.
+    A newer status is assigned to `get_status`; a scrape in another thread continues with its
+    own.
     """
 
     def __init__(self, max_real_servers: int) -> None:
@@ -214,7 +215,7 @@ def _info_metrics(status: AgentStatus) -> Iterator[Metric]:
 
 
 def _labelled_gauges(status: AgentStatus) -> Iterator[Metric]:
-    """Yield what has one value for each word of a short list."""
+    """Yield the gauges that have one value for each label of a short list."""
     if status.last_pass is not None:
         outcome = str(status.last_pass.outcome or FAILED_OUTCOME)
         outcomes = {word: float(word == outcome) for word in OUTCOMES}
@@ -238,7 +239,7 @@ def _labelled_gauges(status: AgentStatus) -> Iterator[Metric]:
 
 
 def _earliest(moments: Iterable[tuple[str, datetime | None]]) -> dict[str, float]:
-    """Return the earliest moment by word."""
+    """Return the earliest time for each word."""
     earliest: dict[str, float] = {}
     for word, at in moments:
         if at is not None:
@@ -270,7 +271,7 @@ def _service_metrics(services: Sequence[ServiceStatus]) -> Iterator[Metric]:
 
 
 def _server_metrics(services: Sequence[ServiceStatus], limit: int) -> Iterator[Metric]:
-    """Yield the metrics of the first `limit` real servers, and how many there are beyond."""
+    """Yield the metrics of the first `limit` real servers, and the number of the others."""
     pairs = ((service, server) for service in services for server in service.servers)
     labelled = [(_server_labels(*pair), pair[1]) for pair in islice(pairs, limit)]
     for name, help_, count in _TRAFFIC_COUNTERS:

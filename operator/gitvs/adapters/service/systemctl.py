@@ -1,6 +1,6 @@
-"""systemd's own programs, as `gitvs install` needs them: users, folders, units, network managers.
+"""Runs systemd's programs for `gitvs install`: users, folders, units, network managers.
 
-Every command here may be repeated: each does nothing where its work is done.
+Every function can be repeated: it does nothing if its work is already done.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _NETWORK_MANAGER_RELOADS = {
     "systemd-networkd.service": ("networkctl", "reload"),
     "NetworkManager.service": ("nmcli", "general", "reload", "conf"),
 }
-"""How each reads its drop-ins anew, without touching a link."""
+"""How each reloads its drop-ins, without touching a link."""
 
 _TIMEOUT_SECONDS = 300.0
 
 
 def require_tools() -> None:
-    """Make sure that there is a systemd to install into, before anything is written.
+    """Check that systemd's programs are installed, before anything is written.
 
     Raises:
-        InstallationError: there is none.
+        InstallationError: one is missing.
     """
     tools = ("systemctl", *(command[0] for command in _SET_UP_COMMANDS))
     missing = [tool for tool in dict.fromkeys(tools) if shutil.which(tool) is None]
@@ -52,10 +52,10 @@ def is_set_up(*, enable: bool) -> bool:
 
 
 def set_up(*, enable: bool) -> None:
-    """Make users and folders, and tell whoever reads the installed files.
+    """Create users and folders, and reload the programs that read the installed files.
 
     Raises:
-        InstallationError: a command failed, and what it said.
+        InstallationError: a command failed; the message contains its output.
     """
     for command in _SET_UP_COMMANDS:
         _run(command)
@@ -65,27 +65,27 @@ def set_up(*, enable: bool) -> None:
 
 
 def stop_and_disable() -> None:
-    """End the units, now and at boot; what is in the kernel stays.
+    """Stop and disable the units; what is in the kernel stays.
 
     Raises:
-        InstallationError: systemctl failed, and what it said.
+        InstallationError: systemctl failed; the message contains its output.
     """
     _run(("systemctl", "disable", "--now", "-q", *SERVICES))
     _run(("systemctl", "stop", *UNITS))
 
 
 def reload_after_removal() -> None:
-    """Tell systemd and the network managers that files have gone.
+    """Reload systemd and the network managers after files were removed.
 
     Raises:
-        InstallationError: a command failed, and what it said.
+        InstallationError: a command failed; the message contains its output.
     """
     _run(("systemctl", "daemon-reload"))
     reload_network_managers()
 
 
 def reload_network_managers() -> None:
-    """Let those that run take notice of the drop-ins."""
+    """Make the network managers that run reload their drop-ins."""
     for unit, command in _NETWORK_MANAGER_RELOADS.items():
         if _succeeds("systemctl", "is-active", "-q", unit):
             _run(command)
@@ -96,7 +96,7 @@ def is_agent_active() -> bool:
 
 
 def group_id(name: str) -> int | None:
-    """Return the number of a group, or None if there is no such group."""
+    """Return the id of a group, or None if there is no such group."""
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:

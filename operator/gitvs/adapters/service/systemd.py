@@ -1,8 +1,8 @@
-"""What systemd and a service say to each other: readiness, life, handed-over sockets, the journal.
+"""The protocols between systemd and a service: readiness, watchdog, passed sockets, the journal.
 
-Each is a small datagram or environment protocol, documented in sd_notify(3),
-sd_listen_fds(3) and systemd's JOURNAL_NATIVE_PROTOCOL; the Python binding for them needs a
-compiler and libsystemd's headers on every director.
+Each is a small datagram or environment protocol, documented in sd_notify(3), sd_listen_fds(3)
+and systemd's JOURNAL_NATIVE_PROTOCOL. The Python binding is not used: it needs a compiler and
+libsystemd's headers on every director.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LISTEN_FDS_START = 3  # Source: sd_listen_fds(3), SD_LISTEN_FDS_START
 _JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 _FIELD_LENGTH = struct.Struct("<Q")
 _MAX_MESSAGE_BYTES = 96 * 1024
-"""What surely fits into a datagram; the journal takes longer messages by file descriptor only."""
+"""Always fits into a datagram; the journal takes longer messages by file descriptor only."""
 
 _PRIORITIES = {  # Source: syslog(3)
     logging.CRITICAL: 2,
@@ -32,7 +32,7 @@ _PRIORITIES = {  # Source: syslog(3)
 
 
 class Notifier:
-    """Tells the service manager how we are; without one, nothing happens."""
+    """Reports the service's state to the service manager; without one, nothing happens."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
@@ -40,28 +40,28 @@ class Notifier:
         is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = int(environment.get("WATCHDOG_USEC", "0")) if is_ours else 0
         self.watchdog_seconds = microseconds / 1_000_000 if microseconds else None
-        """How long we may be silent; None: as long as we like. Source: sd_watchdog_enabled(3)."""
+        """Longest time without a report; None: no limit. Source: sd_watchdog_enabled(3)."""
 
     def report_ready(self, status: str = "") -> None:
-        """Say that the service does its work from now on."""
+        """Report that the service is ready."""
         self._send("READY=1", f"STATUS={status}")
 
     def report_status(self, status: str) -> None:
-        """Say in one line what is going on."""
+        """Report in one line what the service is doing."""
         self._send(f"STATUS={status}")
 
     def report_alive(self) -> None:
-        """Say that we are not hung."""
+        """Report that the service is not hung."""
         if self.watchdog_seconds is not None:
             self._send("WATCHDOG=1")
 
     def report_reloading(self) -> None:
-        """Say that settings are being read anew; `ready` ends it."""
+        """Report that settings are being reloaded; `report_ready` ends this state."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
 
     def report_stopping(self) -> None:
-        """Say that the service ends."""
+        """Report that the service is stopping."""
         self._send("STOPPING=1")
 
     def _send(self, *assignments: str) -> None:
@@ -97,13 +97,17 @@ class JournalHandler(logging.Handler):
     """
 
     def __init__(self, address: Path = _JOURNAL_SOCKET) -> None:
-        """Raises: OSError, no journal there."""
+        """Connect to the journal.
+
+        Raises:
+            OSError: there is no journal at `address`.
+        """
         super().__init__()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.connect(str(address))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one record; a journal that does not take it stops nobody."""
+        """Send one record; an error of the journal does not interrupt the caller."""
         try:
             self._socket.send(b"".join(self._encode(record)))
         except OSError:
@@ -120,13 +124,13 @@ class JournalHandler(logging.Handler):
             yield _encode_field(name, value.encode("utf-8", "replace"))
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()
         super().close()
 
 
 def _encode_field(name: str, value: bytes) -> bytes:
-    """Return one field; its length goes before it where a line cannot hold it."""
+    """Return one field; a value of several lines is sent with its length."""
     if b"\n" in value:
         return name.encode() + b"\n" + _FIELD_LENGTH.pack(len(value)) + value + b"\n"
     return name.encode() + b"=" + value + b"\n"

@@ -1,7 +1,7 @@
-"""The store's large records, the applied state and the ledgers: read once, written by difference.
+"""The store's large records, the applied state and the ledgers: cached, and written by difference.
 
-What was read or written last is remembered for as long as SQLite's `data_version` says that no
-other connection has written. Every method belongs into a transaction of the store.
+A record that was read or written is cached as long as SQLite's `data_version` shows that no
+other connection has written. Call every method inside a transaction of the store.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class CachedRecords:
         self.invalidate()
 
     def invalidate(self) -> None:
-        """Trust nothing that is remembered: a write may have come to nothing."""
+        """Drop the cache, because a write may have been rolled back or another connection wrote."""
         self._applied: Applied | None = None
         self._ledgers: dict[Incarnation, Ledger] = {}
         self._begun_transaction_id: int | None = None
-        """The transaction that was begun last, unless another target came into force since."""
+        """The transaction that began last; None if a target has come into force since."""
 
     def invalidate_if_changed(self) -> None:
         """Forget everything if another connection has written."""
@@ -59,7 +59,7 @@ class CachedRecords:
         return self._applied
 
     def begin(self, transaction_id: int, target: Applied) -> None:
-        """Record in what the target of a transaction differs from the state in force."""
+        """Record how the target of a transaction differs from the state in force."""
         write_target_parts(self._database, transaction_id, self._changed_parts(target))
         self._begun_transaction_id = transaction_id
 
@@ -67,7 +67,7 @@ class CachedRecords:
         """Put the target of a transaction in force."""
         if self._begun_transaction_id == transaction.id:
             move_target_to_applied(self._database, transaction.id)
-        else:  # its rows may differ from another namespace's target, in force by now
+        else:  # its rows refer to a state that another namespace's target may have replaced
             update_applied_parts(self._database, self._changed_parts(transaction.target))
         self._write_header(transaction.target)
 
@@ -100,13 +100,13 @@ class CachedRecords:
         return cached
 
     def write_ledger(self, incarnation: Incarnation, ledger: Ledger) -> None:
-        """Put a ledger in the place of the incarnation's former one."""
+        """Replace the incarnation's ledger."""
         incarnation_id = rows.ensure_incarnation_id(self._database, incarnation)
         write_ledger(self._database, incarnation_id, self.ledger(incarnation), ledger)
         self._ledgers[incarnation] = ledger
 
     def void_other_boots(self, incarnation: Incarnation, at: datetime) -> None:
-        """Drop what another boot owned and had open."""
+        """Drop the records and open transactions of other boots."""
         void_other_boots(self._database, incarnation, at)
         boot_id = incarnation.boot_id
         self._ledgers = {i: ledger for i, ledger in self._ledgers.items() if i.boot_id == boot_id}

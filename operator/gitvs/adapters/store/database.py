@@ -1,8 +1,7 @@
-"""The file of the store: making, opening, checking and migrating it, and its errors in words.
+"""The store's database file: creates, opens, checks and migrates it, and describes its errors.
 
-A database is complete or absent: a new one is built beside its place and linked into it,
-so that an empty or half-made file is always damage. What is kept in it is the business of
-`store`.
+A database is complete or absent: a new one is built under another name and then linked into
+place, so an empty or half-made file is always damage. The content is left to `sqlite_store`.
 """
 
 from __future__ import annotations
@@ -62,11 +61,11 @@ _ERROR_CODE_MASK = 0xFF  # extended result codes keep the primary one in the low
 
 @contextmanager
 def as_store_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite or the file system says about `path` into a `StoreError`."""
+    """Turn errors of SQLite or the file system about `path` into a `StoreError`."""
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
-        raise  # a bug of ours
+        raise  # a bug of gitvs
     except sqlite3.DatabaseError as error:
         error_class = StoreDamaged if _primary_code(error) in _DAMAGE_CODES else StoreError
         raise error_class(f"database {path}: {_describe(error)}") from error
@@ -97,15 +96,15 @@ def damage_error(path: Path, detail: str) -> StoreDamaged:
 
 
 def unreadable_record_error(path: Path, error: Exception) -> StoreDamaged:
-    """Return the error for a record that could not be made sense of."""
+    """Return the error for a record that could not be decoded."""
     return damage_error(path, f"unreadable record: {error}")
 
 
 def open_for_writing(state_dir: Path) -> sqlite3.Connection:
-    """Open the database of a state folder; make both if there is none.
+    """Open the database of a state folder; create both if missing.
 
     Raises:
-        StoreError: it cannot be opened, is damaged, newer than this gitvs, or not ours.
+        StoreError: it cannot be opened, is damaged, is from a newer gitvs, or is not ours.
     """
     path = state_dir / DATABASE_FILE_NAME
     with as_store_errors(path):
@@ -128,10 +127,10 @@ def open_for_writing(state_dir: Path) -> sqlite3.Connection:
 
 
 def open_for_reading(state_dir: Path) -> sqlite3.Connection:
-    """Open the database of a state folder without ever writing; an absent one reads as empty.
+    """Open the database of a state folder without ever writing; a missing one reads as empty.
 
     Raises:
-        StoreError: it cannot be opened, is damaged, or of another schema version.
+        StoreError: it cannot be opened, is damaged, or has another schema version.
     """
     path = state_dir / DATABASE_FILE_NAME
     with as_store_errors(path):
@@ -154,7 +153,7 @@ def open_for_reading(state_dir: Path) -> sqlite3.Connection:
 
 
 def _database_exists(path: Path) -> bool:
-    """Whether the database exists; unlike `exists`, it does not take "no permission" for no."""
+    """Whether the database exists; unlike `os.path.exists`, missing permission is an error."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -165,10 +164,10 @@ def _database_exists(path: Path) -> bool:
 
 
 def _refuse_other_owner(state_dir: Path) -> None:
-    """Keep one user's files apart from another's: each would lock the other out.
+    """Reject another user's state folder: files of two users would lock each other out.
 
     Raises:
-        StoreError: the folder belongs to somebody else.
+        StoreError: the folder belongs to another user.
     """
     owner = state_dir.stat().st_uid
     if owner != os.geteuid():
@@ -179,7 +178,7 @@ def _refuse_other_owner(state_dir: Path) -> None:
 
 
 def _create(path: Path) -> None:
-    """Build a complete database beside its place, and link it there; whoever is first wins."""
+    """Build a complete database under another name and link it into place; the first one wins."""
     journal = path.with_name(path.name + "-wal")
     if journal.exists():
         raise StoreError(
@@ -231,10 +230,10 @@ def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _checked_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the schema version of a sound database.
+    """Return the schema version of a valid database.
 
     Raises:
-        StoreError: damaged, made by something else, or by a newer gitvs.
+        StoreError: it is damaged, or was made by another program or a newer gitvs.
     """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:

@@ -1,7 +1,7 @@
-"""Desired states as rows: one for each virtual service with its real servers, or other object.
+"""Desired states as rows: one row for each virtual service with its real servers, or other object.
 
-The state in force has its own rows; that of an open transaction only those that differ from
-it, so that a record is as large as what changes.
+All rows of the state in force are stored. For the target of an open transaction, only rows that
+differ are stored, so the size of a record depends on what changes.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from gitvs.core.planning.records import (
 )
 
 _SERVER_KEY_SEPARATOR = " -> "
-"""What stands between a virtual service's key and its real server's."""
+"""Separates the virtual service's key from the rest of a real server's key."""
 
 PartRow = tuple[str, str | None]
-"""A row's key, and its record; None: the state has no such part."""
+"""A row's key and its record; the record is None if the state has no such part."""
 
 _EMPTY_DESIRED = Desired("", "", State())
 
 
 def header_text(desired: Desired) -> str:
-    """Return what a desired state says beside its objects, as the `head` columns hold it."""
+    """Return a desired state without its objects, as the `head` columns store it."""
     return compact_json(desired_head_record(desired))
 
 
 def changed_parts(before: Desired | None, after: Desired) -> Iterator[PartRow]:
-    """Yield the rows in which a desired state differs from another, or all of them."""
+    """Yield the rows in which `after` differs from `before`; all of them if that is None."""
     section_pairs = zip(_sections(before or _EMPTY_DESIRED), _sections(after), strict=True)
     part_keys = {_part_key(key) for old, new in section_pairs for key in _changed_keys(old, new)}
     parts = _extract_parts(after, part_keys)
@@ -52,17 +52,17 @@ def _sections(desired: Desired) -> tuple[Mapping[Key, object], ...]:
 def _changed_keys(before: Mapping[Key, object], after: Mapping[Key, object]) -> set[Key]:
     removed = before.keys() - after.keys()
     pairs = [(key, before.get(key), value) for key, value in after.items()]
-    # Most are the very same object, and comparing what they say takes long.
+    # Most values are the same object, and comparing their content is slow.
     return removed | {key for key, old, new in pairs if old is not new and old != new}
 
 
 def _part_key(key: Key) -> str:
-    """Return the row that a key belongs to: a real server's is its virtual service's."""
+    """Return the key of a resource's row: for a real server, that of its virtual service."""
     return key.partition(_SERVER_KEY_SEPARATOR)[0]
 
 
 def _extract_parts(desired: Desired, part_keys: Collection[str]) -> dict[str, Desired]:
-    """Return these parts of a desired state, as far as it has them, each as a state by itself."""
+    """Return each of these parts of a desired state as a separate state, except missing ones."""
     groups_by_section = [_group_by_part(section, part_keys) for section in _sections(desired)]
     states, drains, locations, names = groups_by_section
     return {
@@ -90,7 +90,7 @@ def _group_by_part(
 def read_desired(
     database: sqlite3.Connection, header_json_text: str, transaction_id: int | None = None
 ) -> Desired:
-    """Read the desired state in force, or what an open transaction makes of it."""
+    """Read the desired state in force, or the target of an open transaction."""
     records = dict(_part_rows(database.execute("SELECT key, record FROM applied_part")))
     target_query = "SELECT key, record FROM target_part WHERE history = ?"
     records.update(_part_rows(database.execute(target_query, (transaction_id,))))
@@ -107,7 +107,7 @@ def _part_rows(cursor: Iterable[sqlite3.Row]) -> Iterable[PartRow]:
 def write_target_parts(
     database: sqlite3.Connection, transaction_id: int, parts: Iterable[PartRow]
 ) -> None:
-    """Record in what the target of an open transaction differs from the state in force."""
+    """Record how the target of an open transaction differs from the state in force."""
     database.executemany(
         "INSERT INTO target_part VALUES (?, ?, ?)",
         ((transaction_id, key, record) for key, record in parts),
@@ -127,7 +127,7 @@ def move_target_to_applied(database: sqlite3.Connection, transaction_id: int) ->
 
 
 def update_applied_parts(database: sqlite3.Connection, parts: Iterable[PartRow]) -> None:
-    """Put other rows in the place of those of the state in force."""
+    """Replace rows of the state in force; a row without a record is deleted."""
     for key, record in parts:
         database.execute("DELETE FROM applied_part WHERE key = ?", (key,))
         if record is not None:
@@ -135,7 +135,7 @@ def update_applied_parts(database: sqlite3.Connection, parts: Iterable[PartRow])
 
 
 def split_states_into_parts(database: sqlite3.Connection) -> None:
-    """Make rows of the states that were each kept as one text before."""
+    """Migrate states that were each stored as one text to rows."""
     applied = None
     for row in database.execute("SELECT head FROM applied").fetchall():
         applied = desired_from_record(json.loads(row["head"]))

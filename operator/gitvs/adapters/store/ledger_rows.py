@@ -1,4 +1,4 @@
-"""The ledger of an incarnation as rows: what is owned, drains, and was saved."""
+"""The ledger of an incarnation as rows: owned keys, drains and saved settings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _select_rows(
 def write_ledger(
     database: sqlite3.Connection, incarnation_id: int, former: Ledger, ledger: Ledger
 ) -> None:
-    """Put a ledger in the place of the incarnation's former one, writing what differs."""
+    """Replace the incarnation's `former` ledger by another, writing only what differs."""
     removed, added = former.owned - ledger.owned, ledger.owned - former.owned
     _update_rows(
         database, "owned", incarnation_id, dict.fromkeys(removed, ()), dict.fromkeys(added, ())
@@ -62,7 +62,7 @@ def _update_rows(
     former: Mapping[Key, tuple[Any, ...]],
     wanted: Mapping[Key, tuple[Any, ...]],
 ) -> None:
-    """Make a table's rows of one incarnation these, touching only those that differ."""
+    """Change a table's rows of one incarnation from `former` to `wanted`, where they differ."""
     database.executemany(
         f"DELETE FROM {table} WHERE incarnation = ? AND key = ?",
         [(incarnation_id, key) for key, values in former.items() if wanted.get(key) != values],

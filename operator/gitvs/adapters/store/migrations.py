@@ -1,4 +1,4 @@
-"""The schema of the store's database, as scripts that are only ever added to."""
+"""The schema of the store's database, as scripts; new ones are added, old ones never change."""
 
 from __future__ import annotations
 
@@ -109,6 +109,6 @@ MIGRATIONS = (
 """One script for each schema version, in order."""
 
 FIRST_VERSION_WITH_PARTS = 3
-"""From this version on desired states are kept in parts, not each as one text."""
+"""Since this version, desired states are stored in parts; before, each was one text."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

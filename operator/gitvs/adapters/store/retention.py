@@ -1,4 +1,4 @@
-"""What leaves the store by itself: records of other boots, and history that grew too long."""
+"""Limits what the store keeps: no records of other boots, one open transaction, recent history."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gitvs.core.errors import StoreError
 from gitvs.core.model.ledger import Incarnation
 
 VOID_OUTCOME = "void"
-"""The result of a transaction whose kernel is gone: nothing is left to undo or to finish."""
+"""Result of a transaction of another boot: there is nothing to undo or to finish."""
 
 
 def void_other_boots(database: sqlite3.Connection, incarnation: Incarnation, at: datetime) -> None:
-    """Drop what another boot owned and had open.
+    """Drop the records and open transactions of other boots.
 
-    Another namespace of this boot may still be alive, so its records stay.
+    Other namespaces of this boot may still exist, so their records stay.
     """
     others = "SELECT id FROM incarnation WHERE boot_id != ?"
     database.execute(
@@ -29,10 +29,10 @@ def void_other_boots(database: sqlite3.Connection, incarnation: Incarnation, at:
 
 
 def refuse_second_transaction(database: sqlite3.Connection, incarnation: Incarnation) -> None:
-    """Let one transaction at a time be open in an incarnation.
+    """Allow only one open transaction in an incarnation.
 
     Raises:
-        StoreError: one is.
+        StoreError: one is open.
     """
     row = database.execute(
         "SELECT history FROM open_transaction WHERE incarnation = ?",
@@ -46,7 +46,7 @@ def refuse_second_transaction(database: sqlite3.Connection, incarnation: Incarna
 
 
 def delete_old_history(database: sqlite3.Connection, kept_rows: Mapping[str, int]) -> None:
-    """Keep so many of the newest rows of `plan` and `history`, and all that are still open."""
+    """Keep the newest `kept_rows` of `plan` and `history`, and rows of open transactions."""
     oldest = "SELECT id FROM history ORDER BY id DESC LIMIT 1 OFFSET ?"
     in_use = "SELECT history FROM open_transaction"
     for table, column in (("plan", "history"), ("history", "id")):

@@ -1,4 +1,4 @@
-"""What the store's rows mean: from the database's types to the model's, and back."""
+"""Converts the store's rows from the database's types to the model's, and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gitvs.ports import Applied, Transaction, TransactionStage
 
 
 def find_incarnation_id(database: sqlite3.Connection, incarnation: Incarnation) -> int | None:
-    """Return the number of an incarnation's row, if anything was ever recorded for it."""
+    """Return the id of an incarnation's row; None if nothing was ever recorded for it."""
     row = database.execute(
         "SELECT id FROM incarnation WHERE boot_id = ? AND namespace_cookie = ?",
         (incarnation.boot_id, str(incarnation.namespace_cookie)),
@@ -27,7 +27,7 @@ def find_incarnation_id(database: sqlite3.Connection, incarnation: Incarnation) 
 
 
 def ensure_incarnation_id(database: sqlite3.Connection, incarnation: Incarnation) -> int:
-    """Return the number of an incarnation's row, and make the row if there is none."""
+    """Return the id of an incarnation's row, and make the row if there is none."""
     incarnation_id = find_incarnation_id(database, incarnation)
     if incarnation_id is not None:
         return incarnation_id
@@ -79,7 +79,7 @@ def barred_from_row(row: Mapping[str, Any]) -> Quarantine:
 
 
 def put_operation(database: sqlite3.Connection, operation: Operation) -> None:
-    """Record what an operator said, in the place of an earlier word on the same thing."""
+    """Record an operation; it replaces an earlier one with the same identity."""
     database.execute(
         "INSERT OR REPLACE INTO operation VALUES (?, ?, ?, ?)",
         (*map(str, operation.identity), operation_text(operation)),
@@ -87,7 +87,7 @@ def put_operation(database: sqlite3.Connection, operation: Operation) -> None:
 
 
 def operation_text(operation: Operation) -> str:
-    """Return what an operator said as the `said` column holds it."""
+    """Return an operation as the `said` column stores it."""
     until = operation.expires_at
     return json.dumps(
         {
@@ -124,7 +124,7 @@ def operation_from_text(text: str) -> Operation:
 
 
 def commit_text(commit: Commit | None) -> str | None:
-    """Return a commit as the `revision` column holds it; None for a work tree."""
+    """Return a commit as the `revision` column stores it; None for a work tree."""
     if commit is None:
         return None
     at = commit.committed_at
@@ -149,7 +149,11 @@ def commit_from_text(text: str | None) -> Commit | None:
 
 
 def require_int(value: object) -> int:
-    """Return a number that the database must have given."""
+    """Return a value from the database that must be a number.
+
+    Raises:
+        TypeError: it is not.
+    """
     if not isinstance(value, int):
         raise TypeError(f"a number was expected, not {value!r}")
     return value

@@ -1,7 +1,7 @@
-"""The store: what gitvs owns, drains and has open, in SQLite (design section 4).
+"""The store in SQLite: what gitvs owns and drains, transactions, operations (design section 4).
 
-Each method is one SQLite transaction, durable when it returns. What is kept for an
-incarnation hangs on its row, and goes with it once another boot writes.
+Each method is one SQLite transaction, durable when it returns. The records of an incarnation
+refer to its row, and are deleted with it as soon as another boot writes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from gitvs.core.settings import KEPT_PLANS, KEPT_TRANSACTIONS
 from gitvs.ports import Applied, Transaction, TransactionStage
 
 _CHANGES_PER_PIECE = 1000
-"""So many changes are encoded in one piece."""
+"""How many changes are encoded at once."""
 
 
 def _utc_now() -> datetime:
@@ -48,7 +48,7 @@ def _utc_now() -> datetime:
 
 
 class SqliteStore:
-    """The store in a state folder, as `ports.Store` wants it. For one thread."""
+    """Implements `ports.Store` in a state folder, for one thread."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class SqliteStore:
         kept_transactions: int = KEPT_TRANSACTIONS,
         kept_plans: int = KEPT_PLANS,
     ) -> None:
-        """Open the store of a state folder; make both if there is none.
+        """Open the store of a state folder; create both if missing.
 
         Raises:
-            StoreError: it is damaged, of a newer gitvs, not ours, or cannot be opened.
+            StoreError: it is damaged, is from a newer gitvs, is not ours, or cannot be opened.
         """
         self._path = state_dir / DATABASE_FILE_NAME
         self._now = now
@@ -70,9 +70,9 @@ class SqliteStore:
 
     @classmethod
     def open_readonly(cls, state_dir: Path) -> SqliteStore:
-        """Return a store that can only be read; where there is none yet, an empty one.
+        """Return a store that can only be read; if there is none yet, an empty one.
 
-        The name of an empty one is new, so that no interface is marked with it.
+        An empty store has a new id, so no interface has its owner alias.
         """
         store = cls.__new__(cls)
         store._path = state_dir / DATABASE_FILE_NAME
@@ -83,7 +83,7 @@ class SqliteStore:
         return store
 
     def close(self) -> None:
-        """Give the files back. Not closing loses nothing."""
+        """Close the database; without this, nothing is lost."""
         self._database.close()
 
     def __enter__(self) -> SqliteStore:
@@ -94,12 +94,12 @@ class SqliteStore:
 
     @property
     def id(self) -> str:
-        """This store's own name, made once; it marks the dummy interface."""
+        """This store's unique id, made once; the owner alias of the dummy interface contains it."""
         with self._reading() as database:
             return str(database.execute("SELECT id FROM store").fetchone()["id"])
 
     def ledger(self, incarnation: Incarnation) -> Ledger:
-        """Return what is owned in this incarnation; empty in another."""
+        """Return the ledger of an incarnation; empty if nothing was recorded for it."""
         with self._reading():
             return self._records.ledger(incarnation)
 
@@ -109,7 +109,7 @@ class SqliteStore:
             return self._records.applied()
 
     def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
-        """Return the transaction left open in this incarnation. One of another is void."""
+        """Return the open transaction of this incarnation; those of other boots are void."""
         with self._reading() as database:
             row = database.execute(
                 "SELECT * FROM open_transaction JOIN history ON history.id = history"
@@ -168,7 +168,7 @@ class SqliteStore:
         )
 
     def record_conflicts(self, transaction: Transaction, keys: frozenset[Key]) -> None:
-        """Add creates that found somebody else's object."""
+        """Add the keys of creates that found an object of somebody else."""
         with self._writing() as database:
             row = database.execute(
                 "SELECT conflicts FROM open_transaction WHERE history = ?", (transaction.id,)
@@ -180,7 +180,7 @@ class SqliteStore:
             )
 
     def commit(self, transaction: Transaction, ledger: Ledger) -> None:
-        """Pass the point of no return: `target` is applied and `ledger` in force, as one write."""
+        """Pass the point of no return: the target and `ledger` come into force, in one write."""
         with self._writing() as database:
             database.execute(
                 "UPDATE open_transaction SET stage = ? WHERE history = ?",
@@ -192,7 +192,7 @@ class SqliteStore:
     def finish(
         self, transaction: Transaction, outcome: Outcome, ledger: Ledger, message: str = ""
     ) -> None:
-        """Close the transaction with the ledger then in force, and add it to the history."""
+        """Close the transaction with the ledger now in force, and add it to the history."""
         with self._writing() as database:
             database.execute(
                 "UPDATE history SET finished_at = ?, result = ?, message = ? WHERE id = ?",
@@ -207,7 +207,7 @@ class SqliteStore:
             self._records.write_ledger(transaction.incarnation, ledger)
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
-        """Record, without a transaction, that the kernel already is as `target` says."""
+        """Record, without a transaction, that the kernel already matches `target`."""
         with self._writing():
             self._records.void_other_boots(incarnation, self._now())
             self._records.record_applied(target)
@@ -224,7 +224,7 @@ class SqliteStore:
             return [rows.history_entry_from_row(row) for row in found]
 
     def changes_of(self, transaction_id: int) -> Sequence[Change] | None:
-        """Return the changes of a transaction; None once they are forgotten."""
+        """Return the changes of a transaction; None after they were deleted."""
         with self._reading() as database:
             row = database.execute(
                 "SELECT changes FROM plan WHERE history = ?", (transaction_id,)
@@ -238,7 +238,7 @@ class SqliteStore:
             return None if row is None else str(row["revision"])
 
     def accept_head(self, commit_id: str) -> None:
-        """Record what later commits must descend from."""
+        """Record the commit that later commits must descend from."""
         with self._writing() as database:
             database.execute(
                 "INSERT OR REPLACE INTO accepted_head VALUES (1, ?, ?)",
@@ -246,9 +246,9 @@ class SqliteStore:
             )
 
     def count_found_open(self, incarnation: Incarnation, commit_id: str) -> int:
-        """Count once more that this commit's transaction was found open at start; return how often.
+        """Count that this commit's transaction was found open at start, and return the count.
 
-        Like the quarantine, the count is of this commit, gitvs version and incarnation.
+        Like the quarantine, the count is for this commit, gitvs version and incarnation.
         """
         with self._writing() as database:
             suspect_key = (
@@ -265,7 +265,7 @@ class SqliteStore:
             return rows.require_int(row["found_open"])
 
     def quarantine(self, incarnation: Incarnation, commit_id: str, reason: str) -> None:
-        """Keep a commit from being tried again by this gitvs version in this incarnation."""
+        """Prevent this gitvs version from trying a commit again in this incarnation."""
         with self._writing() as database:
             incarnation_id = rows.ensure_incarnation_id(database, incarnation)
             at = self._now().isoformat()
@@ -277,7 +277,7 @@ class SqliteStore:
             )
 
     def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:
-        """Pin a commit, let it be tried again, and keep others from that for good, as one write."""
+        """Pin a commit, let it be tried again, and bar others permanently, in one write."""
         at = self._now().isoformat()
         with self._writing() as database:
             rows.put_operation(database, pin)
@@ -289,10 +289,10 @@ class SqliteStore:
             )
 
     def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
-        """Return the commits that are not tried again, the oldest first.
+        """Return the commits that are not tried again: barred ones, then failed ones, oldest first.
 
-        That a commit failed holds for this gitvs version and incarnation; what a person barred
-        stays so.
+        A failure counts only for this gitvs version and incarnation. A commit that an operator
+        barred stays barred.
         """
         with self._reading() as database:
             failed = database.execute(
@@ -305,7 +305,7 @@ class SqliteStore:
             return [*(rows.barred_from_row(row) for row in barred), *found]
 
     def clear_quarantine(self, commit_id: str | None = None) -> None:
-        """Let a commit, or every commit, be tried again, with a count from 0."""
+        """Let a commit, or every commit, be tried again, and reset its count to 0."""
         with self._writing() as database:
             for table in ("suspect", "barred"):
                 database.execute(
@@ -313,19 +313,19 @@ class SqliteStore:
                 )
 
     def operations(self) -> Operations:
-        """Return what operators have said and not taken back, the oldest first."""
+        """Return the operations that were requested and not ended, the oldest first."""
         with self._reading() as database:
             found = database.execute("SELECT said FROM operation")
             operations = [rows.operation_from_text(row["said"]) for row in found]
             return Operations(tuple(sorted(operations, key=lambda o: (o.requested_at, o.identity))))
 
     def put_operation(self, operation: Operation) -> None:
-        """Record what an operator said, in the place of an earlier word on the same thing."""
+        """Record an operation; it replaces an earlier one with the same identity."""
         with self._writing() as database:
             rows.put_operation(database, operation)
 
     def end_operation(self, operation: Operation) -> None:
-        """Forget what an operator said."""
+        """Delete an operation."""
         with self._writing() as database:
             database.execute(
                 "DELETE FROM operation WHERE kind = ? AND subject = ? AND service = ?",
@@ -333,7 +333,7 @@ class SqliteStore:
             )
 
     def alive_at(self) -> datetime | None:
-        """Return when an agent last said that it was alive, by the wall clock."""
+        """Return when an agent last recorded that it was alive, by the wall clock."""
         with self._reading() as database:
             row = database.execute("SELECT at FROM alive").fetchone()
             return None if row is None else datetime.fromisoformat(row["at"])
@@ -347,7 +347,7 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent view, with every error in plain words."""
+        """Read one consistent view; a record that cannot be decoded raises `StoreDamaged`."""
         with self._transaction("BEGIN") as database:
             try:
                 yield database
@@ -356,7 +356,7 @@ class SqliteStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """All of it durable at the end, or none."""
+        """Write in one transaction: at the end, all of it is durable, or nothing."""
         with self._transaction("BEGIN IMMEDIATE") as database:
             yield database
 
@@ -377,7 +377,7 @@ class SqliteStore:
 
 
 def _changes_text(changes: Sequence[Change]) -> str:
-    """Return changes as the `changes` column holds them, made piece by piece: they may be many."""
+    """Return changes as the `changes` column stores them, encoded in pieces as they may be many."""
     pieces = (
         changes[at : at + _CHANGES_PER_PIECE] for at in range(0, len(changes), _CHANGES_PER_PIECE)
     )

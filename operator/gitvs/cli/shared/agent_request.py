@@ -48,7 +48,7 @@ def for_option(default: str | None, help: str) -> Callable[[F], F]:
 
 
 def ask_agent(state_dir: Path, command: str, activity: str, **fields: Any) -> int:
-    """Send an order, and tell what became of it."""
+    """Send a request, show the answer, and return its exit code."""
     request = {"command": command, "for": os.environ.get("SUDO_USER", ""), **fields}
     with progress(activity):
         answer = send_request(socket_path_of(state_dir), request)

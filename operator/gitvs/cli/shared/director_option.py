@@ -1,4 +1,4 @@
-"""Which director is meant: the one that `--director` names, or the host under us."""
+"""Chooses the director: the one that `--director` names, or this host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def director_option(function: F) -> F:
-    """Add `--director`, passed on as `director: str | None`; `choose_director` makes it one."""
+    """Add `--director`, passed on as `director: str | None`; `choose_director` adds the default."""
     return click.option(
         "--director",
         metavar="NAME",
@@ -23,10 +23,10 @@ def director_option(function: F) -> F:
 
 
 def choose_director(named: str | None, known: Collection[str]) -> str:
-    """Return the director that is meant; whether a named one is known, `render` says.
+    """Return the chosen director; rendering checks whether a named one is known.
 
     Raises:
-        UnknownDirector: none was named, and no document is named as this host.
+        UnknownDirector: none was named, and no Director document has this host's name.
     """
     if named is not None:
         return named
@@ -42,6 +42,6 @@ def choose_director(named: str | None, known: Collection[str]) -> str:
 
 
 def _host_names() -> list[str]:
-    """This host's name as it is set, and without its domain."""
+    """Return this host's name as it is set, and without its domain."""
     name = socket.gethostname()
     return list(dict.fromkeys((name, name.partition(".")[0])))

@@ -1,4 +1,4 @@
-"""Which gates a person lifts, with `--allow` or in commit messages."""
+"""Which gates people lift, with `--allow` or in commit messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def allow_option(function: F) -> F:
 
 
 def lifted_gates(allow: Iterable[str], messages: Iterable[str], director: str) -> frozenset[str]:
-    """Return the gates that options and commit messages lift; tell of names that are none."""
+    """Return the gates that options and commit messages lift; warn of unknown names."""
     from_messages = allowed_gates(messages, director)
     for name in unknown_gate_names(from_messages):
         show_message(

@@ -1,4 +1,4 @@
-"""The director under us: its kernel, store and clock, and the right to be its only writer."""
+"""This host as a director: its kernel, store and clock, and the lock of its only writer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _INTERRUPT_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def open_for_reading(state_dir: Path) -> Iterator[Ports]:
-    """Open what is needed to look; without a store yet, nothing is owned."""
+    """Open kernel and store for reading; if there is no store yet, nothing is owned."""
     become_owner_of(state_dir)
     with SqliteStore.open_readonly(state_dir) as store:
         yield _make_ports(store)
@@ -45,12 +45,12 @@ def open_for_reading(state_dir: Path) -> Iterator[Ports]:
 
 @contextmanager
 def open_for_writing(state_dir: Path) -> Iterator[Ports]:
-    """Open what is needed to write, as the only writer of this network namespace.
+    """Open kernel and store for writing, as the only writer of this network namespace.
 
-    SIGTERM ends it like Ctrl-C: after the undo, which a second one does not interrupt.
+    SIGTERM is handled like Ctrl-C: after the undo, which a second signal does not interrupt.
 
     Raises:
-        LockHeld: another gitvs is the writer, and which.
+        LockHeld: another gitvs is the writer; the error names it.
     """
     become_owner_of(state_dir)
     with _interruptible_once(), writer_lock(), SqliteStore(state_dir) as store:
@@ -102,14 +102,14 @@ ALWAYS_READ_SYSCTLS = (
     "net.ipv4.vs.conntrack",
     "net.ipv4.vs.conn_reuse_mode",
 )
-"""Settings that matter to a director, read whether or not a manifest ever named them.
+"""Sysctls that matter to a director; they are read even if no manifest names them.
 
-Those that risk notes look at come on top.
+The sysctls that risk notes check are read as well.
 """
 
 
 def observe_host(ports: Ports) -> ObservedHost:
-    """Observe all that the store speaks of, every dummy interface, and what directors need."""
+    """Observe all that the store records, every dummy interface, and the sysctls of directors."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
     applied = ports.store.applied()
     desired = Desired("", DEFAULT_INTERFACE, State()) if applied is None else applied.desired

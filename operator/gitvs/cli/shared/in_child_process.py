@@ -1,4 +1,4 @@
-"""A look in a process of its own, for commands that look again: giving up root is for good."""
+"""Runs work in a child process, for commands that repeat it: giving up root is permanent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ JsonObject = Mapping[str, Any]
 
 
 def in_child_process(work: Callable[[], JsonObject]) -> JsonObject:
-    """Return what `work` returns, called in a child, so that this process keeps its rights.
+    """Return what `work` returns in a child process, so that this process keeps its privileges.
 
     Raises:
-        GitvsError: in the child's words.
+        GitvsError: with the child's message.
     """
     read_descriptor, write_descriptor = os.pipe()
     child_pid = os.fork()
@@ -38,7 +38,7 @@ def in_child_process(work: Callable[[], JsonObject]) -> JsonObject:
 
 
 def _run_child(work: Callable[[], JsonObject], write_descriptor: int) -> None:
-    """Look, write what was found, and end this process without running what the parent's does."""
+    """Run `work`, write its result, and exit without the parent's cleanup."""
     try:
         try:
             answer: dict[str, object] = {"found": work()}

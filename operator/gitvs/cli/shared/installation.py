@@ -60,7 +60,7 @@ def _show_steps(steps: Sequence[InstallationStep]) -> None:
         )
 
 
-def _confirm_steps(
+def confirm_steps(
     steps: Sequence[InstallationStep], question: str, *, yes: bool, dry_run: bool, is_set_up: bool
 ) -> bool:
     """Show what would be done, and return whether to do it."""

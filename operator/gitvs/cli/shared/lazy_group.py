@@ -1,7 +1,7 @@
 """A group of commands that imports a command's module only when it is called.
 
-Listing commands, their one-line helps and a wrong name need no module at all: a command
-that works offline never pays for, or depends on, the kernel's and Git's libraries.
+The list of commands, their short help and a wrong name need no module at all. A command that
+works offline never loads, or depends on, the libraries for the kernel and Git.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import click
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """Where a command is: `package.module:function`, and what `--help` says of it."""
+    """A command: its import path, `package.module:function`, and its line in `--help`."""
 
     import_path: str
     short_help: str

@@ -1,4 +1,4 @@
-"""The manifests that a command is about: a folder as it is, or at a revision."""
+"""The manifests that a command reads: a folder as it is, or at a Git revision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class LoadedManifests:
-    """Sound manifests, and the commit that they are of, if they are of one."""
+    """Valid manifests, and their commit if they come from one."""
 
     manifests: Manifests
     commit: Commit | None
@@ -45,7 +45,7 @@ def _source(path: Path, rev: str | None) -> FollowedSource:
 
 
 def read_snapshot(path: Path, rev: str | None) -> Snapshot:
-    """Read manifest files, telling what was left out.
+    """Read manifest files, and report what was left out.
 
     Raises:
         SourceError: they cannot be read.

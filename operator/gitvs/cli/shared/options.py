@@ -1,4 +1,4 @@
-"""The options that every command takes, and what they set in motion."""
+"""The options that every command takes, and their effects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOG_LEVELS = (logging.CRITICAL + 1, logging.INFO, logging.DEBUG)
 
 
 def common_options(function: F) -> F:
-    """Add `--state-dir` and `--verbose` to a command that keeps no state: taken, not passed on."""
+    """Add `--state-dir` and `--verbose` to a command without state: accepted, not passed on."""
     return _state_dir_option(expose_value=False)(verbose_option(function))
 
 
@@ -49,7 +49,7 @@ def _set_verbosity(_context: click.Context, _parameter: click.Parameter, count: 
 def log_to_stderr(verbosity: int) -> None:
     """Log to standard error: 1 is what changes, 2 is everything; 0 is nothing.
 
-    Nothing is the default because a command reports what it did by itself.
+    The default is 0, because a command itself reports what it did.
     """
     level = _LOG_LEVELS[min(verbosity, len(_LOG_LEVELS) - 1)]
     line_format = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -39,7 +39,7 @@ def show_message(text: Text | str) -> None:
 def watch(render: Callable[[], Text], every_seconds: float) -> None:
     """Show again and again: in place on a terminal, cut to its size; one after another in a pipe.
 
-    Ctrl-C is how it ends.
+    It runs until Ctrl-C.
     """
     console = _console(stderr=False)
     if not console.is_terminal:
@@ -55,14 +55,14 @@ def watch(render: Callable[[], Text], every_seconds: float) -> None:
 
 
 def _cut_long_lines(text: Text) -> Text:
-    """Let long lines end at the terminal's edge: on the next line they'd be taken for others."""
+    """Cut long lines at the terminal's edge: wrapped, they would look like other lines."""
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
 
 
 @contextmanager
 def progress(activity: str) -> Iterator[None]:
-    """Show on a terminal what takes more than a second."""
+    """Show an activity on a terminal if it takes more than a second."""
     console = _console(stderr=True)
     if not console.is_terminal:
         yield

@@ -1,4 +1,4 @@
-"""Shows what a pass planned, and says how it ended."""
+"""Shows what a pass planned, and how it ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def show_pass_plan(pass_result: PassResult, commit: Commit | None, path: Path) -
 
 
 def report_pass(pass_result: PassResult, recovered: TransactionResult | None = None) -> None:
-    """Say how a pass ended, and what an earlier one had left."""
+    """Show how a pass ended, and how an open transaction was recovered before it."""
     recovered = recovered or pass_result.recovered
     if recovered is not None:
         prefix = "a transaction was left open; it is now: "
@@ -36,7 +36,7 @@ def report_pass(pass_result: PassResult, recovered: TransactionResult | None = N
 
 
 def report_drained(pass_result: PassResult) -> None:
-    """Say what a pass took away once it had drained, and how it ended unless well."""
+    """Show what a pass removed after its drain, or how the pass ended if not applied."""
     if pass_result.outcome is not Outcome.APPLIED:
         report_pass(pass_result)
     elif pass_result.planned is not None:
@@ -46,20 +46,20 @@ def report_drained(pass_result: PassResult) -> None:
 
 
 def planned_view(planned: PlannedPass) -> DirectorPlan:
-    """Return a survey as reports show it."""
+    """Return the view of a planned pass for reports."""
     return director_plan(
         planned.proposal,
         observation=planned.observation,
         applied=None if planned.applied is None else planned.applied.desired,
         ledger=planned.ledger,
-        boottime_seconds=planned.boottime,
+        boottime_seconds=planned.boottime_seconds,
     )
 
 
 def plan_sides(
     planned: PlannedPass, commit: Commit | None, path: Path
 ) -> tuple[PlanSide, PlanSide]:
-    """Return what a live plan goes from, and what it leads to."""
+    """Return the start and the end of a live plan."""
     base = PlanSide(
         PlanSideKind.LIVE, None if planned.applied is None else planned.applied.commit_id
     )

@@ -1,4 +1,4 @@
-"""`--format` and `--out` of plans: one plan in several formats, each to its place."""
+"""`--format` and `--out` of plans: one plan in several formats, each to its own file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ReportFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportOutputs:
-    """Where which format goes."""
+    """Formats, each with the file that it is written to."""
 
     outputs: tuple[tuple[ReportFormat, Path], ...]
 
@@ -65,7 +65,7 @@ class ReportOutputs:
 
 
 def report_options(function: F) -> Callable[..., Any]:
-    """Add `--format` and `--out`, passed on as `reports: Reports`."""
+    """Add `--format` and `--out`, passed on as `reports: ReportOutputs`."""
 
     @click.option(
         "--format",

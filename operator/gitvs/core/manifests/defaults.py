@@ -11,12 +11,12 @@ from gitvs.core.manifests.syntax.source_positions import Document, Origin
 from gitvs.core.problems import Problem
 
 _COMPANIONS = {"schedulerFlags": "scheduler", "tunnel": "forwarding"}
-"""A field that is filled only from where its companion comes, or from nearer."""
+"""Each field is filled only from the document of its companion field, or from a nearer one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpecFields:
-    """The fields of one spec with its defaults filled in; null and left out are both absent."""
+    """The fields of one spec with its defaults filled in; null fields are absent from `values`."""
 
     origin: Origin
     values: Mapping[str, Any]
@@ -34,7 +34,7 @@ class DefaultsTree:
     _unreadable_folders: set[str] = field(default_factory=set)
 
     def add(self, document: Document) -> Problem | None:
-        """Take a document in; a second one in its folder is a problem."""
+        """Add a Defaults document; return a problem if its folder already has one."""
         folder = dirname(document.file)
         first = self._by_folder.setdefault(folder, document)
         if first is document:
@@ -43,17 +43,17 @@ class DefaultsTree:
         return document.problem((), "several-defaults", f"{message}; make one of the two")
 
     def add_unreadable(self, file: str) -> None:
-        """Note that the defaults of a folder cannot be told."""
+        """Record that the defaults of a file's folder are unknown."""
         self._unreadable_folders.add(dirname(file))
 
     def is_unreadable_for(self, file: str) -> bool:
-        """Return whether what is filled in for a file cannot be told."""
+        """Return whether the defaults that apply to a file are unknown."""
         return bool(self._unreadable_folders) and any(
             folder in self._unreadable_folders for folder in _folders(file)
         )
 
     def applying_to(self, document: Document) -> tuple[Document, ...]:
-        """Return the Defaults documents that hold for a document, the nearest first."""
+        """Return the Defaults documents that apply to a document, the nearest first."""
         if not self._by_folder:
             return ()
         folders = _folders(document.file)
@@ -67,7 +67,7 @@ class DefaultsTree:
 
 
 def section_of(defaults: Document, section: str) -> tuple[Origin, Mapping[str, Any]]:
-    """Return `services` or `directors` of a Defaults document, and where it is."""
+    """Return the origin and values of `services` or `directors` of a Defaults document."""
     values = defaults.data.get("spec", {}).get(section, {})
     return Origin(defaults, ("spec", section)), values
 

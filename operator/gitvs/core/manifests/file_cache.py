@@ -1,8 +1,8 @@
-"""Reads files, and recalls what it found of the same ones before, from texts that last.
+"""Validates files, with a cache of the parsed documents that outlives the process.
 
-Only sound files are recalled: a problem is found anew each time. A text is bound to what the
-file holds by its Git id; where texts are kept, and who may write them, is the business of
-`adapters.text_cache`.
+Only valid files are cached: a problem is found again each time. The key of a cached text is the
+blob id of the file in Git. Where texts are kept, and who may write them, is left to
+`adapters.files.file_cache_storage`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ from gitvs.core.manifests.syntax.yaml_documents import ParsedFile
 from gitvs.core.model.resource_json import compact_json
 
 _RECENT_DOCUMENTS = 16
-"""So many documents are kept as what they say, beside their texts."""
+"""Number of compact documents that are also kept decoded."""
 
 _EMPTY_PARSED_FILE = ParsedFile()
-"""What is found in a sound file beside its documents."""
+"""What parsing a valid file finds in addition to its documents."""
 
 _CACHE_DEPENDS_ON = (
     "file_cache",
+    "files",
+    "load",
     "schema",
     "syntax/document_builder",
     "syntax/json_documents",
+    "syntax/source_positions",
     "syntax/yaml_documents",
 )
 
@@ -44,16 +47,19 @@ class CacheStorage(Protocol):
     """Texts by key that outlive the process."""
 
     def get(self, key: str) -> bytes | None:
-        """Return a text as it was put."""
+        """Return the text of a key; None if there is none."""
         ...
 
     def put(self, key: str, text: bytes) -> None:
-        """Keep a text of one line."""
+        """Store a text, which is one line."""
         ...
 
 
 def cache_edition() -> str:
-    """Return what a text follows from, beside the file: gitvs, its schemas, the YAML parser."""
+    """Return a digest of what a cached text depends on in addition to the file.
+
+    That is gitvs, its schemas and the YAML parser.
+    """
     digest = hashlib.sha256(f"{__version__} {yaml.__version__}\n".encode())
     for name in [f"core/manifests/{module}.py" for module in _CACHE_DEPENDS_ON]:
         digest.update(files("gitvs").joinpath(name).read_bytes())
@@ -64,12 +70,12 @@ def cache_edition() -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileCache:
-    """Files that were read before, maybe by another process."""
+    """Validates files, with the results of earlier calls, maybe of another process."""
 
     storage: CacheStorage
 
     def validate_file(self, file: File) -> ValidatedFile:
-        """Do what `read_file` does."""
+        """Do what `load.validate_file` does, from the cache where possible."""
         if not isinstance(file, GitFile):
             return validate_file(file)
         key = f"{file.blob_id}.json" if file.path.endswith(".json") else file.blob_id
@@ -84,7 +90,7 @@ class FileCache:
 
 
 def validate_file_compactly(file: File) -> ValidatedFile:
-    """Do what `read_file` does, for those who keep thousands: a tenth of the memory remains."""
+    """Do what `load.validate_file` does, but keep documents in a tenth of the memory."""
     validated = validate_file(file)
     if not validated.is_valid:
         return validated
@@ -98,7 +104,7 @@ def validate_file_compactly(file: File) -> ValidatedFile:
 
 
 def _cache_text(validated: ValidatedFile) -> bytes:
-    """Return documents as JSON, each with its places."""
+    """Return documents as JSON, each with its positions."""
     return compact_json(
         [_data_and_positions(document) for document in validated.parsed.documents]
     ).encode()
@@ -115,7 +121,7 @@ def _validated_from_text(path: str, text: bytes) -> ValidatedFile:
 
 @dataclass(slots=True)
 class _CachedContent:
-    """A document's content, its places as a text until there is a question for them."""
+    """A document's content, with its positions as a text until they are needed."""
 
     data: Any
     positions: str
@@ -130,7 +136,7 @@ class _CachedContent:
 
 @dataclass(frozen=True, slots=True)
 class _CompactContent:
-    """A document's content as a text, for which there is rarely a question once it was typed."""
+    """A document's content as a text, which is rarely needed after the document was parsed."""
 
     text: bytes
 
@@ -145,7 +151,7 @@ class _CompactContent:
 
 @lru_cache(maxsize=_RECENT_DOCUMENTS)
 def _load_text(text: bytes) -> tuple[Any, str]:
-    """Return what a text says, and its places; who asks once asks again at once."""
+    """Return the data and positions of a text; cached, since callers ask several times in a row."""
     data, positions = json.loads(text)
     return data, positions
 
@@ -156,7 +162,7 @@ def _position_of(text: bytes) -> SourcePosition:
 
 
 def _positions_text(position: SourcePosition) -> str:
-    """Return a place and those below it as numbers, four each, in the order of their values."""
+    """Return a position and those below it as numbers, four each, in the order of their values."""
     numbers: list[int] = []
     _add_numbers(position, numbers)
     return " ".join(map(str, numbers))

@@ -1,4 +1,4 @@
-"""Manifest files: their bytes, and the limits of what is read."""
+"""Manifest files: their bytes, and the size limits for reading them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class GitFile:
-    """One file of a repository: `blob_id` says what it holds, which is read when it is asked for."""
+    """One file of a repository; `blob_id` identifies its bytes, which `data` reads on demand."""
 
     path: str
     blob_id: str
@@ -43,7 +43,7 @@ MAX_TOTAL_BYTES = 32 * 1024 * 1024
 
 
 class TotalSizeLimit:
-    """Adds up the files of one load."""
+    """Adds up the sizes of the files of one load."""
 
     def __init__(self) -> None:
         self._total_bytes = 0
@@ -52,7 +52,7 @@ class TotalSizeLimit:
         """Count one file.
 
         Raises:
-            UnusableManifests: all together they are too large.
+            UnusableManifests: the files together are too large.
         """
         self._total_bytes += size_bytes
         if self._total_bytes > MAX_TOTAL_BYTES:
@@ -66,7 +66,7 @@ def utf8_name(name: str) -> str:
     """Return a file name that can be shown and recorded.
 
     Raises:
-        UnusableManifests: it is not UTF-8.
+        UnusableManifests: `name` is not UTF-8.
     """
     try:
         name.encode()

@@ -1,7 +1,7 @@
-"""Loads the manifests of one commit: every document read, typed and judged, or every problem.
+"""Loads the manifests of one commit: every document parsed and checked, or every problem.
 
-Reading is done by `yaml_documents`, `schema` and `reading_*`; the rules that no
-schema can say are in `rules`; what a director gets is the business of `render`.
+`syntax` and `schema` read and validate documents, `parse_services` and `parse_directors` type
+them, `rules` checks what no schema can check. What a director gets is left to `render`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from gitvs.core.manifests.placement import (
     PoolIndex,
     place_service,
 )
-from gitvs.core.manifests.rules import between_services as placement_rules
-from gitvs.core.manifests.rules import owners as owner_rules
-from gitvs.core.manifests.rules import references as reference_rules
-from gitvs.core.manifests.rules import single_documents as document_rules
+from gitvs.core.manifests.rules.between_services import between_services_problems
+from gitvs.core.manifests.rules.owners import owner_problems
 from gitvs.core.manifests.rules.real_servers import server_problems
+from gitvs.core.manifests.rules.references import reference_problems
+from gitvs.core.manifests.rules.single_documents import (
+    director_problems,
+    pool_problems,
+    service_problems,
+)
 from gitvs.core.manifests.rules.unread_manifests import UnreadManifests
 from gitvs.core.manifests.schema import schema_problems
 from gitvs.core.manifests.syntax.source_positions import Document
@@ -41,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """Valid manifests: what was written, and where it belongs."""
+    """Valid manifests: the typed documents, and the services placed on directors."""
 
     services: Sequence[Service]
     pools: Sequence[Pool]
@@ -60,7 +64,7 @@ class Manifests:
 
 
 def load_manifest_files(files: Iterable[File]) -> Manifests:
-    """Return the manifests of these files; those that aren't manifests by name are left out.
+    """Return the manifests of these files; files without a manifest name are ignored.
 
     Raises:
         InvalidManifests: with every problem, in file order.
@@ -70,27 +74,28 @@ def load_manifest_files(files: Iterable[File]) -> Manifests:
 
 @dataclass(frozen=True, slots=True)
 class ValidatedFile:
-    """What one file says by itself: its documents, each with its problems."""
+    """One file checked on its own: its documents, each with its schema problems."""
 
     parsed: ParsedFile
     documents: tuple[tuple[Document, tuple[Problem, ...]], ...]
 
     @property
     def is_valid(self) -> bool:
-        """Whether there is no problem in the file by itself."""
+        """Whether the file has no syntax or schema problem."""
         return not self.parsed.problems and not any(problems for _, problems in self.documents)
 
 
 def validate_file(file: File) -> ValidatedFile:
-    """Read one file, and hold every document against its schema."""
+    """Parse one file, and validate every document against its schema."""
     parsed = parse_file(file)
     return ValidatedFile(parsed, tuple((d, tuple(schema_problems(d))) for d in parsed.documents))
 
 
 class Loader:
-    """Loads the manifests of one commit after another: what stays is read and judged once.
+    """Loads the manifests of successive commits; unchanged documents are read and checked once.
 
-    It keeps what the last commit said. `read` may do what `read_file` does in another way.
+    It keeps the results of the last commit. `validate` may be another implementation of
+    `validate_file`.
     """
 
     def __init__(self, validate: Callable[[File], ValidatedFile] = validate_file) -> None:
@@ -98,7 +103,7 @@ class Loader:
         self._validate = validate
 
     def load(self, files: Iterable[File]) -> Manifests:
-        """Do what `load` does."""
+        """Do what `load_manifest_files` does."""
         run = _LoadRun(self._cache, self._validate)
         for file in sorted(files, key=lambda f: f.path):
             if is_manifest(file.path):
@@ -113,27 +118,27 @@ class Loader:
 
 @dataclass(slots=True)
 class _LoadCache:
-    """What was found of one commit, each with its problems, by what it was found from.
+    """The results for one commit with their problems, by what they were computed from.
 
-    Objects are told apart by which they are, not by what they say: those of the key are kept
-    in the value, lest another take the place of one in memory.
+    Documents, services and pools are compared by identity, not by value. Keys made of `id` have
+    the objects in the value: while they are in memory, no other object gets the same `id`.
     """
 
     files: dict[File, ValidatedFile] = field(default_factory=dict)
     parsed_documents: dict[tuple[Document, ...], tuple[Any, tuple[Problem, ...]]] = field(
         default_factory=dict
     )
-    """By a document, and the Defaults above it."""
+    """By a document and the Defaults documents that apply to it."""
     director_index: DirectorIndex = field(default_factory=lambda: DirectorIndex(()))
     placed_services: dict[
         tuple[int, ...], tuple[tuple[object, ...], PlacedService, tuple[Problem, ...]]
     ] = field(default_factory=dict)
-    """By a service and its pools; only for the same directors."""
+    """By the `id` of a service and of its pools; valid only for the same `director_index`."""
 
 
 @dataclass(slots=True)
 class _LoadRun:
-    """Manifests on their way in. A document with problems never costs another its checks."""
+    """One load in progress; all other documents are checked even if one has problems."""
 
     previous_cache: _LoadCache
     validate: Callable[[File], ValidatedFile]
@@ -148,7 +153,7 @@ class _LoadRun:
     policies: list[ManifestPolicy] = field(default_factory=list)
 
     def add_file(self, file: File) -> None:
-        """Take in what one file says."""
+        """Add the documents and problems of one file."""
         validated = self.previous_cache.files.get(file) or self.validate(file)
         self.cache.files[file] = validated
         self.problems += validated.parsed.problems
@@ -163,23 +168,21 @@ class _LoadRun:
                     self.defaults.add_unreadable(document.file)
 
     def parse_documents(self) -> None:
-        """Fill the defaults in, and type every document that passed its schema."""
+        """Fill in the defaults, and parse every document that passed its schema."""
         for document in self.documents_by_kind.get("Defaults", ()):
             self._add_defaults(document)
         for document in self.documents_by_kind.get("Pool", ()):
-            self.pools.append(self._parse(document, parse_pool, document_rules.pool_problems))
+            self.pools.append(self._parse(document, parse_pool, pool_problems))
         for document in self.documents_by_kind.get("Policy", ()):
             self.policies.append(self._parse(document, parse_policy))
         for document in self.documents_by_kind.get("Director", ()):
             if self._has_defaults(document):
                 self.directors.append(
-                    self._parse(document, self._parse_director, document_rules.director_problems)
+                    self._parse(document, self._parse_director, director_problems)
                 )
         for document in self.documents_by_kind.get("Service", ()):
             if self._has_defaults(document):
-                self.services.append(
-                    self._parse(document, self._parse_service, document_rules.service_problems)
-                )
+                self.services.append(self._parse(document, self._parse_service, service_problems))
 
     def _parse(
         self,
@@ -187,7 +190,7 @@ class _LoadRun:
         parse: Callable[[ValueParser, Document], T],
         check: Callable[[T], Iterable[Problem]] = lambda _: (),
     ) -> T:
-        """Return what a document says, as it was read before if nothing of that has changed."""
+        """Return a typed document; cached if neither it nor its defaults have changed."""
         key = (document, *self.defaults.applying_to(document))
         cached = self.previous_cache.parsed_documents.get(key)
         if cached is None:
@@ -212,35 +215,33 @@ class _LoadRun:
         self._parse(document, check_defaults)
 
     def _has_defaults(self, document: Document) -> bool:
-        """Return whether what a document leaves out is known."""
+        """Return whether the defaults of a document are known; if not, record it as unread."""
         if self.defaults.is_unreadable_for(document.file):
             self.unread.add_document(document)
             return False
         return True
 
     def check_rules(self) -> Manifests:
-        """Hold everything against the rules; the result is good if that found no problem."""
+        """Check all rules; the returned manifests are valid only if there is no problem."""
         directors = self._director_index()
         pools = PoolIndex(self.pools)
         placed_services = [
             self._place_service(service, directors, pools) for service in self.services
         ]
         policy = self.policies[0] if self.policies else None
-        self.problems += reference_rules.reference_problems(
+        self.problems += reference_problems(
             self.services, self.pools, self.directors, self.policies, directors, self.unread
         )
-        self.problems += placement_rules.placement_problems(placed_services, directors)
+        self.problems += between_services_problems(placed_services, directors)
         if policy is not None:
-            self.problems += owner_rules.owner_problems(
-                policy, placed_services, directors, self.directors
-            )
+            self.problems += owner_problems(policy, placed_services, directors, self.directors)
         limits = Policy() if policy is None else policy.limits
         return Manifests(
             tuple(self.services), tuple(self.pools), directors, tuple(placed_services), limits
         )
 
     def _director_index(self) -> DirectorIndex:
-        """Return the directors: as they were, if not one has changed."""
+        """Return the index of the directors; the previous one if no director has changed."""
         new_index, previous_index = (
             DirectorIndex(_first_of_each_name(self.directors)),
             self.previous_cache.director_index,
@@ -254,7 +255,7 @@ class _LoadRun:
     def _place_service(
         self, service: Service, directors: DirectorIndex, pools: PoolIndex
     ) -> PlacedService:
-        """Return a service on its directors, as before if neither they nor its pools changed."""
+        """Return a service on its directors; cached if neither they nor its pools have changed."""
         parts = (service, *(pools.get(reference.name) for reference in service.pools))
         key = tuple(map(id, parts))
         cached = (

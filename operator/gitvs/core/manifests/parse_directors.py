@@ -1,4 +1,4 @@
-"""Typed Directors, Defaults and Policies from documents that passed their schema."""
+"""Parses Directors, Defaults and Policies that passed their schema."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gitvs.core.model.desired import ManifestLocation, Policy
 from gitvs.core.model.resources import IPAddress, IPNetwork, SyncDaemon, SyncRole, TimeoutName
 
 MAX_TIMEOUT_SECONDS = 2_147_483
-"""INT_MAX milliseconds: what fits the kernel's jiffies at 1000 Hz."""
+"""INT_MAX milliseconds: the most that fits the kernel's jiffies at 1000 Hz."""
 
 
 def parse_director(parser: ValueParser, document: Document, fields: SpecFields) -> Director:
-    """Read a Director; what cannot be read is left out, and is a problem."""
+    """Parse a Director; an invalid value is left out and recorded as a problem."""
     values = fields.values
     metadata = document.data["metadata"]
     interface = values.get("interface", "gitvs0")
@@ -41,7 +41,7 @@ def parse_director(parser: ValueParser, document: Document, fields: SpecFields) 
 
 
 def check_defaults(parser: ValueParser, document: Document) -> None:
-    """Read the fields of a Defaults document for their problems, used by anything or not."""
+    """Parse a Defaults document to record its problems, even if nothing uses its fields."""
     services = fields_of_section(document, "services")
     parse_persistence(parser, services)
     parse_tunnel(parser, services)
@@ -59,7 +59,7 @@ def check_defaults(parser: ValueParser, document: Document) -> None:
 
 
 def parse_policy(parser: ValueParser, document: Document) -> ManifestPolicy:
-    """Read a Policy; what cannot be read is left out, and is a problem."""
+    """Parse a Policy; an invalid value is left out and recorded as a problem."""
     spec = document.data.get("spec", {})
     fields = SpecFields(Origin(document, ("spec",)), spec, {})
     limits = Policy(
@@ -93,7 +93,7 @@ def _parse_sysctls(parser: ValueParser, fields: SpecFields) -> dict[str, str]:
     for name, value in fields.values.get("sysctls", {}).items():
         origin = fields.origin_of("sysctls") / name
         text = " ".join(str(value).split())
-        if any(not part.strip("/") for part in name.split(".")):  # a / stands for a dot
+        if any(not part.strip("/") for part in name.split(".")):  # a / is a dot inside a part
             message = f"{value_text(name)} is not the name of a setting"
             parser.reject(origin, "bad-sysctl", message)
         elif not text.isprintable() or not text:

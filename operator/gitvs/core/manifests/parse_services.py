@@ -1,4 +1,4 @@
-"""Typed Services and Pools from documents that passed their schema, defaults filled in."""
+"""Parses Services and Pools that passed their schema, with defaults filled in."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAX_PERSISTENCE_SECONDS = 31 * 24 * 3600
 
 
 def parse_service(parser: ValueParser, document: Document, fields: SpecFields) -> Service:
-    """Read a Service; what cannot be read is left out, and is a problem."""
+    """Parse a Service; an invalid value is left out and recorded as a problem."""
     values = fields.values
     metadata = document.data["metadata"]
     problem_count = len(parser.problems)
@@ -73,7 +73,7 @@ def parse_service(parser: ValueParser, document: Document, fields: SpecFields) -
 
 
 def parse_pool(parser: ValueParser, document: Document) -> Pool:
-    """Read a Pool; what cannot be read is left out, and is a problem."""
+    """Parse a Pool; an invalid value is left out and recorded as a problem."""
     spec = document.data["spec"]
     fields = SpecFields(Origin(document, ("spec",)), spec, {})
     metadata = document.data["metadata"]
@@ -134,7 +134,7 @@ def _parse_pool_reference(origin: Origin, data: Any) -> PoolReference:
 
 
 def parse_persistence(parser: ValueParser, fields: SpecFields) -> ManifestPersistence | None:
-    """Read the persistence of a spec, or of Defaults."""
+    """Parse the persistence of a spec, or of Defaults."""
     data = fields.values.get("persistence")
     if data is None:
         return None
@@ -149,7 +149,7 @@ def parse_persistence(parser: ValueParser, fields: SpecFields) -> ManifestPersis
 
 
 def _parse_persistence_seconds(parser: ValueParser, origin: Origin, data: Mapping[str, Any]) -> int:
-    """Return the timeout; 1 where it is wrong, so that nothing else is reported for it."""
+    """Return the timeout; 1 if it has none that can be parsed, so that this is reported once."""
     text = data.get("timeout")
     if text is None:
         engine = data.get("engine")
@@ -172,7 +172,7 @@ def _parse_persistence_seconds(parser: ValueParser, origin: Origin, data: Mappin
 
 
 def parse_tunnel(parser: ValueParser, fields: SpecFields) -> Tunnel | None:
-    """Read the tunnel of a spec, or of Defaults."""
+    """Parse the tunnel of a spec, or of Defaults."""
     data = fields.values.get("tunnel")
     return None if data is None else parser.parse_tunnel(fields.origin_of("tunnel"), data)
 

@@ -1,7 +1,7 @@
-"""Typed values from documents that passed their schema: addresses, durations, selectors.
+"""Parses values of documents that passed their schema: addresses, durations, selectors.
 
-A value that the schema allowed and that still cannot be meant becomes a problem; the
-documents themselves are put together in `parse_services` and `parse_directors`.
+A value that the schema allows and that is still invalid becomes a problem. Building whole
+documents is left to `parse_services` and `parse_directors`.
 """
 
 from __future__ import annotations
@@ -27,22 +27,26 @@ _RESERVED_INTERFACE_NAMES = frozenset({".", "..", "all", "default"})
 
 
 class InvalidValue(Exception):
-    """A value that cannot be typed; its problem is noted already."""
+    """A value that cannot be parsed; its problem is already recorded."""
 
 
 @dataclass(slots=True)
 class ValueParser:
-    """Reads values and notes the problems with them."""
+    """Parses values and records the problems with them."""
 
     problems: list[Problem] = field(default_factory=list)
 
     def reject(self, origin: Origin, rule: str, message: str) -> InvalidValue:
-        """Note a problem; return what to raise where there is no value to go on with."""
+        """Record a problem; return the exception to raise if there is no usable value."""
         self.problems.append(origin.problem(rule, message))
         return InvalidValue()
 
     def parse_address(self, origin: Origin, text: str) -> IPAddress:
-        """Read an address. Raises: Refused."""
+        """Parse an address.
+
+        Raises:
+            InvalidValue: `text` is invalid; the problem is recorded.
+        """
         try:
             address = parse_ip_address(text)
         except ValueError:
@@ -56,7 +60,11 @@ class ValueParser:
         return address
 
     def parse_prefix(self, origin: Origin, text: str) -> IPNetwork:
-        """Read a prefix; an address is one of full length. Raises: Refused."""
+        """Parse a prefix; an address alone is a prefix of full length.
+
+        Raises:
+            InvalidValue: `text` is invalid; the problem is recorded.
+        """
         try:
             network = ip_network(text, strict=False)
         except ValueError:
@@ -72,7 +80,11 @@ class ValueParser:
         return network
 
     def parse_whole_seconds(self, origin: Origin, text: str) -> int:
-        """Read a duration that the kernel takes in seconds; never rounded. Raises: Refused."""
+        """Parse a duration that the kernel takes in whole seconds; it is never rounded.
+
+        Raises:
+            InvalidValue: `text` is invalid; the problem is recorded.
+        """
         seconds, rest = divmod(parse_milliseconds(text), 1000)
         if rest:
             message = f"{text} is not a whole number of seconds, and the kernel takes only those"
@@ -80,7 +92,13 @@ class ValueParser:
         return seconds
 
     def parse_interface(self, origin: Origin, name: str) -> str:
-        """Read the name of a network interface. Raises: Refused. Source: dev_valid_name()."""
+        """Parse the name of a network interface.
+
+        Source: dev_valid_name().
+
+        Raises:
+            InvalidValue: `name` is invalid; the problem is recorded.
+        """
         size = len(name.encode())
         if size > MAX_INTERFACE_NAME_BYTES:
             message = f"interface name {value_text(name)} has {size} bytes; the kernel allows "
@@ -96,14 +114,21 @@ class ValueParser:
         return name
 
     def parse_dummy_interface(self, origin: Origin, name: str) -> str:
-        """Read the name of the interface that holds the VIPs. Raises: Refused."""
+        """Parse the name of the interface that holds the VIPs.
+
+        Raises:
+            InvalidValue: `name` is invalid; the problem is recorded.
+        """
         if name == "lo":
             message = "lo is no dummy interface; give a name that is free, such as gitvs0"
             raise self.reject(origin, "interface-name", message)
         return self.parse_interface(origin, name)
 
     def parse_tunnel(self, origin: Origin, data: Mapping[str, Any]) -> Tunnel:
-        """Read a tunnel, with what fits which type. Source: ipvsadm(8) --tun-type."""
+        """Parse a tunnel, and check the options of its type.
+
+        Source: ipvsadm(8) --tun-type.
+        """
         tunnel = Tunnel(
             TunnelType(data.get("type", "ipip")),
             data.get("port", 0),
@@ -130,16 +155,16 @@ _CHECKSUMS_BY_TUNNEL_TYPE = {
 
 
 def parse_ip_address(text: str) -> IPAddress:
-    """Do what `ip_address` does, whose way through a text takes five times as long.
+    """Do what `ip_address` does, in a fifth of the time.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: `text` is not an address.
     """
     try:
         if ":" in text:
             return IPv6Address(inet_pton(AF_INET6, text))
         return IPv4Address(inet_pton(AF_INET, text))
-    except (OSError, ValueError):  # it may have a scope
+    except (OSError, ValueError):  # `text` may have a scope, or be invalid
         return ip_address(text)
 
 
@@ -154,7 +179,7 @@ def _bad_address_message(text: str) -> str:
 
 
 def parse_selector(origin: Origin, data: Mapping[str, Any] | None) -> DirectorSelector | None:
-    """Read a director selector."""
+    """Parse a director selector."""
     if data is None:
         return None
     names = data.get("names")
@@ -166,7 +191,7 @@ def parse_selector(origin: Origin, data: Mapping[str, Any] | None) -> DirectorSe
 
 
 def parse_label_match(data: Mapping[str, Any] | None) -> LabelMatch:
-    """Read `matchLabels`; a text is a list of one."""
+    """Parse `matchLabels`; a text is a list of one."""
     return tuple(
         (key, frozenset([wanted] if isinstance(wanted, str) else wanted))
         for key, wanted in (data or {}).items()
@@ -174,7 +199,7 @@ def parse_label_match(data: Mapping[str, Any] | None) -> LabelMatch:
 
 
 def list_items(fields: SpecFields, name: str) -> list[tuple[Origin, Any]]:
-    """Return the items of a list field, each with its spot."""
+    """Return the items of a list field, each with its origin."""
     values = fields.values.get(name)
     if not values:
         return []
@@ -183,7 +208,7 @@ def list_items(fields: SpecFields, name: str) -> list[tuple[Origin, Any]]:
 
 
 def parse_list(parser: ValueParser, fields: SpecFields, name: str, parse_item: Any) -> list[Any]:
-    """Read each item of a list; those that are refused are left out."""
+    """Parse each item of a list; invalid items are left out."""
     result = []
     for origin, data in list_items(fields, name):
         with contextlib.suppress(InvalidValue):
@@ -192,5 +217,5 @@ def parse_list(parser: ValueParser, fields: SpecFields, name: str, parse_item: A
 
 
 def optional_enum(enum_type: Any, value: str | None) -> Any:
-    """Return a word as its enum; None stays None."""
+    """Return a word as a member of an enum; None stays None."""
     return None if value is None else enum_type(value)

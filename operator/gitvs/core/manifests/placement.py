@@ -1,7 +1,7 @@
-"""Which directors a service is on, with which addresses and real servers, for all at once.
+"""Finds the directors, addresses and real servers of each service, for all directors at once.
 
-Sets of directors are bit masks, so that two thousand services on two hundred directors cost
-two thousand steps and not four hundred thousand.
+Sets of directors are bit masks, so that 2,000 services on 200 directors cost 2,000 steps and
+not 400,000.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class DirectorIndex:
         return self._addresses_by_name.get(name, {})
 
     def named_families(self, name: str) -> Mapping[AddressFamily, DirectorMask]:
-        """Return the address families that host addresses of this name have, and where."""
+        """Return the families of the host addresses of this name, each with its directors."""
         return self._families_by_name.get(name, {})
 
     def having_host_address(self, address: IPAddress) -> DirectorMask:
@@ -79,7 +79,7 @@ class DirectorIndex:
         return self._by_address.get(address, 0)
 
     def selected(self, selector: DirectorSelector | None) -> DirectorMask:
-        """Return the directors that a selector means; unknown names mean none."""
+        """Return the directors that a selector matches; unknown names match none."""
         if selector is None:
             return self.all_mask
         mask = self._mask_by_selector.get((selector.names, selector.labels))
@@ -113,18 +113,18 @@ class DirectorIndex:
         return groups
 
     def in_mask(self, mask: DirectorMask) -> Iterator[Director]:
-        """Yield the directors of a set, by name."""
+        """Yield the directors of a set, sorted by name."""
         while mask:
             lowest = mask & -mask
             yield self.all[lowest.bit_length() - 1]
             mask ^= lowest
 
     def on_text(self, mask: DirectorMask) -> str:
-        """Return ` on lb1 and lb2`, or nothing for no director."""
+        """Return ` on lb1 and lb2`, or an empty text if there is no director."""
         return f" on {self.names_text(mask)}" if mask else ""
 
     def names_text(self, mask: DirectorMask) -> str:
-        """Return a set as a message says it: `lb1, lb2, lb3 and 5 more`."""
+        """Return the names of a set for a message: `lb1, lb2, lb3 and 5 more`."""
         names = [d.name for d in self.in_mask(mask)]
         if len(names) > 4:
             names = [*names[:3], f"{len(names) - 3} more"]
@@ -135,7 +135,7 @@ class DirectorIndex:
 
 @dataclass(frozen=True, slots=True)
 class ChosenServer:
-    """A real server that a service uses, with its weight after the pool's factor."""
+    """A real server that a service uses, with its weight times the pool's factor."""
 
     server: ManifestRealServer
     weight: int
@@ -144,7 +144,7 @@ class ChosenServer:
 
 @dataclass(frozen=True, slots=True)
 class ServerVariant:
-    """The real servers of a service on some of its directors, all of them alike."""
+    """The real servers of a service on those of its directors that have the same ones."""
 
     mask: DirectorMask
     servers: tuple[ChosenServer, ...]
@@ -152,7 +152,7 @@ class ServerVariant:
 
 @dataclass(frozen=True, slots=True)
 class PlacedService:
-    """A service on its directors. `is_complete` is False where a pool of it could not be read."""
+    """A service on its directors; `is_complete` is False if it or its pools have unread parts."""
 
     service: Service
     mask: DirectorMask
@@ -161,7 +161,7 @@ class PlacedService:
     is_complete: bool = True
 
     def vip_families(self, variant: ServerVariant) -> dict[AddressFamily, DirectorMask]:
-        """Return on which directors of a variant each address family has a VIP."""
+        """Return the address families of the VIPs, each with its directors of a variant."""
         masks: dict[AddressFamily, DirectorMask] = {}
         for vip, mask in self.vips:
             if mask & variant.mask:
@@ -170,7 +170,7 @@ class PlacedService:
         return masks
 
     def mark_families(self, variant: ServerVariant) -> dict[AddressFamily, DirectorMask]:
-        """Return which directors have the firewall mark's service in which address family."""
+        """Return the address families of the firewall mark's services, each with its directors."""
         service = self.service
         here = variant.mask
         if service.vips:
@@ -194,7 +194,7 @@ def union_of_masks(masks: Iterable[DirectorMask]) -> DirectorMask:
 
 
 class PoolIndex:
-    """The pools of a repository; what a selection takes from one is found once."""
+    """The pools of a repository; each selection from a pool is computed once."""
 
     def __init__(self, pools: Iterable[Pool]) -> None:
         self._by_name: dict[str, Pool] = {}
@@ -203,13 +203,13 @@ class PoolIndex:
         self._servers_by_labels: dict[tuple[str, LabelMatch], tuple[ManifestRealServer, ...]] = {}
 
     def get(self, name: str) -> Pool | None:
-        """Return a pool that could be read."""
+        """Return a pool; None if there is none or it could not be read."""
         return self._by_name.get(name)
 
     def selected_servers(
         self, reference: PoolReference, director_labels: Mapping[str, str | None]
     ) -> tuple[ManifestRealServer, ...]:
-        """Return what a service takes from a pool on a director with these labels."""
+        """Return the real servers that a reference selects on a director with these labels."""
         wanted: LabelMatch = reference.match_labels
         for key in reference.same_labels:
             value = director_labels.get(key)
@@ -228,7 +228,7 @@ class PoolIndex:
     def chosen_servers(
         self, reference: PoolReference, director_labels: Mapping[str, str | None]
     ) -> Iterator[ChosenServer]:
-        """Yield the same with its weights."""
+        """Yield the selected real servers with their weights."""
         for server in self.selected_servers(reference, director_labels):
             yield ChosenServer(server, server.weight * reference.weight_factor, reference)
 
@@ -264,17 +264,17 @@ def _variants(
 
 
 def matches_labels(labels: Labels, wanted: LabelMatch) -> bool:
-    """Return whether all wanted labels are there with a wanted value."""
+    """Return whether every wanted label is present with a wanted value."""
     return all(labels.get(key) in values for key, values in wanted)
 
 
 def forwarding_of(service: Service, server: ManifestRealServer) -> Forwarding:
-    """Return how a real server's packets reach it."""
+    """Return the forwarding method of a real server."""
     return service.forwarding if server.forwarding is None else server.forwarding
 
 
 def tunnel_of(service: Service, server: ManifestRealServer) -> Tunnel | None:
-    """Return how a real server's packets are wrapped; None unless they are tunnelled."""
+    """Return the tunnel of a real server; None unless its forwarding is `tun`."""
     if forwarding_of(service, server) is not Forwarding.TUN:
         return None
     return server.tunnel or service.tunnel or Tunnel()

@@ -1,4 +1,4 @@
-"""What one director should have, from the manifests. Pure: no clock, no host, no kernel."""
+"""Renders the desired state of one director from the manifests, without clock, host or kernel."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def render_director(manifests: Manifests, director: str) -> Desired:
     """Return the desired state of a director.
 
     Raises:
-        UnknownDirector: no manifest describes it.
+        UnknownDirector: no manifest describes `director`.
     """
     return Renderer().render(manifests, director)
 
 
 class Renderer:
-    """Renders directors at one commit after another: what stays, and what they share, is made once.
+    """Renders directors at successive commits; unchanged and shared parts are rendered once.
 
-    It keeps what the services of the last two manifests came to.
+    It keeps the rendered services of the last two manifests.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Renderer:
         self._parts: _PartCache = {}
 
     def render(self, manifests: Manifests, director_name: str) -> Desired:
-        """Do what `render` does."""
+        """Do what `render_director` does."""
         index = manifests.director_index.index_by_name.get(director_name)
         if index is None:
             raise UnknownDirector(_unknown_director_message(manifests, director_name))
@@ -93,7 +93,7 @@ class Renderer:
 
 
 def _part_key(placed: PlacedService, director: Director, bit: DirectorMask) -> tuple[object, ...]:
-    """Return all that the part of a service on a director follows from."""
+    """Return everything that the part of a service on a director depends on."""
     return (
         id(placed),
         *(bool(variant.mask & bit) for variant in placed.variants),
@@ -105,9 +105,9 @@ def _part_key(placed: PlacedService, director: Director, bit: DirectorMask) -> t
 
 
 def affected_directors(before: Manifests, after: Manifests) -> frozenset[str]:
-    """Return the directors of either side whose state may differ; all others have the same.
+    """Return the directors whose state may differ; all others have the same state on both sides.
 
-    Only what Directors, Services and Pools say counts, not where it is written.
+    Only the values of Directors, Services and Pools count, not where they are written.
     """
     old, new = before.director_index, after.director_index
     both = [name for name in new.index_by_name if name in old.index_by_name]
@@ -130,7 +130,7 @@ def affected_directors(before: Manifests, after: Manifests) -> frozenset[str]:
 def _renumbered_by_name(
     placed_services: Iterable[PlacedService], indexes: Sequence[int]
 ) -> dict[str, PlacedService]:
-    """Return services by name, on the directors of these indexes alone, numbered anew."""
+    """Return services by name, on only the directors of these indexes, which are renumbered."""
     if list(indexes) == list(range(len(indexes))):
         all_bits = (1 << len(indexes)) - 1
         if all(placed.mask | all_bits == all_bits for placed in placed_services):
@@ -172,7 +172,7 @@ def _unknown_director_message(manifests: Manifests, director_name: str) -> str:
 
 @dataclass(slots=True)
 class _RenderedPart:
-    """What one document comes to on one director."""
+    """What one document adds to the desired state of one director."""
 
     resources: dict[Key, Resource] = field(default_factory=dict)
     locations: dict[Key, ManifestLocation] = field(default_factory=dict)
@@ -180,7 +180,7 @@ class _RenderedPart:
     server_names: dict[Key, str] = field(default_factory=dict)
 
     def put(self, resource: Resource, origin: Origin, service_name: str | None = None) -> None:
-        """Add a resource; one that is there already stays."""
+        """Add a resource, unless its key is already present."""
         key = resource.key
         if key not in self.resources:
             self.resources[key] = resource
@@ -188,11 +188,11 @@ class _RenderedPart:
 
 
 _PartCache = dict[tuple[object, ...], tuple[PlacedService, _RenderedPart]]
-"""What services came to, by `_view`; each keeps the service, lest another take its place."""
+"""Rendered services by `_part_key`; keeping the service prevents reuse of its `id`."""
 
 
 def _merged_parts(parts: Iterable[_RenderedPart], director: Director, policy: Policy) -> Desired:
-    """Put parts together; where several have a resource, such as a VIP, the first counts."""
+    """Merge parts; where several have a resource, such as a VIP, the first is used."""
     merged = _RenderedPart()
     for part in parts:
         for key, resource in part.resources.items():
@@ -214,7 +214,7 @@ def _merged_parts(parts: Iterable[_RenderedPart], director: Director, policy: Po
 
 
 def _director_part(director: Director) -> _RenderedPart:
-    """Return everything of the Director document itself."""
+    """Return the resources of the Director document itself."""
     part = _RenderedPart()
     part.put(DummyInterface(director.interface), director.origin_of("interface"))
     sysctls_origin = director.origin_of("sysctls")

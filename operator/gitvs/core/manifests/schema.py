@@ -1,7 +1,6 @@
-"""The JSON Schemas of the manifests, and what a document says against them.
+"""Validates documents against the JSON Schemas of the manifests.
 
-`refusal_message` turns what the validator finds into words; rules that no schema can say are the
-business of `rules`.
+The texts of problems are left to `schema_messages`, and what no schema can check to `rules`.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _FOLDER_HINT = (
 
 @cache
 def schema_for(name: str) -> Mapping[str, Any]:
-    """Return the JSON Schema of a kind of document, such as `Service` or `plan`."""
+    """Return the JSON Schema of a name, such as `Service` or `plan`."""
     text = files("gitvs").joinpath("schemas", f"{name.lower()}.schema.json").read_text("utf-8")
     schema: Mapping[str, Any] = json.loads(text)
     return schema
 
 
 def schema_problems(document: Document) -> list[Problem]:
-    """Return every problem of a document with its kind's schema; none means it can be typed."""
+    """Return every violation of the schema of a document's kind; without any, it can be parsed."""
     data = document.data
     if not isinstance(data, dict):
         message = f"a document is a mapping with apiVersion and kind, not {value_text(data)}"
@@ -60,7 +59,7 @@ def _is_integer(_checker: object, value: object) -> bool:
 
 @cache
 def _compiled_search(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    """Compile a schema's pattern: its `$` is the end, and not a line feed before it."""
+    """Compile a schema's pattern; its `$` matches only the end, not before a final line feed."""
     return re.compile(pattern.replace("$", r"\Z")).search
 
 
@@ -83,7 +82,10 @@ def _validator(kind: str) -> Any:
 
 
 def _resolved(part: Any, definitions: Mapping[str, Any]) -> Any:
-    """Return a part of a schema with what it refers to in place: looking it up takes a quarter."""
+    """Return a part of a schema with its references replaced by what they refer to.
+
+    Looking references up would take a quarter of the time of validation.
+    """
     if isinstance(part, list):
         return [_resolved(item, definitions) for item in part]
     if not isinstance(part, dict):

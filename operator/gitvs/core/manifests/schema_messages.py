@@ -1,4 +1,4 @@
-"""What a schema found wrong, in words: what, the value, what is allowed, what was meant."""
+"""Turns schema errors into messages: the field, the value, what is allowed, a suggestion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BOOLEAN_WORDS = {
 
 
 class Violation(NamedTuple):
-    """What the validator says, untyped as it is: the value, the keyword's limit, its schema."""
+    """A validation error, untyped as in jsonschema: the value, the keyword's limit, its schema."""
 
     value: Any
     limit: Any
@@ -37,7 +37,7 @@ class Violation(NamedTuple):
 
 
 def problems_of_error(document: Document, error: ValidationError) -> list[Problem]:
-    """Return one validation error as problems: several where it is several unknown fields."""
+    """Return the problems of one validation error: one for each unknown field, else one."""
     path: ValuePath = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         schema: Any = error.schema
@@ -58,13 +58,13 @@ def problems_of_error(document: Document, error: ValidationError) -> list[Proble
 
 
 def _path_text(path: Iterable[str | int]) -> str:
-    """Return a path as a person says it: `spec.ports[0].port`."""
+    """Return a path as people write it: `spec.ports[0].port`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".") or "the document"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean X?`, or nothing where nothing is near."""
+    """Return `; did you mean X?`, or an empty text if no known word is similar."""
     near = get_close_matches(word, list(known), 1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -81,7 +81,7 @@ def _unknown_field(document: Document, path: ValuePath, key: str, known: list[st
 
 
 RuleAndMessage = tuple[str, str]
-"""The name of a rule, and what is wrong."""
+"""The name of a rule, and the message of the problem."""
 
 
 def _missing_field(violation: Violation) -> RuleAndMessage:
@@ -113,7 +113,7 @@ def _described_value(value: Any) -> str:
 
 
 def _hint(violation: Violation, types: Iterable[str]) -> str:
-    """Return what to write instead, where YAML is the likely reason."""
+    """Return what to write instead, if YAML syntax is the likely reason."""
     value = violation.value
     if isinstance(value, str):
         if "boolean" in types:

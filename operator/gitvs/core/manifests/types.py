@@ -1,7 +1,7 @@
-"""What people wrote, typed: the documents of the manifests with their defaults filled in.
+"""Typed values of the documents of the manifests, with their defaults filled in.
 
-Every value knows the spot where it was written. What it means for one director is the
-business of `placement` and `render`.
+Values keep the origin where they were written. What they mean for one director is left to
+`placement` and `render`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from gitvs.core.model.resources import (
 
 Labels = Mapping[str, str]
 LabelMatch = tuple[tuple[str, frozenset[str]], ...]
-"""Labels that must all match, each with the values of which any does."""
+"""Labels that must all match, each with its accepted values."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectorSelector:
-    """Which directors; all that is given must match. `names` None: any name."""
+    """A choice of directors that match every condition; `names` None means any name."""
 
     origin: Origin
     names: tuple[str, ...] | None = None
@@ -57,7 +57,7 @@ class ManifestPort:
 
     @property
     def server_port(self) -> int:
-        """The port of real servers that have none of their own."""
+        """The port of real servers that do not have their own."""
         return self.port if self.target_port is None else self.target_port
 
     def __str__(self) -> str:
@@ -66,7 +66,10 @@ class ManifestPort:
 
 @dataclass(frozen=True, slots=True)
 class ManifestRealServer:
-    """A real server as written, in a Service or a Pool; None: as the Service has it."""
+    """A real server as written in a Service or a Pool.
+
+    Where `port`, `forwarding` or `tunnel` is None, the value of the Service is used.
+    """
 
     origin: Origin
     address: IPAddress
@@ -99,9 +102,10 @@ class ManifestPersistence:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service document. `origins` tells where each field of its spec was written.
+    """A Service document; `origins` has the origin of each field of its spec.
 
-    It is not whole where a value could not be read: what is missing then proves nothing.
+    `is_complete` is False where a VIP or real server could not be parsed: rules then conclude
+    nothing from a missing one.
     """
 
     origin: Origin
@@ -126,7 +130,7 @@ class Service:
     is_complete: bool = True
 
     def origin_of(self, field: str) -> Origin:
-        """Return where a field was written; the document where it wasn't."""
+        """Return the origin of a field; the document's if the field was not written."""
         return self.origins.get(field, self.origin)
 
 
@@ -141,7 +145,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Director:
-    """A Director document. `origins` tells where each field of its spec was written."""
+    """A Director document; `origins` has the origin of each field of its spec."""
 
     origin: Origin
     name: str
@@ -156,13 +160,13 @@ class Director:
     origins: Mapping[str, Origin]
 
     def origin_of(self, field: str) -> Origin:
-        """Return where a field was written; the document where it wasn't."""
+        """Return the origin of a field; the document's if the field was not written."""
         return self.origins.get(field, self.origin)
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestOwner:
-    """A folder of a team, and what is its alone."""
+    """A folder of a team, its exclusive prefixes and marks, and the directors that it may use."""
 
     origin: Origin
     path: str

@@ -1,4 +1,4 @@
-"""What the manifests of one commit say that one director should have, and where they say it."""
+"""The desired state of one director at one commit, and where the manifests define it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gitvs.core.model.state import State
 
 @dataclass(frozen=True, slots=True)
 class ManifestLocation:
-    """Where something was written: file relative to the chosen path, line from 1."""
+    """The file and line of a definition; `file` is relative to the chosen path, `line` from 1."""
 
     service: str | None
     file: str
@@ -33,10 +33,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What the manifests of one commit say that one director should have.
+    """The desired state of one director at one commit.
 
-    `drain_seconds` is per virtual service. `locations` is for people: it never takes part in
-    a comparison, a digest or a decision.
+    `drain_seconds` is per virtual service. `locations` is only for people: no comparison, digest
+    or decision uses it.
     """
 
     director: str
@@ -46,6 +46,6 @@ class Desired:
     policy: Policy = Policy()
     locations: Mapping[Key, ManifestLocation] = field(default_factory=dict, compare=False)
     server_names: Mapping[Key, str] = field(default_factory=dict, compare=False)
-    """What people call the real servers that they gave a name."""
+    """The names of the real servers that have one in the manifests."""
     is_standby: bool = False
-    """Whether this director is to be without VIPs and local routes, at once."""
+    """Whether this director should have neither VIPs nor local routes, even for drains."""

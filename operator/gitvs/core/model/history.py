@@ -1,4 +1,4 @@
-"""What became of commits: which there were, how the passes for them ended, which are barred."""
+"""Commits, how the passes for them ended, and which commits are in quarantine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gitvs.core.errors import ExitCode
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A Git commit as people need it. `id` is the full object name."""
+    """A Git commit as shown to people; `id` is the full object name."""
 
     id: str
     author: str = ""
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code of a command whose pass ended so."""
+        """The exit code of a command whose pass ended with this outcome."""
         codes = {
             Outcome.BLOCKED: ExitCode.BLOCKED,
             Outcome.ROLLED_BACK: ExitCode.ROLLED_BACK,

@@ -1,4 +1,4 @@
-"""What the store records of one incarnation: what gitvs owns, drains, and would put back."""
+"""What the store records about one incarnation: owned keys, drains and original settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gitvs.core.model.resources import Key, Resource
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """A real server on its way out. `deadline_seconds` is CLOCK_BOOTTIME of this incarnation."""
+    """A draining real server; `deadline_seconds` is on the CLOCK_BOOTTIME of this incarnation."""
 
     key: Key
     timeout_seconds: float
@@ -21,7 +21,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """One life of one network namespace: what was true in another is void here."""
+    """One life of one network namespace; records of another incarnation are not valid in it."""
 
     boot_id: str
     namespace_cookie: int
@@ -32,7 +32,7 @@ class Incarnation:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the store records of one incarnation: what gitvs owns, drains, and would put back."""
+    """What the store records about one incarnation: owned keys, drains and original settings."""
 
     owned: frozenset[Key] = frozenset()
     drains: Mapping[Key, Drain] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What one reading of a kernel found: a state, and what rules need to know about the host."""
+"""The result of one kernel reading: a state, and what rules need to know about the host."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SERVICE_CLASSES = (VirtualService, RealServer)
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCounts:
-    """What IPVS counts for one real server."""
+    """The connections of one real server, as IPVS counts them."""
 
     active: int = 0
     inactive: int = 0
@@ -35,13 +35,13 @@ class ConnectionCounts:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no connection is left; a persistent client alone is none."""
+        """Whether no connection is left; `persistent` does not count."""
         return self.active == 0 and self.inactive == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What IPVS has counted for one virtual service or real server since it was made."""
+    """What IPVS has counted for one virtual service or real server since its creation."""
 
     connections: int = 0
     packets_in: int = 0
@@ -52,7 +52,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network interface. `kind` is rtnetlink's (`dummy`, `veth`), empty for hardware."""
+    """A network interface; `kind` is rtnetlink's (`dummy`, `veth`), empty for hardware."""
 
     name: str
     kind: str
@@ -60,12 +60,12 @@ class Link:
     is_up: bool
     addresses: tuple[IPAddress, ...] = ()
     networks: tuple[IPNetwork, ...] = ()
-    """The prefixes that its neighbours are in; none for an address alone (/32, /128)."""
+    """The prefixes of its neighbours; an address with /32 or /128 adds none."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class WildcardListener:
-    """A socket that takes what comes to a port of any address of its host, in one family."""
+    """A socket that listens on a port of every address of its host, in one address family."""
 
     protocol: Protocol
     family: AddressFamily
@@ -77,24 +77,24 @@ class WildcardListener:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an observation has to read beyond what IPVS and routing say by themselves."""
+    """What an observation has to read in addition to IPVS and routing."""
 
     interfaces: frozenset[str] = frozenset()
     sysctls: frozenset[str] = frozenset()
     includes_host_settings: bool = False
-    """Whether to read what only risk notes need: wildcard listeners, and settings of links."""
+    """Whether to read what only risk notes need: wildcard listeners and settings of links."""
     listeners: frozenset[Listener] | None = None
-    """Of IPVS's rules, the virtual services to read, with their real servers; None: all."""
+    """The virtual services to read, with their real servers; None means all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one full reading of a kernel found.
+    """The result of one full kernel reading.
 
-    `state` holds everything of the kinds that gitvs manages, whoever made it: all virtual
+    `state` holds every resource of the kinds that gitvs manages, owned or foreign: all virtual
     services and real servers, addresses on the scope's interfaces, routes of protocol 71,
     sync daemons, timeouts, the scope's sysctls that exist here, the scope's interfaces that
-    are dummies. The rest is what rules need to know about the host.
+    are dummies. The other fields are what rules need to know about the host.
     """
 
     state: State
@@ -104,17 +104,20 @@ class Observation:
     foreign_routes: frozenset[IPNetwork] = frozenset()
     """Prefixes in table `local` that neither the kernel nor gitvs put there."""
     missing_schedulers: frozenset[Scheduler] = frozenset()
-    """Schedulers that this kernel surely lacks."""
+    """Schedulers that this kernel definitely lacks."""
     unknown_objects: frozenset[str] = frozenset()
-    """IPVS objects that gitvs has no words for, as people read them: foreign, not in `state`."""
+    """Texts of IPVS objects that gitvs cannot represent: they are foreign and not in `state`."""
     kernel_release: str = ""
     counters: Mapping[Key, Counters] = field(default_factory=dict)
-    """What was counted for each virtual service and real server, where the kernel tells."""
+    """The counters of virtual services and real servers, where the kernel reports them."""
     wildcard_listeners: frozenset[WildcardListener] = frozenset()
-    """The daemons that answer on every address; none: not read."""
+    """The sockets that listen on every address; empty if they were not read."""
 
     def updated_with(self, newer: Observation, listeners: Collection[Listener]) -> Observation:
-        """Return a reading of everything with a newer one of these virtual services put in."""
+        """Return this observation updated with `newer`.
+
+        `newer` observed everything except the virtual services that are not in `listeners`.
+        """
         replaced = self.state_of_services(listeners)
         other_keys = [key for key, r in self.state.items() if not isinstance(r, _SERVICE_CLASSES)]
         removed = replaced.keys() - newer.state.keys()
@@ -134,7 +137,7 @@ class Observation:
         )
 
     def state_of_services(self, listeners: Collection[Listener]) -> State:
-        """Return what was read of these virtual services, with their real servers."""
+        """Return the observed state of these virtual services, with their real servers."""
         keys = {listener.key for listener in listeners}
         services = [s for s in self.state.of_type(VirtualService) if s.listener.key in keys]
         return State(

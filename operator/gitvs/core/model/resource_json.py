@@ -1,8 +1,8 @@
-"""Resources, states and changes as JSON documents, and back.
+"""Resources as JSON, and back.
 
-The plan JSON, `observe --format json`, the store and the digests share this one form: the
-field names are the manifests', enums are their words, addresses are strings, durations are
-whole seconds and say so in their name.
+The plan JSON, `observe --format json`, the store and the digests share this form: the field
+names and enum words are those of the manifests, addresses are strings, durations are whole
+seconds, with `seconds` in the field name.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ EnumType = TypeVar("EnumType", bound=StrEnum)
 
 
 compact_json = json.JSONEncoder(separators=(",", ":")).encode
-"""Returns a document as the short JSON that gitvs keeps for itself, on one line."""
+"""Returns a value as compact JSON on one line, as gitvs stores it."""
 
 
 def json_text(value: object) -> str:
-    """Return a document as the JSON that gitvs writes for programs, and people who look at it."""
+    """Return a value as indented JSON, for programs and for people who read it."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -76,7 +76,7 @@ def listener_from_json(data: Mapping[str, Any]) -> Listener:
 
 
 def resource_json(resource: Resource) -> JsonObject:
-    """Return every field of a resource as JSON types; a field that is not given is null."""
+    """Return every field of a resource as JSON types; a field without a value is null."""
     match resource:
         case Sysctl(name, value):
             return {"name": name, "value": value}
@@ -138,7 +138,7 @@ def resource_from_json(kind: Kind, data: Mapping[str, Any]) -> Resource:
     """The inverse of `resource_json`.
 
     Raises:
-        KeyError, TypeError, ValueError: a document that `resource_json` did not write.
+        KeyError, TypeError, ValueError: `data` is not a result of `resource_json`.
     """
     d = data
     match kind:
@@ -196,7 +196,7 @@ def _tunnel_from_json(data: Mapping[str, Any] | None) -> Tunnel | None:
 
 
 def _enum_or_foreign_name(enum_type: type[EnumType], name: str) -> EnumType | ForeignName:
-    """Return a name as the word it is, or as the kernel's own where gitvs has none."""
+    """Return a name as an enum member, or as a `ForeignName` if the enum does not have it."""
     try:
         return enum_type(name)
     except ValueError:

@@ -1,9 +1,9 @@
-"""What a director has or should have: the resources, and the one `State` type that holds them.
+"""The resources that a director has or should have; `state` holds them by key.
 
-Every value is in canonical form, so that equality is comparison: addresses are
-`ipaddress` objects, flags are sets, durations are whole seconds, white space is normal.
-Counters and kernel handles are never fields of a resource. Kernel numbers are the
-business of the IPVS codec; manifest syntax is the business of `manifests`.
+Every value is in canonical form, so that `==` compares resources: addresses are `ipaddress`
+objects, flags are sets, durations are whole seconds, white space is normalised. Counters and
+kernel handles are never fields of a resource. Kernel numbers are left to the IPVS codec,
+manifest syntax to `manifests`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
 
 ForeignName = NewType("ForeignName", str)
-"""A name that the kernel gave and gitvs has no word for: only ever observed, and put back."""
+"""A name from the kernel that gitvs does not know; it is only observed and restored."""
 
 
 class AddressFamily(StrEnum):
@@ -128,9 +128,10 @@ _EMBEDDED_IPV4_END = 1 << 48
 
 
 def address_text(address: IPAddress) -> str:
-    """Return an address as `str` does: that takes long, and the C library writes the same.
+    """Return the same text as `str`, but faster, with the C library.
 
-    But for IPv6 addresses that hold an IPv4 one, or name a zone. Source: inet_ntop(3).
+    The C library differs for IPv6 addresses that contain an IPv4 address or name a zone; `str` is
+    used for those. Source: inet_ntop(3).
     """
     if isinstance(address, IPv4Address):
         return inet_ntop(AF_INET, address.packed)
@@ -146,7 +147,7 @@ def host_and_port(address: IPAddress, port: int) -> str:
 
 
 def _set_key(resource: object, key: str) -> None:
-    """Make a key once, since keys are asked for again and again."""
+    """Set the key of a resource once, because keys are read very often."""
     object.__setattr__(resource, "key", key)
 
 
@@ -172,7 +173,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class FirewallMark:
-    """The firewall mark that a virtual service listens on; one for each address family."""
+    """The firewall mark and address family that a virtual service listens on."""
 
     mark: int
     family: AddressFamily
@@ -190,7 +191,7 @@ Listener = Endpoint | FirewallMark
 
 @dataclass(frozen=True, slots=True)
 class Sysctl:
-    """A kernel setting. `value` has its runs of white space folded to one space."""
+    """A kernel setting; each run of white space in `value` is one space."""
 
     name: str
     value: str
@@ -227,7 +228,7 @@ class SyncDaemon:
 
 @dataclass(frozen=True, slots=True)
 class DummyInterface:
-    """The dummy link that holds the VIPs. UP and DOWN are both right, so neither is a field."""
+    """The dummy link that holds the VIPs; both UP and DOWN are correct, so neither is a field."""
 
     name: str
 
@@ -240,9 +241,9 @@ class DummyInterface:
 class Vip:
     """An address on the dummy interface.
 
-    `prefix_length` is 32 or 128 for every VIP that gitvs binds; a stranger's address may
-    have another. `has_route` is whether the kernel's own route for it is in table `local`
-    as the kernel makes it; without that the VIP receives nothing.
+    `prefix_length` is 32 or 128 for every VIP that gitvs binds; a foreign address may have
+    another. `has_route` is whether table `local` has the address's route as the kernel makes it;
+    without that route the VIP receives nothing.
     """
 
     address: IPAddress
@@ -268,7 +269,7 @@ class LocalRoute:
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """Clients stay on one real server; those within one `prefix_length` count as one client."""
+    """Keeps a client on one real server; a prefix of `prefix_length` counts as one client."""
 
     timeout_seconds: int
     prefix_length: int
@@ -292,7 +293,7 @@ class VirtualService:
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """How packets are wrapped for a real server; `port` is 0 but for GUE."""
+    """How packets to a real server are encapsulated; `port` is 0 except for GUE."""
 
     type: TunnelType = TunnelType.IPIP
     port: int = 0
@@ -301,9 +302,10 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class RealServer:
-    """A real server of one virtual service. `tunnel` is None unless `forwarding` is `tun`.
+    """A real server of one virtual service.
 
-    Thresholds are numbers of connections; 0 means none.
+    `tunnel` is None unless `forwarding` is `tun`. Thresholds are numbers of connections; 0 means
+    none.
     """
 
     listener: Listener

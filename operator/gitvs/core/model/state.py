@@ -35,10 +35,10 @@ class State(Mapping[Key, Resource]):
 
     @property
     def by_key(self) -> Mapping[Key, Resource]:
-        """The resources as a plain dict, for those who ask for thousands."""
+        """The resources as a plain dict, which is faster for thousands of look-ups."""
         return self._resources
 
-    # What Mapping makes of the three above, without a call for each key.
+    # Same results as the methods of Mapping, without a Python call for each key.
 
     def __contains__(self, key: object) -> bool:
         return key in self._resources
@@ -74,11 +74,11 @@ class State(Mapping[Key, Resource]):
             by_class = {}
             for resource in self._resources.values():
                 by_class.setdefault(type(resource), []).append(resource)
-            self._by_class = by_class  # complete: other threads ask meanwhile
+            self._by_class = by_class  # complete, because other threads may read it meanwhile
         return by_class.get(resource_type, []).copy()
 
     def with_changes(self, put: Iterable[Resource] = (), drop: Iterable[Key] = ()) -> State:
-        """Return a state in which `drop` is gone and `put` is there; this one if both are empty."""
+        """Return a copy without `drop` and with `put`; this state itself if both are empty."""
         dropped, new = list(drop), {r.key: r for r in put}
         if not dropped and not new:
             return self

@@ -1,4 +1,4 @@
-"""From one state to another, safely.
+"""Plans safe changes from one state to another.
 
 In reading order: `plan` (diff and order), `overlay` (drains on top of the desired state),
 `operations` (what operators asked for), `ownership`, `gates`, `proposal` (the plan of one pass

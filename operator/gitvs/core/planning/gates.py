@@ -1,7 +1,7 @@
 """Safety rules over a change of desired state.
 
-Gates compare the applied desired state with the new one, never the kernel, so that a preview
-and the agent agree, and a removal counts once: when people remove it. The live gates,
+Gates compare the applied desired state with the new one, never with the kernel. So a preview
+and the agent agree, and a removal counts once: when it is committed. The live gates,
 `conflict` and `unsupported`, are the exception: they are about this host.
 """
 
@@ -31,18 +31,18 @@ LIFTABLE_GATES = (
     "protected-vip",
     "other-director",
 )
-"""The gates that `Gitvs-Allow` and `--allow` lift. A `conflict` has `--adopt` instead."""
+"""The gates that `Gitvs-Allow` and `--allow` lift. `--adopt` resolves a `conflict`."""
 
 
 UNKNOWN_GATE_RULE = "unknown-gate"
-"""The rule of a problem in a commit message: it names a gate that is none."""
+"""The rule of the problem that a commit message names an unknown gate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One rule that a plan meets: what was measured, against what limit, and how to lift it.
+    """One safety rule that a plan triggers: the measured value, the limit, and how to lift it.
 
-    `key` is the object that it is about, if it is about one.
+    `key` is the object that the gate is about, if it is a single one.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one line of a commit message lifts: a gate, on some directors, or on all.
+    """A gate that one line of a commit message lifts, on `directors`; empty means all.
 
     `line` counts from 1.
     """
@@ -65,7 +65,7 @@ class Allowance:
     line: int
 
     def applies_to(self, director: str) -> bool:
-        """Whether it is about a director."""
+        """Whether it lifts the gate on a director."""
         return not self.directors or director in self.directors
 
 
@@ -73,10 +73,10 @@ _ALLOW_TRAILER = "gitvs-allow"
 
 
 def parse_allowances(message: str) -> Iterator[Allowance]:
-    """Yield what a commit message lifts.
+    """Yield the allowances of a commit message.
 
     A line is `Gitvs-Allow: mass-removal`, or `Gitvs-Allow: mass-removal lb3` for one director.
-    Any line counts: squash and merge commits put them anywhere.
+    Every line is read: squash and merge commits put them anywhere.
     """
     for number, line in enumerate(message.split("\n"), start=1):
         trailer, _, value = line.partition(":")
@@ -92,16 +92,16 @@ def allowed_gates(messages: Iterable[str], director: str) -> frozenset[str]:
 
 
 def unknown_gate_names(names: Iterable[str]) -> list[str]:
-    """Return the names that are no gate that can be lifted."""
+    """Return the names that are not gates that can be lifted."""
     return sorted(set(names) - set(LIFTABLE_GATES))
 
 
 def evaluate_gates(
     applied: Desired | None, desired: Desired, allowed: Collection[str]
 ) -> list[Gate]:
-    """Return every gate that the step from applied to desired state meets.
+    """Return every gate that the step from applied to desired state triggers.
 
-    Without an applied state there is nothing to lose, hence no gate.
+    Without an applied state nothing can be lost, so there are no gates.
     """
     if applied is None:
         return []
@@ -203,7 +203,7 @@ class _ServiceWeights:
 
 
 def _changed_weights(before: State, after: State) -> Collection[_ServiceWeights]:
-    """Return the virtual services of both states in which a real server changes or leaves."""
+    """Return the virtual services of both states in which a real server changes or is removed."""
     after_by_key = after.by_key
     pairs = [(r, after_by_key.get(r.key)) for r in before.of_type(RealServer)]
     changed_keys = {old.listener.key for old, new in pairs if old is not new and old != new}
@@ -268,7 +268,7 @@ def _protected_vip(before: State, after: State, policy: Policy) -> Iterator[Gate
 
 
 def _other_director(applied: Desired, desired: Desired) -> Iterator[Gate]:
-    """Catch a wrong `--director`; renaming one that keeps everything passes."""
+    """Detect a wrong `--director`. A renamed director that keeps all its objects passes."""
     lost_keys = [
         key
         for key, r in applied.state.items()

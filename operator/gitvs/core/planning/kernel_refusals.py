@@ -1,8 +1,8 @@
 """The kernel's refusals in words: what one errno means for one change, and what to do.
 
 The kernel has a few numbers for many reasons; which reason it is depends on the change.
-Each was tried on Linux 6.1 (tests/kernel/test_linux_kernel.py). The text leaves out what
-happens next: that is for the caller to say, who knows.
+Each was tried on Linux 6.1 (tests/kernel/test_linux_kernel.py). The text does not say what
+happens next: only the caller knows that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gitvs.core.planning.plan import Change
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """What a refusal means, and what to look at; the errno's name goes between the two."""
+    """What a refusal means, and what to check; the text has the errno's name between the two."""
 
     meaning: str
     remedy: str = ""
@@ -47,7 +47,7 @@ _NOUNS: Mapping[Kind, str] = {
     Kind.SYSCTL: "sysctl ",
     Kind.DUMMY_INTERFACE: "interface ",
 }
-"""What stands before a key that does not say itself what it is."""
+"""The noun before a key that does not name its kind itself."""
 
 _ALREADY_EXISTS = _Reason("it exists already", "somebody else made it since gitvs looked")
 
@@ -69,7 +69,7 @@ _GENERAL_REASONS: Mapping[int, _Reason] = {
 
 
 def refusal_message(change: Change, code: int) -> str:
-    """Return a refusal as a sentence without its end; `code` is positive, as `errno.ENOENT`.
+    """Return a refusal as text without a full stop; `code` is positive, as `errno.ENOENT`.
 
     `virtual service tcp 192.0.2.7:443: scheduler mh is unknown to this kernel (ENOENT; is
     module ip_vs_mh there?)`
@@ -84,7 +84,7 @@ def refusal_message(change: Change, code: int) -> str:
 
 
 def errno_name(code: int) -> str:
-    """Return the kernel's name of an errno; Python calls EOPNOTSUPP by its other name."""
+    """Return the kernel's name of an errno; Python calls EOPNOTSUPP ENOTSUP."""
     return "EOPNOTSUPP" if code == errno.EOPNOTSUPP else errno.errorcode.get(code, f"error {code}")
 
 
@@ -93,7 +93,7 @@ def _key_text(change: Change) -> str:
 
 
 def _reasons(change: Change) -> Iterator[tuple[int, _Reason]]:
-    """What each errno means for this change; the first of a number holds."""
+    """What each errno means for this change; the first reason of an errno applies."""
     match change.resource:
         case VirtualService() as service:
             return _service_reasons(change, service)
@@ -156,8 +156,9 @@ def _out_of_range_reason(server: RealServer) -> _Reason:
 
 
 def _invalid_real_server_reason(server: RealServer) -> _Reason:
-    """The kernel's one answer to five mistakes; the last stays when the others are ruled out.
+    """The reason for EINVAL, the kernel's one answer to five mistakes.
 
+    The last reason is what remains if the others are ruled out.
     Without a routing table `local` every IPv4 address counts as broadcast.
     Source: Linux fib_frontend.c, __inet_dev_addr_type.
     """

@@ -1,8 +1,8 @@
 """What a new desired state would change on a director that has another one in force.
 
-Pure, and without the host: its kernel is taken to be as the state in force says, with nothing
-foreign in it. So a preview and the agent propose the same, but for what only the host knows:
-what settings were before gitvs, and what its kernel lacks.
+Pure, and without access to the host: its kernel is assumed to match the state in force, without
+foreign objects. So a preview and the agent propose the same, except for what only the host
+knows: the values of settings before gitvs, and what its kernel lacks.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _PREVIEW_OWNER_ALIAS = "gitvs:preview"
 def propose_preview(
     applied: Desired | None, desired: Desired, allowed: Collection[str] = ()
 ) -> Proposal:
-    """Return the plan from one desired state to another; None: nothing is in force yet.
+    """Return the plan from `applied` to `desired`; `applied` is None if nothing is in force yet.
 
-    A setting that is no longer named goes back to what it was before gitvs, which nobody knows
-    here: its change has no `after`. Nor has one that is new a `before`.
+    A setting that is no longer named goes back to its value before gitvs, which is unknown
+    here: its change has no `after`. For the same reason a new setting has no `before`.
     """
     state = State() if applied is None else with_fallback_flags(applied.state)
     proposal = propose(
@@ -71,7 +71,7 @@ def _owned_keys(state: State) -> frozenset[Key]:
 
 
 def _is_put_back(resource: object, desired_state: State) -> bool:
-    """Whether a setting is given up; forwarding switches stay as they are."""
+    """Whether a setting goes back to its value before gitvs; forwarding sysctls never do."""
     if not isinstance(resource, Sysctl | Timeout) or resource.key in desired_state:
         return False
     return not is_forwarding_sysctl(resource.key)

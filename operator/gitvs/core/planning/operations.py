@@ -1,8 +1,8 @@
-"""What operators have said on top of Git on one director, and what that makes of its state.
+"""What operators request on top of Git on one director, and how it changes desired state.
 
-Break glass: a pause, a pin, real servers drained by hand, standby. Each says who, why and
-until when, and outlives restarts. Pure; where they are kept is the business of the store,
-when they are looked at that of the agent.
+An operation is a pause, a pin, a real server drained by hand, or standby. Each records who, why
+and until when, and survives restarts. Pure: the store keeps operations, and the agent decides
+when to evaluate them.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ class OperationKind(StrEnum):
     PAUSE = "pause"
     """No new commit, no drift repair."""
     PIN = "pin"
-    """One commit, whatever the branch says."""
+    """Stay on one commit, whatever the head of the branch is."""
     DRAIN = "drain"
-    """A real server out of its services."""
+    """Take a real server out of its services."""
     STANDBY = "standby"
     """No VIPs and no local routes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that an operator said. `expires_at` is None where it holds until it is taken back.
+    """One request of an operator. `expires_at` is None if it is in force until it is ended.
 
     `subject` is a pin's commit, or a drain's real server: its address, or address and port, as
-    names may change in Git. `server_name` is what people called it then. `service` limits a drain to
-    the Service of that name, which had `listeners`; `is_immediate` removes instead of draining.
+    names may change in Git. `server_name` is the name that the real server had then. `service`
+    limits a drain to the Service of that name, which had `listeners` then. `is_immediate`
+    removes the real server instead of draining it.
     """
 
     kind: OperationKind
@@ -52,7 +53,10 @@ class Operation:
 
     @property
     def identity(self) -> tuple[OperationKind, str, str]:
-        """What a later word on the same thing replaces; there is one pause, pin and standby."""
+        """What a later operation must share to replace this one.
+
+        There is at most one pause, one pin and one standby.
+        """
         is_drain = self.kind is OperationKind.DRAIN
         return (self.kind, self.subject if is_drain else "", self.service)
 
@@ -63,7 +67,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """Everything in force on one director, the oldest first."""
+    """The operations of one director, the oldest first."""
 
     all: tuple[Operation, ...] = ()
 
@@ -71,7 +75,7 @@ class Operations:
         return bool(self.all)
 
     def in_force(self, now: datetime) -> Operations:
-        """Return those whose time is not over."""
+        """Return the operations that have not expired."""
         return Operations(tuple(o for o in self.all if not o.is_expired(now)))
 
     @property
@@ -98,7 +102,7 @@ NO_OPERATIONS = Operations()
 
 
 def with_operations(desired: Desired, operations: Operations) -> Desired:
-    """Return desired state with operations on top. Its sources, names and policy stay."""
+    """Return desired state with operations on top. Locations, names and policy are unchanged."""
     state = desired.state
     if operations.drains:
         drained = {s.key: o for s, o in _drained_servers(desired, operations)}
@@ -112,7 +116,10 @@ def with_operations(desired: Desired, operations: Operations) -> Desired:
 
 
 def affected_keys(desired: Desired, operations: Iterable[Operation]) -> frozenset[Key]:
-    """Return the keys that operations are about: their real servers and services, or all VIPs."""
+    """Return the keys that operations affect.
+
+    For a drain, its real servers and their services; for standby, all VIPs and local routes.
+    """
     given = Operations(tuple(operations))
     servers = [server for server, _ in _drained_servers(desired, given)]
     keys = {s.key for s in servers} | {s.service_key for s in servers}
@@ -122,12 +129,12 @@ def affected_keys(desired: Desired, operations: Iterable[Operation]) -> frozense
 
 
 def removed_at_once(desired: Desired, operations: Operations) -> frozenset[Key]:
-    """Return the real servers that are to go without draining."""
+    """Return the keys of the real servers that are removed without draining."""
     return frozenset(s.key for s, o in _drained_servers(desired, operations) if o.is_immediate)
 
 
 def obsolete_drains(desired: Desired, operations: Operations) -> list[Operation]:
-    """Return the drains that Git itself has caught up with: weight 0, or no place any more."""
+    """Return the drains that Git makes obsolete: the weight there is 0, or the server removed."""
     return [
         operation
         for operation in operations.drains
@@ -136,12 +143,12 @@ def obsolete_drains(desired: Desired, operations: Operations) -> list[Operation]
 
 
 def servers_of(operation: Operation, desired: Desired) -> list[RealServer]:
-    """Return the real servers of desired state that a drain is about, in every service."""
+    """Return the real servers of desired state that a drain affects, in every service."""
     return [s for s in desired.state.of_type(RealServer) if _is_about(operation, s, desired)]
 
 
 def find_real_servers(subject: str, service: str, desired: Desired) -> list[RealServer]:
-    """Return the real servers that a person means by a name, address, or address and port."""
+    """Return the real servers that a name, an address, or an address and port refers to."""
     canonical_subject = canonical_server(subject)
     if is_address(canonical_subject):
         probe = Operation(
@@ -170,7 +177,7 @@ def is_address(subject: str) -> bool:
 def _drained_servers(
     desired: Desired, operations: Operations
 ) -> Iterator[tuple[RealServer, Operation]]:
-    """Yield each drained real server once; of several drains, one that removes counts."""
+    """Yield each drained real server once; of its drains, one that removes it takes precedence."""
     drains = sorted(operations.drains, key=lambda o: not o.is_immediate)
     if drains:
         for server in desired.state.of_type(RealServer):
@@ -194,7 +201,7 @@ def _is_about(operation: Operation, server: RealServer, desired: Desired) -> boo
 
 
 def canonical_server(server: str) -> str:
-    """Return an address, or an address and port, as gitvs writes it; a name as it is."""
+    """Return an address, or an address and port, as gitvs writes it; a name is unchanged."""
     host, _, port = server.rpartition(":")
     for text, suffix in ((server.strip("[]"), None), (host.strip("[]"), port)):
         try:

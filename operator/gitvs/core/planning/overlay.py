@@ -1,8 +1,8 @@
-"""What the kernel should be told now: desired state with operations on top.
+"""The target of a pass: desired state with drains, and what they need, on top.
 
-A real server that left desired state drains: weight 0 until it has no connections or its
-deadline has passed. Every weight is derived anew on each pass, so nothing sticks. One pure
-function; the clock's reading is an argument.
+A real server that is no longer desired drains: weight 0 until it has no connections or its
+deadline has passed. Every weight is computed again on each pass, so no old weight persists.
+Pure: the clock's reading is an argument.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ FALLBACK_FLAG_BY_SCHEDULER: Mapping[str, SchedulerFlag] = {
     Scheduler.SH: SchedulerFlag.SH_FALLBACK,
     Scheduler.MH: SchedulerFlag.MH_FALLBACK,
 }
-"""Schedulers that keep a server's slots at weight 0 and refuse its clients but for this flag."""
+"""Schedulers that keep a server's slots at weight 0: without this flag its clients are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """The target, and what the ledger has to know of how it came about."""
+    """The target, and what the ledger must record about it."""
 
     target: State
     drains: Mapping[Key, Drain]
@@ -48,9 +48,9 @@ class Overlay:
     new_drains: Mapping[Key, Drain]
     """Those of them that begin now."""
     restored_keys: frozenset[Key]
-    """Settings that go back to what they were before gitvs."""
+    """Settings that go back to their values before gitvs."""
     released_keys: frozenset[Key]
-    """Owned objects that are given up as they are."""
+    """Owned objects that gitvs gives up without changing them."""
 
 
 def build_overlay(
@@ -63,10 +63,10 @@ def build_overlay(
     boottime_seconds: float,
     at_once: frozenset[Key] = frozenset(),
 ) -> Overlay:
-    """Lay drains, held VIPs, fallback flags and restored settings over desired state.
+    """Add drains, the VIPs they need, fallback flags and restored settings to desired state.
 
-    `boottime_seconds` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines. `at_once` are real
-    servers that are not to drain.
+    `boottime_seconds` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines. `at_once` are
+    the keys of real servers that must not drain.
     """
     drains = _drains_in_force(desired, applied, owned, connections, ledger, boottime_seconds)
     drains = {key: drain for key, drain in drains.items() if key not in at_once}
@@ -100,7 +100,7 @@ def _drains_in_force(
     ledger: Ledger,
     boottime_seconds: float,
 ) -> dict[Key, Drain]:
-    """Every drain in force: those that go on, and those that begin."""
+    """Every drain in force: those that continue, and those that begin."""
     drains = {}
     desired_keys = desired.state.keys()
     for server in owned.of_type(RealServer):
@@ -128,7 +128,7 @@ def _refuses_clients(server: RealServer, desired: Desired) -> bool:
 
 
 def drain_seconds(service_key: Key, desired: Desired, applied: Desired | None) -> float:
-    """How long a service's real servers drain; a removed service's word still counts."""
+    """How long a service's real servers drain, in seconds; for a removed service, as applied."""
     if service_key in desired.drain_seconds:
         return desired.drain_seconds[service_key]
     if applied is not None and service_key in applied.drain_seconds:
@@ -176,7 +176,10 @@ def _needed_resources(
 
 
 def needed_by(listeners: Iterable[Listener]) -> Callable[[Vip | LocalRoute], bool]:
-    """Return whether the traffic of services needs a VIP or route; under a mark it may need any."""
+    """Return a function that decides whether the traffic of services needs a VIP or local route.
+
+    The traffic of a firewall mark may need any of them.
+    """
     all_listeners = list(listeners)
     has_firewall_mark = any(not isinstance(listener, Endpoint) for listener in all_listeners)
     addresses = {x.address for x in all_listeners if isinstance(x, Endpoint)}
@@ -207,9 +210,9 @@ def with_fallback_flags(state: State) -> State:
 def _restored_and_released(
     desired: Desired, applied: Desired | None, owned: State, ledger: Ledger
 ) -> tuple[list[Resource], frozenset[Key]]:
-    """Settings no longer named: put back if they still have our value, else given up.
+    """Settings no longer named: restored if they still have gitvs's value, else released.
 
-    Forwarding switches are never turned back: other things of the host may need them by now.
+    Forwarding sysctls are never restored: other software on the host may need them by now.
     """
     restored: list[Resource] = []
     released = set()
@@ -231,7 +234,7 @@ def _restored_and_released(
 
 
 def _occupied_interfaces(desired: Desired, owned: State, foreign: State) -> frozenset[Key]:
-    """Interfaces of ours that are no longer wanted, but hold somebody else's addresses."""
+    """Owned interfaces that are no longer wanted, but have somebody else's addresses."""
     occupied = {v.interface for v in foreign.of_type(Vip)}
     return frozenset(
         i.key

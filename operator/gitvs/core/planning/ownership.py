@@ -1,7 +1,7 @@
-"""Whose is it: what gitvs owns of what it observes, what is foreign, and what conflicts.
+"""Which of the observed objects gitvs owns, which are foreign, and which conflict.
 
-Owned is what the ledger records, never what is left over (design section 5). Foreign
-objects are never touched; one on a key that is wanted is a conflict, which blocks.
+The ledger records what is owned; it is never deduced from what is left over (design section 5).
+Foreign objects are never touched. A foreign object on a wanted key is a conflict, which blocks.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ from gitvs.core.model.resources import (
 from gitvs.core.model.state import State
 
 OWNER_ALIAS_PREFIX = "gitvs:"
-"""How the alias of a dummy interface that gitvs made begins; the store's id follows."""
+"""The beginning of an owner alias, which is the alias of a dummy interface that gitvs made.
+
+The store's id follows.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A wanted key that something else holds, and the way out. `is_adoptable`: `--adopt` is one."""
+    """A wanted key that something else holds. `is_adoptable`: `--adopt` resolves it."""
 
     key: Key
     message: str
@@ -44,7 +47,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What was observed, told apart. `owned` includes what was adopted in this pass."""
+    """The observed objects by owner. `owned` includes what was adopted in this pass."""
 
     owned: State
     foreign: State
@@ -52,7 +55,7 @@ class Ownership:
 
 
 def scope_of(ledger: Ledger, desired: Desired, changed_state: State | None = None) -> Scope:
-    """Return what must be read to know all that the ledger, and these states, speak of."""
+    """Return what must be read to see every object of the ledger and of these states."""
     states = (desired.state, State(ledger.saved_settings.values()), changed_state or State())
     interfaces = {desired.interface}
     for state in states:
@@ -72,12 +75,12 @@ def classify(
     adopt: bool = False,
     applied_keys: Collection[Key] = (),
 ) -> Ownership:
-    """Tell owned from foreign, and find the conflicts with what is desired.
+    """Separate owned from foreign objects, and find the conflicts with desired state.
 
-    `owner_alias` is the alias that this store's interfaces carry. With `adopt`, wanted keys that
-    somebody else holds count as owned, and only conflicts that this cannot solve remain.
-    `applied_keys` is what was applied: the host's own addresses and gateways were judged then, and
-    bar no repair.
+    `owner_alias` is the alias of this store's interfaces. With `adopt`, wanted keys that
+    somebody else holds count as owned, and only conflicts that adopting cannot solve remain.
+    `applied_keys` are the keys that were applied: their conflicts with the host's own addresses
+    and gateways were checked then, and do not block a repair.
     """
     desired_state = desired.state
     owned: list[Resource] = []
@@ -106,7 +109,7 @@ def classify(
 def interfaces_of_other_stores(
     observation: Observation, ledger: Ledger, owner_alias: str
 ) -> list[Link]:
-    """Return the dummies that carry another store's mark and were not taken over."""
+    """Return the dummy interfaces with another store's owner alias that were not adopted."""
     return [
         link
         for link in observation.links.values()
@@ -120,7 +123,7 @@ def interfaces_of_other_stores(
 def interfaces_with_owner_alias(
     observation: Observation, owner_alias: str, adopt: bool
 ) -> frozenset[Key]:
-    """Return the dummies that carry this store's mark; with `adopt`, any store's."""
+    """Return the dummy interfaces with this owner alias; with `adopt`, with any store's."""
     return frozenset(
         DummyInterface(link.name).key
         for link in observation.links.values()
@@ -130,15 +133,18 @@ def interfaces_with_owner_alias(
 
 
 def _owner_key(resource: Resource) -> Key:
-    """The key that ownership hangs on: real servers belong to their virtual service."""
+    """The key that decides ownership: real servers belong to their virtual service."""
     return resource.listener.key if isinstance(resource, RealServer) else resource.key
 
 
 def _is_owned(
     resource: Resource, owner_key: Key, ledger: Ledger, desired_state: State, is_only_store: bool
 ) -> bool:
-    """Whether a resource is ours. `is_only_store`: no other store's interface is here, so that a
-    route with our protocol is ours even if the ledger does not know it."""
+    """Whether gitvs owns a resource.
+
+    `is_only_store`: no interface of another store exists here, so a route with gitvs's protocol
+    is owned even if it is not in the ledger.
+    """
     match resource:
         case VirtualService() | RealServer() | Vip() | SyncDaemon():
             return owner_key in ledger.owned
@@ -195,7 +201,7 @@ def _interface_conflicts(
 def _foreign_addresses(
     observation: Observation, ledger: Ledger
 ) -> Mapping[IPAddress, Sequence[Link]]:
-    """Every address of the host that is not a VIP of ours, with the links that have it."""
+    """Every address of the host that is not an owned VIP, with the links that have it."""
     found: dict[IPAddress, list[Link]] = {}
     for link in observation.links.values():
         for address in link.addresses:

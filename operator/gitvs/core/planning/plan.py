@@ -1,8 +1,8 @@
 """From one state to another: the changes, and the one order in which they are safe.
 
-`diff` finds what differs, `order` sorts it: make, then modify, then bind, then break
+`diff` finds what differs, `build_plan` sorts it: make, then modify, then bind, then break
 (design section 3). Both are pure and serve the plan, the verification (an empty diff),
-drift, undo and crash recovery alike. What the target is, is the business of `overlay`.
+drift, undo and crash recovery. `overlay` decides what the target is.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Action(StrEnum):
     DELETE = "delete"
     DRAIN = "drain"
     REPLACE = "replace"
-    """Stopped and started: the one thing that cannot change in place, a sync daemon."""
+    """Stop and start a sync daemon, the only object that cannot change in place."""
 
 
 class Phase(StrEnum):
-    """The phases in their order. All but the last are undone if they fail; the last is finished."""
+    """The phases in order. All except the last are undone on a failure; the last is finished."""
 
     PREPARE = "prepare"
     MAKE = "make"
@@ -66,7 +66,7 @@ _PHASE_RANK = {phase: rank for rank, phase in enumerate(Phase)}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object before and after; None is absence. `drain` marks a real server on its way out."""
+    """One object before and after; None means absent. `drain` is set if a real server drains."""
 
     before: Resource | None
     after: Resource | None
@@ -75,7 +75,7 @@ class Change:
 
     @property
     def resource(self) -> Resource:
-        """The object that changes: as it will be, or as it was if it goes."""
+        """The object that changes: as it will be, or as it was if it is removed."""
         resource = self.after if self.after is not None else self.before
         assert resource is not None, "a change has a before or an after"
         return resource
@@ -93,7 +93,7 @@ class Change:
         if self.drain is not None:
             return Action.DRAIN
         if isinstance(self.resource, Sysctl | Timeout):
-            return Action.UPDATE  # a setting always has a value, though it may not be known here
+            return Action.UPDATE  # a setting always has a value, even if it is unknown here
         if self.before is None:
             return Action.CREATE
         if self.after is None:
@@ -103,7 +103,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Changes in the order of execution. No changes is a plan like any other."""
+    """Changes in the order of execution. An empty plan is a valid plan."""
 
     changes: tuple[Change, ...] = ()
 
@@ -130,9 +130,9 @@ def build_plan(
 ) -> Plan:
     """Put changes into the one order in which they are safe.
 
-    `drains` are the drains that begin with this plan; a server that already has weight 0
-    is a change all the same, since its deadline is to be recorded. `restored_keys` are the
-    settings that go back to what they were before gitvs, which comes last.
+    `drains` are the drains that begin with this plan; a real server that already has weight 0
+    is still a change, since its deadline must be recorded. `restored_keys` are the settings
+    that go back to their values before gitvs, which comes last.
     """
     new_drains = dict(drains or {})
     changes = []
@@ -151,9 +151,10 @@ def build_plan(
 def _steps(
     before: Resource | None, after: Resource | None
 ) -> list[tuple[Resource | None, Resource | None]]:
-    """Return the steps of one object: a service that changes gives up its fallback flag apart.
+    """Return the steps of one object: a virtual service drops its fallback flag separately.
 
-    The flag waits for the break, which is never undone, so nothing else may wait with it.
+    The break phase drops the flag and is never undone; the other changes of the service must
+    be undoable.
     """
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
         return [(before, after)]
@@ -173,7 +174,7 @@ def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
         case Vip() | LocalRoute():
             return Phase.BREAK if after is None else Phase.BIND
         case RealServer(weight=0) if before is None:
-            return Phase.MODIFY  # `sh` and `mh` want their service's fallback flag first
+            return Phase.MODIFY  # after the fallback flag of its `sh` or `mh` service
         case _ if before is None:
             return Phase.MAKE
         case _ if after is None or _drops_fallback_flag(before, after):
@@ -183,7 +184,7 @@ def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
 
 
 def _drops_fallback_flag(before: Resource, after: Resource) -> bool:
-    """Whether a virtual service gives up its fallback flag, which waits for its real servers."""
+    """Whether a virtual service drops its fallback flag, which must follow its real servers."""
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
         return False
     return bool(_dropped_fallback_flags(before, after))
@@ -192,7 +193,7 @@ def _drops_fallback_flag(before: Resource, after: Resource) -> bool:
 def _dropped_fallback_flags(
     before: VirtualService, after: VirtualService
 ) -> frozenset[SchedulerFlag]:
-    """Return the fallback flag that is given up; under another scheduler it means nothing."""
+    """Return the fallback flags that are dropped; a new scheduler makes them meaningless."""
     if before.scheduler != after.scheduler:
         return frozenset()
     return (before.flags - after.flags) & FALLBACK_FLAGS
@@ -217,7 +218,7 @@ _PREPARE_RANK: Mapping[Kind, int] = {
 
 
 def _sort_key(change: Change) -> tuple[int, int, tuple[int, ...], str]:
-    """Where a change stands: phase, rank in it, then by address and port as people sort them."""
+    """The sort key of a change: phase, rank in it, then address and port by number."""
     phase = _PHASE_RANK[change.phase]
     return phase, _rank(change), natural_sort_key(change.resource), change.key
 
@@ -226,7 +227,7 @@ def _rank(change: Change) -> int:
     match change.phase:
         case Phase.PREPARE:
             if change.kind is Kind.SYSCTL and change.before is None:
-                return len(_PREPARE_RANK)  # it comes with the interface
+                return len(_PREPARE_RANK)  # it exists only once its interface does
             return _PREPARE_RANK[change.kind]
         case Phase.MODIFY:
             return _modify_rank(change)
@@ -239,7 +240,7 @@ def _rank(change: Change) -> int:
 
 
 def _modify_rank(change: Change) -> int:
-    """Raising, then services (a fallback flag before the weight), then lowering and the rest."""
+    """Raised weights, services (fallback flag before weight 0), lowered weights and the rest."""
     before, after = change.before, change.after
     if not isinstance(after, RealServer):
         return 1
@@ -248,7 +249,7 @@ def _modify_rank(change: Change) -> int:
 
 
 def natural_sort_key(resource: Resource) -> tuple[int, ...]:
-    """Return a sort key by address and port; a service stands right before its real servers."""
+    """Return a sort key by address and port; a service comes right before its real servers."""
     match resource:
         case VirtualService(listener):
             return _listener_sort_key(listener)
@@ -277,9 +278,9 @@ def _listener_sort_key(listener: Listener) -> tuple[int, ...]:
 
 
 def _sysctl_rank(name: str) -> int:
-    """Which of two sysctls comes first: what changes others by being written comes before them.
+    """The rank of a sysctl: one whose write changes others comes before these.
 
-    A switch for all interfaces sets each one's; a default sets those never set themselves.
+    A switch for all interfaces sets that of each; a default sets those never set themselves.
     Source: Linux net/ipv4/devinet.c, inet_forward_change and devinet_conf_proc.
     """
     if name == "net.ipv4.ip_forward" or ".conf.all." in name:
@@ -288,7 +289,7 @@ def _sysctl_rank(name: str) -> int:
 
 
 def is_forwarding_sysctl(name: str) -> bool:
-    """Whether a sysctl turns routing on: it is written first, and never turned back.
+    """Whether a sysctl turns forwarding on: it is written first, and never restored.
 
     Writing one resets others (`conf.all.accept_redirects`). Source: Linux ip-sysctl.rst,
     ip_forward.
@@ -299,12 +300,12 @@ def is_forwarding_sysctl(name: str) -> bool:
 
 
 def is_sysctl_of_interface(name: str, interface: str) -> bool:
-    """Whether a sysctl is an interface's own; `/` stands for a dot. Source: sysctl(8), NOTES."""
+    """Whether a sysctl is an interface's own; `/` replaces a dot. Source: sysctl(8), NOTES."""
     return f".{interface.replace('.', '/')}." in name
 
 
 def is_interface_sysctl(name: str) -> bool:
-    """Whether a sysctl belongs to a single interface, whichever. Source: Linux ip-sysctl.rst."""
+    """Whether a sysctl belongs to any single interface. Source: Linux ip-sysctl.rst."""
     match name.split("."):
         case ["net", _, "conf" | "neigh", interface, *_]:
             return interface not in ("all", "default")
@@ -312,7 +313,7 @@ def is_interface_sysctl(name: str) -> bool:
 
 
 def plan_digest(director: str, plan: Plan) -> str:
-    """Return what identifies a live plan: director, format, and each change without its times."""
+    """Return the digest of a live plan: director, format, and each change without drain times."""
     changes = [
         [str(c.kind), c.key, str(c.action), None if c.after is None else resource_json(c.after)]
         for c in plan.changes
@@ -321,7 +322,7 @@ def plan_digest(director: str, plan: Plan) -> str:
 
 
 def desired_digest(director: str, state: State) -> str:
-    """Return what identifies a rendered state, the same in a preview and in the agent."""
+    """Return the digest of a desired state, the same in a preview and in the agent."""
     resources = [[key, resource_json(state[key])] for key in sorted(state)]
     return _sha256([director, PLAN_FORMAT_VERSION, resources])
 

@@ -1,7 +1,7 @@
-"""What one pass would do to one kernel: the plan, what it rests on, and what stands against it.
+"""What one pass would do to one kernel: the plan, what it is based on, and what blocks it.
 
-Puts ownership, overlay, diff, order and gates together. Pure: the same for a live plan, a
-plan against a saved observation, and every pass of the agent.
+Combines ownership, overlay, plan and gates. Pure: the same for a live plan, a plan against a
+saved observation, and every pass of the agent.
 """
 
 from __future__ import annotations
@@ -49,28 +49,28 @@ from gitvs.core.planning.plan import (
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A plan with its reasons, and the ledger that comes with it."""
+    """A plan with what it is based on, its gates, and the ledger that comes with it."""
 
     desired: Desired
     plan: Plan
     owned: State
-    """What of this is there already, as observed."""
+    """The owned objects, as observed."""
     target: State
     foreign: State
     gates: tuple[Gate, ...]
     ledger: Ledger
     """In force from the point of no return: what will be removed is still owned."""
     operations: Operations = NO_OPERATIONS
-    """What operators have said that lies on top of desired state."""
+    """The operations on top of desired state."""
 
     @property
     def digest(self) -> str:
-        """What identifies the plan; worked out when asked for, since it takes long."""
+        """The digest of the plan; computed on demand, since it takes long."""
         return plan_digest(self.desired.director, self.plan)
 
     @property
     def desired_digest(self) -> str:
-        """What identifies the desired state; worked out when asked for, like the plan's."""
+        """The digest of the desired state; computed on demand, like the plan's."""
         return desired_digest(self.desired.director, self.desired.state)
 
     @property
@@ -92,11 +92,11 @@ def propose(
     only_keys: Collection[Key] | None = None,
     is_host_known: bool = True,
 ) -> Proposal:
-    """Work out the plan from what is observed to what is desired, with operations on top.
+    """Compute the plan from observed to desired state, with operations on top.
 
-    `boottime_seconds` is CLOCK_BOOTTIME in seconds; `owner_alias` is the alias of this store's interfaces.
-    With `only_keys`, nothing but these keys changes and drains end: what a pause lets through.
-    Unless the host is known, nothing is said of what it lacks.
+    `boottime_seconds` is CLOCK_BOOTTIME in seconds; `owner_alias` is the alias of this store's
+    interfaces. With `only_keys`, only these keys change, and drains end: what a pause permits.
+    Without `is_host_known`, no gate reports what the host lacks.
     """
     applied_keys = applied.state if applied is not None else ()
     effective = with_operations(desired, operations)
@@ -137,7 +137,7 @@ def propose(
 def _overlay_while_paused(
     overlaid: Overlay, effective: Desired, owned: State, ledger: Ledger, only_keys: Collection[Key]
 ) -> Overlay:
-    """Return an overlay that leaves everything as it is but for `only_keys` and the ends of drains."""
+    """Return an overlay that changes nothing except `only_keys` and the drains that end."""
     unchanged = [
         r
         for key, r in owned.items()
@@ -151,7 +151,7 @@ def _overlay_while_paused(
 
 
 def _is_end_of_drain(resource: Resource, desired_state: State, ledger: Ledger) -> bool:
-    """Whether what is to go was there for a drain alone."""
+    """Whether a resource that is removed existed only for a drain."""
     if isinstance(resource, RealServer):
         return resource.key in ledger.drains
     return resource.key not in desired_state and not isinstance(
@@ -160,7 +160,7 @@ def _is_end_of_drain(resource: Resource, desired_state: State, ledger: Ledger) -
 
 
 def _plan_to_target(owned: State, overlaid: Overlay) -> Plan:
-    """The ordered difference, and drains of servers whose weight is 0 already."""
+    """The ordered difference, and the drains of servers whose weight is already 0."""
     pairs = diff(owned, overlaid.target)
     draining_pairs = [
         (overlaid.target[key], overlaid.target[key]) for key in overlaid.new_drains if key in owned
@@ -176,7 +176,7 @@ def _ledger_before_break(
     plan: Plan,
     aliased_interfaces: frozenset[Key],
 ) -> Ledger:
-    """What is owned, drains and is saved once everything but the break has been done."""
+    """What is owned, drains and is saved once everything except the break is done."""
     created_or_owned = (
         {c.key for c in plan.changes if c.before is None} | aliased_interfaces | ledger.owned
     )
@@ -209,7 +209,7 @@ def _ledger_before_break(
 
 
 def ledger_after_break(ledger: Ledger, plan: Plan) -> Ledger:
-    """Return the ledger once the break of a plan is done too: what was removed is gone."""
+    """Return the ledger once the break of a plan is done too, without what was removed."""
     removed = {c.key for c in plan.in_phase(Phase.BREAK) if c.after is None}
     put_back = {c.key for c in plan.in_phase(Phase.BREAK) if isinstance(c.after, Sysctl | Timeout)}
     return Ledger(
@@ -222,7 +222,10 @@ def ledger_after_break(ledger: Ledger, plan: Plan) -> Ledger:
 def _original_settings(
     observed: State, target: State, owned: Collection[Key]
 ) -> Iterator[Resource]:
-    """Settings as they were before gitvs; those of an interface that it made had no before."""
+    """Settings as they were before gitvs.
+
+    Those of an interface that gitvs made are omitted: they had no value before.
+    """
     owned_interfaces = [i.name for i in target.of_type(DummyInterface) if i.key in owned]
     settings: list[Resource] = [*target.of_type(Sysctl), *target.of_type(Timeout)]
     for key in (setting.key for setting in settings):
@@ -233,10 +236,10 @@ def _original_settings(
 
 
 def _unsupported_gates(desired: Desired, observation: Observation) -> Iterator[Gate]:
-    """What this host's kernel lacks and the manifests need; nothing lifts these.
+    """What this host's kernel lacks and the manifests need; nothing lifts these gates.
 
-    What is there already as it should be lacks nothing, so that a link that went down later
-    holds up neither repairs nor the ends of drains.
+    An object that is already as desired lacks nothing, so a link that went down later blocks
+    neither repairs nor the ends of drains.
     """
     lacking = [
         *_lacking_schedulers(desired.state, observation),
@@ -266,7 +269,7 @@ def _lacking_sysctls(desired: Desired, observation: Observation) -> _LackingReso
     has_interface = desired.interface in observation.links
     for sysctl in desired.state.of_type(Sysctl):
         if is_sysctl_of_interface(sysctl.name, desired.interface) and not has_interface:
-            continue  # it comes with the interface
+            continue  # it exists only once its interface does
         if sysctl.key not in observation.state:
             yield sysctl, f"sysctl {sysctl.name} does not exist here, or cannot be read"
 
@@ -285,7 +288,7 @@ def _lacking_links(desired: State, observation: Observation) -> _LackingResource
 
 
 def _mixed_families_while_syncing(desired_state: State, observed_state: State) -> Iterator[Gate]:
-    """Connection sync and a real server of another family than its service's: no kernel has both.
+    """Connection sync excludes a real server of another family than its service, in any kernel.
 
     Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_set_cmd and ip_vs_genl_new_daemon.
     """

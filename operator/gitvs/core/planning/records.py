@@ -1,8 +1,7 @@
-"""What the store keeps beyond single resources, as JSON documents, and back.
+"""What the store keeps beyond single resources, as JSON objects, and back.
 
-Resources themselves are `documents`; where the records are kept is the business of the
-store. Reading a record that its writer here did not write raises KeyError, TypeError or
-ValueError.
+`resource_json` converts single resources; the store decides where it keeps the records.
+Reading a record that this module did not write raises KeyError, TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from gitvs.core.planning.plan import Change, Phase
 
 
 def resource_record(resource: Resource) -> JsonObject:
-    """Return a resource together with its kind, so that it can be read without knowing it."""
+    """Return a resource together with its kind, which is needed to read it back."""
     return {"kind": str(kind_of(resource)), "resource": resource_json(resource)}
 
 
@@ -53,7 +52,7 @@ def change_from_record(record: Mapping[str, Any]) -> Change:
 
 
 def drain_record(drain: Drain) -> JsonObject:
-    """Return a drain; its deadline means something in its incarnation alone."""
+    """Return a drain. Its deadline is valid only in its incarnation."""
     return {
         "key": drain.key,
         "timeoutSeconds": drain.timeout_seconds,
@@ -67,7 +66,7 @@ def drain_from_record(record: Mapping[str, Any]) -> Drain:
 
 
 def ledger_record(ledger: Ledger) -> JsonObject:
-    """Return a ledger, sorted, so that equal ledgers are equal texts."""
+    """Return a ledger, sorted, so that equal ledgers give equal texts."""
     return {
         "owned": sorted(ledger.owned),
         "drains": [drain_record(ledger.drains[key]) for key in sorted(ledger.drains)],
@@ -89,7 +88,7 @@ def ledger_from_record(record: Mapping[str, Any]) -> Ledger:
 
 
 def desired_record(desired: Desired) -> JsonObject:
-    """Return a rendered state with its policy, its drain times, where it was written, and names."""
+    """Return a desired state with its policy, drain times, locations and server names."""
     return {**desired_head_record(desired), **desired_contents_record(desired)}
 
 
@@ -99,7 +98,7 @@ def desired_from_record(record: Mapping[str, Any]) -> Desired:
 
 
 def desired_head_record(desired: Desired) -> JsonObject:
-    """Return what a rendered state says beside its objects."""
+    """Return a desired state without its objects."""
     return {
         "director": desired.director,
         "interface": desired.interface,
@@ -109,7 +108,7 @@ def desired_head_record(desired: Desired) -> JsonObject:
 
 
 def desired_contents_record(desired: Desired) -> JsonObject:
-    """Return the objects of a rendered state with what is said of them."""
+    """Return the objects of a desired state with their drain times, locations and names."""
     return {
         "state": [resource_record(resource) for resource in desired.state.values()],
         "drainSeconds": dict(desired.drain_seconds),
@@ -119,7 +118,7 @@ def desired_contents_record(desired: Desired) -> JsonObject:
 
 
 def desired_from_records(head: Mapping[str, Any], contents: Sequence[Mapping[str, Any]]) -> Desired:
-    """Return a rendered state from its head and its objects, which may come in several parts."""
+    """Return a desired state from its head and its contents, which may have several parts."""
     return Desired(
         head["director"],
         head["interface"],
@@ -137,7 +136,7 @@ def desired_from_records(head: Mapping[str, Any], contents: Sequence[Mapping[str
 
 
 def policy_record(policy: Policy) -> JsonObject:
-    """Return the limits of the gates, with where they were set."""
+    """Return the limits of the gates, with the location that set them."""
     return {
         "maxRemovedPercent": policy.max_removed_percent,
         "maxCapacityDropPercent": policy.max_capacity_drop_percent,

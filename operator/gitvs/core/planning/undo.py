@@ -1,9 +1,9 @@
-"""The way back: from whatever a failed or interrupted plan left, to what was there before.
+"""The steps from what a failed or interrupted plan left to what was there before.
 
-Undo looks at the kernel, not at a log of what was done. It is worked out step by step, each
-from a fresh reading: first the new real servers get weight 0, so that no connection arrives
-between looking and deleting; then what has no connections goes. A new server that has
-connections by then stays to drain, with what its traffic needs. Pure.
+Undo reads the kernel, not a log of what was done. Each step is computed from a fresh reading.
+First the new real servers get weight 0, so that no connection arrives between reading and
+deleting; then those without connections are removed. A new real server that has connections by
+then is kept and drains, with what its traffic needs. Pure.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gitvs.core.planning.plan import Change, Phase, Plan, build_plan, diff
 
 @dataclass(frozen=True, slots=True)
 class UndoStep:
-    """The next plan on the way back; once it is empty, `ledger` is what is then in force."""
+    """The next plan of an undo. If it is empty, the undo is done and `ledger` is in force."""
 
     plan: Plan
     ledger: Ledger
@@ -52,10 +52,10 @@ def undo_step(
     desired: Desired,
     boottime_seconds: float,
 ) -> UndoStep:
-    """Return the next step back.
+    """Return the next step of an undo.
 
-    `changes` and `ledger` are the transaction's as recorded at its beginning, `conflicts`
-    the creates that found somebody else's object, `desired` what the plan was for.
+    `changes` and `ledger` are those that the transaction recorded at its beginning. `conflicts`
+    are the creates that found somebody else's object. `desired` is what the plan was for.
     """
     observed = observation.state
     undoable = [c for c in changes if c.phase is not Phase.BREAK]
@@ -78,7 +78,7 @@ def undo_step(
 
 
 def _occupied_interfaces(undoable: Iterable[Change], observed: State) -> frozenset[Key]:
-    """The interfaces that hold addresses which the plan knows nothing of: they stay."""
+    """The interfaces with addresses that are not part of the plan: they are not removed."""
     planned = {c.key for c in undoable}
     return frozenset(
         DummyInterface(v.interface).key for v in observed.of_type(Vip) if v.key not in planned
@@ -86,8 +86,10 @@ def _occupied_interfaces(undoable: Iterable[Change], observed: State) -> frozens
 
 
 def _is_untouchable(change: Change, observed: State, foreign_keys: frozenset[Key]) -> bool:
-    """Whether an undo must not touch this key: somebody else's object, or a setting that
-    comes and goes with its interface."""
+    """Whether an undo must not touch the key of a change.
+
+    It is somebody else's object, or a setting that exists only while its interface does.
+    """
     if change.key in foreign_keys or (isinstance(change.after, Sysctl) and change.before is None):
         return True
     present = observed.get(change.key)
@@ -100,7 +102,7 @@ def _is_untouchable(change: Change, observed: State, foreign_keys: frozenset[Key
 
 
 def _differs_by_flags_only(present: Resource | None, after: Resource | None) -> bool:
-    """Whether two services differ by flags alone, as an undo's own fallback flag does."""
+    """Whether two services differ only in flags, as after an undo sets the fallback flag."""
     return (
         isinstance(present, VirtualService)
         and isinstance(after, VirtualService)
@@ -124,7 +126,10 @@ def _new_drain(
 
 
 def _can_get_weight_zero(server: RealServer, observed: State) -> bool:
-    """`sh` and `mh` would refuse clients of a server at weight 0, so there it goes at once."""
+    """Whether a real server can get weight 0 before it is deleted.
+
+    `sh` and `mh` would refuse its clients, so there it is deleted at once.
+    """
     service = observed.get(server.service_key)
     return (
         isinstance(service, VirtualService) and service.scheduler not in FALLBACK_FLAG_BY_SCHEDULER
@@ -134,9 +139,9 @@ def _can_get_weight_zero(server: RealServer, observed: State) -> bool:
 def _needed_resources(
     staying: Iterable[RealServer], before: Mapping[Key, Resource | None], observed: State
 ) -> list[Resource]:
-    """What the plan made and the traffic of staying servers needs: service, VIP, route, link.
+    """What the plan created and the traffic of `staying` needs: service, VIP, route, interface.
 
-    A service that was there before has what it needs.
+    A service that was there before already has what it needs.
     """
     listeners = {s.listener for s in staying}
     created = [observed[key] for key, r in before.items() if r is None and key in observed]

@@ -1,7 +1,7 @@
-"""What a running director tells of itself: one value behind `gitvs status` and the metrics.
+"""The status of a director: one value behind `gitvs status` and the metrics.
 
-The agent makes a new one after each pass; everything in it is a copy, so that others may read
-it from any thread.
+The agent makes a new one after each pass. Everything in it is a copy, so that any thread may
+read it.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from gitvs.core.planning.operations import NO_OPERATIONS, Operations
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """Where commits come from, and how that goes. `head` is the newest accepted commit."""
+    """The followed source and the result of reading it. `head` is the newest accepted commit."""
 
     name: str
     """A remote without credentials and its branch, or a folder."""
     head: Commit | None = None
     signed_by: str = ""
-    """Who signed the head; empty where no signature is asked for."""
+    """Who signed the head; empty if no signature is required."""
     last_answer_at: datetime | None = None
     """When the source was last read without an error."""
     failure_count: int = 0
-    """How often in a row it was not."""
+    """How often in a row reading it failed."""
     error: str = ""
-    """Why the last time failed; empty after a success."""
+    """Why the last reading failed; empty after a success."""
     next_fetch_at: datetime | None = None
-    """When it is asked again."""
+    """When it is read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastPass:
-    """How the newest pass ended. `problems` are what kept the newest commit from being applied."""
+    """How the newest pass ended. `problems` are why the newest commit was not applied."""
 
     outcome: Outcome | None
-    """None: nothing could be done at all."""
+    """None if nothing could be done at all."""
     at: datetime
     duration_seconds: float
     commit: Commit | None
     trigger: str
-    """What set it off, such as `drift timer`."""
+    """What triggered it, such as `drift timer`."""
     problems: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     failures: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class ServerStatus:
     connections: ConnectionCounts = ConnectionCounts()
     counters: Counters = Counters()
     remaining_drain_seconds: float | None = None
-    """How long it may still drain; None if it doesn't because of a change in Git."""
+    """How long it may still drain; None if no change in Git makes it drain."""
     is_drained_by_operator: bool = False
     is_local: bool = False
 
@@ -78,34 +78,34 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """A director at one moment. What is None or empty is not known yet, or not so."""
+    """A director at one moment. None or empty means not known yet, or not the case."""
 
     director: str
     version: str
     at: datetime
     started_at: datetime | None = None
-    """When the agent started; None: none is running."""
+    """When the agent started; None if no agent runs."""
     source: SourceStatus = SourceStatus("")
     desired_commit: Commit | None = None
-    """The commit that is to be in force: the pin's, or the newest accepted one."""
+    """The commit that should be in force: the pinned one, or the newest accepted one."""
     applied_commit: Commit | None = None
     applied_at: datetime | None = None
     is_applied: bool = False
-    """Whether anything is applied: a folder of manifests is, without a commit."""
+    """Whether anything is applied; a folder of manifests is applied without a commit."""
     desired_digest: str = ""
-    """What identifies the applied desired state."""
+    """The digest of the applied desired state."""
     last_pass: LastPass | None = None
     observed_at: datetime | None = None
     """When the kernel was last read as a whole."""
     drifted_keys: tuple[Key, ...] = ()
-    """What the newest pass found changed behind gitvs's back."""
+    """What the newest pass found changed by something other than gitvs."""
     vips: tuple[str, ...] = ()
-    """The keys of owned VIPs and local routes that are there."""
+    """The keys of owned VIPs and local routes that exist."""
     is_standby: bool = False
-    """Whether Git or an operator keeps VIPs and local routes away."""
+    """Whether Git or an operator sets standby: no VIPs and no local routes."""
     operations: Operations = NO_OPERATIONS
     quarantined: tuple[Quarantine, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
     is_transaction_open: bool = False
     foreign_objects: tuple[str, ...] = ()
-    """Virtual services, sync daemons and addresses on our interface that are not gitvs's."""
+    """Virtual services, sync daemons and addresses on gitvs's interface that gitvs does not own."""

@@ -1,7 +1,7 @@
-"""From one reading of a director to what is told of it: each owned service with its servers.
+"""From one reading of a director to the status of each owned service with its real servers.
 
-Pure, and shared by the agent and by `gitvs status` where no agent runs, so that both say the
-same of one kernel.
+Pure, and shared by the agent and by `gitvs status` where no agent runs, so that both report the
+same for one kernel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def service_statuses(
     operations: Operations,
     boottime_seconds: float,
 ) -> tuple[ServiceStatus, ...]:
-    """Return the owned virtual services of a reading, by address and port, with their servers.
+    """Return the owned virtual services of a reading, sorted by address and port, with servers.
 
     `boottime_seconds` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines.
     """
@@ -46,7 +46,7 @@ def service_statuses(
 
 
 def last_pass_of(entry: HistoryEntry) -> LastPass:
-    """Return what the history knows of the newest pass, where no agent remembers more."""
+    """Return the newest pass as the history records it, for when no agent knows more."""
     seconds = (entry.finished_at - entry.started_at).total_seconds()
     return LastPass(
         entry.outcome,
@@ -60,7 +60,7 @@ def last_pass_of(entry: HistoryEntry) -> LastPass:
 
 @dataclass(frozen=True, slots=True)
 class _StatusContext:
-    """What is known beside the services themselves."""
+    """What is known besides the services themselves."""
 
     observation: Observation
     ledger: Ledger

@@ -1,4 +1,4 @@
-"""What part of a virtual service's new connections each real server gets, where that is known."""
+"""The share of a virtual service's new connections that each real server gets, if known."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNPREDICTABLE_REASONS: Mapping[str, str] = {
 
 
 def unpredictable_reason(service: VirtualService) -> str:
-    """Return why nobody can tell a service's shares beforehand; nothing if they are known."""
+    """Return why a service's shares cannot be predicted; empty if they can."""
     if reason := _UNPREDICTABLE_REASONS.get(service.scheduler):
         return reason
     if _known_scheduler(service) not in _EQUAL | _BY_WEIGHT | {Scheduler.FO}:
@@ -32,10 +32,10 @@ def unpredictable_reason(service: VirtualService) -> str:
 def traffic_shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, float]:
     """Return the share of new connections of each real server, 0 to 1, in the long run.
 
-    It holds where connections last alike and no threshold is reached; where `unpredictable_reason`
-    says something, it is a guess. Without a server of a weight, all shares are 0.
+    It is right if connections last equally long and no threshold is reached. If
+    `unpredictable_reason` returns a reason, it is a guess. If every weight is 0, so is every share.
 
-    Source: ipvsadm(8) -s; `rr` and `lc` take weights for on and off, `fo` sends everything to
+    Source: ipvsadm(8) -s; `rr` and `lc` use a weight only as on or off, `fo` sends everything to
     the first server of the highest weight.
     """
     weights = {s.key: s.weight for s in servers}

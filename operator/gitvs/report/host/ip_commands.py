@@ -1,6 +1,6 @@
 """A state's dummy interface, addresses and local routes as `ip` commands.
 
-What they make is what gitvs makes, in gitvs's own order.
+They create the same objects as gitvs, in the same order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gitvs.core.model.state import State
 from gitvs.core.planning.plan import natural_sort_key
 
 ROUTE_PROTOCOL = 71
-"""Marks gitvs's own routes (design, section 5)."""
+"""Identifies gitvs's own routes (design, section 5)."""
 
 
 def ip_commands(state: State) -> Iterator[str]:
@@ -22,6 +22,6 @@ def ip_commands(state: State) -> Iterator[str]:
     for route in sorted(state.of_type(LocalRoute), key=natural_sort_key):
         yield f"ip route add local {route.prefix} dev lo table local proto {ROUTE_PROTOCOL}"
     for vip in sorted(state.of_type(Vip), key=natural_sort_key):
-        # Duplicate address detection has nobody to ask on a dummy, and never ends on a DOWN one.
+        # Duplicate address detection is useless on a dummy, and never ends on one that is DOWN.
         nodad = " nodad" if vip.address.version == 6 else ""
         yield f"ip addr add {vip.address}/{vip.prefix_length} dev {vip.interface}{nodad}"

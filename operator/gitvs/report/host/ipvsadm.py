@@ -1,8 +1,8 @@
 """A state as lines for `ipvsadm -R`, in the order and spelling of `ipvsadm -Sn`.
 
-`ipvsadm -Sn` leaves thresholds out, which these lines have at their ends. Tried against
-ipvsadm 1.31 on Linux 6.1 (tests/kernel/test_ipvsadm_format.py). One spelling differs: it
-prints a firewall mark from 2147483648 on as a negative number, which it refuses to read.
+These lines end with the thresholds, which `ipvsadm -Sn` omits. Tested with ipvsadm 1.31 on
+Linux 6.1 (tests/kernel/test_ipvsadm_format.py). One spelling differs: ipvsadm prints a firewall
+mark from 2147483648 on as a negative number, which it refuses to read.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _server_sort_key(server: RealServer) -> SortKey:
 
 
 def _address_words(address: IPAddress) -> SortKey:
-    """An address as four numbers of 32 bits; an IPv4 address is the first."""
+    """Return an address as four numbers of 32 bits; an IPv4 address is the first."""
     packed = address.packed.ljust(16, b"\0")
     return tuple(int.from_bytes(packed[i : i + 4]) for i in range(0, 16, 4))
 
@@ -100,10 +100,10 @@ def _sorted_as_ipvsadm(sort_keys: Iterable[SortKey]) -> list[SortKey]:
 
 
 def _sorted_modulo_32_bits(numbers: Iterable[int]) -> list[int]:
-    """Sort numbers by the sign of their differences in 32 bits, which goes round in a circle.
+    """Sort numbers by the sign of their differences in 32 bits, which wrap around like a circle.
 
-    So 203.0.113.10 stands before 10.0.0.1. Where no half of the circle is empty, ipvsadm's
-    own order is an accident of the kernel's hash; it is ascending here.
+    So 203.0.113.10 comes before 10.0.0.1. If no half of the circle is empty, ipvsadm's own
+    order depends on the kernel's hash; here it is ascending.
     """
     ascending = sorted(numbers)
     for i in range(1, len(ascending)):
@@ -121,7 +121,7 @@ def _listener_options(listener: Listener) -> str:
 
 
 def _host_and_port(address: IPAddress, port: int) -> str:
-    """Spelled by inet_ntop(3), as ipvsadm does: `::ffff:192.0.2.1`."""
+    """Return host and port, spelled by inet_ntop(3) as in ipvsadm: `::ffff:192.0.2.1`."""
     if address.version == 4:
         return f"{address}:{port}"
     return f"[{socket.inet_ntop(socket.AF_INET6, address.packed)}]:{port}"

@@ -1,7 +1,7 @@
-"""An observation as a JSON document, and back: `gitvs observe`, and `gitvs plan --state FILE`.
+"""An observation as JSON, and back: `gitvs observe`, and `gitvs plan --state FILE`.
 
-It is written whole, so that a plan can be made elsewhere as if it were on that host. Reading
-is strict: whatever was not written here is refused with one clear reason.
+It is complete, so that a plan can be made elsewhere as if it were on that host. Reading is
+strict: anything that this module did not write is rejected with one clear reason.
 """
 
 from __future__ import annotations
@@ -75,17 +75,17 @@ class ObservedHost:
         return self.name if self.applied is None else self.applied.director
 
     def unread_sysctls(self, desired: Desired) -> list[Sysctl]:
-        """Return the settings that are wanted and were not read there."""
+        """Return the desired sysctls that were not read on that host."""
         desired_sysctls = desired.state.of_type(Sysctl)
         return [sysctl for sysctl in desired_sysctls if sysctl.name not in self.scope.sysctls]
 
     def observation_for(self, desired: Desired) -> Observation:
-        """Return the observation, with settings that were not read taken to be as wanted."""
+        """Return the observation; sysctls that were not read count as already desired."""
         state = self.observation.state.with_changes(self.unread_sysctls(desired))
         return replace(self.observation, state=state)
 
     def owned_state(self) -> State:
-        """Return what of the observation is gitvs's."""
+        """Return the observed objects that gitvs owns."""
         applied = self.applied or _EMPTY_DESIRED
         return classify(self.observation, self.ledger, applied, self.owner_alias).owned
 
@@ -124,7 +124,7 @@ def observation_json(host: ObservedHost) -> JsonObject:
 
 
 def _optional_field(name: str, values: list[Any]) -> JsonObject:
-    """Return a field that came after 1.0, which an older document lacks as an empty one does."""
+    """Return a field that was added after format 1.0; if it is empty, it is omitted as before."""
     return {name: values} if values else {}
 
 
@@ -170,7 +170,7 @@ def parse_observation(text: str, input_name: str) -> ObservedHost:
     """Read what `gitvs observe --format json` wrote; `input_name` is what errors call it.
 
     Raises:
-        UsageError: it is anything else, however near.
+        UsageError: it is anything else, such as an edited file.
     """
     try:
         json_object = json.loads(text, parse_constant=_reject_constant)
@@ -206,9 +206,9 @@ def _check_schema(json_value: object) -> None:
 
 
 def _sampled(value: Any) -> Any:
-    """Return a document with one of each shape in its lists, since thousands are alike.
+    """Return a value with only one item of each shape in its lists, since thousands are the same.
 
-    What distinguishes those of one shape, words and addresses, is checked when it is read.
+    Words and addresses, which differ within one shape, are checked when they are read.
     """
     if isinstance(value, dict):
         return {name: _sampled(inner) for name, inner in value.items()}
@@ -218,7 +218,7 @@ def _sampled(value: Any) -> Any:
 
 
 def _shape(value: object) -> object:
-    """Return what two values have in common that differ in words and numbers alone."""
+    """Return a key that is equal for values that differ only in words and numbers."""
     if isinstance(value, dict):
         kind = value.get("kind")
         return (str(kind), *((name, _shape(inner)) for name, inner in value.items()))

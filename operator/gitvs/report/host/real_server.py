@@ -1,7 +1,7 @@
 """What has to be set up on a real server, as shell commands with comments.
 
-Worked out from every virtual service that has it. With NAT it is any host behind the director;
-otherwise it gets packets for the VIPs themselves, which it must hold, and not answer ARP for.
+Computed from every virtual service that has it. With NAT, any host behind the director will do.
+Otherwise it gets packets for the VIPs themselves: it must hold them, and not answer ARP for them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FORWARDING_TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class _ServerUse:
-    """A real server of one virtual service, and for which VIPs; a mark says no more than these."""
+    """A real server of one virtual service, and its VIPs, as far as known for a firewall mark."""
 
     server: RealServer
     vips: tuple[IPAddress, ...]
@@ -78,7 +78,7 @@ def _uses_of_address(desired: Desired, address: IPAddress) -> Iterator[_ServerUs
 
 
 def _vips_of(desired: Desired, server: RealServer) -> Iterator[IPAddress]:
-    """Yield the VIPs that a real server gets packets for; a mark's are those of its Service."""
+    """Yield the VIPs that a real server gets packets for; for a mark, those of its Service."""
     if isinstance(server.listener, Endpoint):
         yield server.listener.address
         return
@@ -112,7 +112,7 @@ def _vip_commands(uses: Sequence[_ServerUse]) -> Iterator[str]:
 
 
 def _tunnel_commands(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator[str]:
-    """Nothing filters on the way back (rp_filter): a tunnel is not the way that answers take."""
+    """Yield the set-up of tunnels, with rp_filter off: answers do not go through a tunnel."""
     if uses:
         yield ""
         yield "# It unwraps what directors tunnel to it, from clients that it has another route to."
@@ -138,7 +138,7 @@ def _tunnel_of(use: _ServerUse) -> Tunnel:
 
 
 def _tunnel_device(address: IPAddress, use: _ServerUse) -> tuple[str, str]:
-    """Return the name of the device that unwraps, and its type; GUE holds what IPIP does.
+    """Return name and type of the device that decapsulates; GUE carries the same as IPIP.
 
     Source: Linux net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_tunnel_xmit; ip-link(8).
     """

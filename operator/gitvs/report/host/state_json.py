@@ -1,4 +1,4 @@
-"""What a director should have, as JSON types and YAML, object by object."""
+"""The desired state of a director, as JSON types and YAML, object by object."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _DISPLAY_RANKS = {
 
 
 def in_display_order(state: State) -> list[Resource]:
-    """Return resources as people look for them: host, virtual services, routes, VIPs."""
+    """Return resources in the order that people expect: host, virtual services, routes, VIPs."""
     return sorted(
         state.values(), key=lambda r: (_DISPLAY_RANKS[kind_of(r)], natural_sort_key(r), r.key)
     )
 
 
 def desired_json(desired: Desired) -> JsonObject:
-    """Return what a director should have, each object with where it was written."""
+    """Return the desired state, each object with its location."""
     return {
         "director": desired.director,
         "desiredDigest": desired_digest(desired.director, desired.state),
@@ -57,7 +57,7 @@ def _desired_object_json(desired: Desired, resource: Resource) -> JsonObject:
 
 
 def yaml_text(json_object: JsonObject) -> str:
-    """Return a document as YAML, fields in their order."""
+    """Return JSON types as YAML, fields in their order."""
     text: str = yaml.dump(
         json_object,
         Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),

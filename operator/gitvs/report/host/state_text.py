@@ -1,4 +1,4 @@
-"""What a host has, for people: gitvs's and foreign objects apart, connections beside servers."""
+"""The state of a host, for people: owned and foreign objects apart, servers with connections."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _title(host: ObservedHost) -> str:
 
 
 def _settings_lines(host: ObservedHost, settings: list[Resource]) -> Iterator[Line]:
-    """Every host has settings: they are nobody's, and gitvs's mark tells which it has set."""
+    """Yield the settings, which nobody owns, with a note on those that gitvs has set."""
     if not settings:
         return
     yield line("")

@@ -1,4 +1,4 @@
-"""What a page shows, folded, of directors to which the same happens.
+"""The folded details of a page, for each group of directors with the same changes.
 
 Changes in the order of execution, then each virtual service that changes.
 """
@@ -40,7 +40,7 @@ _CHANGE_COLUMNS = ("", "Change", "Object", "Value, or old → new")
 
 
 def group_details(group_number: int, group: DirectorGroup, *, is_open: bool) -> Html:
-    """Return all there is to tell of a group; `#group-NUMBER` is its place in the page."""
+    """Return the details of a group; the page links to them as `#group-NUMBER`."""
     content = element("div", *_group_content(group), id=f"group-{group_number}")
     return element(
         "details", _group_title(group), content, class_="group scope", open="open" * is_open

@@ -1,4 +1,4 @@
-"""HTML elements, in which whatever is a plain string is text and never markup."""
+"""HTML elements in which a plain string is always text, never markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gitvs.report.text.fields import UNLABELLED_FIELDS, Fields
 
 @dataclass(frozen=True, slots=True)
 class Html:
-    """Markup, as it stands in the page."""
+    """Markup, which goes into the page unchanged."""
 
     markup: str
 
@@ -41,7 +41,7 @@ def joined(content: Iterable[Content]) -> Html:
 
 
 def prose(text: str) -> Html:
-    """Return a sentence, in which what stands between backticks is code."""
+    """Return a sentence; text between backticks is code."""
     parts = re.split("`([^`]+)`", text)
     is_code = cycle((False, True))
     return joined(element("code", p) if c else p for p, c in zip(parts, is_code, strict=False))
@@ -58,13 +58,13 @@ def code_names(names: Iterable[str]) -> Html:
 
 
 def labelled_fields(fields: Fields) -> Iterator[Content]:
-    """Yield fields with their names, but where an object has a single one."""
+    """Yield fields with their names, except where an object has only one field."""
     for name, value in fields.items():
         yield value if name in UNLABELLED_FIELDS else joined((element("i", name), " ", value))
 
 
 def table(columns: Iterable[str], *bodies: Html) -> Html:
-    """Return a table in a box of its own, which scrolls; a column that ends in `>` has numbers."""
+    """Return a table in a box that scrolls; a column whose name ends in `>` has numbers."""
     header_cells = (
         element("th", name.removesuffix(">"), scope="col", class_="number" * name.endswith(">"))
         for name in columns

@@ -1,7 +1,7 @@
 """A preview as one page that needs nothing else: no network, no server, not even its script.
 
-Style and script are the only ones that the page's policy lets in, by their hashes, so that
-nothing that a manifest brings could ever run.
+The page's content security policy allows only its own style and script, by their hashes, so
+that nothing from a manifest can ever run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TOOLBAR = Html("""\
 <button id="theme" type="button"></button>
 </form>
 """)
-"""What only works with the script, which shows it."""
+"""Controls that only work with the script; it shows them."""
 
 
 def preview_html(preview: Preview) -> str:
@@ -69,5 +69,8 @@ def _page_file(file_name: str) -> str:
 
 
 def _csp_hash(text: str) -> str:
-    """Return what lets a text in. Source: Content Security Policy Level 3, section 2.3.1."""
+    """Return the hash that allows a text.
+
+    Source: Content Security Policy Level 3, section 2.3.1.
+    """
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""What a page says of all directors: the verdict, problems, gates, a table of them, risks."""
+"""The sections of a page about all directors: verdict, problems, gates, directors, risks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from gitvs.report.plan.preview_words import (
 
 
 def overview(preview: Preview) -> Html:
-    """Return what stands on top: the verdict, of what, and how many directors it is about."""
+    """Return the top of the page: the verdict, base and head, and the number of directors."""
     verdict = verdict_text(preview)
     folder = element("code", preview.folder)
     notes = [element("p", "Note: ", prose(text), class_="note") for text in preview.remarks]
@@ -136,7 +136,7 @@ def _group_row(group_number: int, group: DirectorGroup) -> Html:
 
 
 def outcome_badges(plan: DirectorPlan) -> Html:
-    """Return in a word what becomes of a director."""
+    """Return a director's outcome and presence as badges of one word."""
     presence_word = {Presence.APPEARS: "new", Presence.DISAPPEARS: "leaves"}.get(plan.presence)
     badge_words = (
         [plan.outcome.value] if plan.outcome is not PlanOutcome.NONE or not presence_word else []

@@ -1,4 +1,4 @@
-"""A virtual service that changes, on a page: all its real servers, before and after."""
+"""The part of a page about one virtual service: all its real servers, before and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comment shows on demand of directors to which the same happens.
+"""The collapsed details of a comment, for each group of directors with the same changes.
 
 Changes in the order of execution, as a coloured diff, then each virtual service that changes,
 with its real servers. Both can be cut after any item.
@@ -41,7 +41,7 @@ class ServiceText:
 
 @dataclass(frozen=True, slots=True)
 class GroupDetails:
-    """All there is to tell of a group. `changes` are lines of a diff, each with its heading."""
+    """The details of a group. `changes` are lines of a diff, each with its heading."""
 
     title: str
     changes: tuple[tuple[str, str], ...]
@@ -64,9 +64,9 @@ def details_of(group: DirectorGroup) -> GroupDetails:
 def details_text(
     details: Iterable[GroupDetails], change_count: int, service_count: int, full_service_count: int
 ) -> str:
-    """Return so many changes and services, from the first, as one text.
+    """Return the first `change_count` changes and `service_count` services as one text.
 
-    `full_service_count` is how many of the services show the real servers that stay as they are too.
+    `full_service_count` is how many of the services also show their unchanged real servers.
     """
     parts = []
     for group_details in details:
@@ -90,7 +90,7 @@ def _diff_text(changes: Iterable[tuple[str, str]]) -> str:
 
 
 def _change_line(plan: DirectorPlan, change: Change) -> str:
-    """One change with the sign that colours it: what is neither new nor gone changes."""
+    """Return a change with the sign that colours it: `!` if neither created nor deleted."""
     sign = _DIFF_SIGNS.get(change.action, "!")
     text = change_text(change, plan.drift)
     return f"{sign} {change.action} {change.key}" + (f"  {text}" if text else "")

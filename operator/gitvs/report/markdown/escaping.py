@@ -1,8 +1,8 @@
-"""Markdown in which what comes from elsewhere stays text, on GitHub and on GitLab.
+"""Markdown in which text from manifests and commits stays text, on GitHub and on GitLab.
 
-Names, messages and subjects are inline code: nothing in there is a link, a mention or markup on
-either forge, and it reads well unrendered. It may stand in a table, a list, a heading or a
-paragraph, though not at the start of a line.
+Names, messages and subjects are inline code: nothing in it is a link, a mention or markup on
+either forge, and it reads well unrendered. It can be used in a table, a list, a heading or a
+paragraph, but not at the start of a line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PLAIN_WORD = re.compile(
 
 
 def shortened(text: str, max_characters: int = _MAX_CHARACTERS) -> str:
-    """Return a text on one line, without control characters, and without its middle if long."""
+    """Return a text on one line, control characters escaped, and its middle cut out if long."""
     shown = printable(text)
     if len(shown) <= max_characters:
         return shown
@@ -39,7 +39,7 @@ def code(text: str) -> str:
 
 
 def _inline_code(text: str) -> str:
-    """Source: GitHub Flavored Markdown, 6.3: one space at both ends is taken away."""
+    """Source: GitHub Flavored Markdown, 6.3: one space at both ends is removed."""
     if not text:
         return ""
     fence = _fence(text, 1)
@@ -55,14 +55,14 @@ def _fence(text: str, min_length: int) -> str:
 def prose(text: str) -> str:
     """Return a sentence: plain words as they are, everything else as inline code.
 
-    What the sentence itself puts between backticks is code already; a key is one word.
+    Text between backticks is code already; a key is one word.
     """
     words = _WORD.findall(shortened(text, _MAX_PROSE_CHARACTERS).strip())[:-1]
     return " ".join(map(_word_markdown, words))
 
 
 def _word_markdown(word: str) -> str:
-    """Return a word of a sentence; brackets and stops around it are no part of it."""
+    """Return a word as Markdown; brackets and punctuation around it are not part of it."""
     match = _QUOTED_WORD.fullmatch(word) or _PUNCTUATED_WORD.fullmatch(word)
     assert match is not None, "whatever is a word has something around it, or nothing"
     opened, inner, closed = match.groups()
@@ -76,13 +76,13 @@ def code_names(names: Sequence[str], max_names: int = 10) -> str:
 
 
 def table_header(*columns: str) -> str:
-    """Return the head of a table, its end included; a column that ends in `>` holds numbers."""
+    """Return the head of a table; a column whose name ends in `>` holds numbers."""
     alignments = ("--:" if name.endswith(">") else "---" for name in columns)
     return f"{table_row(name.removesuffix('>') for name in columns)}|{'|'.join(alignments)}|\n"
 
 
 def table_row(cells: Iterable[str]) -> str:
-    """Return a row of a table, its end included.
+    """Return a row of a table, with its newline.
 
     Source: GitHub Flavored Markdown, 4.10: a pipe is escaped in a cell, even in code.
     """
@@ -97,7 +97,7 @@ def diff_block(lines: Iterable[str]) -> str:
 
 
 def collapsible(title: str, content: str) -> str:
-    """Return a content that is shown on demand; the title is HTML."""
+    """Return content that is collapsed under a title; the title is HTML."""
     return f"<details><summary>{title}</summary>\n\n{content}\n</details>\n"
 
 

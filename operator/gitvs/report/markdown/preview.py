@@ -1,7 +1,7 @@
 """A preview as Markdown for a comment on a pull request: the verdict first, never too long.
 
-What does not fit is left out in steps, the least important first, and it says so. Parts are
-cut between rows, lines and sections alone, so that the Markdown stays whole.
+What does not fit is left out in steps, the least important first, and the comment lists what is
+missing. Cuts are only between rows, lines and sections, so that the Markdown stays valid.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from gitvs.report.plan.preview_view import Preview, director_groups
 from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE, counts_text, verdict_text
 
 COMMENT_MARKER = "<!-- gitvs plan -->"
-"""The first line, by which a comment is found again."""
+"""The first line, which identifies the comment for the next update."""
 
 
 @dataclass(frozen=True, slots=True)
 class _CommentParts:
-    """All there is to say. The sections stand in this order."""
+    """All parts of a comment, before any cut. The sections are in display order."""
 
     overview: str
     sections: Mapping[str, Section]
@@ -30,7 +30,7 @@ class _CommentParts:
 
 
 _ItemCounts = Mapping[str, int]
-"""How many items of each sort are shown."""
+"""The number of items of each type."""
 
 _CUT_ORDER = {
     "rows": "lists of real servers that stay as they are",
@@ -43,13 +43,13 @@ _CUT_ORDER = {
     "problems": "problems",
     "blocked": "gates that block",
 }
-"""What is left out, the first first."""
+"""The types of items in the order in which they are left out, with their names."""
 
 
 def preview_markdown(preview: Preview, max_characters: int = 60_000) -> str:
-    """Return a preview as Markdown of at most so many characters.
+    """Return a preview as Markdown of at most `max_characters` characters.
 
-    Only what stands above all sections is never cut: that takes a few thousand characters at most.
+    Only the overview is never cut: it takes a few thousand characters at most.
     """
     parts = _comment_parts(preview)
     total_counts = _total_counts(parts)
@@ -70,7 +70,7 @@ def _max_fitting_count(
     item_type: str,
     max_characters: int,
 ) -> int:
-    """Return how many items of a sort fit, where all of them do not; 0 also if none does."""
+    """Return how many items of a type fit if not all do; 0 even if that is too long."""
 
     def fits(number: int) -> bool:
         return (
@@ -139,7 +139,7 @@ def _comment_parts(preview: Preview) -> _CommentParts:
 
 
 def _overview_lines(preview: Preview) -> Iterator[str]:
-    """Yield what is always there: the verdict, of what, and how many directors it is about."""
+    """Yield what is never cut: the verdict, base and head, and the number of directors."""
     yield f"{COMMENT_MARKER}\n## gitvs plan: {verdict_text(preview)}\n"
     folder_text = f", manifests in {code(preview.folder)}" if preview.folder else ""
     yield f"From {code(str(preview.base))} to {code(str(preview.head))}{folder_text}\n"

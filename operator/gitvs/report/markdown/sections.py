@@ -1,4 +1,4 @@
-"""The sections of a comment: a title, and items below it of which any number may be shown."""
+"""The sections of a comment: a title, and items below it that may be cut at any number."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _MAX_REASONS = 20
 
 
 def pass_text(outcome: str, reasons: Sequence[str] = (), *, prefix: str = "") -> Text:
-    """Return what became of a pass. `outcome` is one of the words of design section 4."""
+    """Return how a pass ended. `outcome` is one of the words of design section 4."""
     text, style = _OUTCOME_TEXTS[outcome]
     if outcome == "applied" and reasons:
         text, style = "applied and read back, but", "yellow"

@@ -16,7 +16,7 @@ from gitvs.report.text.operations import operation_json
 
 
 def plan_json(preview: Preview) -> JsonObject:
-    """Return plans as JSON types; changes stand in the order of execution."""
+    """Return plans as JSON types; changes are in the order of execution."""
     return {
         "formatVersion": PLAN_FORMAT_VERSION,
         "base": _side_json(preview.base),

@@ -1,7 +1,7 @@
-"""A plan for people at a terminal: what stands against it, then what changes, service by service.
+"""A plan for people at a terminal: gates and risks, then what changes, service by service.
 
-The order of execution is in the plan's JSON; here everything about one virtual service
-stands together. Colours repeat what signs say, so nothing is lost without them.
+The order of execution is in the plan's JSON; here everything about one virtual service is
+together. Colours only repeat the signs, so nothing is lost without them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def plan_text(base: PlanSide, head: PlanSide, plans: Sequence[DirectorPlan]) -> 
 
 
 def director_lines(plan: DirectorPlan) -> Iterator[Line]:
-    """Yield what there is to say of one director, each part after an empty line."""
+    """Yield the lines about one director, each part after an empty line."""
     for section in (
         list(_gate_lines(plan.gates)),
         list(risk_lines(plan.risks)),
@@ -89,7 +89,7 @@ def _draining_text(plan: DirectorPlan) -> str:
 
 
 def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
-    """Gates above everything, those that block first."""
+    """Yield the gates, those that block first."""
     for is_allowed, title, style in (
         (False, "Blocked by {}", "bold red"),
         (True, "Allowed, though over a limit", "yellow"),
@@ -108,7 +108,7 @@ def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
 
 
 def _gate_message_lines(gate: Gate, message: str, style: str) -> Iterator[Line]:
-    """Yield what was measured; then the message, beside it if it is no more than a reference."""
+    """Yield what was measured, and the message: on the same line if it is only a reference."""
     measured = f"! {gate.name}: {gate.measured}"
     if message != gate.message:
         yield line(measured, message, style=style, indent=2)
@@ -118,7 +118,7 @@ def _gate_message_lines(gate: Gate, message: str, style: str) -> Iterator[Line]:
 
 
 def risk_lines(risks: Sequence[Risk]) -> Iterator[Line]:
-    """Yield what is good to know, though it blocks nothing."""
+    """Yield the risks, which are good to know but block nothing."""
     if risks:
         yield line("Good to know")
     for risk in risks:
@@ -126,14 +126,14 @@ def risk_lines(risks: Sequence[Risk]) -> Iterator[Line]:
 
 
 def _repair_lines(plan: DirectorPlan) -> Iterator[Line]:
-    """What is wrong on the host already, which its next sync mends."""
+    """Yield the drift that is on the host already and that its next sync repairs."""
     if plan.repairs:
         yield line(REPAIRS_TITLE, style="bold yellow")
     yield from _change_lines(plan, plan.repairs)
 
 
 def _operation_lines(plan: DirectorPlan) -> Iterator[Line]:
-    """What operators have said, since it explains what no manifest does."""
+    """Yield the operations of operators, which explain changes that no manifest asks for."""
     if plan.operations:
         yield line(BY_HAND_TITLE, style="bold yellow")
     for operation in plan.operations.all:
@@ -156,7 +156,7 @@ def _address_lines(plan: DirectorPlan) -> Iterator[Line]:
 
 
 def _change_lines(plan: DirectorPlan, changes: Iterable[Change]) -> Iterable[Line]:
-    """One line a change of anything but IPVS."""
+    """Return one line for each change; IPVS changes have lines of another format."""
     return aligned([_action_line(c.action, c.key, change_text(c, plan.drift)) for c in changes])
 
 
@@ -191,7 +191,7 @@ def _service_heading(view: ServiceView) -> Line:
 
 
 def _server_line(server: ServerRow) -> Line:
-    """Return a real server that changes or drains; its sign says whether it comes or goes."""
+    """Return the line of a real server that changes or drains; its sign shows the action."""
     weights = [w for w in (server.weight_before, server.weight_after) if w is not None]
     return _action_line(
         server.action or Action.DRAIN,
@@ -205,7 +205,7 @@ def _server_line(server: ServerRow) -> Line:
 
 
 def _foreign_lines(plan: DirectorPlan) -> Iterator[Line]:
-    """Foreign real servers are counted, and a long list is cut: nothing happens to them."""
+    """Yield foreign objects: real servers only as counts, and a long list cut short."""
     if not plan.foreign_names:
         return
     server_counts = Counter(name.split(" -> ")[0] for name in plan.foreign_names if " -> " in name)

@@ -1,7 +1,7 @@
-"""What a report shows of a plan: the plan itself, and what people need to judge it.
+"""The view of a plan for reports: the plan itself, and what people need to judge it.
 
-One view serves text, JSON and every later format, so that all of them say the same. Made
-from a proposal, hence from core types alone.
+Text, JSON and all other formats use the same view, so that they agree. It is made from a
+proposal, so it has core types only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gitvs.core.planning.risks import Risk
 
 
 class PlanSideKind(StrEnum):
-    """What a plan goes from, or leads to."""
+    """Where a plan starts, or ends."""
 
     LIVE = "live"
     SAVED_OBSERVATION = "state"
@@ -37,7 +37,7 @@ class PlanSideKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanSide:
-    """One end of a plan. `name` is for people, such as the path of a state file."""
+    """One end of a plan. `name` is for people, such as the path of a saved observation."""
 
     kind: PlanSideKind
     commit: str | None = None
@@ -75,7 +75,7 @@ class Presence(StrEnum):
 class DirectorPlan:
     """A plan of one director. `boottime_seconds` is the clock that the drains' deadlines are on.
 
-    `state_before` is what the plan goes from: as in force, with what the kernel has on top.
+    `state_before` is the state that the plan starts from: what is owned, as observed or assumed.
     """
 
     director: str
@@ -86,26 +86,26 @@ class DirectorPlan:
     target: State
     gates: tuple[Gate, ...] = ()
     foreign_names: tuple[str, ...] = ()
-    """Objects that are not gitvs's, as people read them."""
+    """Objects that gitvs does not manage, as people read them."""
     locations: Mapping[Key, ManifestLocation] = field(default_factory=dict)
     server_names: Mapping[Key, str] = field(default_factory=dict)
-    """What people call real servers."""
+    """The names of real servers in the manifests."""
     drift: frozenset[Key] = frozenset()
     """Changes that no manifest asked for: somebody changed the kernel."""
     drains: Mapping[Key, Drain] = field(default_factory=dict)
     """In force once the plan is applied."""
     ended_drains: frozenset[Key] = frozenset()
-    """Drains that are over: their real servers go, or are wanted again."""
+    """Drains that are over: their real servers are removed, or are wanted again."""
     connections: Mapping[Key, ConnectionCounts] = field(default_factory=dict)
     host_addresses: frozenset[IPAddress] = frozenset()
     boottime_seconds: float | None = None
     operations: Operations = NO_OPERATIONS
-    """What operators have said that the manifests do not know of."""
+    """The operations of operators, which are not in the manifests."""
     state_before: State = field(default_factory=State)
     presence: Presence = Presence.STAYS
     risks: tuple[Risk, ...] = ()
     repairs: tuple[Change, ...] = ()
-    """Drift on the host that the next sync repairs, whatever becomes of this plan."""
+    """Drift on the host that the next sync repairs, whether or not this plan is applied."""
     policy_location: ManifestLocation | None = None
     """Where the limits of the gates were set."""
 
@@ -117,7 +117,7 @@ class DirectorPlan:
 
     @property
     def is_notable(self) -> bool:
-        """Whether there is anything to tell: a change, a gate, or a director that comes or goes."""
+        """Whether there is anything to report: a change, a gate, or a new or removed director."""
         return bool(self.plan or self.gates) or self.presence is not Presence.STAYS
 
     @property
@@ -125,7 +125,7 @@ class DirectorPlan:
         return summary_of(self.plan.changes)
 
     def location_of(self, resource: Resource) -> ManifestLocation | None:
-        """Return where a resource was written; a real server's may be its service's."""
+        """Return the location of a resource; a real server without one has its service's."""
         location = self.locations.get(resource.key)
         if location is None and isinstance(resource, RealServer):
             return self.locations.get(resource.service_key)
@@ -137,7 +137,7 @@ class DirectorPlan:
 
 
 def summary_of(changes: Iterable[Change]) -> dict[str, int]:
-    """Return how many changes of each sort there are; a replacement counts as an update."""
+    """Return how many changes of each action there are; a replacement counts as an update."""
     counts = Counter(c.action for c in changes)
     return {
         "create": counts[Action.CREATE],
@@ -206,7 +206,7 @@ def _drifted_keys(proposal: Proposal, applied: Desired | None) -> Iterator[Key]:
 
 
 def _is_fallback_flag_change(change: Change) -> bool:
-    """Whether gitvs's own drains set what now goes back: a fallback flag."""
+    """Whether only a fallback flag changes, which gitvs's own drains set."""
     before, after = change.before, change.after
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
         return False

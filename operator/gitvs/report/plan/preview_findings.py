@@ -1,4 +1,4 @@
-"""A preview as findings: problems, gates and risks, each at its place in the manifests."""
+"""A preview as findings: problems, gates and risks, each at its location in the manifests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gitvs.report.text.problems import ProblemFormat, finding_of
 
 
 def findings_of(preview: Preview) -> list[Finding]:
-    """Return problems, gates and risks; what several directors have alike is one finding."""
+    """Return problems, gates and risks; what several directors share is one finding."""
     findings = [_problem_finding(problem, preview.folder) for problem in preview.problems]
     directors_by_finding = directors_by_item(
         (p.director, _plan_findings(p, preview.folder)) for p in preview.plans
@@ -68,7 +68,7 @@ def _risk_finding(risk: Risk, location: ManifestLocation | None, folder: str) ->
 
 
 def _location(plan: DirectorPlan, key: Key | None) -> ManifestLocation | None:
-    """Return where an object stands in the head; what left the manifests stands nowhere."""
+    """Return the location of an object in the head; None if it left the manifests."""
     return plan.locations.get(key) if key is not None and key in plan.desired else None
 
 

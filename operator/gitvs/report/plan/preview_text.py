@@ -1,4 +1,4 @@
-"""A preview for people at a terminal: every director that changes, and what it all comes to."""
+"""A preview for people at a terminal: every director that changes, and the verdict."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _preview_lines(preview: Preview) -> Iterator[Line]:
 
 
 def _group_lines(group: DirectorGroup) -> Iterator[Line]:
-    """One section for directors to which the same happens."""
+    """Yield one section for directors with the same changes."""
     plan = group.plan
     names = names_text(group.directors, _MAX_NAMES_IN_HEADING)
     match plan.presence:

@@ -1,4 +1,4 @@
-"""What a report shows of a change to several directors: a pull request, from base to head."""
+"""The view of a change to several directors: a pull request, from base to head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide, Pre
 
 
 class Verdict(StrEnum):
-    """What a change as a whole comes to, the worst first."""
+    """The result of a change as a whole, the worst first."""
 
     INVALID = "invalid"
     BLOCKED = "blocked"
@@ -25,10 +25,10 @@ class Verdict(StrEnum):
 class Preview:
     """A change, for every director that it concerns.
 
-    With `problems` in manifests there are no plans; a problem in a commit message leaves them.
+    With `problems` in manifests there are no `plans`; with one in a commit message there are.
 
     `folder` is where the manifests are in the repository; `unchanged` counts the directors that
-    stay as they are; `risks` are about several directors at once, those of one are in its plan.
+    do not change; `risks` are about several directors at once, those of one are in its plan.
     """
 
     base: PlanSide
@@ -37,7 +37,7 @@ class Preview:
     unchanged: int = 0
     risks: tuple[Risk, ...] = ()
     remarks: tuple[str, ...] = ()
-    """How the two sides came about, where that is not what was asked for."""
+    """Notes on how base and head were chosen, if they are not what was asked for."""
     problems: tuple[Problem, ...] = ()
     folder: str = ""
 
@@ -66,17 +66,17 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class DirectorGroup:
-    """Directors to which the same happens, and the plan of the first."""
+    """Directors with the same changes, and the plan of the first."""
 
     directors: tuple[str, ...]
     plan: DirectorPlan
 
 
 def director_groups(plans: Iterable[DirectorPlan]) -> list[DirectorGroup]:
-    """Return plans with those that are alike put together: blocked ones first, then as they come.
+    """Return equal plans as groups: blocked ones first, then in the given order.
 
-    Alike are the changes in their order, the gates, the risks, what is live, and whether the
-    director is new or leaves.
+    Equal plans have the same changes in the same order, the same gates, risks, repairs, drains
+    and connections, and the same presence.
     """
     groups: dict[object, list[DirectorPlan]] = {}
     for plan in plans:

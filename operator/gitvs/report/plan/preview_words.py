@@ -1,4 +1,4 @@
-"""The words of a preview, alike in every report; what stands between backticks is code."""
+"""The words for a preview, the same in every report; text between backticks is code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAX_FULL_MESSAGES = 3
 
 
 def verdict_text(preview: Preview) -> str:
-    """Return what a preview comes to, in a few words."""
+    """Return the verdict of a preview, in a few words."""
     match preview.verdict:
         case Verdict.INVALID:
             return f"invalid: {count_text(len(preview.problems), 'problem')}"
@@ -47,7 +47,7 @@ def verdict_text(preview: Preview) -> str:
 
 
 def counts_text(preview: Preview) -> str:
-    """Return how many directors change, come, go and stay, and all changes together."""
+    """Return how many directors change, are new, removed or unchanged, and the total changes."""
     if preview.problems and not preview.plans:
         return "The manifests cannot be compared before these problems are solved."
     presence_counts = Counter(plan.presence for plan in preview.plans if plan.is_notable)
@@ -67,7 +67,7 @@ def counts_text(preview: Preview) -> str:
 
 
 def gates_description(preview: Preview, *, is_allowed: bool) -> str:
-    """Return what it means that gates block, or are allowed, and where their limits are set."""
+    """Return what blocking or allowed gates mean, and where their limits are set."""
     description = _ALLOWED_DESCRIPTION if is_allowed else _BLOCKED_DESCRIPTION
     locations = {plan.policy_location for plan in preview.plans if plan.gates}
     location_texts = sorted(
@@ -81,7 +81,7 @@ def gates_description(preview: Preview, *, is_allowed: bool) -> str:
 def gates_with_directors(
     preview: Preview, *, is_allowed: bool
 ) -> Iterator[tuple[Gate, list[str], str]]:
-    """Yield gates that block, or are allowed, each with its directors and what to say of it."""
+    """Yield gates that block, or are allowed, each with its directors and its message."""
     directors_by_gate = directors_by_item((plan.director, plan.gates) for plan in preview.plans)
     for gate, message in gate_messages(
         gate for gate in directors_by_gate if gate.is_allowed is is_allowed
@@ -90,9 +90,9 @@ def gates_with_directors(
 
 
 def gate_messages(gates: Iterable[Gate]) -> Iterator[tuple[Gate, str]]:
-    """Yield gates with what to say of each, those of one name together.
+    """Yield gates with their messages, those of one name together.
 
-    Of many services that meet one gate, the message of the first stands for all.
+    If many services meet one gate, only the first has the full message.
     """
     by_name: dict[str, list[Gate]] = {}
     for gate in gates:
@@ -107,13 +107,13 @@ def gate_messages(gates: Iterable[Gate]) -> Iterator[tuple[Gate, str]]:
 
 
 def risks_with_directors(preview: Preview) -> dict[Risk, list[str]]:
-    """Return what is good to know, with the directors that it is about; none: several."""
+    """Return risks with the directors that they are about; an empty list means several."""
     directors_by_risk = directors_by_item((plan.director, plan.risks) for plan in preview.plans)
     return {**{risk: [] for risk in preview.risks}, **directors_by_risk}
 
 
 def directors_by_item(items_by_director: Iterable[tuple[str, Iterable[_T]]]) -> dict[_T, list[str]]:
-    """Return what is told of directors, each once, with all of whom it is told."""
+    """Return the items of directors, each once, with all directors that have it."""
     directors: dict[_T, list[str]] = {}
     for director, items in items_by_director:
         for item in items:
@@ -122,7 +122,7 @@ def directors_by_item(items_by_director: Iterable[tuple[str, Iterable[_T]]]) -> 
 
 
 def greatest_risk_text(plan: DirectorPlan) -> str:
-    """Return what stands most against a plan: a gate, that its director leaves, a risk."""
+    """Return the greatest risk of a plan: a gate, else its director's removal, else a risk."""
     for is_allowed, word in ((False, "blocked"), (True, "allowed")):
         gates = dict.fromkeys(f"`{g.name}`" for g in plan.gates if g.is_allowed is is_allowed)
         if gates:

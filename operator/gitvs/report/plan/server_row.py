@@ -16,9 +16,10 @@ from gitvs.report.text.fields import before_after_text, changed_fields, fields_o
 
 @dataclass(frozen=True, slots=True)
 class ServerRow:
-    """A real server before and after; no weight: it is not there. Shares are 0 to 1.
+    """A real server before and after; its weight is None where it does not exist.
 
-    `note` says what is out of the ordinary, `usual_note` what becomes of its connections otherwise.
+    Shares are 0 to 1. `note` is about anything unusual, `usual_note` about what normally happens
+    to its connections.
     """
 
     address: str
@@ -40,7 +41,7 @@ class ServerRow:
 
     @property
     def connections_text(self) -> str:
-        """What becomes of its connections, and how many it may have."""
+        """What happens to its connections, and how many it may have."""
         return "; ".join(text for text in (self.note, self.usual_note, self.thresholds) if text)
 
 
@@ -52,7 +53,10 @@ def server_row(
     shares_before: Mapping[Key, float],
     shares_after: Mapping[Key, float],
 ) -> ServerRow:
-    """Return the row of a real server that is on either side; `shares_before` and `shares_after` are all shares."""
+    """Return the row of a real server that exists on at least one side.
+
+    `shares_before` and `shares_after` are those of all real servers of the service.
+    """
     server = after or before
     assert server is not None, "a row is of a server on either side"
     fields = {**fields_of(server), **changed_fields(before or server, server)}
@@ -98,7 +102,7 @@ def _drain_time_text(plan: DirectorPlan, drain: Drain) -> str:
 
 
 def _usual_note(change: Change) -> str:
-    """Return what becomes of the connections of a real server that comes, or stays."""
+    """Return what happens to the connections of a real server that is new, or stays."""
     before, after = change.before, change.after
     if change.drain is not None or not isinstance(after, RealServer):
         return ""

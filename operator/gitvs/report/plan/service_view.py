@@ -1,7 +1,7 @@
 """A virtual service that changes, with all its real servers: weights, traffic, connections.
 
-One view for text, Markdown and HTML. A real server that stays as it is has its row too, since
-its share of the traffic may change with those of others.
+One view for text, Markdown and HTML. An unchanged real server has a row too, since its share of
+the traffic may change with those of others.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _Servers = dict[Key, RealServer]
 
 @dataclass(frozen=True, slots=True)
 class ServiceCapacity:
-    """A service's real servers on one side: the sum of weights, how many have one, of how many.
+    """A service's real servers on one side: total weight, how many have a weight, of how many.
 
-    `unknown_reason` says why shares can't be told; nothing if they can.
+    `unknown_reason` is why the shares of traffic are unknown; empty if they are known.
     """
 
     total_weight: int
@@ -42,10 +42,10 @@ class ServiceCapacity:
 class ServiceView:
     """A virtual service that changes, or whose real servers change or drain.
 
-    `action` is what happens to the service itself; None: nothing. `is_leaving` is true where
-    the manifests no longer have it, also while it only drains. `fields` are those of a service
-    that is made or goes, else those that change in place, as `old → new`. No side: it is not
-    there.
+    `action` is what happens to the service itself; None means nothing. `is_leaving` is true if
+    the manifests no longer have it, also while it still drains. `fields` are those of a service
+    that is created or deleted, else those that change in place, as `old → new`. `before` or
+    `after` is None if the service does not exist on that side.
     """
 
     key: Key
@@ -71,7 +71,7 @@ class ServiceView:
 
     @property
     def capacity_text(self) -> str:
-        """Weights and active real servers in all."""
+        """The total weight and the number of active real servers, before and after."""
         sides = (self.before, self.after)
         weights = before_after_text(*(side and side.total_weight for side in sides))
         active = before_after_text(
@@ -81,7 +81,7 @@ class ServiceView:
 
     @property
     def unknown_shares_text(self) -> str:
-        """Why shares of traffic are not known, where they aren't."""
+        """Why shares of traffic are unknown; empty if they are known."""
         old, new = (
             side.unknown_reason if side is not None else "" for side in (self.before, self.after)
         )
@@ -99,7 +99,7 @@ class ServiceView:
 
 
 def changed_services(plan: DirectorPlan) -> list[ServiceView]:
-    """Return the virtual services that a plan changes, or that drain, by address and port."""
+    """Return the virtual services that change or drain, sorted by address and port."""
     changes_by_service: dict[Key, list[Change]] = {}
     for change in plan.plan.changes:
         if isinstance(change.resource, VirtualService | RealServer):
@@ -182,7 +182,7 @@ def _service_fields(
     service_before: Resource | None,
     service_after: Resource | None,
 ) -> Fields:
-    """Return what changes of a service, or what it is if it comes or goes."""
+    """Return the fields that change, or those of a service that is created or deleted."""
     if service_before is None or service_after is None:
         return nondefault_fields(service)
     fields = changed_fields(service_before, service_after)

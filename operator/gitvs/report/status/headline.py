@@ -1,6 +1,6 @@
 """The first line of `gitvs status`: what matters most about a director, for a tired reader.
 
-Rules stand in order of urgency; the first that has something to say is the verdict.
+The rules are in order of urgency; the first that returns a text is the headline.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from gitvs.report.text.times import age_text, time_left_text
 
 JsonObject = Mapping[str, Any]
 StyledText = tuple[str, str]
-"""What to say, and its style."""
+"""A text, and its style."""
 
 _ALARM_STYLE, _WARNING_STYLE, _GOOD_STYLE = "bold red", "bold yellow", "bold green"
 _NO_VIPS_TEXT = "no VIPs and local routes here"
 
 
 def headline(status: JsonObject, now: datetime) -> StyledText:
-    """Return what there is to say first of a status, `lb1: in sync with …`, and its style."""
+    """Return the headline of a status, such as `lb1: in sync with …`, and its style."""
     for rule in _HEADLINE_RULES:
         styled_text = rule(status, now)
         if styled_text is not None:
@@ -39,17 +39,17 @@ def commit_text(commit: JsonObject, now: datetime) -> str:
 
 
 def author_name(author: str) -> str:
-    """Return an author's name without the mail address, which alone is better than nothing."""
+    """Return an author's name without the mail address, or the address if there is no name."""
     return author.partition(" <")[0] or author
 
 
 def parse_time(text: str) -> datetime:
-    """Read a time of a document."""
+    """Read a time from the status JSON."""
     return datetime.fromisoformat(text)
 
 
 def target_commit(status: JsonObject) -> JsonObject | None:
-    """Return the commit that would be in force if nothing were in its way."""
+    """Return the commit that gitvs would apply if nothing prevented it."""
     is_pinned = any(o["kind"] == "pin" for o in status["operations"])
     head: JsonObject | None = status["source"]["head"]
     return status["desired"] if is_pinned or head is None else head
@@ -235,7 +235,7 @@ def _in_sync(status: JsonObject, now: datetime) -> StyledText | None:
 
 
 def _operation_summary(status: JsonObject, kind: str, word: str, now: datetime) -> str | None:
-    """Return `PAUSED by alice, 42m left: moving racks`, if an operator said so."""
+    """Return `PAUSED by alice, 42m left: moving racks`; None without such an operation."""
     for operation in status["operations"]:
         if operation["kind"] == kind:
             subject = f" to {operation['subject'][:12]}" if kind == "pin" else ""
@@ -251,7 +251,7 @@ def _operation_summary(status: JsonObject, kind: str, word: str, now: datetime) 
 
 
 def _first_reason(reasons: list[str]) -> str:
-    """Return one reason, and how many more there are; invalid manifests give one a line."""
+    """Return the first reason, and how many more there are; each line is one reason."""
     lines = [line for reason in reasons for line in reason.split("\n")]
     if not lines:
         return "no reason was recorded"

@@ -1,4 +1,4 @@
-"""The history as JSON documents: `gitvs history --json` and `gitvs history show ID --json`."""
+"""The history as JSON: `gitvs history --json` and `gitvs history show ID --json`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def transaction_json(entry: HistoryEntry, changes: Sequence[Change] | None) -> J
 
 
 def summary_of_entry(entry: HistoryEntry) -> dict[str, int]:
-    """Return how many changes of each sort there were; a replacement counts as an update."""
+    """Return how many changes of each action there were; a replacement counts as an update."""
     counts = Counter(entry.summary)
     return {
         "create": counts[Action.CREATE],

@@ -1,4 +1,4 @@
-"""Virtual services and their real servers as a table: those that need a look come first."""
+"""Virtual services and their real servers as a table: those that need attention come first."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MAX_SERVICES = 50
 """How many services are shown that need no attention."""
 
 MAX_SERVERS = 20
-"""How many real servers of one service are shown that are in no way special."""
+"""How many real servers of one service are shown that need no attention."""
 
 JsonObject = Mapping[str, Any]
 
 
 def services_text(services: Sequence[JsonObject], *, show_all: bool) -> Text:
-    """Return virtual services as tables, and what was left out; nothing where there is none."""
+    """Return virtual services as tables, and how many were left out; empty if there are none."""
     text = Text()
     urgent = [s for s in services if needs_attention(s)]
     others = [s for s in services if not needs_attention(s)]
@@ -46,7 +46,7 @@ def services_text(services: Sequence[JsonObject], *, show_all: bool) -> Text:
 
 
 def needs_attention(service: JsonObject) -> bool:
-    """Whether a service drains, has a server at weight 0, or none that takes connections."""
+    """Whether a service has no real server, or one that drains or has weight 0."""
     servers = service["realServers"]
     return not servers or any(_is_notable(server) for server in servers)
 
@@ -94,7 +94,7 @@ def _service_cells(service: JsonObject) -> list[str]:
 
 
 def _server_rows(servers: Sequence[JsonObject], show_all: bool) -> Iterator[tuple[list[str], str]]:
-    """Yield cells and style of each real server; of very many alike, the sum of the rest."""
+    """Yield cells and style of each real server; after `MAX_SERVERS` ordinary ones, their sum."""
     hidden_servers = []
     ordinary_count = 0
     for server in servers:

@@ -1,4 +1,4 @@
-"""A director's status as a JSON document: `gitvs status --json`, and what the agent answers."""
+"""A director's status as JSON: `gitvs status --json`, and the agent's answer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A director's status for people: the verdict, what it rests on, and every virtual service.
+"""A director's status for people: the headline, the facts, and the virtual services.
 
-Rendered from the document, since that is what the agent answers.
+It is rendered from the status JSON, since that is what the agent answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gitvs.report.text.problems import count_text
 from gitvs.report.text.times import age_text, elapsed_text, time_left_text, utc_time_text
 
 MAX_ITEMS = 20
-"""How many problems, failures, keys and commits of one sort are shown."""
+"""How many problems, failures, keys and commits of one kind are shown."""
 
 _MAX_SUBJECT_CHARACTERS = 72
 
@@ -28,7 +28,7 @@ JsonObject = Mapping[str, Any]
 
 
 def status_text(status: JsonObject, now: datetime, *, show_all: bool = False) -> Text:
-    """Return a status as text, the verdict first; `show_all` is for every virtual service."""
+    """Return a status as text, the headline first; `show_all` shows every virtual service."""
     headline_text, style = headline(status, now)
     text = lines_text([line(headline_text, style=style), line("")])
     facts = [
@@ -187,7 +187,7 @@ def _operation_from_json(operation: JsonObject) -> Operation:
 
 
 def _reason_lines(status: JsonObject) -> list[Line]:
-    """Everything that the last pass met; what is asked for, and how a gate is lifted, included."""
+    """Return all problems, gates and failures of the last pass, and how gates are lifted."""
     last = status["last"]
     if last is None:
         return []

@@ -1,4 +1,4 @@
-"""The words of a change, alike in every report: its sign, what differs, what comes of it."""
+"""The words for a change, the same in every report: its sign, its fields, and notes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOREIGN_TITLE = "Foreign: not gitvs's, left as they are"
 
 
 def fields_of_change(change: Change) -> Fields:
-    """Return what changes of an object, or what it is if it comes or goes."""
+    """Return the fields that change, or those of an object that is created or deleted."""
     if change.before is not None and change.after is not None:
         return changed_fields(change.before, change.after)
     return (
@@ -37,7 +37,7 @@ def fields_of_change(change: Change) -> Fields:
 
 
 def notes_of_change(change: Change, drift: Collection[Key] = ()) -> Iterator[str]:
-    """Yield what no field says of a change."""
+    """Yield notes on a change that its fields do not show."""
     if _is_restored(change):
         yield "goes back to what it was before gitvs"
     if change.action is Action.REPLACE:
@@ -49,7 +49,7 @@ def notes_of_change(change: Change, drift: Collection[Key] = ()) -> Iterator[str
 
 
 def change_text(change: Change, drift: Collection[Key] = ()) -> str:
-    """Return all there is to know of a change but its key."""
+    """Return a change as text, without its key."""
     parts = (fields_text(fields_of_change(change)), *notes_of_change(change, drift))
     return ", ".join(part for part in parts if part)
 

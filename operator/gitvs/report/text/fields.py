@@ -1,4 +1,4 @@
-"""What people read of a resource: its fields by name, in the words of manifests."""
+"""The fields of a resource for people: by name, in the words of manifests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Fields = dict[str, str]
 
 
 def fields_of(resource: Resource) -> Fields:
-    """Return what can change in place about a resource; its key is not among it."""
+    """Return the fields of a resource that can change in place; its key is not one of them."""
     match resource:
         case Sysctl():
             return {"value": resource.value}
@@ -65,7 +65,7 @@ UNLABELLED_FIELDS = frozenset({"value", "timeout"})
 
 
 def nondefault_fields(resource: Resource) -> Fields:
-    """Return what there is to know of an object that comes or goes."""
+    """Return the fields to show for an object that is created or deleted."""
     fields = fields_of(resource)
     return {
         name: value
@@ -75,7 +75,7 @@ def nondefault_fields(resource: Resource) -> Fields:
 
 
 def changed_fields(before: Resource, after: Resource) -> Fields:
-    """Return what differs, as `old → new`, by field."""
+    """Return the fields that differ, as `old → new`."""
     old, new = fields_of(before), fields_of(after)
     return {name: before_after_text(old[name], new[name]) for name in new if old[name] != new[name]}
 
@@ -92,13 +92,13 @@ def thresholds_text(fields: Fields) -> str:
 
 
 def before_after_text(before: object, after: object) -> str:
-    """Return `1 → 2`, or one of them where both are the same; `–` is where there is none."""
+    """Return `1 → 2`, or one value if both are the same; `–` means None."""
     old, new = ("–" if value is None else str(value) for value in (before, after))
     return old if old == new else f"{old} → {new}"
 
 
 def persistence_text(service: VirtualService) -> str:
-    """Return `5m, clients by /24, engine sip`; a client is one address unless said."""
+    """Return `5m, clients by /24, engine sip`; by default a client is one address."""
     persistence = service.persistence
     if persistence is None:
         return "none"

@@ -1,4 +1,4 @@
-"""What is to be shown at a place in the manifests, in the forges' own formats."""
+"""Findings, shown at locations in the manifests, in the forges' own formats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 class FindingLevel(StrEnum):
-    """How bad a finding is, as GitHub calls it."""
+    """How severe a finding is, in GitHub's words."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -23,7 +23,7 @@ class FindingLevel(StrEnum):
 
 
 class ForgeFormat(StrEnum):
-    """Whose display findings are for."""
+    """The forge, or the standard, whose format is written."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -42,14 +42,14 @@ _SARIF_LEVEL = {
 }
 
 _REPOSITORY_ROOT = "."
-"""The path of what is about no file, for forges that refuse, or leave out, what has none."""
+"""The path of a finding about no file: some forges reject or drop findings without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to show. `path` is from the repository's root; None: it is about no file.
+    """One finding. `path` is from the repository's root; None means that it is about no file.
 
-    `line` and `column` count from 1; a column of 0 is none. `pointer` is a JSON pointer.
+    `line` and `column` count from 1; a column of 0 means none. `pointer` is a JSON pointer.
     """
 
     level: FindingLevel
@@ -62,7 +62,7 @@ class Finding:
 
     @property
     def fingerprint(self) -> str:
-        """The same where only lines have moved."""
+        """A hash that stays the same if only lines have moved."""
         parts = [self.path or "", self.pointer, self.rule, self.message]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -76,7 +76,7 @@ def path_in_repository(file: str, folder: str) -> str:
 def findings_text(
     findings: Sequence[Finding], forge_format: ForgeFormat, gitvs_version: str = ""
 ) -> str:
-    """Return findings in a forge's format; `gitvs_version` is gitvs's own, which SARIF names."""
+    """Return findings in a forge's format; `gitvs_version` is gitvs's own, for SARIF."""
     match forge_format:
         case ForgeFormat.GITHUB:
             return github_workflow_commands(findings)
@@ -163,5 +163,5 @@ def _sarif_location(finding: Finding) -> dict[str, Any]:
 
 
 def _relative_uri(path: str) -> str:
-    """A relative URI reference. Source: RFC 3986, section 4.2."""
+    """Return a path as a relative URI reference. Source: RFC 3986, section 4.2."""
     return quote(path, safe="/-._~")

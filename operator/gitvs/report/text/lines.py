@@ -14,7 +14,7 @@ from gitvs.core.problems import printable
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: cells that stand in columns with those of its neighbours, and its style."""
+    """One line: its cells, aligned in columns with those of its neighbours, and its style."""
 
     cells: tuple[str, ...]
     style: str = ""
@@ -22,12 +22,12 @@ class Line:
 
 
 def line(*cells: str, style: str = "", indent: int = 0) -> Line:
-    """Return a line of these cells; what a commit or a file brings stays plain text."""
+    """Return a line of these cells; characters that do not print are escaped."""
     return Line(tuple(printable(cell) for cell in cells), style, indent)
 
 
 def aligned(lines: Sequence[Line]) -> Iterable[Line]:
-    """Return lines whose cells begin in the same columns; the last cell is as long as it is."""
+    """Return lines whose cells begin in the same columns; the last cell is not padded."""
     columns = list(zip_longest(*(x.cells[:-1] for x in lines), fillvalue=""))
     widths = [max((cell_len(cell) for cell in column), default=0) for column in columns]
     for x in lines:
@@ -38,7 +38,7 @@ def aligned(lines: Sequence[Line]) -> Iterable[Line]:
 
 
 def lines_text(lines: Iterable[Line]) -> Text:
-    """Return lines as text, each ended."""
+    """Return lines as text, each with a newline."""
     text = Text()
     for x in lines:
         content = " " * x.indent + "  ".join(x.cells)

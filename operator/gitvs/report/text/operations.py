@@ -1,4 +1,4 @@
-"""What operators have said, as JSON and as a line for people."""
+"""Operations of operators, as JSON and as a line for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gitvs.core.problems import printable
 
 
 def operation_json(operation: Operation) -> JsonObject:
-    """Return an operation as JSON types; what was not said is null."""
+    """Return an operation as JSON types; what was not given is null."""
     until = operation.expires_at
     return {
         "kind": str(operation.kind),

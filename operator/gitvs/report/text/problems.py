@@ -1,7 +1,7 @@
-"""Problems in manifests, for people, for programs, and for the forges' own displays.
+"""Problems in manifests, for people, for programs, and in the forges' own formats.
 
-Every format holds every problem. Forges want paths from the repository's root: `prefix` is
-the chosen folder in it.
+Every format has every problem. Forges need paths from the repository's root, so `folder` is
+the path of the chosen folder in the repository.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class ProblemFormat(StrEnum):
 def report_problems(
     problems: Sequence[Problem], format: ProblemFormat, *, folder: str = "", gitvs_version: str = ""
 ) -> str:
-    """Return problems in a format, every line ended; text and github say nothing of none.
+    """Return problems in a format; text and github are empty if there are none.
 
-    `gitvs_version` is gitvs's own, which SARIF names.
+    Every line ends with a newline. `gitvs_version` is gitvs's own, for SARIF.
     """
     match format:
         case ProblemFormat.TEXT:

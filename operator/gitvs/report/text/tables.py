@@ -1,6 +1,6 @@
-"""Tables as text: as wide as their content, without colour as good as with it.
+"""Tables as text: as wide as their content, and complete without colour.
 
-Not rich's: that takes a millisecond for each row, and a director has tens of thousands.
+rich's tables are not used: they take a millisecond a row, and a director has tens of thousands.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def new_table(*columns: str) -> Table:
 
 
 def add_row(table: Table, cells: Iterable[str], style: str = "") -> None:
-    """Add a row; what a commit or a file brings stays plain text."""
+    """Add a row; characters that do not print are escaped."""
     table.rows.append(([printable(cell) for cell in cells], style))
 
 
 def table_text(table: Table, indent: int = 0) -> Text:
-    """Return a table as lines, each ended, none with blanks at its end."""
+    """Return a table as lines, each with a newline and without trailing blanks."""
     columns = zip(*(cells for cells, _ in table.rows), strict=True)
     widths = [max(map(cell_len, column)) for column in columns]
     text = Text()

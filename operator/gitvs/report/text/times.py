@@ -1,4 +1,4 @@
-"""Times as people read them: how long ago, how long still, and by the clock in UTC."""
+"""Times as people read them: how long ago, how long left, and the time in UTC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def age_text(at: datetime, now: datetime) -> str:
-    """Return `12 s ago`, `3 min ago`, `5 h ago` or `4 days ago`; a moment to come is `just now`."""
+    """Return `12 s ago`, `3 min ago`, `5 h ago` or `4 days ago`; a future time is `just now`."""
     seconds = (now - at).total_seconds()
     return "just now" if seconds < 1 else f"{rounded_duration_text(seconds)} ago"
 

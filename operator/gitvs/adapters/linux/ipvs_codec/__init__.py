@@ -1,7 +1,7 @@
-"""The IPVS codec: resources to messages, and the kernel's replies to resources. No I/O.
+"""The IPVS codec, without I/O: resources to messages, and the kernel's replies to resources.
 
-A message here is a generic-netlink payload: the command header and its attributes. The
-netlink header with its family, flags and sequence number is the socket's (`ipvs`).
+A message here is a generic-netlink payload: the command header and its attributes. The netlink
+header with its family, flags and sequence number is left to `ipvs` and `netlink`.
 
-Read in this order: `numbers`, `requests`, `replies`.
+In reading order: `numbers`, `requests`, `replies`.
 """

@@ -1,10 +1,11 @@
-"""The kernel's numbers for IPVS, and how attributes lie in a message.
+"""The kernel's numbers for IPVS, and the layout of attributes in a message.
 
-Kernel numbers exist in this module alone, and `svc`, `dest` and `fwd` are the kernel's words.
+Within the codec, only this module contains kernel numbers. `svc`, `dest` and `fwd` are the
+kernel's words.
 
 Source of every number: Linux include/uapi/linux/ip_vs.h. Which attributes a command needs,
-their sizes and byte order: net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_svc_policy,
-ip_vs_dest_policy, ip_vs_genl_fill_service, ip_vs_genl_fill_dest).
+their sizes and byte order: net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_svc_policy, ip_vs_dest_policy,
+ip_vs_genl_fill_service, ip_vs_genl_fill_dest).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _command_header(command: int) -> bytes:
     return _COMMAND_HEADER.pack(command, FAMILY_VERSION, 0)
 
 
-# IPVS_CMD_*, as what a message of each begins with
+# IPVS_CMD_*, as the header of a message
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = map(_command_header, (1, 2, 3, 4))
 NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = map(_command_header, (5, 6, 7, 8))
 NEW_DAEMON, DEL_DAEMON, GET_DAEMON = map(_command_header, (9, 10, 11))
@@ -83,7 +84,7 @@ INFO_VERSION = 1
 # IP_VS_SVC_F_*
 PERSISTENT, ONE_PACKET, _SCHED1, _SCHED2 = 0x1, 0x4, 0x8, 0x10
 ALL_FLAGS = 0xFFFFFFFF
-"""The mask of every request, so that flags are also taken away. Source: ipvsadm(8), libipvs."""
+"""The mask of every request, so that flags are also cleared. Source: ipvsadm(8), libipvs."""
 
 # IP_VS_CONN_F_*; LOCALNODE (1) and BYPASS (4) are the kernel's own, never a real server's.
 FORWARDING = {Forwarding.NAT: 0, Forwarding.TUN: 2, Forwarding.DR: 3}
@@ -101,7 +102,7 @@ PROTOCOLS = {
 }
 FAMILIES = {AddressFamily.IPV4: AF_INET, AddressFamily.IPV6: AF_INET6}
 
-# The two scheduler bits mean what the scheduler says they mean.
+# The meaning of the two scheduler bits depends on the scheduler.
 # Source: Linux ip_vs_sh.c and ip_vs_mh.c, IP_VS_SVC_F_SCHED_{SH,MH}_{FALLBACK,PORT}.
 SCHEDULER_FLAGS: Mapping[str, Mapping[SchedulerFlag, int]] = {
     Scheduler.SH: {SchedulerFlag.SH_FALLBACK: _SCHED1, SchedulerFlag.SH_PORT: _SCHED2},
@@ -122,15 +123,16 @@ _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 
 def _attribute_header(type_: int, size: int) -> bytes:
-    """Return what an attribute with a value of `size` bytes begins with."""
+    """Return the header of an attribute with a value of `size` bytes."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + size, type_)
 
 
 def _layout(*attributes: tuple[int, str]) -> tuple[Struct, tuple[bytes, ...]]:
-    """Return how attributes of fixed sizes lie in a row, and what each of them begins with.
+    """Return the layout of consecutive attributes of fixed sizes, and the header of each.
 
-    They are given as types and formats of their values. The `Struct` packs and unpacks them
-    in one step, as a head and a value in turn: that is what makes thousands of rules cheap.
+    Attributes are given as their type and the format of their value. The `Struct` packs and
+    unpacks all of them in one step, as header and value in turn, which makes thousands of rules
+    cheap.
     """
     sizes = [calcsize(f"={format_}") for _, format_ in attributes]
     formats = [
@@ -167,14 +169,14 @@ _DEST_NUMBER_ATTRIBUTES = (
 _DEST_CONFIGURATION, _DEST_CONFIGURATION_HEADERS = _layout(
     *_KEY_ATTRIBUTES[:1], *_DEST_NUMBER_ATTRIBUTES
 )
-"""In the kernel's order since Linux 5.3, without what it counts."""
+"""In the kernel's order since Linux 5.3, without connections and counters."""
 
 
 # Requests
 
 
 def pack_attribute(type_: int, value: bytes) -> bytes:
-    """Return one attribute, padded to four bytes; its length says how much of it is value."""
+    """Return one attribute, padded to four bytes; its length field does not count the padding."""
     length = _ATTRIBUTE.size + len(value)
     return _ATTRIBUTE.pack(length, type_) + value + bytes(-length % 4)
 

@@ -1,4 +1,4 @@
-"""IPVS replies: the messages that the kernel writes to resources."""
+"""IPVS replies: the kernel's messages to resources."""
 
 from __future__ import annotations
 
@@ -82,24 +82,24 @@ _STATS64 = Struct("=4xQ4xQ4xQ4xQ4xQ60x")
 """Ten numbers without padding, as most machines have them; the last five are rates."""
 
 ZERO_COUNTERS = Counters()
-"""The one object for all that has counted nothing."""
+"""The one object for everything whose counters are all 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unnamed:
-    """An IPVS object that the model has no words for, as people read it."""
+    """An IPVS object that the model cannot represent, as text for people."""
 
     text: str
 
 
 def decode_service(payload: bytes) -> tuple[VirtualService | Unnamed, Counters]:
-    """Return the virtual service of one message of a dump, and what it has counted."""
+    """Return the virtual service of one message of a dump, and its counters."""
     svc = unpack_attributes(unpack_attributes(payload, _COMMAND_HEADER.size)[SERVICE])
     return _decode_svc(svc), decode_counters(svc.get(SVC_STATS64, b""))
 
 
 def decode_service_configuration(attributes: bytes) -> VirtualService | Unnamed:
-    """Return the virtual service that attributes of a dump say."""
+    """Return the virtual service that attributes of a dump describe."""
     return _decode_svc(unpack_attributes(attributes))
 
 
@@ -123,10 +123,7 @@ def _decode_svc(svc: Attributes) -> VirtualService | Unnamed:
 def decode_real_server(
     payload: bytes, listener: Listener
 ) -> tuple[RealServer | Unnamed, ConnectionCounts, Counters]:
-    """Return the real server of one message of a dump of `listener`.
-
-    With it go the connections that it has, and what it has counted.
-    """
+    """Return the real server of one message of a dump, its connections and its counters."""
     dest = unpack_attributes(unpack_attributes(payload, _COMMAND_HEADER.size)[DEST])
     connections = ConnectionCounts(
         _decode_number(dest[DEST_ACTIVE_CONNS]),
@@ -138,9 +135,9 @@ def decode_real_server(
 
 
 def encode_real_server_configuration(server: RealServer) -> bytes:
-    """Return the attributes by which the kernel says in a dump how a real server is configured.
+    """Return a real server's configuration as the attributes that the kernel writes in a dump.
 
-    `decode_real_server_configuration` takes them back, in several times as long.
+    `decode_real_server_configuration` is the inverse, and takes several times as long.
     """
     tunnel = server.tunnel or DEFAULT_TUNNEL
     address, port, method, weight, type_, tunnel_port, flags, upper, lower, family = (
@@ -162,7 +159,7 @@ def encode_real_server_configuration(server: RealServer) -> bytes:
 
 
 def decode_real_server_configuration(attributes: bytes, listener: Listener) -> RealServer | Unnamed:
-    """Return the real server that attributes of a dump say, whatever it counts."""
+    """Return the real server that attributes of a dump describe, without its counters."""
     if len(attributes) == _DEST_CONFIGURATION.size:
         parts = _DEST_CONFIGURATION.unpack(attributes)
         if parts[::2] == _DEST_CONFIGURATION_HEADERS:
@@ -171,7 +168,7 @@ def decode_real_server_configuration(attributes: bytes, listener: Listener) -> R
 
 
 def _decode_dest(dest: Attributes, listener: Listener) -> RealServer | Unnamed:
-    """Return a real server of any kernel: tunnels came with Linux 5.2, the family with 3.18."""
+    """Return a real server of any kernel: tunnels exist since Linux 5.2, the family since 3.18."""
     address = dest[DEST_ADDR]
     numbers = (_decode_number(dest.get(type_, b"")) for type_, _ in _DEST_NUMBER_ATTRIBUTES)
     return _make_real_server(listener, address, *numbers)
@@ -190,7 +187,7 @@ def _make_real_server(
     lower_threshold: int,
     family: int,
 ) -> RealServer | Unnamed:
-    """Return a real server from what `DEST_REPLY` has, ports in the order of the network."""
+    """Return a real server from the values of `_DEST_CONFIGURATION`, ports in network order."""
     address = _decode_address(packed, family or FAMILIES[listener.family])
     forwarding = _FORWARDING_BY_NUMBER.get(method)
     tunnel = None
@@ -238,9 +235,9 @@ def decode_version(payload: bytes) -> str:
 
 
 def decode_counters(stats: bytes) -> Counters:
-    """Return what was counted. Before Linux 4.1 there are no numbers of 64 bits, and no answer.
+    """Return the counters; all 0 before Linux 4.1, which has no 64-bit ones.
 
-    A machine that reads only aligned numbers has padding among them.
+    A machine that reads only aligned numbers has padding between them.
     Source: ip_vs_ctl.c, ip_vs_genl_fill_stats64; net/netlink.h, nla_put_64bit.
     """
     if len(stats) == _STATS64.size:
@@ -292,14 +289,14 @@ def _decode_persistence(svc: Attributes, family: AddressFamily) -> Persistence:
 
 
 def _decode_prefix_length(value: bytes, family: AddressFamily) -> int:
-    """Return the prefix length; of a mask with holes, which only others set, its leading ones."""
+    """Return the prefix length; of a mask with holes, set by another program, the leading ones."""
     if family is AddressFamily.IPV6:
         return _decode_number(value)
     return 32 - (int.from_bytes(value, "big") ^ 0xFFFFFFFF).bit_length()
 
 
 def _decode_tunnel(number: int, port: int, bits: int) -> Tunnel | Unnamed:
-    """Return how packets are wrapped."""
+    """Return the tunnel, or `Unnamed` if its type or flags are unknown."""
     type_, checksum = _TUNNEL_TYPE_BY_NUMBER.get(number), _CHECKSUM_BY_NUMBER.get(bits)
     if type_ is None or checksum is None:
         return Unnamed(f"tunnel type {number} with flags {bits}")

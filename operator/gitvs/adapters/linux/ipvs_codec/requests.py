@@ -78,7 +78,7 @@ from gitvs.core.model.resources import (
 
 
 def new_service(service: VirtualService) -> Payload:
-    """Return the request to add a virtual service. Answers EEXIST if it is there."""
+    """Return the request to add a virtual service; it is refused with EEXIST if it exists."""
     return _service_request(NEW_SERVICE, service)
 
 
@@ -98,22 +98,26 @@ def get_services() -> Payload:
 
 
 def get_service(listener: Listener) -> Payload:
-    """Return the request to read one virtual service; one reply, no dump. Answers ESRCH."""
+    """Return the request to read one virtual service: one reply, no dump.
+
+    It is refused with ESRCH if the virtual service does not exist.
+    """
     return Payload(GET_SERVICE + service_attribute(listener))
 
 
 def service_attribute(listener: Listener) -> bytes:
     """Return the part of a request that names the virtual service.
 
-    Real servers of one virtual service share it: it takes as long to make as all the rest.
+    The real servers of a virtual service share it, since making it takes as long as all the
+    rest.
     """
     return _pack_nested_attribute(SERVICE, _pack_listener(listener))
 
 
 def new_real_server(server: RealServer, packed_service: bytes = b"") -> Payload:
-    """Return the request to add a real server. Answers EEXIST if it is there.
+    """Return the request to add a real server; it is refused with EEXIST if it exists.
 
-    `packed_service` is the `service_attribute` of its listener, where that is made already.
+    `packed_service` is the `service_attribute` of its listener, if that was already made.
     """
     return Payload(
         NEW_DEST + (packed_service or service_attribute(server.listener)) + _pack_dest(server)
@@ -139,7 +143,7 @@ def get_real_servers(listener: Listener) -> Payload:
 
 
 def start_sync_daemon(daemon: SyncDaemon) -> Payload:
-    """Return the request to start a sync daemon. Answers EEXIST if one of this role runs."""
+    """Return the request to start a sync daemon; refused with EEXIST if its role is running."""
     attributes = (
         pack_attribute(DAEMON_STATE, U32.pack(ROLES[daemon.role]))
         + pack_attribute(DAEMON_MCAST_IFN, daemon.interface.encode() + b"\0")
@@ -149,7 +153,7 @@ def start_sync_daemon(daemon: SyncDaemon) -> Payload:
 
 
 def stop_sync_daemon(role: SyncRole) -> Payload:
-    """Return the request to stop the sync daemon of one role. Answers ESRCH if none runs."""
+    """Return the request to stop the sync daemon of one role; refused with ESRCH if none runs."""
     state = pack_attribute(DAEMON_STATE, U32.pack(ROLES[role]))
     return Payload(DEL_DAEMON + pack_attribute(DAEMON, state))
 
@@ -176,7 +180,7 @@ def get_info() -> Payload:
 
 
 def _pack_nested_attribute(type_: int, attributes: bytes) -> bytes:
-    """Return one attribute that holds others, which are padded already."""
+    """Return one attribute that contains others, which are already padded."""
     return _attribute_header(type_, len(attributes)) + attributes
 
 
@@ -274,4 +278,4 @@ def _pack_tunnel(tunnel: Tunnel) -> bytes:
 DEFAULT_TUNNEL = Tunnel()
 
 _PACKED_DEFAULT_TUNNEL = _pack_tunnel(DEFAULT_TUNNEL)
-"""What a real server without a tunnel says; the kernel's own default."""
+"""Sent for a real server without a tunnel; the kernel's own default."""

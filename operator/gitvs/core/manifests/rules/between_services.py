@@ -1,7 +1,7 @@
-"""Rules between documents that meet on a director: what is served twice, by nobody, or in circles.
+"""Rules between documents on the same director: duplicates, unknown addresses, packet loops.
 
-Everything goes through indexes by key, address and prefix; the directors of an entry are a
-bit mask, so no rule loops over services times directors.
+All look-ups use indexes by key, address and prefix; the directors of an entry are a bit mask,
+so no rule loops over services times directors.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from gitvs.core.model.resources import Endpoint, FirewallMark, IPAddress, IPNetw
 from gitvs.core.problems import Problem
 
 
-def placement_problems(
+def between_services_problems(
     placed: Sequence[PlacedService], directors: DirectorIndex
 ) -> Iterator[Problem]:
-    """Yield what is wrong where services meet."""
+    """Yield the problems between the documents on a director."""
     yield from _duplicate_listener_problems(placed, directors)
     yield from _unknown_host_address_problems(placed, directors)
     yield from _different_bind_problems(placed, directors)
@@ -29,7 +29,7 @@ def placement_problems(
 
 
 class _ServicesByKey:
-    """Who holds each key on which directors, in file order."""
+    """The services that have each key, and their directors, in file order."""
 
     def __init__(self) -> None:
         self._entries: dict[object, list[tuple[DirectorMask, Service, Origin]]] = {}
@@ -37,7 +37,7 @@ class _ServicesByKey:
     def add(
         self, key: object, mask: DirectorMask, service: Service, origin: Origin
     ) -> tuple[DirectorMask, Service, Origin] | None:
-        """Add a holder; return the first earlier one on one of its directors."""
+        """Add a service, or return the first earlier one with the key on a common director."""
         entries = self._entries.setdefault(key, [])
         earlier = _first_on(mask, entries)
         if earlier is None:
@@ -45,7 +45,7 @@ class _ServicesByKey:
         return earlier
 
     def find(self, key: object, mask: DirectorMask) -> tuple[DirectorMask, Service, Origin] | None:
-        """Return the first holder on one of these directors, with those that it is on."""
+        """Return the first service with the key on any of these directors, and on which of them."""
         return _first_on(mask, self._entries.get(key, ()))
 
 
@@ -96,9 +96,9 @@ def _duplicate_listener_problem(
 def _listener_keys(
     placed: PlacedService, directors: DirectorIndex
 ) -> Iterator[tuple[object, DirectorMask, Origin]]:
-    """Yield what a service listens on: keys that are equal where the listeners are.
+    """Yield a key for each listener of a service; equal listeners have equal keys.
 
-    The key of an endpoint is what it is made from: that is rarely needed.
+    The key of an endpoint is the tuple of its fields, because an `Endpoint` is rarely needed.
     """
     service = placed.service
     if service.firewall_mark is not None:
@@ -122,7 +122,7 @@ def _listener_keys(
 def _named_listener_keys(
     placed: PlacedService, ports: Iterable[ManifestPort]
 ) -> Iterator[tuple[object, DirectorMask, Origin]]:
-    """Yield host addresses by their names, where no two names mean one address."""
+    """Yield keys by names of host addresses, for the case that no address has two names."""
     origin = placed.service.origin_of("hostAddresses")
     for index, name in enumerate(placed.service.host_addresses):
         for port in ports:
@@ -130,7 +130,7 @@ def _named_listener_keys(
 
 
 def _distinct_ports(ports: Iterable[ManifestPort]) -> list[ManifestPort]:
-    """Leave equal ports of one service out: that is a problem of its own."""
+    """Return ports without duplicates, which another rule reports."""
     return list({(port.protocol, port.port): port for port in ports}.values())
 
 
@@ -202,7 +202,7 @@ def _vip_is_host_address_problems(
 def _looping_server_problems(
     placed: Sequence[PlacedService], directors: DirectorIndex
 ) -> Iterator[Problem]:
-    """Real servers that the director itself would answer for."""
+    """Yield real servers whose packets the director would deliver to itself."""
     local = _local_servers(placed, directors)
     if not local:
         return
@@ -231,9 +231,9 @@ def _looping_server_problems(
 def _local_servers(
     placed: Sequence[PlacedService], directors: DirectorIndex
 ) -> dict[int, tuple[DirectorMask, Sequence[tuple[IPNetwork, DirectorMask]]]]:
-    """Return the real servers, by their `id`, that are a VIP or in local routes, and where.
+    """Return the real servers that are a VIP or in local routes, and where, by their `id`.
 
-    It is hardly ever any; and services share those of pools.
+    There are hardly ever any, and services share the real servers of pools.
     """
     vips: dict[IPAddress, DirectorMask] = {}
     for each in placed:
@@ -254,7 +254,7 @@ def _local_route_index(directors: DirectorIndex) -> PrefixIndex[DirectorMask]:
     for number, director in enumerate(directors.all):
         for prefix in director.local_routes:
             if prefix.prefixlen < MIN_LOCAL_ROUTE_PREFIX_LENGTH[prefix.version]:
-                continue  # a problem of its own, which would be repeated for each real server
+                continue  # another rule reports it; here it would be repeated for each real server
             routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
     return routes
 

@@ -1,7 +1,7 @@
-"""Owners: inside an owned path only what is its own, and nobody else may use that.
+"""Rules of owners: an owned path uses only what it owns, and no other path uses that.
 
-Addresses and firewall marks are exclusive. Directors are a limit for the owner alone: many
-teams share them.
+Addresses and firewall marks are exclusive. Directors limit only the owner, because many teams
+share them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def owner_problems(
     directors: DirectorIndex,
     manifest_directors: Sequence[Director],
 ) -> Iterator[Problem]:
-    """Yield who uses what isn't theirs."""
+    """Yield overlaps between owners, and every use of what a path does not own."""
     if not policy.owners:
         return
     owners = _OwnerIndex(policy.owners)
@@ -67,7 +67,7 @@ class _OwnerIndex:
         return self._by_firewall_mark.get(mark)
 
     def overlap_problems(self) -> Iterator[Problem]:
-        """What two owners claim, or one of them twice."""
+        """Yield the paths, prefixes and firewall marks that two owners claim."""
         for owner in self._owners:
             if self._by_path[owner.path] is not owner:
                 message = f"path {owner.path} has an owner already, in "

@@ -1,4 +1,4 @@
-"""Values by prefix, found by an address inside: one look-up for each prefix length in use."""
+"""Finds values by prefix for an address, with one look-up for each prefix length in use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PrefixIndex(Generic[T]):
         return None if found is None else found[1]
 
     def covering(self, address: IPAddress) -> Iterator[tuple[IPNetwork, T]]:
-        """Yield every prefix that an address is inside, with its value."""
+        """Yield every prefix that contains an address, with its value."""
         if not self._values:
             return
         number, bits = int(address), address.max_prefixlen

@@ -96,7 +96,7 @@ def _port_text(port: int) -> str:
 
 
 def _own_forwarding_problems(service: Service, server: ManifestRealServer) -> Iterator[Problem]:
-    """A real server that, other than its service, cannot follow a targetPort."""
+    """Yield a problem if a real server cannot use targetPort because of its own forwarding."""
     for port in service.ports:
         if port.port and port.server_port != port.port:
             message = (
@@ -193,7 +193,7 @@ def _duplicate_server_problems(service: Service, variant: ServerVariant) -> Iter
 
 
 def _is_duplicate_in_pool(first: ManifestRealServer, second: ManifestRealServer) -> bool:
-    """Two entries of one pool that are equal: a problem of the pool, once, and not of us."""
+    """Return whether two entries of one pool are equal, which `single_documents` reports once."""
     return (
         first.origin.document is second.origin.document
         and first.origin.path[:2] == ("spec", "realServers")

@@ -1,4 +1,4 @@
-"""Names and selectors: unique, known, and meaning something."""
+"""Rules of names and selectors: names are unique and known, selectors match something."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _labels_text(selector: DirectorSelector) -> str:
 def _unplaced_vip_problems(
     service: Service, directors: DirectorIndex, unread: UnreadManifests
 ) -> Iterator[Problem]:
-    """A VIP whose own directors are none of the service's, though both exist."""
+    """Yield VIPs whose own directors are none of the service's, although both have some."""
     mask = directors.selected(service.directors)
     for vip in service.vips:
         vip_mask = directors.selected(vip.directors)

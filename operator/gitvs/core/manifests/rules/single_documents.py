@@ -65,7 +65,7 @@ _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
 def unusable_reason(address: IPAddress) -> str | None:
-    """Return why no service and no server can have an address, if so."""
+    """Return why no service or real server can use an address; None if they can."""
     if address.is_unspecified:
         return "unspecified"
     if address.is_multicast:

@@ -1,7 +1,7 @@
-"""What could not be read, and so may hold what others refer to.
+"""Manifests that could not be read, and may contain what others refer to.
 
-A reference to nothing is a problem, unless the thing is in a document that has problems of
-its own: then it would only be noise.
+An unknown name is a problem, unless it may be in a document that has problems itself: then the
+extra problem would only be noise.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class UnreadManifests:
     _texts: list[str] = field(default_factory=list)
 
     def add_document(self, document: Document) -> None:
-        """Note a document that has problems."""
+        """Record a document that has problems."""
         data = document.data if isinstance(document.data, dict) else {}
         metadata = data.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         self._names.add((str(data.get("kind")), str(name)))
 
     def add_text(self, text: str) -> None:
-        """Note a text that could not be read; an empty one is none."""
+        """Record a text that could not be read, unless it is empty."""
         if text:
             self._texts.append(text)
 

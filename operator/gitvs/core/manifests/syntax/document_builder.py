@@ -1,7 +1,7 @@
-"""Builds a document, with the place of every value, from the events of a parser.
+"""Builds a document, with the position of every value, from the events of a parser.
 
-What YAML and JSON have in common is refused here: equal keys, keys that are not text,
-nesting without end, and values that no output could carry.
+It rejects what is wrong in both YAML and JSON: duplicate keys, keys that are not text, nesting
+that is too deep, and text that cannot be output as UTF-8.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ MAX_ALIASED_NODES = 10_000
 
 
 class UnreadableDocument(Exception):
-    """The rest of this file, or of this document, cannot be read; says why."""
+    """The rest of this document or file cannot be read; `message` says why."""
 
     def __init__(self, line: int, column: int, rule: str, message: str) -> None:
         super().__init__(message)
         self.line, self.column, self.rule, self.message = line, column, rule, message
 
     def problem(self, file: str) -> Problem:
-        """Return it as a problem of a file."""
+        """Return this error as a problem of a file."""
         return Problem(file, self.line, self.column, "", self.rule, self.message)
 
 
 @dataclass(slots=True)
 class Node:
-    """A value under construction. `node_count` counts it and all within, aliases included."""
+    """A value under construction; `node_count` counts it and all values in it, with aliases."""
 
     value: Any
     position: SourcePosition
@@ -48,7 +48,7 @@ _NO_KEY = object()
 
 
 def nested_too_deep(line: int, column: int) -> UnreadableDocument:
-    """Return the refusal of a document without an end to its nesting."""
+    """Return the error for a document that is nested too deep."""
     message = f"nested more than {MAX_DEPTH} levels deep; no manifest needs over 12"
     return UnreadableDocument(line, column, "nesting-too-deep", message)
 
@@ -67,19 +67,19 @@ class DocumentBuilder:
         self._node_count = 0
 
     def report(self, line: int, column: int, rule: str, message: str) -> None:
-        """Note a problem, and read on."""
+        """Record a problem, and continue."""
         pointer = json_pointer(self._open_path())
         self.problems.append(Problem(self.file, line, column, pointer, rule, message))
 
     def _open_path(self) -> list[str | int]:
-        """Return the way to the innermost open mapping or list."""
+        """Return the path to the innermost open mapping or list."""
         inner = zip(self._open_nodes[:-1], self._pending_keys[:-1], strict=True)
         return [len(n.value) if type(n.value) is list else key[0] for n, key in inner]
 
     def begin_container(
         self, container: Any, line: int, column: int, anchor: str | None = None
     ) -> None:
-        """A mapping (`{}`) or a list (`[]`) begins."""
+        """Begin a mapping (`{}`) or a list (`[]`)."""
         if len(self._open_nodes) >= MAX_DEPTH:
             raise nested_too_deep(line, column)
         if self._awaits_key():
@@ -90,12 +90,12 @@ class DocumentBuilder:
         self._pending_keys.append((_NO_KEY, 0, 0))
 
     def end_container(self) -> None:
-        """The innermost mapping or list ends."""
+        """End the innermost mapping or list."""
         self._pending_keys.pop()
         self._attach(self._open_nodes.pop())
 
     def add_scalar(self, value: Any, line: int, column: int, anchor: str | None = None) -> None:
-        """A text, number, true, false or null; or a key, where a mapping awaits one."""
+        """Add a text, number, true, false or null; or a key, if a mapping awaits one."""
         if type(value) is str and not value.isascii():
             _reject_surrogates(value, line, column)
         if self._awaits_key():
@@ -104,7 +104,7 @@ class DocumentBuilder:
             self._attach(Node(value, SourcePosition(line, column, children=NO_CHILDREN), anchor))
 
     def add_alias(self, anchor: str, line: int, column: int) -> None:
-        """The value of an earlier anchor once more."""
+        """Add the value of an earlier anchor again."""
         node = self._anchors.get(anchor)
         if node is None:
             message = f"alias *{anchor} has no anchor &{anchor} completed before it"
@@ -175,7 +175,7 @@ class DocumentBuilder:
         if key is not None:
             parent.value[key] = node.value
             position = node.position
-            if position.key_line:  # an aliased value keeps its own children, under another key
+            if position.key_line:  # an alias has the same children under another key
                 position = SourcePosition(
                     position.line, position.column, line, column, position.children
                 )

@@ -1,4 +1,7 @@
-"""Reads one JSON document, with the place of every value. Source: RFC 8259."""
+"""Parses one JSON document, with the position of every value.
+
+Source: RFC 8259.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from gitvs.core.manifests.syntax.document_builder import DocumentBuilder, Unread
 from gitvs.core.manifests.syntax.source_positions import value_text
 
 _TOKEN = re.compile(
-    r"[ \t\r\n]*(?:(?P<mark>[{}\[\],:])"
+    r"[ \t\r\n]*(?:(?P<punctuation>[{}\[\],:])"
     r'|(?P<string>"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*")'
     r"|(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![0-9A-Za-z_.+-])"
     r"|(?P<word>true|false|null)(?![0-9A-Za-z_])"
@@ -53,10 +56,10 @@ class _TokenReader:
 
 
 def parse_json(text: str, builder: DocumentBuilder) -> None:
-    """Feed the one document of a JSON text to a builder; nothing for an empty text.
+    """Feed the document of a JSON text to a builder; nothing if the text is empty.
 
     Raises:
-        Unreadable: it isn't JSON, or nested too deep.
+        UnreadableDocument: `text` is not JSON, or is nested too deep.
     """
     tokens = _TokenReader(text)
     token = tokens.next_token()
@@ -73,17 +76,17 @@ def parse_json(text: str, builder: DocumentBuilder) -> None:
 def _parse_value(
     token: tuple[str, str], tokens: _TokenReader, builder: DocumentBuilder, open_brackets: list[str]
 ) -> None:
-    """Take one scalar, an empty container, or all openings up to the first scalar."""
+    """Parse one scalar, an empty container, or all opening brackets up to the first scalar."""
     while True:
         group, text = token
-        if group != "mark":
+        if group != "punctuation":
             builder.add_scalar(_scalar_value(group, text, tokens), *tokens.line_and_column())
             return
         if text not in "{[":
             raise tokens.error(f"{value_text(text)} where a value should be")
         builder.begin_container({} if text == "{" else [], *tokens.line_and_column())
         token = tokens.next_token()
-        if token[1] == ("}" if text == "{" else "]") and token[0] == "mark":
+        if token[1] == ("}" if text == "{" else "]") and token[0] == "punctuation":
             builder.end_container()
             return
         open_brackets.append(text)
@@ -94,7 +97,7 @@ def _parse_value(
 def _parse_after_value(
     tokens: _TokenReader, builder: DocumentBuilder, open_brackets: list[str]
 ) -> tuple[str, str]:
-    """Close what ends here; return the first token of the next value, or the end."""
+    """Close the containers that end here; return the first token of the next value, or the end."""
     while True:
         token = tokens.next_token()
         if not open_brackets:
@@ -102,10 +105,10 @@ def _parse_after_value(
                 raise tokens.error("text after the end of the JSON document")
             return token
         closing = "}" if open_brackets[-1] == "{" else "]"
-        if token == ("mark", closing):
+        if token == ("punctuation", closing):
             open_brackets.pop()
             builder.end_container()
-        elif token == ("mark", ","):
+        elif token == ("punctuation", ","):
             token = tokens.next_token()
             return _parse_key(token, tokens, builder) if open_brackets[-1] == "{" else token
         else:
@@ -120,7 +123,7 @@ def _parse_key(
     if token[0] != "string":
         raise tokens.error(f"expected a key in double quotes, found {value_text(token[1])}")
     builder.add_scalar(json.loads(token[1]), *tokens.line_and_column())
-    if tokens.next_token() != ("mark", ":"):
+    if tokens.next_token() != ("punctuation", ":"):
         raise tokens.error("expected : after a key")
     return tokens.next_token()
 

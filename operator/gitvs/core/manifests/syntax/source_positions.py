@@ -1,7 +1,7 @@
-"""Documents with the place of every value, so that each problem points at what it is about.
+"""Documents with the position of every value, so that each problem points at its value.
 
-Reading bytes is the business of `yaml_documents` and `json_documents`; what a document may
-say is the business of `schema`.
+Reading bytes is left to `yaml_documents` and `json_documents`; what a document may contain, to
+`schema`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, Protocol
 from gitvs.core.problems import Problem, printable
 
 ValuePath = tuple[str | int, ...]
-"""The way to a value from the root of its document: field names and list indexes."""
+"""The path to a value from the root of its document: field names and list indexes."""
 
 MAX_VALUE_TEXT_CHARACTERS = 60
 
 
 @dataclass(slots=True)
 class SourcePosition:
-    """Where a value is, and where its key is; line and column count from 1."""
+    """The position of a value and of its key; line and column count from 1."""
 
     line: int
     column: int
@@ -31,26 +31,26 @@ class SourcePosition:
 
 
 NO_CHILDREN: dict[str | int, SourcePosition] = {}
-"""Of every scalar, of which there are many; never written to."""
+"""The children of every scalar, of which there are many; never modified."""
 
 
 class DocumentContent(Protocol):
-    """What a document says, and where."""
+    """The values of a document, and their positions."""
 
     @property
     def data(self) -> Any:
-        """Its values."""
+        """The values."""
         ...
 
     @property
     def position(self) -> SourcePosition:
-        """The place of the root, and below it all others."""
+        """The position of the root, and below it all others."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedContent:
-    """A document's content as it was read."""
+    """A document's content as it was parsed."""
 
     data: Any
     position: SourcePosition
@@ -58,9 +58,9 @@ class ParsedContent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """One document of a manifest file. `is_well_formed` is False where reading it found problems.
+    """One document of a manifest file; `is_well_formed` is False if parsing it found problems.
 
-    `kind` is what it says of itself, whatever that is.
+    `kind` is the value of its field `kind`, valid or not; None without one.
     """
 
     file: str
@@ -81,7 +81,7 @@ class Document:
         return self.content.position
 
     def position_of(self, path: ValuePath) -> SourcePosition:
-        """Return the place of a value, or of its nearest parent that was written."""
+        """Return the position of a value, or of its nearest parent that was written."""
         position = self.position
         for step in path:
             child_position = position.children.get(step)
@@ -102,9 +102,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A value in a document: what a typed object remembers of where it was written.
+    """The document and path at which a typed value was written.
 
-    All are equal, so that what was written is equal to the same written elsewhere.
+    All origins are equal, so that typed values are equal wherever they were written.
     """
 
     document: Document = field(compare=False)
@@ -119,7 +119,7 @@ class Origin:
 
     @property
     def line(self) -> int:
-        """Its line, looked up once: many services ask for the same real servers of a pool."""
+        """The line, looked up once, since many services share the real servers of a pool."""
         if not self._line:
             object.__setattr__(self, "_line", self.document.position_of(self.path).line)
         return self._line
@@ -130,12 +130,15 @@ class Origin:
 
 
 def json_pointer(path: Sequence[str | int]) -> str:
-    """Return the JSON pointer of a path. Source: RFC 6901."""
+    """Return the JSON pointer of a path.
+
+    Source: RFC 6901.
+    """
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def value_text(value: object) -> str:
-    """Return a value as a message shows it: JSON, on one line, cut short, no control characters."""
+    """Return a value for a message: shortened JSON on one line, without control characters."""
     text = printable(json.dumps(value, ensure_ascii=False, default=str))
     if len(text) <= MAX_VALUE_TEXT_CHARACTERS:
         return text

@@ -1,8 +1,8 @@
-"""Reads the bytes of a manifest file into documents, with the place of every value.
+"""Parses the bytes of a manifest file into documents, with the position of every value.
 
-YAML is read by libyaml's parser and by our own rules for plain scalars: true, false, null
-and decimal numbers are what they say; everything else (`no`, `010`, `12:30`, `0x1f`, dates)
-stays text, for the schema to explain where text is wrong.
+YAML is parsed by libyaml, with gitvs's rules for plain scalars: true, false, null and decimal
+numbers have their usual meaning; everything else (`no`, `010`, `12:30`, `0x1f`, dates) stays
+text. Where text is wrong, the schema reports it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gitvs.core.manifests.syntax.source_positions import Document, ParsedContent
 from gitvs.core.problems import Problem
 
 MAX_UNREADABLE_DOCUMENTS = 20
-"""Each costs a new start of the parser: a file full of them would cost its square."""
+"""Each restarts the parser, so a file full of them would take quadratic time."""
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -39,7 +39,7 @@ _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
 def is_manifest(path: str) -> bool:
-    """Return whether a relative path names a manifest file: by its suffix, dot-names left out."""
+    """Return whether a path has a manifest's suffix and no part that begins with a dot."""
     return path.endswith(MANIFEST_SUFFIXES) and not any(
         part.startswith(".") for part in path.split("/")
     )
@@ -47,7 +47,7 @@ def is_manifest(path: str) -> bool:
 
 @dataclass(slots=True)
 class ParsedFile:
-    """What a file holds: its documents, every problem in reading them, and what was not read."""
+    """A parsed file: its documents, every problem in parsing them, and the text not parsed."""
 
     documents: list[Document] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -55,9 +55,9 @@ class ParsedFile:
 
 
 def parse_file(file: File) -> ParsedFile:
-    """Read the documents of a file.
+    """Parse the documents of a file.
 
-    A document that cannot be read costs itself alone: reading goes on at the next `---`.
+    After a YAML document that cannot be parsed, parsing continues at the next `---`.
     """
     data = file.data
     try:
@@ -106,7 +106,7 @@ def _parse_json_file(file: str, text: str) -> ParsedFile:
 
 
 def _built_documents(builder: DocumentBuilder) -> list[Document]:
-    """Return the document of a builder; none where it is empty."""
+    """Return a list of the document of a builder; empty if the document is empty."""
     if builder.root is None or builder.root.value is None:
         return []
     root = builder.root
@@ -141,7 +141,7 @@ def _parse_yaml_file(file: str, text: str) -> ParsedFile:
 
 
 def _next_document_start(text: str, start: int, first_line: int, line: int) -> int | None:
-    """Return where the next document starts: past `start`, and not before `line`."""
+    """Return the offset of the next document after `start`, in `line` or a later line."""
     for match in _DOCUMENT_START.finditer(text, start + 1):
         if first_line + text.count("\n", start, match.start()) >= line:
             return match.start()
@@ -149,9 +149,9 @@ def _next_document_start(text: str, start: int, first_line: int, line: int) -> i
 
 
 class _YamlStream:
-    """The documents of one run of the parser, until its end or the first that is unreadable.
+    """The documents of one run of the parser, until the end or the first unreadable document.
 
-    `lines_read` counts the lines of what could be read.
+    `lines_read` is the number of lines of the documents that could be read.
     """
 
     def __init__(self, file: str, text: str, first_line: int) -> None:
@@ -163,7 +163,7 @@ class _YamlStream:
         self._first_line = first_line  # the parser counts lines and columns from 0
 
     def parse(self) -> UnreadableDocument | None:
-        """Read all there is; return why that wasn't everything."""
+        """Parse all documents; return the error of the first that is unreadable."""
         try:
             self._parse_events(CParser(self._text))
         except UnreadableDocument as unreadable:
@@ -217,7 +217,7 @@ class _YamlStream:
         start = error.problem_mark or error.context_mark
         line, column = (start.line, start.column + 1) if start is not None else (0, 1)
         message = str(error.problem or error)
-        if "maximum nesting depth" in message:  # newer parsers look ahead, and give up first
+        if "maximum nesting depth" in message:  # newer parsers look ahead, and reach a limit first
             return nested_too_deep(line + self._first_line, column)
         lines = self._text.split("\n", line + 1)
         text_line = lines[line] if line < len(lines) else ""
@@ -237,7 +237,7 @@ _TAG_MESSAGE = (
 
 
 def _plain_scalar(text: str) -> Any:
-    """Return what an unquoted scalar means: text, unless it is one of very few other things."""
+    """Return the value of an unquoted scalar: a constant, a number, or else text."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     number = _NUMBER.fullmatch(text)

@@ -1,7 +1,10 @@
-"""What a reviewer should know of a change, though no gate stops it. Pure.
+"""What a reviewer should know about a change although no gate blocks it. Pure.
 
-Each rule is about what a plan changes, never about what stays, and says what, with which
-values, and what to do. What is alike on one director is one note.
+Each rule is about what a plan changes, never about what is unchanged. It says what the risk is,
+with which values, and what to do. Objects of one director with the same risk share one note.
+
+The rules are in `addresses`, `connections`, `real_servers` and `vips`; `context` is what each rule
+looks at, `risk` the note.
 """
 
 from __future__ import annotations
@@ -23,6 +26,6 @@ def director_risks(
     plan: Plan,
     observation: Observation | None = None,
 ) -> tuple[Risk, ...]:
-    """Return what to know of one director's plan; more where its host was observed."""
+    """Return the risks of one director's plan; with an observation of its host it finds more."""
     context = risk_context(applied, desired, plan, observation)
     return tuple(risk for rule in _RULES for risk in rule(context))

@@ -14,7 +14,7 @@ _MAX_PORTS = 10
 
 
 def _arp_flux(context: RiskContext) -> Iterator[Risk]:
-    """Source: Linux ip-sysctl.rst, arp_ignore; IPv6 answers for an interface's own alone."""
+    """Source: Linux ip-sysctl.rst, arp_ignore; IPv6 answers only for an interface's own."""
     bound = [vip for vip in _newly_bound_vips(context) if vip.address.version == 4]
     for name, link in sorted(context.observation.links.items()) if context.observation else ():
         values = {
@@ -93,7 +93,7 @@ def _address_texts(vips: Iterable[Vip]) -> list[str]:
 def _unserved_listeners(
     context: RiskContext, address: IPAddress, wildcard_listeners: Iterable[WildcardListener]
 ) -> list[WildcardListener]:
-    """Return the sockets that answer on a VIP; what a firewall mark serves of it is not known."""
+    """Return the sockets that answer on a VIP; none if a firewall mark may serve it instead."""
     if context.has_firewall_marks and address not in context.served_addresses:
         return []
     return [
@@ -104,7 +104,7 @@ def _unserved_listeners(
 
 
 def _is_served(context: RiskContext, protocol: Protocol, address: IPAddress, port: int) -> bool:
-    """Whether a virtual service takes what comes to a port; port 0 is every port."""
+    """Whether a virtual service receives what is sent to a port; port 0 is every port."""
     endpoints = (Endpoint(protocol, address, p) for p in (port, 0))
     return any(VirtualService(endpoint).key in context.after for endpoint in endpoints)
 

@@ -1,4 +1,4 @@
-"""Risks for the connections, and the persistent clients, that are there when a plan is applied."""
+"""Risks for the connections and persistent clients that exist when a plan is applied."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _breaks_connections(context: RiskContext) -> Iterator[Risk]:
 
 
 def _drain_seconds(context: RiskContext) -> dict[Key, float]:
-    """Return how long the real servers drain whose drain begins, in seconds."""
+    """Return how long each real server drains whose drain begins, in seconds."""
     return {c.key: c.drain.timeout_seconds for c in context.plan.changes if c.drain is not None}
 
 

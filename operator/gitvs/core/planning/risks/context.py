@@ -1,4 +1,4 @@
-"""What every rule looks at: the step that one director takes, from what, on which host."""
+"""The input of every rule: the step of one director, from which state, on which host."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ R = TypeVar("R", RealServer, Vip, VirtualService)
 
 @dataclass(frozen=True, slots=True)
 class RiskContext:
-    """One director's way from what is in force to what is desired, and what its host is like."""
+    """One director's step from applied to desired state, and what is known of its host."""
 
     applied: Desired | None
     desired: Desired
     plan: Plan
     observation: Observation | None
     bound_vips: frozenset[IPAddress]
-    """What is bound in the end."""
+    """The VIPs that are bound after the step."""
     local_prefixes: tuple[IPNetwork, ...]
-    """What is local by a route in the end."""
+    """The prefixes that local routes cover after the step."""
     other_local_addresses: frozenset[IPAddress]
-    """More addresses of the director, as far as they are known."""
+    """Further addresses of the director, as far as they are known."""
     served_addresses: frozenset[IPAddress]
-    """What virtual services listen on in the end, but for marks."""
+    """The addresses of virtual services after the step, except those of firewall marks."""
     has_firewall_marks: bool
 
     @property
@@ -54,7 +54,7 @@ class RiskContext:
         return self.desired.state
 
     def changed(self, resource_type: type[R]) -> Iterator[tuple[R | None, R]]:
-        """Yield what the plan makes or changes of what is desired, with what it was."""
+        """Yield the desired objects that the plan creates or changes, with what they were."""
         first_before: dict[Key, Resource | None] = {}
         for change in self.plan.changes:  # a service may change in two steps
             first_before.setdefault(change.key, change.before)
@@ -63,11 +63,11 @@ class RiskContext:
                 yield (before if isinstance(before, resource_type) else None), after
 
     def removed(self, resource_type: type[R]) -> list[R]:
-        """Return what was in force and is desired no longer; it may drain first."""
+        """Return the objects that were applied and are no longer desired; they may drain first."""
         return [r for r in self.before.of_type(resource_type) if r.key not in self.after]
 
     def sysctl_value(self, *names: str) -> str | None:
-        """Return a setting as it will be, as far as is known; `names` are names of one."""
+        """Return a sysctl's value after the step, if known; `names` are names of one setting."""
         for state in (self.after, self.observation.state if self.observation else State()):
             for name in names:
                 if isinstance(found := state.get(Sysctl(name, "").key), Sysctl):
@@ -75,7 +75,7 @@ class RiskContext:
         return None
 
     def is_bound(self, address: IPAddress) -> bool:
-        """Whether an address is made local by what is desired."""
+        """Whether desired state makes an address local."""
         return address in self.bound_vips or any(
             address in prefix for prefix in self.local_prefixes
         )
@@ -90,7 +90,7 @@ class RiskContext:
 def risk_context(
     applied: Desired | None, desired: Desired, plan: Plan, observation: Observation | None
 ) -> RiskContext:
-    """Return the step of one director."""
+    """Return the context of one director's step."""
     state = desired.state
     listeners = [s.listener for s in state.of_type(VirtualService)]
     served_addresses = frozenset(x.address for x in listeners if isinstance(x, Endpoint))

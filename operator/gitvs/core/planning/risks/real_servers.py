@@ -47,7 +47,7 @@ def _nat_without_forwarding(context: RiskContext) -> Iterator[Risk]:
             _is_nat(s, family) and not context.is_local(s.address)
             for s in context.before.of_type(RealServer)
         ):
-            continue  # what serves others already serves these too
+            continue  # forwarding that works for others works for these too
         keys = [s.key for s in new]
         why = "no manifest sets it: it must be 1 on the host, or" if value is None else "it is 0:"
         yield risk_for(
@@ -59,7 +59,7 @@ def _nat_without_forwarding(context: RiskContext) -> Iterator[Risk]:
 
 
 def _one_packet_nat(context: RiskContext) -> Iterator[Risk]:
-    """Without a connection in the table nothing turns answers back. Source: ipvsadm(8) -o."""
+    """Without a connection entry, answers are not translated back. Source: ipvsadm(8) -o."""
     newly_reached_keys = {s.key for s in _newly_reached_servers(context)}
     newly_one_packet_keys = {
         s.key for b, s in context.changed(VirtualService) if b is None or not b.is_one_packet
@@ -84,7 +84,7 @@ def _one_packet_nat(context: RiskContext) -> Iterator[Risk]:
 
 
 def _newly_reached_servers(context: RiskContext) -> Iterator[RealServer]:
-    """Yield the real servers elsewhere that are new, or reached in another way than before."""
+    """Yield the real servers on other hosts that are new, or reached in another way."""
     for before, server in context.changed(RealServer):
         former_way = None if before is None else (before.forwarding, before.tunnel)
         if former_way != (server.forwarding, server.tunnel) and not context.is_local(

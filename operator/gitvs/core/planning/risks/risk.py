@@ -1,4 +1,4 @@
-"""A risk, and how it is put: many objects that are alike make one note."""
+"""A risk and its wording: objects with the same risk share one note."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """One thing to know. `name` is the rule's; `key` is the object it is about, if it is one."""
+    """One note. `name` is the rule's; `key` is the object concerned, if it is a single one."""
 
     name: str
     message: str

@@ -1,4 +1,4 @@
-"""Risks of VIPs across directors: one that moves, and one that more of them bind."""
+"""Risks of VIPs across directors: a VIP that moves, and one that more directors bind."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DirectorNames = tuple[str, ...]
 
 
 def vip_risks(before: Mapping[str, Desired], after: Mapping[str, Desired]) -> tuple[Risk, ...]:
-    """Return what to know of bound VIPs that another director gets.
+    """Return the risks of bound VIPs that another director gets.
 
-    A director that no longer has a document keeps what it has, since gitvs leaves it alone.
+    A director that no longer has a document keeps its VIPs, since gitvs does not touch it.
     """
     old, new = _directors_by_vip(before), _directors_by_vip({**before, **after})
     vips_by_move: dict[tuple[DirectorNames, DirectorNames, DirectorNames], list[IPAddress]] = {}
@@ -37,10 +37,6 @@ def _directors_by_vip(states: Mapping[str, Desired]) -> dict[IPAddress, set[str]
         for vip in desired.state.of_type(Vip):
             directors_by_vip.setdefault(vip.address, set()).add(name)
     return directors_by_vip
-
-
-def _gone(directors: Iterable[str], after: Mapping[str, Desired]) -> DirectorNames:
-    return _names(name for name in directors if name not in after)
 
 
 def _names(directors: Iterable[str]) -> DirectorNames:
