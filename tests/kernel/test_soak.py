@@ -66,6 +66,13 @@ JUDGED = {
 }
 FOREIGN_VIP = "203.0.113.99"
 
+MAX_GROWTH_MEGABYTES = 48
+"""What the agent may have more at the end than after its first commit."""
+MAX_GROWTH_DESCRIPTORS = 8
+MAX_GROWTH_THREADS = 4
+MAX_DATABASE_MEGABYTES = 8
+MAX_LOG_LINES_A_CYCLE = 6
+
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
@@ -97,6 +104,23 @@ def eventually(check: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a process holds: resident memory in MB, open descriptors, threads."""
+
+    megabytes: float
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def of(cls, pid: int) -> Resources:
+        """Read what a process holds. Source: proc(5), /proc/pid/status."""
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, re.MULTILINE))
+        descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        return cls(int(fields["VmRSS"]) / 1024, descriptors, int(fields["Threads"]))
+
+
 @dataclass
 class Soak:
     """One soak at work."""
@@ -119,6 +143,7 @@ class Soak:
         untouched = self._others.snapshot()
         self._start()
         self._wait_until_judged()
+        self._at_first = self._resources()
         self._flood = self.lab.flood(STEADY_VIP, STEADY_PORT, rate=ATTEMPTS_PER_SECOND)
         clients = [self.lab.connect(STEADY_VIP, STEADY_PORT) for _ in range(4)]
         clients.append(self.lab.connect(FOREIGN_VIP, 80))
@@ -219,6 +244,7 @@ class Soak:
         log = os.open(self.host.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        os.closerange(3, 4096)  # what this process has open is not the agent's
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         os._exit(gitvs(["agent", "--config", str(self.host.config)]))
 
@@ -279,6 +305,7 @@ class Soak:
         assert [client.ask() for client in clients] == servers
         report = self._clients_report()
         assert self._agent is not None
+        self._expect_bounded()
         os.kill(self._agent, signal.SIGTERM)
         status = os.waitpid(self._agent, 0)[1]
         self._agent = None
@@ -287,6 +314,23 @@ class Soak:
         log = self.host.log.read_text()
         assert not re.findall(r"Traceback|met a bug| CRITICAL .*", log)
         self._tell(report)
+
+    def _resources(self) -> Resources:
+        assert self._agent is not None
+        return Resources.of(self._agent)
+
+    def _expect_bounded(self) -> None:
+        """Compare what the agent holds, and has written, with what it may."""
+        now, before = self._resources(), self._at_first
+        assert now.megabytes - before.megabytes < MAX_GROWTH_MEGABYTES
+        assert now.descriptors - before.descriptors <= MAX_GROWTH_DESCRIPTORS
+        assert now.threads - before.threads <= MAX_GROWTH_THREADS
+        written = sum(f.stat().st_size for f in self.host.state_dir.glob("gitvs.db*"))
+        assert written < MAX_DATABASE_MEGABYTES << 20
+        lines = self.host.log.read_text().splitlines()
+        cycles = sum("pass result=" in line or "not fetched" in line for line in lines)
+        assert len(lines) <= MAX_LOG_LINES_A_CYCLE * (cycles + self.seen["kill -9"] + 1)
+        self._held = f"{before} → {now}, database {written >> 10} kB, {len(lines)} log lines"
 
     def _is_draining(self) -> bool:
         with SqliteStore.open_readonly(self.host.state_dir) as store:
@@ -326,7 +370,7 @@ class Soak:
         print(
             f"attempts={report.attempts} lines={report.exchanges}"
             f" slowest={report.slowest_seconds:.2f} passes={dict(passes)}"
-            f" recovered={dict(recovered)} seen={dict(self.seen)}"
+            f" recovered={dict(recovered)} seen={dict(self.seen)} held={self._held}"
         )
 
 
