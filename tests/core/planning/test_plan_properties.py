@@ -23,7 +23,7 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.overlay import with_fallback_flags
+from gitvs.core.planning.overlay import removals_after_drains, with_fallback_flags
 from gitvs.core.planning.plan import Change, Phase, Plan
 from gitvs.core.planning.proposal import Proposal, ledger_after_break, propose
 from tests.support.strategies import transitions
@@ -239,3 +239,30 @@ def test_break_comes_last_and_holds_every_removal(pair: tuple[Desired, Desired])
     assert phases == sorted(phases, key=list(Phase).index)
     assert all(c.phase is Phase.BREAK for c in proposal.plan.changes if c.after is None)
     assert not any(isinstance(c.resource, SyncDaemon) for c in proposal.plan.changes)
+
+
+@given(transitions())
+def test_whatever_a_plan_and_its_later_passes_remove_was_named(
+    pair: tuple[Desired, Desired],
+) -> None:
+    observed, proposal = proposal_between(*pair)
+    later = removals_after_drains(proposal.target, proposal.desired.state)
+    named = {c.key for c in (*proposal.plan.changes, *later) if c.after is None}
+    *_, at_first = prefixes(observed, proposal.plan)
+    ledger = ledger_after_break(proposal.ledger, proposal.plan)
+    idle = Observation(at_first, {s.key: ConnectionCounts() for s in at_first.of_type(RealServer)})
+    second = propose(pair[1], pair[1], idle, ledger, NOW + 100_000, "gitvs:test")
+    *_, at_last = prefixes(at_first, second.plan)
+    settings = {key for key, r in observed.items() if isinstance(r, Sysctl | Timeout)}
+    assert observed.keys() - at_last.keys() - settings == named - settings
+
+
+@given(transitions())
+def test_later_removals_are_in_the_order_of_a_break(pair: tuple[Desired, Desired]) -> None:
+    _, proposal = proposal_between(*pair)
+    later = removals_after_drains(proposal.target, proposal.desired.state)
+    assert {c.phase for c in later} <= {Phase.BREAK}
+    keys = [c.key for c in later]
+    for server in (c.before for c in later if isinstance(c.before, RealServer)):
+        if server.service_key in keys:
+            assert keys.index(server.key) < keys.index(server.service_key)

@@ -107,7 +107,7 @@ def test_what_is_compared_and_how_it_came_about_is_told() -> None:
 
 def test_directors_to_which_the_same_happens_have_one_row() -> None:
     [row] = rows_with(REALISTIC, "ams1, ams2, lax1, lax2", "blocked: capacity-drop")
-    assert row == "ams1, ams2, lax1, lax2blocked1403blocked: capacity-drop"
+    assert row == "ams1, ams2, lax1, lax2blocked14035blocked: capacity-drop"
     assert preview_html(REALISTIC).count('class="group scope"') == 4
 
 

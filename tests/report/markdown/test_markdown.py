@@ -35,6 +35,7 @@ from gitvs.report.plan.plan_view import (
     director_plan,
 )
 from gitvs.report.plan.preview_view import Preview
+from gitvs.report.plan.removals import AFTER_DRAINS_TITLE
 from tests.support import paths, scenario
 from tests.support.builders import endpoint, real_server, sysctl, update, virtual_service
 from tests.support.effort import examples
@@ -175,7 +176,7 @@ def test_directors_that_stay_as_they_are_are_counted() -> None:
 
 def test_directors_with_one_plan_have_one_row() -> None:
     text = preview_markdown(preview(reweighted(), reweighted(director="lb2"), reweighted(6, "lb3")))
-    assert "| `lb1`, `lb2` | 0 | 1 | 0 | 0 |  |\n| `lb3` | 0 | 1 | 0 | 0 |  |\n" in text
+    assert "| `lb1`, `lb2` | 0 | 1 | 0 | 0 | 0 |  |\n| `lb3` | 0 | 1 | 0 | 0 | 0 |  |\n" in text
     assert text.count("<details>") == 2
 
 
@@ -279,7 +280,7 @@ def test_changes_stand_in_the_order_of_execution() -> None:
     diff = re.search(r"```diff\n(.*?)\n```\n", text, re.DOTALL)
     assert diff is not None
     phases = [x.strip("@ ") for x in diff[1].splitlines() if x.startswith("@@")]
-    assert phases == ["prepare", "make", "modify", "bind", "break"]
+    assert phases == ["prepare", "make", "modify", "bind", "break", AFTER_DRAINS_TITLE]
 
 
 def test_drift_that_is_repaired_anyway_is_told_apart() -> None:

@@ -40,11 +40,11 @@ from gitvs.report.plan.plan_view import (
     PlanSide,
     PlanSideKind,
     director_plan,
-    summary_text,
 )
 from gitvs.report.plan.preview_view import Preview
+from gitvs.report.plan.removals import changes_text
 from tests.support import scenario
-from tests.support.builders import WEB, endpoint, real_server, virtual_service
+from tests.support.builders import WEB, endpoint, real_server, vip, virtual_service
 from tests.support.paths import GOLDEN
 
 LIVE = PlanSide(PlanSideKind.LIVE, "a" * 40)
@@ -127,8 +127,33 @@ def test_the_last_line_counts() -> None:
     applied = desired(virtual_service(), real_server(), real_server(address="10.0.0.2"))
     wanted = desired(virtual_service(), real_server(weight=3), real_server(address="10.0.0.3"))
     plan = view(applied, wanted)
-    assert last_line(plain(plan)) == "1 to create, 1 to update, 0 to delete, 1 to drain"
-    assert summary_text(plan.summary) == last_line(plain(plan))
+    assert last_line(plain(plan)) == (
+        "1 to create, 1 to update, 0 to delete, 1 to drain;"
+        " removes 1 real server after drains of at most 1m"
+    )
+    assert changes_text(plan) == last_line(plain(plan))
+
+
+def test_a_service_that_leaves_is_counted_with_its_vip_though_it_drains_first() -> None:
+    gone = (virtual_service(), real_server(), vip())
+    stays = virtual_service(endpoint("203.0.113.11"))
+    text = plain(view(desired(*gone, stays), desired(stays, drain_seconds=90)))
+    assert last_line(text) == (
+        "0 to create, 0 to update, 0 to delete, 1 to drain;"
+        " removes 1 virtual service, 1 VIP and 1 real server after drains of at most 1m"
+    )
+    assert text.split("After the drains, by later passes\n")[1].splitlines()[:2] == [
+        "  -  203.0.113.10/32 dev gitvs0",
+        "  -  tcp 203.0.113.10:80         scheduler wlc",
+    ]
+
+
+def test_what_leaves_at_once_and_what_leaves_later_are_counted_apart() -> None:
+    service, server = virtual_service(), real_server(address="10.0.0.2")
+    at_once = desired(service, server, real_server(), vip(), drain_seconds=0)
+    text = plain(view(at_once, desired(service, real_server(), drain_seconds=0)))
+    assert last_line(text).endswith("; removes 1 VIP and 1 real server at once")
+    assert "After the drains" not in text
 
 
 def test_gates_stand_above_everything_and_the_last_line_names_them() -> None:
@@ -173,7 +198,10 @@ def test_a_lifted_gate_is_shown_and_blocks_nothing() -> None:
     plan = view(applied, desired(virtual_service()), allowed=("last-real-server", "capacity-drop"))
     assert plan.outcome is PlanOutcome.CHANGES
     assert plain(plan).splitlines()[2] == "Allowed, though over a limit"
-    assert last_line(plain(plan)) == "0 to create, 0 to update, 0 to delete, 1 to drain"
+    assert last_line(plain(plan)) == (
+        "0 to create, 0 to update, 0 to delete, 1 to drain;"
+        " removes 1 real server after drains of at most 1m"
+    )
 
 
 def test_a_drain_says_until_when() -> None:
@@ -194,7 +222,8 @@ def test_a_drain_under_way_shows_what_is_left_and_is_no_change() -> None:
     text = plain(view(same, same, found=found, drains=(drain,)))
     assert "draining: 42s left of 1m, 3 active and 1 inactive connections" in text
     assert last_line(text) == (
-        "nothing to do: lb1 is as the manifests say, but for 1 real server still draining"
+        "nothing to do: lb1 is as the manifests say, but for 1 real server still draining;"
+        " removes 1 real server after drains of at most 42s"
     )
 
 
@@ -204,7 +233,9 @@ def test_a_drain_that_is_over_ends_with_a_delete() -> None:
     found = same.state.with_changes([leaving])
     text = plain(view(same, same, found=found, drains=(Drain(leaving.key, 60, NOW),)))
     assert "  -  10.0.0.2:8080  nat  weight 0  drained" in text.splitlines()
-    assert last_line(text) == "0 to create, 0 to update, 1 to delete, 0 to drain"
+    assert last_line(text) == (
+        "0 to create, 0 to update, 1 to delete, 0 to drain; removes 1 real server at once"
+    )
 
 
 def test_a_server_wanted_again_says_that_its_drain_ends() -> None:

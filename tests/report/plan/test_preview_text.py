@@ -34,7 +34,9 @@ def test_a_realistic_preview_reads_as_approved() -> None:
 def test_the_last_line_is_the_verdict() -> None:
     assert last_line(Preview(BASE, HEAD, unchanged=3)) == "nothing would change"
     assert last_line(realistic()).startswith("blocked by ")
-    assert last_line(Preview(BASE, HEAD, tuple(ungated()))) == "changes on 7 directors"
+    assert last_line(Preview(BASE, HEAD, tuple(ungated()))) == (
+        "changes on 7 directors; removes 4 virtual services, 4 VIPs and 1 local route"
+    )
     problem = Problem("web.yaml", 3, 5, "", "unknown-field", "no field x")
     invalid = Preview(BASE, HEAD, problems=(problem,))
     assert last_line(invalid) == "invalid: 1 problem"

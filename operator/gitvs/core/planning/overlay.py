@@ -23,11 +23,13 @@ from gitvs.core.model.resources import (
     Resource,
     Scheduler,
     SchedulerFlag,
+    Sysctl,
+    Timeout,
     Vip,
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.plan import is_forwarding_sysctl
+from gitvs.core.planning.plan import Change, build_plan, is_forwarding_sysctl
 
 DEFAULT_DRAIN_SECONDS = 60.0
 
@@ -173,6 +175,19 @@ def _needed_resources(
         if route.key not in desired and is_needed(route):
             needed.append(route)
     return needed
+
+
+def removals_after_drains(target: State, desired: State) -> tuple[Change, ...]:
+    """Return the deletes of later passes: what a target keeps only while real servers drain.
+
+    They are in the order of a break. `desired` is the desired state with operations on top.
+    """
+    kept = [
+        resource
+        for key, resource in target.items()
+        if key not in desired and not isinstance(resource, Sysctl | Timeout)
+    ]
+    return build_plan([(resource, None) for resource in kept]).changes
 
 
 def needed_by(listeners: Iterable[Listener]) -> Callable[[Vip | LocalRoute], bool]:

@@ -5,7 +5,7 @@ Changes in the order of execution, then each virtual service that changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from gitvs.core.planning.plan import Change
@@ -25,6 +25,7 @@ from gitvs.report.html.services import service_details
 from gitvs.report.plan.plan_view import DirectorPlan, Presence, summary_text
 from gitvs.report.plan.preview_view import DirectorGroup
 from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE
+from gitvs.report.plan.removals import AFTER_DRAINS_TITLE, removals_text
 from gitvs.report.plan.service_view import changed_services
 from gitvs.report.text.changes import (
     BY_HAND_TITLE,
@@ -49,6 +50,7 @@ def group_details(group_number: int, group: DirectorGroup, *, is_open: bool) -> 
 
 def _group_title(group: DirectorGroup) -> Html:
     nonzero_counts = {action: number for action, number in group.plan.summary.items() if number}
+    removals = f"; {text}" if (text := removals_text([group.plan])) else ""
     director_count = (
         element("b", f"{len(group.directors)} directors: ") if len(group.directors) > 1 else ""
     )
@@ -56,7 +58,7 @@ def _group_title(group: DirectorGroup) -> Html:
         "summary",
         element("span", director_count, code_names(group.directors), class_="names"),
         outcome_badges(group.plan),
-        element("span", summary_text(nonzero_counts) or "no change", class_="counts"),
+        element("span", summary_text(nonzero_counts) or "no change", removals, class_="counts"),
         class_="title",
     )
 
@@ -70,7 +72,8 @@ def _group_content(group: DirectorGroup) -> Iterator[Html]:
         yield element("p", "Left the manifests; ", prose(LEFT_MANIFESTS_NOTE), class_="note")
     yield _text_section(BY_HAND_TITLE, map(operation_text, plan.operations.all))
     yield _changes_section(plan)
-    yield _repairs_section(plan)
+    yield _more_changes_section(plan, AFTER_DRAINS_TITLE, plan.after_drains)
+    yield _more_changes_section(plan, REPAIRS_TITLE, plan.repairs)
     yield from map(service_details, changed_services(plan))
     yield _text_section(FOREIGN_TITLE, plan.foreign_names)
 
@@ -100,11 +103,12 @@ def _changes_section(plan: DirectorPlan) -> Html:
     )
 
 
-def _repairs_section(plan: DirectorPlan) -> Html:
-    if not plan.repairs:
+def _more_changes_section(plan: DirectorPlan, title: str, changes: Sequence[Change]) -> Html:
+    """Return changes that are not part of the plan itself."""
+    if not changes:
         return EMPTY_HTML
-    body = element("tbody", *(_change_row(plan, change) for change in plan.repairs))
-    return _collapsible(REPAIRS_TITLE, len(plan.repairs), table(_CHANGE_COLUMNS, body))
+    body = element("tbody", *(_change_row(plan, change) for change in changes))
+    return _collapsible(title, len(changes), table(_CHANGE_COLUMNS, body))
 
 
 def _phase_body(plan: DirectorPlan, phase: str, changes: Iterable[Change]) -> Html:

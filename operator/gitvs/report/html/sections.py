@@ -67,7 +67,10 @@ def sections(preview: Preview, groups: Sequence[DirectorGroup]) -> Iterable[Html
     )
     yield _gate_section(preview, "Blocked", is_allowed=False)
     yield _gate_section(preview, "Allowed", is_allowed=True)
-    columns = ("Directors", "Outcome", "Create>", "Update>", "Delete>", "Drain>", "Greatest risk")
+    columns = (
+        *("Directors", "Outcome", "Create>", "Update>", "Delete>", "Drain>"),
+        *("After drains>", "Greatest risk"),
+    )
     yield _section("Directors", "", columns, map(_group_row, count(1), groups))
     risks = (
         _risk_row(*risk_and_directors)
@@ -129,7 +132,10 @@ def _group_row(group_number: int, group: DirectorGroup) -> Html:
                 str(change_count),
                 class_=f"number {action}" if change_count else "number none",
             )
-            for action, change_count in plan.summary.items()
+            for action, change_count in (
+                *plan.summary.items(),
+                ("delete", len(plan.after_drains)),
+            )
         ),
         element("td", prose(risk), class_="told"),
     )

@@ -20,8 +20,9 @@ from gitvs.report.markdown.escaping import (
     table_header,
     table_row,
 )
-from gitvs.report.plan.plan_view import DirectorPlan, summary_text
+from gitvs.report.plan.plan_view import DirectorPlan
 from gitvs.report.plan.preview_view import DirectorGroup
+from gitvs.report.plan.removals import AFTER_DRAINS_TITLE, changes_text
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView, changed_services
 from gitvs.report.text.changes import REPAIRS_TITLE, change_text, location_text
@@ -52,9 +53,10 @@ def details_of(group: DirectorGroup) -> GroupDetails:
     """Return the details of a group."""
     plan = group.plan
     return GroupDetails(
-        f"{html_names(group.directors)}: {summary_text(plan.summary)}",
+        f"{html_names(group.directors)}: {changes_text(plan)}",
         (
             *((str(c.phase), _change_line(plan, c)) for c in plan.plan.changes),
+            *((AFTER_DRAINS_TITLE, _change_line(plan, c)) for c in plan.after_drains),
             *((REPAIRS_TITLE, _change_line(plan, c)) for c in plan.repairs),
         ),
         tuple(_service_text(view) for view in changed_services(plan)),

@@ -63,12 +63,16 @@ def _gate_row(gate: Gate, directors: list[str], message: str) -> str:
 
 
 def _director_section(groups: Iterable[DirectorGroup]) -> Section:
-    columns = ("Directors", "Create>", "Update>", "Delete>", "Drain>", "Greatest risk")
+    columns = (
+        *("Directors", "Create>", "Update>", "Delete>", "Drain>"),
+        *("After drains>", "Greatest risk"),
+    )
     rows = [
         table_row(
             (
                 code_names(group.directors, _MAX_NAMES),
                 *(str(number) for number in group.plan.summary.values()),
+                str(len(group.plan.after_drains)),
                 prose(greatest_risk_text(group.plan)),
             )
         )

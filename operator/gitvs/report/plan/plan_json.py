@@ -12,6 +12,7 @@ from gitvs.core.planning.plan import PLAN_FORMAT_VERSION, Change
 from gitvs.core.planning.risks import Risk
 from gitvs.report.plan.plan_view import DirectorPlan, PlanSide
 from gitvs.report.plan.preview_view import Preview
+from gitvs.report.plan.removals import removal_counts, removed_at_once
 from gitvs.report.text.operations import operation_json
 
 
@@ -48,6 +49,12 @@ def _director_plan_json(plan: DirectorPlan) -> JsonObject:
         "risks": [_risk_json(risk) for risk in plan.risks],
         "repairs": [_change_json(plan, change) for change in plan.repairs],
         "operations": [operation_json(o) for o in plan.operations.all],
+        "removals": {
+            "atOnce": removal_counts(removed_at_once(plan)),
+            "afterDrains": removal_counts(plan.after_drains),
+            "drainSeconds": plan.longest_drain_seconds,
+        },
+        "afterDrains": [_removal_json(plan, change) for change in plan.after_drains],
     }
 
 
@@ -68,6 +75,15 @@ def _change_json(plan: DirectorPlan, change: Change) -> JsonObject:
     if change.key in plan.drift:
         json_object["drift"] = True
     return json_object
+
+
+def _removal_json(plan: DirectorPlan, change: Change) -> JsonObject:
+    location = plan.location_of(change.resource)
+    return {
+        "kind": str(change.kind),
+        "key": str(change.key),
+        "service": None if location is None else location.service,
+    }
 
 
 def _location_json(location: ManifestLocation | None) -> JsonObject | None:

@@ -15,8 +15,9 @@ from gitvs.core.model.resources import Kind
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.plan import Action, Change, natural_sort_key
 from gitvs.core.planning.risks import Risk
-from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide, summary_text
+from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide
 from gitvs.report.plan.preview_words import gate_messages
+from gitvs.report.plan.removals import AFTER_DRAINS_TITLE, changes_text, removals_text
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView, changed_services
 from gitvs.report.text.changes import (
@@ -62,6 +63,7 @@ def director_lines(plan: DirectorPlan) -> Iterator[Line]:
         list(_host_lines(plan)),
         *(list(_service_lines(view)) for view in changed_services(plan)),
         list(_address_lines(plan)),
+        list(_after_drains_lines(plan)),
         list(_foreign_lines(plan)),
     ):
         if section:
@@ -73,19 +75,24 @@ def _summary_line(plan: DirectorPlan) -> Line:
     match plan.outcome:
         case PlanOutcome.BLOCKED:
             names = ", ".join(dict.fromkeys(g.name for g in plan.gates if not g.is_allowed))
-            text = f"{summary_text(plan.summary)}; blocked by {names}: nothing will be changed"
+            text = f"{changes_text(plan)}; blocked by {names}: nothing will be changed"
             return line(text, style="bold red")
         case PlanOutcome.NONE:
             return line(
                 f"nothing to do: {plan.director} is as the manifests say{_draining_text(plan)}"
             )
         case PlanOutcome.CHANGES:
-            return line(summary_text(plan.summary), style="bold")
+            return line(changes_text(plan), style="bold")
 
 
 def _draining_text(plan: DirectorPlan) -> str:
     count = len(plan.drains)
-    return f", but for {count_text(count, 'real server')} still draining" if count else ""
+    if not count:
+        return ""
+    removals = removals_text([plan])
+    return f", but for {count_text(count, 'real server')} still draining" + (
+        f"; {removals}" if removals else ""
+    )
 
 
 def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
@@ -153,6 +160,14 @@ def _address_lines(plan: DirectorPlan) -> Iterator[Line]:
         yield line("VIPs and local routes", style="bold")
         sorted_changes = sorted(changes, key=lambda c: (c.kind, natural_sort_key(c.resource)))
         yield from _change_lines(plan, sorted_changes)
+
+
+def _after_drains_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """Yield what later passes delete; real servers are with their services."""
+    changes = [c for c in plan.after_drains if c.kind is not Kind.REAL_SERVER]
+    if changes:
+        yield line(AFTER_DRAINS_TITLE, style="bold")
+        yield from _change_lines(plan, changes)
 
 
 def _change_lines(plan: DirectorPlan, changes: Iterable[Change]) -> Iterable[Line]:

@@ -17,7 +17,8 @@ from gitvs.core.model.observation import ConnectionCounts, Observation
 from gitvs.core.model.resources import IPAddress, Key, RealServer, Resource, VirtualService
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
-from gitvs.core.planning.operations import NO_OPERATIONS, Operations
+from gitvs.core.planning.operations import NO_OPERATIONS, Operations, with_operations
+from gitvs.core.planning.overlay import removals_after_drains
 from gitvs.core.planning.plan import FALLBACK_FLAGS, Action, Change, Plan
 from gitvs.core.planning.proposal import Proposal
 from gitvs.core.planning.risks import Risk
@@ -108,6 +109,8 @@ class DirectorPlan:
     """Drift on the host that the next sync repairs, whether or not this plan is applied."""
     policy_location: ManifestLocation | None = None
     """Where the limits of the gates were set."""
+    after_drains: tuple[Change, ...] = ()
+    """What later passes delete once the drains are over, in their order."""
 
     @property
     def outcome(self) -> PlanOutcome:
@@ -123,6 +126,19 @@ class DirectorPlan:
     @property
     def summary(self) -> dict[str, int]:
         return summary_of(self.plan.changes)
+
+    @property
+    def longest_drain_seconds(self) -> float:
+        """How long until the last of `after_drains` is removed, at the latest; 0 if none is."""
+        return max((self.seconds_left(change.key) for change in self.after_drains), default=0.0)
+
+    def seconds_left(self, key: Key) -> float:
+        """How long a real server may still drain; 0 if it does not."""
+        drain = self.drains.get(key)
+        if drain is None:
+            return 0.0
+        now = self.boottime_seconds
+        return drain.timeout_seconds if now is None else max(0.0, drain.deadline_seconds - now)
 
     def location_of(self, resource: Resource) -> ManifestLocation | None:
         """Return the location of a resource; a real server without one has its service's."""
@@ -165,6 +181,7 @@ def director_plan(
     ledger_before = ledger or Ledger()
     removed = {c.key for c in proposal.plan.changes if c.after is None}
     drains = {k: d for k, d in proposal.ledger.drains.items() if k not in removed}
+    effective = with_operations(proposal.desired, proposal.operations)
     return DirectorPlan(
         director=proposal.desired.director,
         plan=proposal.plan,
@@ -185,6 +202,7 @@ def director_plan(
         operations=proposal.operations,
         state_before=proposal.owned,
         policy_location=proposal.desired.policy.location,
+        after_drains=removals_after_drains(proposal.target, effective.state),
     )
 
 

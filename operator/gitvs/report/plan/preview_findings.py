@@ -14,6 +14,7 @@ from gitvs.core.problems import Problem
 from gitvs.report.plan.plan_view import DirectorPlan
 from gitvs.report.plan.preview_view import Preview
 from gitvs.report.plan.preview_words import directors_by_item
+from gitvs.report.plan.removals import removals_text
 from gitvs.report.text.findings import (
     Finding,
     FindingLevel,
@@ -53,6 +54,8 @@ def _problem_finding(problem: Problem, folder: str) -> Finding:
 def _plan_findings(plan: DirectorPlan, folder: str) -> Iterator[Finding]:
     for gate in plan.gates:
         yield _gate_finding(gate, plan, folder)
+    if text := removals_text([plan]):
+        yield Finding(FindingLevel.NOTICE, "removals", f"this change {text}")
     for risk in plan.risks:
         yield _risk_finding(risk, _location(plan, risk.key), folder)
 

@@ -8,9 +8,10 @@ from rich.text import Text
 
 from gitvs.core.planning.risks.risk import names_text
 from gitvs.report.plan.plan_text import director_lines, risk_lines
-from gitvs.report.plan.plan_view import Presence, summary_text
+from gitvs.report.plan.plan_view import Presence
 from gitvs.report.plan.preview_view import DirectorGroup, Preview, Verdict, director_groups
 from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE, counts_text, verdict_text
+from gitvs.report.plan.removals import changes_text
 from gitvs.report.text.lines import Line, line, lines_text
 
 _MAX_NAMES_IN_HEADING = 12
@@ -51,7 +52,7 @@ def _group_lines(group: DirectorGroup) -> Iterator[Line]:
             return
         case Presence.APPEARS:
             names = f"{names} (new)"
-    counts = summary_text(plan.summary) if plan.plan else "no change"
+    counts = changes_text(plan) if plan.plan else "no change"
     yield line(f"{names}: {counts}", style="bold")
     yield from director_lines(plan)
     if len(group.directors) == 1:

@@ -17,6 +17,7 @@ from gitvs.report.plan.plan_view import (
     summary_text,
 )
 from gitvs.report.plan.preview_view import Preview, Verdict
+from gitvs.report.plan.removals import removals_text, service_removals_text
 from gitvs.report.text.changes import location_text
 from gitvs.report.text.problems import count_text
 
@@ -41,7 +42,10 @@ def verdict_text(preview: Preview) -> str:
             gates = dict.fromkeys(g.name for p in blocked for g in p.gates if not g.is_allowed)
             return f"blocked by {', '.join(gates)} on {count_text(len(blocked), 'director')}"
         case Verdict.CHANGES:
-            return f"changes on {count_text(sum(p.is_notable for p in preview.plans), 'director')}"
+            changes = (
+                f"changes on {count_text(sum(p.is_notable for p in preview.plans), 'director')}"
+            )
+            return "; ".join(filter(None, (changes, service_removals_text(preview.plans))))
         case Verdict.NONE:
             return "nothing would change"
 
@@ -62,8 +66,12 @@ def counts_text(preview: Preview) -> str:
         f"{number} {label}" for label, number in director_counts.items() if number
     )
     changes = [change for plan in preview.plans for change in plan.plan.changes]
-    changes_text = f"; in all {summary_text(summary_of(changes))}" if changes else ""
-    return f"{count_text(total, 'director')}: {directors or 'none'}{changes_text}"
+    parts = (
+        f"{count_text(total, 'director')}: {directors or 'none'}",
+        f"in all {summary_text(summary_of(changes))}" if changes else "",
+        removals_text(preview.plans),
+    )
+    return "; ".join(filter(None, parts))
 
 
 def gates_description(preview: Preview, *, is_allowed: bool) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
+from gitvs.core.durations import duration_text
 from gitvs.core.model.desired import ManifestLocation
 from gitvs.core.model.resources import Key, RealServer, Resource, VirtualService
 from gitvs.core.planning.plan import Action, Change, natural_sort_key
@@ -57,6 +59,8 @@ class ServiceView:
     before: ServiceCapacity | None
     after: ServiceCapacity | None
     servers: tuple[ServerRow, ...]
+    drain_seconds: float = 0.0
+    """How long its drains last at most."""
 
     @property
     def action_text(self) -> str:
@@ -66,7 +70,8 @@ class ServiceView:
         if self.action is Action.DELETE:
             return "removed"
         if self.is_leaving:
-            return "left the manifests, removed once it has drained"
+            latest = duration_text(ceil(self.drain_seconds))
+            return f"left the manifests, removed once it has drained, in {latest} at the latest"
         return "" if self.action is None else "changes in place"
 
     @property
@@ -172,6 +177,7 @@ def _view_with_sort_key(
             )
             for s in servers
         ),
+        drain_seconds=max((plan.seconds_left(key) for key in servers_after), default=0.0),
     )
     return natural_sort_key(service), view
 
