@@ -18,7 +18,11 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of, clear_ambient_capabilities
-from gitvs.adapters.process.writer_lock import AGENT_LOCK_NAME, writer_lock
+from gitvs.adapters.process.writer_lock import (
+    AGENT_LOCK_NAME,
+    prepare_lock_folder,
+    writer_lock,
+)
 from gitvs.adapters.service.control_socket import ControlServer, make_socket
 from gitvs.adapters.service.log_fields import LogFieldsFilter
 from gitvs.adapters.service.settings_file import load_settings
@@ -85,6 +89,7 @@ def _run_once(settings: Settings, state_dir: Path) -> ExitCode:
 def _run_daemon(config: Path, state_dir: Path) -> ExitCode:
     """Run the daemon until a signal ends it."""
     _log_as_service()
+    prepare_lock_folder()
     become_owner_of(state_dir)
     clear_ambient_capabilities()  # threads and children that start from here have none
     with writer_lock(AGENT_LOCK_NAME), SqliteStore(state_dir) as store:

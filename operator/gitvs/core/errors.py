@@ -129,6 +129,13 @@ class LockHeld(GitvsError):
     is_transient = True
 
 
+class LockUnusable(GitvsError):
+    """The lock of this network namespace can be neither held nor looked at by this user."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no lock of this network namespace: {reason}. Nothing was changed")
+
+
 class UnexpectedPlan(GitvsError):
     """The plan is not the one that `--expect` names."""
 

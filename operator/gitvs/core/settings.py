@@ -10,6 +10,9 @@ DEFAULT_SETTINGS_FILE = Path("/etc/gitvs/gitvs.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/gitvs")
 DEFAULT_SOCKET_PATH = Path("/run/gitvs/control.sock")
 SOCKET_FILE_NAME = "control.sock"
+LOCK_FOLDER = Path("/run/gitvs/lock")
+LOCK_GROUP = "gitvs"
+"""The group that may enter the folder of the locks, besides root."""
 
 KEPT_TRANSACTIONS = 500
 KEPT_PLANS = 50

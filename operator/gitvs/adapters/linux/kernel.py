@@ -9,11 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-import socket
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from struct import Struct
 from typing import assert_never
 
 from gitvs.adapters.linux.change_requests import (
@@ -28,6 +26,7 @@ from gitvs.adapters.linux.listening_sockets import read_wildcard_listeners
 from gitvs.adapters.linux.netlink import ANSWER_DONE, Answer, Request, refused_answer
 from gitvs.adapters.linux.rtnetlink import RoutingCache, Rtnetlink
 from gitvs.adapters.linux.sysctl import read_sysctls, write_sysctl
+from gitvs.adapters.process.network_namespace import namespace_cookie, namespace_file_status
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model.ledger import Incarnation
 from gitvs.core.model.observation import Observation, Scope
@@ -48,10 +47,7 @@ from gitvs.core.planning.kernel_refusals import refusal_message
 from gitvs.core.planning.plan import Change
 from gitvs.ports import WriteResult, WriteStatus
 
-_SO_NETNS_COOKIE = 71  # Source: Linux include/uapi/asm-generic/socket.h, since 5.14
-_COOKIE = Struct("=Q")
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-_NAMESPACE_FILE = Path("/proc/self/ns/net")
 _MODULES_FOLDER = Path("/lib/modules")
 _LOADED_MODULES_FOLDER = Path("/sys/module")
 _SCHEDULER_MODULE = re.compile(r"/ip_vs_(\w+)\.ko")
@@ -220,12 +216,8 @@ def _namespace_cookie() -> int:
 
     Before Linux 5.14 it is the inode number, which a later namespace may get again.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
-        try:
-            data = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE.size)
-        except OSError:
-            return _NAMESPACE_FILE.stat().st_ino
-        return int(_COOKIE.unpack(data)[0])
+    cookie = namespace_cookie()
+    return namespace_file_status().st_ino if cookie is None else cookie
 
 
 def _write_nothing(changes: Sequence[Change]) -> list[Answer]:

@@ -1,1 +1,4 @@
-"""This process: `privileges` (user and capabilities), `writer_lock`, `clock`."""
+"""This process: `privileges`, `network_namespace`, `writer_lock`, `clock`.
+
+Every other folder of adapters may use it.
+"""

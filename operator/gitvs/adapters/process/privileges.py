@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 from pathlib import Path
 
 # Source: linux/capability.h, linux/prctl.h
@@ -49,10 +50,18 @@ def become_owner_of(folder: Path) -> None:
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
     _check_result(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
-    os.setgroups([])
+    os.setgroups(_groups_of(owner.st_uid, owner.st_gid))
     os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
     _keep_net_admin()
+
+
+def _groups_of(uid: int, gid: int) -> list[int]:
+    """Return the groups of a user; a uid without a name has no more than `gid`."""
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return []
 
 
 def _keep_net_admin() -> None:

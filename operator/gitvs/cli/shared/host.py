@@ -15,7 +15,7 @@ import click
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of
-from gitvs.adapters.process.writer_lock import writer_lock
+from gitvs.adapters.process.writer_lock import prepare_lock_folder, writer_lock
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.output import show_message
 from gitvs.core.errors import ExitCode
@@ -51,7 +51,9 @@ def open_for_writing(state_dir: Path) -> Iterator[Ports]:
 
     Raises:
         LockHeld: another gitvs is the writer; the error names it.
+        LockUnusable: this user may not be a writer.
     """
+    prepare_lock_folder()
     become_owner_of(state_dir)
     with _interruptible_once(), writer_lock(), SqliteStore(state_dir) as store:
         try:
