@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import struct
 import subprocess
@@ -10,7 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -20,7 +21,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from gitvs import __version__
-from gitvs.adapters.service.metrics_server import Metrics
+from gitvs.adapters.service import metrics_server
+from gitvs.adapters.service.metrics_server import _MAX_CONNECTIONS, Metrics
 from gitvs.core.errors import SettingsError
 from gitvs.core.model.history import Commit, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
@@ -438,12 +440,113 @@ def test_after_a_stop_nobody_answers_and_the_address_is_free() -> None:
         assert metrics.address == address
 
 
-def test_a_client_that_says_nothing_keeps_nobody_from_scraping(metrics: Metrics) -> None:
+def connected(metrics: Metrics, request: bytes = b"") -> socket.socket:
+    """A client that sent something, and reads nothing."""
     host, _, port = metrics.address.rpartition(":")
-    started = time.monotonic()
-    with socket.create_connection((host, int(port))):
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    client.connect((host, int(port)))
+    client.sendall(request)
+    return client
+
+
+def has_ended(client: socket.socket) -> bool:
+    """Whether the server has closed a connection; wait until it has."""
+    with suppress(ConnectionResetError):
+        while client.recv(1 << 16):
+            pass
+    return True
+
+
+@pytest.mark.parametrize("request_part", [b"", b"GET /metr", b"GET /metrics HTTP/1.0\r\nHost: a"])
+def test_clients_that_say_nothing_or_half_a_request_keep_nobody_from_scraping(
+    metrics: Metrics, request_part: bytes
+) -> None:
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(connected(metrics, request_part))
+            for _ in range(3 * _MAX_CONNECTIONS)
+        ]
+        for _ in range(3):
+            assert "gitvs_build_info" in fetch(metrics)
+        assert len(request_threads()) <= _MAX_CONNECTIONS
+        for client in clients[:_MAX_CONNECTIONS]:
+            assert has_ended(client), "the oldest make room"
+
+
+def test_a_request_has_one_deadline_however_it_drips(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "_REQUEST_SECONDS", 0.3)
+    with connected(metrics, b"GET /metrics HTTP/1.0\r\n") as dripping:
+        while not select.select([dripping], [], [], 0.05)[0]:
+            dripping.sendall(b"X")
+        assert has_ended(dripping)
+    wait_for_no_requests()
+
+
+def test_clients_that_do_not_read_their_answers_are_cut_off(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, large = threading.Semaphore(0), replace(FULL, services=many_services(2000))
+
+    def get_status() -> AgentStatus:
+        asked.release()
+        return large
+
+    metrics.publish(get_status)
+    monkeypatch.setattr(metrics_server, "_REQUEST_SECONDS", 1.0)
+    with ExitStack() as stack:
+        for _ in range(_MAX_CONNECTIONS):
+            stack.enter_context(connected(metrics, b"GET /metrics HTTP/1.0\r\n\r\n"))
+        asked.acquire()
+        wait_for_no_requests()
+        monkeypatch.setattr(metrics_server, "_REQUEST_SECONDS", 60.0)
         assert "gitvs_build_info" in fetch(metrics)
-    assert time.monotonic() - started < 5
+
+
+def test_more_requests_at_a_time_than_are_answered_are_turned_away(metrics: Metrics) -> None:
+    asked, done = threading.Semaphore(0), threading.Event()
+
+    def get_status() -> AgentStatus:
+        asked.release()
+        done.wait()
+        return FULL
+
+    metrics.publish(get_status)
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(connected(metrics, b"GET /metrics HTTP/1.0\r\n\r\n"))
+            for _ in range(_MAX_CONNECTIONS)
+        ]
+        for _ in range(_MAX_CONNECTIONS):
+            asked.acquire()
+        with connected(metrics) as one_too_many:
+            assert has_ended(one_too_many)
+        done.set()
+        for client in clients:
+            assert client.recv(15) == b"HTTP/1.0 200 OK", "whoever asked in time is answered"
+    wait_for_no_requests()
+    assert "gitvs_build_info" in fetch(metrics)
+
+
+def test_a_server_that_stops_leaves_no_connection_behind() -> None:
+    with served("127.0.0.1:0") as metrics:
+        client = connected(metrics)
+        while not request_threads():
+            time.sleep(0.01)
+    with client:
+        assert has_ended(client)
+    wait_for_no_requests()
+
+
+def request_threads() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if "process_request" in t.name]
+
+
+def wait_for_no_requests() -> None:
+    while request_threads():
+        time.sleep(0.01)
 
 
 def test_a_client_that_goes_away_leaves_no_trace(
@@ -455,8 +558,7 @@ def test_a_client_that_goes_away_leaves_no_trace(
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         client.recv(1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    while any("process_request" in thread.name for thread in threading.enumerate()):
-        time.sleep(0.01)
+    wait_for_no_requests()
     assert capfd.readouterr() == ("", "")
 
 

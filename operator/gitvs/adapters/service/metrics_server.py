@@ -11,9 +11,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from socketserver import BaseServer, TCPServer
-from threading import BoundedSemaphore, Thread
+from threading import Lock, Thread
 from typing import Any
 
 from prometheus_client import (
@@ -38,7 +40,10 @@ FAILURE_KINDS = ("source", "manifests", "gate", "quarantine", "kernel", "store",
 
 _SUCCESSFUL_OUTCOMES = (Outcome.CONVERGED, Outcome.APPLIED)
 _STAGE_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60)
-_SHUTDOWN_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.1
+"""How often the server looks for connections that take too long, and whether to stop."""
+_REQUEST_SECONDS = 10.0
+"""Longest time of one scrape in all, however slowly its client sends or receives."""
 _MAX_CONNECTIONS = 16
 
 
@@ -73,7 +78,7 @@ class Metrics:
             server = _MetricsServer(self._settings.address, _Handler.factory(self._registry))
         except OSError as error:
             raise _listen_error(self._settings.listen, error) from error
-        thread = Thread(target=server.serve_forever, args=(_SHUTDOWN_POLL_SECONDS,), name="metrics")
+        thread = Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="metrics")
         thread.daemon = True
         thread.start()
         self._server_and_thread = server, thread
@@ -176,14 +181,80 @@ class _EventMetrics:
 
 
 class _Handler(MetricsHandler):
-    """Answers one scrape; a client that sends or receives nothing is disconnected."""
+    """Answers one scrape."""
 
-    timeout = 10
+    server: _MetricsServer
+
+    def do_GET(self) -> None:
+        """Answer, unless the connection was cut off while the request came in."""
+        if self.server.connections.mark_received(self.connection):
+            super().do_GET()
+
+
+@dataclass(slots=True)
+class _Connection:
+    deadline_monotonic: float
+    is_request_received: bool = False
+
+
+class _Connections:
+    """The open connections: a bounded number, each for a bounded time.
+
+    A client that has not sent its request yet makes room for a new one, so clients that send
+    slowly or nothing keep nobody from scraping.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._connections: dict[socket.socket, _Connection] = {}  # the oldest first
+
+    def admit(self, client: socket.socket) -> bool:
+        """Add a connection; False if there is no room."""
+        with self._lock:
+            if len(self._connections) >= _MAX_CONNECTIONS and not self._cut_off_slow_sender():
+                return False
+            self._connections[client] = _Connection(time.monotonic() + _REQUEST_SECONDS)
+            return True
+
+    def mark_received(self, client: socket.socket) -> bool:
+        """Record that the request is complete; False if the connection was cut off."""
+        with self._lock:
+            connection = self._connections.get(client)
+            if connection is not None:
+                connection.is_request_received = True
+            return connection is not None
+
+    def remove(self, client: socket.socket) -> None:
+        """Remove a connection before it is closed."""
+        with self._lock:
+            self._connections.pop(client, None)
+
+    def cut_off_late(self, now_monotonic: float) -> None:
+        """Cut off the connections whose deadline has passed."""
+        with self._lock:
+            for client, connection in list(self._connections.items()):
+                if connection.deadline_monotonic <= now_monotonic:
+                    self._cut_off(client)
+
+    def _cut_off_slow_sender(self) -> bool:
+        for client, connection in self._connections.items():
+            if not connection.is_request_received:
+                self._cut_off(client)
+                return True
+        return False
+
+    def _cut_off(self, client: socket.socket) -> None:
+        """End a connection; its thread notices, and closes it."""
+        del self._connections[client]
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
 
 
 class _MetricsServer(ThreadingHTTPServer):
+    request_queue_size = 128  # connections that wait to be accepted; beyond, clients wait seconds
+
     def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
-        self._free_connections = BoundedSemaphore(_MAX_CONNECTIONS)
+        self.connections = _Connections()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
@@ -194,21 +265,24 @@ class _MetricsServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, or close: clients must not use up all threads of the agent."""
-        if not self._free_connections.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        try:
+        if self.connections.admit(request):
             super().process_request(request, client_address)
-        except RuntimeError:  # no thread available
-            self._free_connections.release()
-            raise
+        else:
+            self.shutdown_request(request)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer one client."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free_connections.release()
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.connections.remove(request)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Cut off slow clients; called several times a second."""
+        self.connections.cut_off_late(time.monotonic())
+
+    def server_close(self) -> None:
+        """Close the server, and its connections with it."""
+        super().server_close()
+        self.connections.cut_off_late(float("inf"))
 
     def server_bind(self) -> None:
         """Bind without the DNS lookup of the parent class: the DNS may be down."""
