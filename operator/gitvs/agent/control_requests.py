@@ -30,6 +30,17 @@ OBSERVE_TIMEOUT_SECONDS = 5.0
 
 ACTION_TIMEOUT_SECONDS = 540.0
 
+MAX_TEXT_CHARACTERS = 1000
+
+_JSON_TYPES = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+}
+
 
 class ControlRequests:
     """Takes requests from the control socket's threads, and has the agent carry them out."""
@@ -98,19 +109,27 @@ def _parse_action_request(request: RequestJson, peer: Peer) -> ActionRequest:
         name: request.get(name, "") for name in ("command", "why", "for", "subject", "service")
     }
     for name, value in texts.items():
-        if not isinstance(value, str) or len(value) > 1000 or not (value.isprintable()):
-            raise ControlFailed(f"{name} has to be a short text, not {value!r}", ExitCode.USAGE)
+        if not isinstance(value, str):
+            raise ControlFailed(f"{name} has to be a text, not {_json_type(value)}", ExitCode.USAGE)
+        if len(value) > MAX_TEXT_CHARACTERS or not value.isprintable():
+            raise ControlFailed(
+                f"{name} has to be a text of at most {MAX_TEXT_CHARACTERS} printable characters",
+                ExitCode.USAGE,
+            )
     seconds = request.get("seconds")
-    if seconds is not None and not (
-        isinstance(seconds, int | float) and 1 <= seconds <= MAX_OPERATION_SECONDS
-    ):
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
         raise ControlFailed(
-            f"a time of {seconds} s: it has to be from 1s to {MAX_OPERATION_SECONDS / 3600:.0f}h",
+            f"seconds has to be a number, not {_json_type(seconds)}", ExitCode.USAGE
+        )
+    if seconds is not None and not 1 <= seconds <= MAX_OPERATION_SECONDS:
+        raise ControlFailed(
+            f"a time of {seconds!s:.20} s: it has to be from 1s to"
+            f" {MAX_OPERATION_SECONDS / 3600:.0f}h",
             ExitCode.USAGE,
         )
     allowed_gates = request.get("allow", [])
-    if not isinstance(allowed_gates, list) or not set(map(str, allowed_gates)) <= set(
-        LIFTABLE_GATES
+    if not isinstance(allowed_gates, list) or not all(
+        isinstance(gate, str) and gate in LIFTABLE_GATES for gate in allowed_gates
     ):
         raise ControlFailed(f"gates to lift are {', '.join(LIFTABLE_GATES)}", ExitCode.USAGE)
     on_behalf_of = texts["for"]
@@ -124,5 +143,9 @@ def _parse_action_request(request: RequestJson, peer: Peer) -> ActionRequest:
         texts["service"],
         request.get("now") is True,
         request.get("retry") is True,
-        frozenset(map(str, allowed_gates)),
+        frozenset(allowed_gates),
     )
+
+
+def _json_type(value: object) -> str:
+    return _JSON_TYPES.get(type(value), "null")

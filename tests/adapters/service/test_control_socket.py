@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gitvs.adapters.service import control_socket
 from gitvs.adapters.service.control_socket import (
+    _MAX_CONNECTIONS,
     ControlServer,
     Peer,
     RequestJson,
@@ -22,8 +27,15 @@ from gitvs.adapters.service.control_socket import (
     make_socket,
     send_request,
 )
-from gitvs.core.errors import AgentUnreachable, ControlFailed, ExitCode, SourceError
+from gitvs.core.errors import (
+    AgentNotAnswering,
+    AgentUnreachable,
+    ControlFailed,
+    ExitCode,
+    SourceError,
+)
 from gitvs.core.settings import DEFAULT_SOCKET_PATH, DEFAULT_STATE_DIR, socket_path_of
+from tests.support.effort import examples
 
 
 @contextmanager
@@ -82,7 +94,20 @@ def test_a_bug_is_no_secret_and_ends_nothing(tmp_path: Path) -> None:
                 send_request(path, {})
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", b"[1]\n", b"nonsense\n", b"x" * 100_000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n",
+        b"[1]\n",
+        b"nonsense\n",
+        b"\xff\n",
+        b"x" * 100_000,
+        b"[" * 60_000,
+        b'{"a":' * 10_000 + b"\n",
+        b"9" * 5_000,
+    ],
+)
 def test_what_is_no_request_is_refused(tmp_path: Path, data: bytes) -> None:
     with serving(tmp_path / "s", echo) as path:
         answer = raw(path, data)
@@ -94,6 +119,104 @@ def test_a_client_that_says_nothing_keeps_nobody_waiting(tmp_path: Path) -> None
     with serving(tmp_path / "s", echo) as path, socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(path))
         assert send_request(path, {"n": 1}, 3)["request"] == {"n": 1}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits only a moment for a request."""
+    monkeypatch.setattr(control_socket, "_REQUEST_TIMEOUT_SECONDS", 0.1)
+
+
+def test_a_client_that_says_nothing_is_told_so_and_is_no_bug(
+    tmp_path: Path, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(tmp_path / "s", echo) as path, socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(path))
+        answer = json.loads(silent.makefile("rb").readline())
+    assert answer["error"] == "no complete request came within 0.1 s; nothing was done"
+    assert not caplog.records
+
+
+def test_a_client_that_drips_its_request_is_given_up_too(tmp_path: Path, impatient: None) -> None:
+    with serving(tmp_path / "s", echo) as path, socket.socket(socket.AF_UNIX) as dripping:
+        dripping.connect(str(path))
+        with suppress(BrokenPipeError):
+            while not select.select([dripping], [], [], 0.02)[0]:
+                dripping.sendall(b" ")
+        assert "no complete request came" in json.loads(dripping.makefile("rb").readline())["error"]
+
+
+def test_a_client_that_goes_away_is_no_bug(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(tmp_path / "s", echo) as path:
+        for data in (b"", b"{", b"{}\n"):
+            with socket.socket(socket.AF_UNIX) as leaving:
+                leaving.connect(str(path))
+                leaving.sendall(data)
+        assert send_request(path, {"n": 1})["request"] == {"n": 1}
+        while any(thread.name == "control-request" for thread in threading.enumerate()):
+            threading.Event().wait(0.01)
+    assert not caplog.records
+
+
+def test_beside_as_many_silent_clients_as_there_may_be_others_hear_busy(tmp_path: Path) -> None:
+    with serving(tmp_path / "s", echo) as path, ExitStack() as stack:
+        for _ in range(_MAX_CONNECTIONS):
+            silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+            silent.connect(str(path))
+        for _ in range(20):
+            with pytest.raises(ControlFailed, match=r"32 requests at a time.*try again"):
+                send_request(path, {"command": "status"})
+
+
+def test_an_answer_that_came_before_the_request_was_sent_is_read(tmp_path: Path) -> None:
+    listener = make_socket(tmp_path / "s")
+
+    def refuse_at_once() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b'{"ok": false, "error": "busy", "exitCode": 1}\n')
+
+    server = threading.Thread(target=refuse_at_once)
+    server.start()
+    with pytest.raises(ControlFailed, match="busy"):
+        send_request(tmp_path / "s", {"text": "x" * 10_000_000})
+    server.join()
+    listener.close()
+
+
+def test_a_queue_that_is_full_is_no_missing_agent(tmp_path: Path) -> None:
+    with closing(make_socket(tmp_path / "s")) as listener, ExitStack() as stack:
+        listener.listen(0)
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(str(tmp_path / "s"))
+        with pytest.raises(AgentNotAnswering, match="try again"):
+            send_request(tmp_path / "s", {})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=10,
+)
+
+
+@pytest.fixture(scope="module")
+def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with serving(tmp_path_factory.mktemp("echo") / "s", lambda request, peer: {}) as path:
+        yield path
+
+
+@given(
+    data=st.binary(max_size=200)
+    | json_values.map(lambda value: json.dumps(value).encode())
+    | st.tuples(json_values, st.binary(max_size=9)).map(lambda v: json.dumps(v[0]).encode() + v[1])
+)
+@settings(max_examples=examples(300))
+def test_whatever_a_client_sends_gets_an_answer_that_is_no_bug(echoing: Path, data: bytes) -> None:
+    answer = raw(echoing, data)
+    assert answer["ok"] or "one JSON object on one line" in answer["error"]
 
 
 def test_clients_are_answered_side_by_side(tmp_path: Path) -> None:

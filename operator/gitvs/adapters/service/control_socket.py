@@ -190,19 +190,26 @@ def _receive_request(connection: socket.socket) -> RequestJson:
     """Read one line.
 
     Raises:
-        ControlFailed: it is too long, or not a JSON object.
+        ControlFailed: it is too long, too slow, or not a JSON object.
     """
     data = bytearray()
     deadline = time.monotonic() + _REQUEST_TIMEOUT_SECONDS
-    while not data.endswith(b"\n"):
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        chunk = connection.recv(4096)
-        data += chunk
-        if not chunk or len(data) > _MAX_REQUEST_BYTES:
-            break
+    try:
+        while not data.endswith(b"\n"):
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            chunk = connection.recv(4096)
+            data += chunk
+            if not chunk or len(data) > _MAX_REQUEST_BYTES:
+                break
+    except TimeoutError as error:
+        raise ControlFailed(
+            f"no complete request came within {_REQUEST_TIMEOUT_SECONDS:g} s; nothing was done"
+        ) from error
+    except OSError as error:
+        raise ControlFailed("the client disconnected before its request was complete") from error
     try:
         request = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ControlFailed(f"a request is one JSON object on one line: {error}") from error
     if not isinstance(request, dict):
         raise ControlFailed("a request is one JSON object on one line")
@@ -222,12 +229,17 @@ def send_request(
         connection.settimeout(timeout_seconds)
         try:
             connection.connect(str(path))
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            with suppress(ConnectionError):  # a busy agent answers and closes without reading
+                connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 response = json.loads(stream.readline())
         except PermissionError as error:
             raise AgentNotAnswering(
                 f"{path}: no permission; be root, or a member of group gitvs-admin"
+            ) from error
+        except BlockingIOError as error:  # Source: unix(7), connect on a non-blocking socket
+            raise AgentNotAnswering(
+                f"{path}: too many others are waiting for the agent; nothing was done, try again"
             ) from error
         except TimeoutError as error:
             raise AgentNotAnswering(
