@@ -20,7 +20,7 @@ from gitvs import __version__
 from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.shared.options import log_to_stderr, verbose_option
 from gitvs.core.errors import ExitCode, GitvsError
-from gitvs.core.problems import InvalidManifests, printable
+from gitvs.core.problems import InvalidManifests, printable_lines
 from gitvs.report.text.problems import count_text
 
 GC_THRESHOLDS = (200_000, 20, 100)
@@ -143,8 +143,7 @@ def _show_error(error: GitvsError) -> None:
         click.echo(str(error), err=True)
         click.echo(f"gitvs: {count_text(len(error.problems), 'problem')}", err=True)
     else:
-        lines = (printable(line) for line in f"gitvs: {error}".split("\n"))
-        click.echo("\n".join(lines), err=True)
+        click.echo(printable_lines(f"gitvs: {error}"), err=True)
 
 
 def _discard_output() -> None:

@@ -15,6 +15,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines with its control characters escaped, except line ends."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One problem in the manifests.
@@ -31,7 +36,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{printable(self.file)}:{self.line}:{self.column}: {self.message} [{self.rule}]"
+        message = printable_lines(self.message)
+        return f"{printable(self.file)}:{self.line}:{self.column}: {message} [{self.rule}]"
 
 
 class InvalidManifests(GitvsError):

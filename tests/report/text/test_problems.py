@@ -190,3 +190,23 @@ def test_counts_are_said_as_people_do() -> None:
         "1 problem",
         "2 problems",
     ]
+
+
+HOSTILE = Problem(
+    "\x1b[2Jteam\u202e.yaml", 1, 1, "", "unknown-field", "\x9b31m no field \u2066\x7f\nof this kind"
+)
+
+
+@pytest.mark.parametrize("format", list(ProblemFormat))
+def test_no_format_carries_what_a_terminal_or_a_page_obeys(format: ProblemFormat) -> None:
+    text = report_problems([HOSTILE], format, folder="lb")
+    assert all(c.isprintable() or c == "\n" for c in text)
+    for value in texts_in(json.loads(text)) if text.startswith(("[", "{")) else ():
+        if format is not ProblemFormat.JSON:  # whose reader is a program: it gets the very text
+            assert all(c.isprintable() or c == "\n" for c in value)
+
+
+def texts_in(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [t for v in value for t in texts_in(v)] if isinstance(value, list) else [str(value)]

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from gitvs.core.model.resource_json import json_text
-from gitvs.core.problems import printable
+from gitvs.core.problems import printable_lines
 
 PROGRESS_AFTER_SECONDS = 1.0
 
@@ -31,7 +31,7 @@ def show_json(value: object) -> None:
 def show_message(text: Text | str) -> None:
     """Print what is not the result, such as what was skipped, to standard error."""
     if isinstance(text, str):
-        text = "\n".join(printable(line) for line in text.split("\n"))
+        text = printable_lines(text)
     end = "" if str(text).endswith("\n") else "\n"
     _console(stderr=True).print(text, soft_wrap=True, end=end)
 

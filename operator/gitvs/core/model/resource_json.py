@@ -8,6 +8,7 @@ seconds, with `seconds` in the field name.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
@@ -48,13 +49,30 @@ JsonObject = dict[str, Any]
 EnumType = TypeVar("EnumType", bound=StrEnum)
 
 
+_NOT_ASCII_TEXT = re.compile(r"[^\n -~]+")
+
 compact_json = json.JSONEncoder(separators=(",", ":")).encode
 """Returns a value as compact JSON on one line, as gitvs stores it."""
 
 
 def json_text(value: object) -> str:
-    """Return a value as indented JSON, for programs and for people who read it."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Return a value as indented JSON, for programs and for people who read it.
+
+    Characters that do not print are JSON escapes: a terminal does not obey them, and programs
+    read the same value.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return _NOT_ASCII_TEXT.sub(_escape_unprintable, text) + "\n"
+
+
+def _escape_unprintable(characters: re.Match[str]) -> str:
+    return "".join(c if c.isprintable() else _json_escape(c) for c in characters[0])
+
+
+def _json_escape(character: str) -> str:
+    """Source: RFC 8259, section 7: beyond U+FFFF, an escape is two UTF-16 units."""
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
 def listener_json(listener: Listener) -> JsonObject:

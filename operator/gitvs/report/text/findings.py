@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from urllib.parse import quote
 
 from gitvs.core.model.resource_json import json_text
+from gitvs.core.problems import printable, printable_lines
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -105,7 +106,7 @@ def _github_workflow_command(finding: Finding) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def _escaped_property(text: str) -> str:
@@ -116,12 +117,12 @@ def gitlab_code_quality(findings: Iterable[Finding]) -> list[dict[str, object]]:
     """Return issues for GitLab. Source: GitLab documentation, Code Quality report format."""
     return [
         {
-            "description": finding.message,
+            "description": printable_lines(finding.message),
             "check_name": finding.rule,
             "fingerprint": finding.fingerprint,
             "severity": _GITLAB_SEVERITY[finding.level],
             "location": {
-                "path": finding.path or _REPOSITORY_ROOT,
+                "path": printable(finding.path or "") or _REPOSITORY_ROOT,
                 "lines": {"begin": finding.line},
             },
         }
@@ -145,7 +146,7 @@ def _sarif_result(finding: Finding, rule_index: int) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": rule_index,
         "level": _SARIF_LEVEL[finding.level],
-        "message": {"text": finding.message},
+        "message": {"text": printable_lines(finding.message)},
         "locations": [_sarif_location(finding)],
         "partialFingerprints": {"gitvs/v1": finding.fingerprint},
     }
