@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -49,6 +51,25 @@ def test_a_host_without_gitvs_has_foreign_objects_only(cli: Gitvs) -> None:
         "  tcp 192.0.2.99:25  scheduler rr",
         "    127.0.0.1:25  nat (local)  weight 7  0 active  0 inactive",
     ]
+
+
+ODD_NAME, ODD_ALIAS = b"odd\xff\x1b", b"\xfe\x1b[31m\xc2\x9b\xe2\x80\xae\ngitvs:x"
+SHOWN_NAME, SHOWN_ALIAS = r"odd\xff\u001b", r"\xfe\u001b[31m\u009b\u202e\u000agitvs:x"
+
+
+def test_an_interface_with_an_odd_name_and_alias_is_shown_and_breaks_nothing(cli: Gitvs) -> None:
+    subprocess.run([b"ip", b"link", b"add", ODD_NAME, b"type", b"dummy"], check=True)
+    subprocess.run([b"ip", b"addr", b"add", b"192.0.2.98/32", b"dev", ODD_NAME], check=True)
+    Path(os.fsdecode(b"/sys/class/net/" + ODD_NAME + b"/ifalias")).write_bytes(ODD_ALIAS)
+    text, data = cli("observe").out, cli("observe", "--format", "json").out
+    assert f"192.0.2.98/32 dev {SHOWN_NAME}" in text
+    [link] = [x for x in json.loads(data)["links"] if x["name"].startswith("odd")]
+    assert (link["name"], link["alias"]) == (SHOWN_NAME, SHOWN_ALIAS)
+    assert all(c.isprintable() or c == "\n" for c in text + data)
+    assert cli("plan", QUICKSTART, "--director", "lb-ams").code == 0
+    assert cli("apply", QUICKSTART, "--director", "lb-ams").code == 0
+    assert cli("teardown", "--yes").code == 0
+    assert ODD_NAME in os.listdir(b"/sys/class/net"), "what is not gitvs's stays"
 
 
 def test_observing_changes_nothing(cli: Gitvs, tmp_path: Path) -> None:

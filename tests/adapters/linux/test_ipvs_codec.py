@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitvs.adapters.linux.attributes import unpack_attributes
 from gitvs.adapters.linux.change_requests import ipvs_requests
 from gitvs.adapters.linux.ipvs_codec import replies, requests
-from gitvs.adapters.linux.ipvs_codec.numbers import pack_attribute, unpack_attributes
+from gitvs.adapters.linux.ipvs_codec.numbers import pack_attribute
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
@@ -251,11 +252,6 @@ def test_a_plan_is_written_as_its_changes_one_by_one_are(states: tuple[Desired, 
     plan = build_plan(diff(before, after)).changes
     changes = [c for c in plan if isinstance(c.resource, VirtualService | RealServer)]
     assert list(ipvs_requests(changes)) == [request_of(change) for change in changes]
-
-
-@given(st.binary(max_size=200))
-def test_attributes_of_any_bytes_come_to_an_end(data: bytes) -> None:
-    unpack_attributes(data)
 
 
 def nested(message: bytes) -> dict[int, dict[int, bytes]]:

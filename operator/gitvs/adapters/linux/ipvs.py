@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
+from gitvs.adapters.linux.attributes import decodes, unpack_attributes
 from gitvs.adapters.linux.ipvs_codec import numbers, replies, requests
 from gitvs.adapters.linux.ipvs_codec.numbers import Payload
 from gitvs.adapters.linux.ipvs_codec.replies import Unnamed
@@ -124,8 +125,7 @@ class Ipvs:
             reply = self._netlink.query(_GENL_ID_CTRL, request)
         except OSError as error:
             raise _unavailable_error(error) from error
-        family = numbers.unpack_attributes(reply, 4)[_CTRL_ATTR_FAMILY_ID]
-        return int.from_bytes(family, sys.byteorder)
+        return _decode_family_id(reply)
 
     def _dump(self, payload: Payload) -> list[bytes]:
         """Return the messages of a dump.
@@ -140,6 +140,11 @@ class Ipvs:
             if error.errno == errno.EPERM:
                 raise _unavailable_error(error) from error
             raise KernelUnreadable(f"IPVS could not be read: {_errno_text(error)}") from error
+
+
+@decodes("the family IPVS")
+def _decode_family_id(reply: bytes) -> int:
+    return int.from_bytes(unpack_attributes(reply, 4)[_CTRL_ATTR_FAMILY_ID], sys.byteorder)
 
 
 def _errno_text(error: OSError) -> str:

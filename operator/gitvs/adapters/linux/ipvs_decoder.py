@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from struct import Struct
 
-from gitvs.adapters.linux.ipvs_codec import numbers, replies
+from gitvs.adapters.linux.attributes import decodes, unpack_attributes
+from gitvs.adapters.linux.ipvs_codec import replies
 from gitvs.adapters.linux.ipvs_codec.replies import ZERO_COUNTERS, Unnamed
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Forwarding, Key, Listener, RealServer, VirtualService
@@ -46,6 +47,7 @@ class IpvsDecoder:
                 known = self._servers_by_service.setdefault(server.service_key, {})
                 known[replies.encode_real_server_configuration(server)] = server
 
+    @decodes("virtual services")
     def decode_services(
         self, payloads: list[bytes]
     ) -> list[tuple[VirtualService | Unnamed, Counters]]:
@@ -68,6 +70,7 @@ class IpvsDecoder:
         }
         return decoded
 
+    @decodes("real servers")
     def decode_real_servers(
         self, payloads: list[bytes], listener: Listener
     ) -> list[tuple[RealServer | Unnamed, ConnectionCounts, Counters]]:
@@ -108,7 +111,7 @@ class IpvsDecoder:
             offset = _attribute_offset(payload, _STATS)
             stats = payload[offset:]
             self._stats_bytes, self._stats_header = len(stats), stats[: _ATTRIBUTE.size]
-        counters = replies.decode_counters(numbers.unpack_attributes(stats).get(_STATS64, b""))
+        counters = replies.decode_counters(unpack_attributes(stats).get(_STATS64, b""))
         if counters is ZERO_COUNTERS and stats:
             self._idle_stats = stats
         return offset, counters

@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from pyroute2.netlink.rtnl import (
@@ -29,6 +29,12 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_LINK,
 )
 
+from gitvs.adapters.linux.attributes import (
+    decodes,
+    name_text,
+    split_messages,
+    unpack_attributes,
+)
 from gitvs.core.errors import KernelUnreadable
 
 log = logging.getLogger(__name__)
@@ -40,11 +46,9 @@ _NETLINK_ROUTE = 0
 _DATAGRAM_BYTES = 1 << 16
 _SOCKET_BUFFER_BYTES = 1 << 20
 _RT_TABLE_LOCAL = 255
-_HEADER = struct.Struct("=IHHII")  # Source: linux/netlink.h, struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # Source: linux/rtnetlink.h, struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # Source: linux/if_addr.h, struct ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # Source: linux/rtnetlink.h, struct rtmsg
-_ATTRIBUTE = struct.Struct("=HH")  # Source: linux/netlink.h, struct nlattr
 _IFLA_IFNAME = 3
 
 
@@ -114,14 +118,24 @@ class KernelEvents:
                 if error.errno != errno.ENOBUFS:
                     log.warning("events lost reason=%s", error.strerror)
                 return "events overflowed"
-            for kind, payload in _split_messages(data):
-                reason = reason or self._describe_change(kind, payload)
+            reason = reason or self._reason_in(data)
 
+    def _reason_in(self, data: bytes) -> str:
+        """Return a description of a relevant event in a datagram; an empty text if it has none."""
+        try:
+            reasons = [self._describe_change(kind, p) for kind, _, _, p in split_messages(data)]
+        except KernelUnreadable as error:
+            log.warning("event not understood reason=%s", error)
+            return "event not understood"
+        return next(filter(None, reasons), "")
+
+    @decodes("a change")
     def _describe_change(self, kind: int, payload: bytes) -> str:
         match kind:
             case kind if kind in (RTM_NEWLINK, RTM_DELLINK):
                 _, _, index, _, _ = _LINK.unpack_from(payload)
-                if index in self._indexes or _link_name(payload) in self.interfaces:
+                name = name_text(unpack_attributes(payload, _LINK.size).get(_IFLA_IFNAME, b""))
+                if index in self._indexes or name in self.interfaces:
                     self._indexes.add(index)
                     return "link changed"
             case kind if kind in (RTM_NEWADDR, RTM_DELADDR):
@@ -132,30 +146,3 @@ class KernelEvents:
                 if _ROUTE.unpack_from(payload)[4] == _RT_TABLE_LOCAL:
                     return "local route changed"
         return ""
-
-
-def _split_messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size:
-            return
-        yield kind, data[offset + _HEADER.size : offset + length]
-        offset += length + 3 & ~3
-
-
-def _link_name(payload: bytes) -> str:
-    """Return the interface name in a link message; empty if it has none."""
-    offset = _LINK.size
-    while offset + _ATTRIBUTE.size <= len(payload):
-        length, kind = _ATTRIBUTE.unpack_from(payload, offset)
-        if length < _ATTRIBUTE.size:
-            return ""
-        if kind == _IFLA_IFNAME:
-            return (
-                payload[offset + _ATTRIBUTE.size : offset + length]
-                .rstrip(b"\0")
-                .decode(errors="replace")
-            )
-        offset += length + 3 & ~3
-    return ""

@@ -18,6 +18,7 @@ from itertools import islice
 from struct import Struct
 from types import TracebackType
 
+from gitvs.adapters.linux.attributes import HEADER, decodes, split_messages
 from gitvs.core.errors import KernelUnreadable
 from gitvs.ports import WriteStatus
 
@@ -30,9 +31,8 @@ _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 12
 # Source: Linux include/uapi/asm-generic/socket.h
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 
-_HEADER = Struct("=IHHII")  # length, type, flags, sequence, port
-_HEADER_WITHOUT_PORT = Struct("=IHHI")  # the same without the port
 _ERROR_CODE = Struct("=i")
+_MAX_ERRNO = 4095  # Source: Linux include/linux/err.h
 _END_TYPES = (_NLMSG_ERROR, _NLMSG_DONE)
 
 MAX_BATCH_MESSAGES = 1000
@@ -145,7 +145,7 @@ class Netlink:
         Payloads are made as they are sent, so that each batch reuses the memory of the one
         before.
         """
-        pack, header_bytes = _HEADER.pack, _HEADER.size
+        pack, header_bytes = HEADER.pack, HEADER.size
         remaining = iter(payloads)
         answers: list[Answer] = []
         while batch := list(islice(remaining, self._batch_messages)):
@@ -177,7 +177,10 @@ class Netlink:
         Raises:
             OSError, KernelUnreadable: as `dump`.
         """
-        return self._read_with_retries(type_, payload, _REQUEST | _ACK)[0]
+        replies = self._read_with_retries(type_, payload, _REQUEST | _ACK)
+        if not replies:
+            raise KernelUnreadable("the kernel acknowledged a query, and did not answer it")
+        return replies[0]
 
     def _size_buffers(self) -> tuple[int, int]:
         """Set the buffer sizes for a full batch; if the kernel refuses, reduce the batch instead.
@@ -233,9 +236,12 @@ class Netlink:
                 if error.errno != errno.ENOBUFS:  # a time-out: nothing more will come
                     break
                 continue
-            _, type_, _, number = _HEADER_WITHOUT_PORT.unpack_from(data)
-            if type_ == _NLMSG_ERROR and first_number <= number <= last_number:
-                errors[number] = -_ERROR_CODE.unpack_from(data, _HEADER.size)[0]
+            try:
+                for type_, _, number, reply in split_messages(data):
+                    if type_ == _NLMSG_ERROR and first_number <= number <= last_number:
+                        errors[number] = _decode_error_code(reply)
+            except KernelUnreadable:
+                is_answer_lost = True
         answers = [ANSWER_UNKNOWN if is_answer_lost else ANSWER_DONE] * count
         for number, code in errors.items():
             answers[number - first_number] = (
@@ -269,37 +275,40 @@ class Netlink:
                 if error.errno == errno.ENOBUFS:
                     raise _IncompleteRead from error
                 raise
-            offset, end = 0, len(data)
-            while offset < end:
-                length, message_type, message_flags, number = _HEADER_WITHOUT_PORT.unpack_from(
-                    data, offset
-                )
-                if number == request_number:  # else from a read that was given up
-                    all_flags |= message_flags
-                    if message_type in _END_TYPES:
-                        _raise_if_incomplete(
-                            _ERROR_CODE.unpack_from(data, offset + _HEADER.size)[0], all_flags
-                        )
-                        return replies
-                    replies.append(data[offset + _HEADER.size : offset + length])
-                offset += length + 3 & ~3
+            for message_type, message_flags, number, reply in split_messages(data):
+                if number != request_number:  # from a read that was given up
+                    continue
+                all_flags |= message_flags
+                if message_type in _END_TYPES:
+                    _raise_if_incomplete(_decode_error_code(reply), all_flags)
+                    return replies
+                replies.append(reply)
+
+
+@decodes("the end of its answer")
+def _decode_error_code(reply: bytes) -> int:
+    """Return the error code of a last message; positive, and 0 for none."""
+    code: int = _ERROR_CODE.unpack_from(reply)[0]
+    if not -_MAX_ERRNO <= code <= 0:
+        raise ValueError(f"error code {code}")
+    return -code
 
 
 def _pack_message(type_: int, payload: bytes, flags: int, number: int) -> bytes:
-    return _HEADER.pack(_HEADER.size + len(payload), type_, flags, number, 0) + payload
+    return HEADER.pack(HEADER.size + len(payload), type_, flags, number, 0) + payload
 
 
 def _with_ack_flag(message: bytes) -> bytes:
     """Return a message that is acknowledged even if there is no error."""
-    length, type_, flags, number, port = _HEADER.unpack_from(message)
-    header = _HEADER.pack(length, type_, flags | _ACK, number, port)
-    return header + message[_HEADER.size :]
+    length, type_, flags, number, port = HEADER.unpack_from(message)
+    header = HEADER.pack(length, type_, flags | _ACK, number, port)
+    return header + message[HEADER.size :]
 
 
 def _raise_if_incomplete(code: int, flags: int) -> None:
     """Raise the error that made a read incomplete, if there is one."""
     if code:
-        raise OSError(-code, os.strerror(-code))
+        raise OSError(code, os.strerror(code))
     if flags & _DUMP_INTERRUPTED:
         raise _IncompleteRead
 

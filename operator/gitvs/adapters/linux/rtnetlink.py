@@ -1,7 +1,7 @@
 """Links, addresses and routes of one network namespace.
 
-Messages are encoded and decoded by pyroute2. Sending in batches and checking for lost answers
-is left to `netlink`. The dummy interface is made DOWN and never toggled: an address on a DOWN
+The content of messages is left to `rtnetlink_messages`, sending in batches and checking for lost
+answers to `netlink`. The dummy interface is made DOWN and never toggled: an address on a DOWN
 dummy gets its local route anyway, and setting it down deletes IPv6 addresses.
 """
 
@@ -25,7 +25,7 @@ from pyroute2.netlink.rtnl import (
     RTM_SETLINK,
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from gitvs.adapters.linux.netlink import (
@@ -42,8 +42,8 @@ from gitvs.adapters.linux.rtnetlink_messages import (
     RTPROT_KERNEL,
     AddressMessage,
     RouteMessage,
-    _decode,
     _decode_address,
+    _decode_link,
     _decode_route,
     _encode,
     _is_intact_vip_route,
@@ -170,13 +170,8 @@ class Rtnetlink:
     def _read_links(self) -> tuple[dict[str, Link], dict[int, str]]:
         links, names = {}, {}
         for payload in self._dump(RTM_GETLINK, ifinfmsg):
-            message = _decode(ifinfmsg, payload)
-            name = message.get_attr("IFLA_IFNAME")
-            info = message.get_attr("IFLA_LINKINFO")
-            kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None
-            alias = message.get_attr("IFLA_IFALIAS")
-            links[name] = Link(name, kind or "", alias or "", bool(message["flags"] & IFF_UP))
-            names[message["index"]] = name
+            index, link = _decode_link(payload)
+            links[link.name], names[index] = link, link.name
         return links, names
 
     def _read_addresses(self, names_by_index: dict[int, str]) -> Iterator[AddressMessage]:

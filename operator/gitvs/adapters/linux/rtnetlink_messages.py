@@ -1,4 +1,8 @@
-"""rtnetlink messages: makes requests for changes, and decodes addresses and routes."""
+"""rtnetlink messages: makes requests for changes, and decodes links, addresses and routes.
+
+pyroute2 makes them. It does not decode them: it raises errors of many types for what is malformed,
+and for a name that is not UTF-8.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from struct import Struct
 from typing import Any
 
 from pyroute2.netlink import nlmsg
@@ -19,14 +24,17 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWROUTE,
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from gitvs.adapters.linux.attributes import Attributes, decodes, name_text, unpack_attributes
 from gitvs.adapters.linux.netlink import (
     APPEND,
     CREATE,
     EXCLUSIVE,
     Request,
 )
+from gitvs.core.model.observation import Link
 from gitvs.core.model.resources import IPAddress, IPNetwork, LocalRoute, Vip
 
 LOOPBACK = "lo"
@@ -39,6 +47,19 @@ _RT_SCOPE_UNIVERSE, _RT_SCOPE_HOST, _RT_SCOPE_NOWHERE = 0, 254, 255
 _RT_TABLE_LOCAL = 255
 _RTM_F_CLONED = 0x200
 _HEADER_BYTES = 16  # struct nlmsghdr
+_NEXT_HOP = Struct("=HBBI")  # struct rtnexthop: length, flags, hops, index of the link
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_MULTIPATH = 1, 4, 5, 7, 9
+_RTA_TABLE, _RTA_VIA = 15, 18
+_ROUTE = Struct("=BBBBBBBBI")
+"""Family, lengths of destination and source, TOS, table, protocol, scope, type, flags."""
+# Source: Linux include/uapi/linux/if_addr.h
+_ADDRESS = Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+# Source: Linux include/uapi/linux/if_link.h, linux/rtnetlink.h
+_LINK = Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, changed flags
+_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_INFO_KIND = 3, 18, 20, 1
+
+_ADDRESS_BYTES: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
 
 _ABSENT_ROUTE_ERRORS = frozenset({errno.ESRCH})
 _ABSENT_ADDRESS_ERRORS = frozenset({errno.EADDRNOTAVAIL})
@@ -181,50 +202,79 @@ def _is_intact_vip_route(route: RouteMessage) -> bool:
     return route.scope == _RT_SCOPE_HOST and route.source_address == route.prefix.network_address
 
 
-def _decode_address(payload: bytes) -> tuple[int, AddressMessage | None]:
-    """Return the index of an address's link, and the address; None if it is not an IP address."""
-    message = _decode(ifaddrmsg, payload)
-    if message["family"] not in (socket.AF_INET, socket.AF_INET6):
-        return message["index"], None
-    peer = message.get_attr("IFA_ADDRESS")
-    address = ip_address(message.get_attr("IFA_LOCAL") or peer)
-    length = message["prefixlen"]
-    network = ip_network((peer or address, length), strict=False)
-    return message["index"], AddressMessage(address, length, network)
-
-
-def _decode_route(payload: bytes) -> tuple[int, RouteMessage | None]:
-    """Return the index of a route's link, and the route; None if it is a cached one."""
-    message = _decode(rtmsg, payload)
-    index = message.get_attr("RTA_OIF") or 0
-    if message["flags"] & _RTM_F_CLONED:
-        return index, None
-    family = message["family"]
-    any_address = "0.0.0.0" if family == socket.AF_INET else "::"
-    destination = message.get_attr("RTA_DST") or any_address
-    preferred_source = message.get_attr("RTA_PREFSRC")
-    table = message.get_attr("RTA_TABLE") or message["table"]
-    return index, RouteMessage(
-        family,
-        ip_network(f"{destination}/{message['dst_len']}"),
-        message["type"] == _RTN_LOCAL and table == _RT_TABLE_LOCAL,
-        message["proto"],
-        message["scope"],
-        ip_address(preferred_source) if preferred_source else None,
-        tuple(_gateways(message)),
+@decodes("a link")
+def _decode_link(payload: bytes) -> tuple[int, Link]:
+    """Return a link with its index."""
+    _, _, index, flags, _ = _LINK.unpack_from(payload)
+    attributes = unpack_attributes(payload, _LINK.size)
+    info = unpack_attributes(attributes.get(_IFLA_LINKINFO, b""))
+    return index, Link(
+        name_text(attributes[_IFLA_IFNAME]),
+        name_text(info.get(_IFLA_INFO_KIND, b"")),
+        name_text(attributes.get(_IFLA_IFALIAS, b"")),
+        bool(flags & IFF_UP),
     )
 
 
-def _gateways(message: Any) -> Iterator[IPAddress]:
+@decodes("an address")
+def _decode_address(payload: bytes) -> tuple[int, AddressMessage | None]:
+    """Return the index of an address's link, and the address; None if it is not an IP address."""
+    family, length, _, _, index = _ADDRESS.unpack_from(payload)
+    if family not in _ADDRESS_BYTES:
+        return index, None
+    attributes = unpack_attributes(payload, _ADDRESS.size)
+    peer = attributes.get(_IFA_ADDRESS)
+    address = _ip_address(family, attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS])
+    near = address if peer is None else _ip_address(family, peer)
+    return index, AddressMessage(address, length, ip_network((near, length), strict=False))
+
+
+@decodes("a route")
+def _decode_route(payload: bytes) -> tuple[int, RouteMessage | None]:
+    """Return the index of a route's link, and the route; None if it is a cached one."""
+    family, length, _, _, table, protocol, scope, type_, flags = _ROUTE.unpack_from(payload)
+    attributes = unpack_attributes(payload, _ROUTE.size)
+    index = int.from_bytes(attributes.get(_RTA_OIF, b""), sys.byteorder)
+    if flags & _RTM_F_CLONED or family not in _ADDRESS_BYTES:
+        return index, None
+    destination = attributes.get(_RTA_DST) or bytes(_ADDRESS_BYTES[family])
+    preferred_source = attributes.get(_RTA_PREFSRC)
+    table = int.from_bytes(attributes.get(_RTA_TABLE, b""), sys.byteorder) or table
+    return index, RouteMessage(
+        family,
+        ip_network((_ip_address(family, destination), length)),
+        type_ == _RTN_LOCAL and table == _RT_TABLE_LOCAL,
+        protocol,
+        scope,
+        _ip_address(family, preferred_source) if preferred_source else None,
+        tuple(_gateways(family, attributes)),
+    )
+
+
+def _gateways(family: int, route: Attributes) -> Iterator[IPAddress]:
     """Yield a route's next hops: its own, those of a multipath route, and IPv6 ones of IPv4."""
-    hops = [message, *(message.get_attr("RTA_MULTIPATH") or [])]
-    for hop in hops:
-        gateway = hop.get_attr("RTA_GATEWAY")
-        via = hop.get_attr("RTA_VIA")
-        if gateway:
-            yield ip_address(gateway)
-        if via:
-            yield ip_address(via["addr"])
+    for hop in (route, *_multipath_hops(route.get(_RTA_MULTIPATH, b""))):
+        if gateway := hop.get(_RTA_GATEWAY):
+            yield _ip_address(family, gateway)
+        if via := hop.get(_RTA_VIA):
+            yield _ip_address(int.from_bytes(via[:2], sys.byteorder), via[2:])
+
+
+def _multipath_hops(data: bytes) -> Iterator[Attributes]:
+    """Yield the attributes of each next hop of a multipath route."""
+    offset = 0
+    while offset < len(data):
+        length, _, _, _ = _NEXT_HOP.unpack_from(data, offset)
+        if length < _NEXT_HOP.size or offset + length > len(data):
+            raise ValueError(f"next hop of {length} bytes")
+        yield unpack_attributes(data[offset : offset + length], _NEXT_HOP.size)
+        offset += length + 3 & ~3
+
+
+def _ip_address(family: int, packed: bytes) -> IPAddress:
+    if len(packed) != _ADDRESS_BYTES.get(family):
+        raise ValueError(f"address of {len(packed)} bytes in family {family}")
+    return ip_address(packed)
 
 
 def _interface_index(interface: str) -> int:
@@ -252,13 +302,3 @@ def _encode(
     encoded_message["attrs"] = list(attributes)
     encoded_message.encode()
     return bytes(encoded_message.data[_HEADER_BYTES:])
-
-
-def _decode(message_class: type[nlmsg], payload: bytes) -> Any:
-    """Return a message decoded by pyroute2, which needs the header that was removed."""
-    length = _HEADER_BYTES + len(payload)
-    decoded_message = message_class(
-        length.to_bytes(4, sys.byteorder) + bytes(_HEADER_BYTES - 4) + payload
-    )
-    decoded_message.decode()
-    return decoded_message

@@ -40,9 +40,6 @@ FAMILY_VERSION = 1  # IPVS_GENL_VERSION
 Payload = NewType("Payload", bytes)
 """A generic-netlink payload for the family `IPVS`."""
 
-Attributes = dict[int, bytes]
-"""The values of attributes by their types."""
-
 _COMMAND_HEADER = Struct("=BBH")  # command, family version, reserved
 
 
@@ -119,7 +116,6 @@ _ENGINE_BY_NAME: Mapping[str, PersistenceEngine] = {str(word): word for word in 
 
 _ATTRIBUTE = Struct("=HH")  # length without padding, type
 U32 = Struct("=I")
-_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 
 def _attribute_header(type_: int, size: int) -> bytes:
@@ -172,26 +168,7 @@ _DEST_CONFIGURATION, _DEST_CONFIGURATION_HEADERS = _layout(
 """In the kernel's order since Linux 5.3, without connections and counters."""
 
 
-# Requests
-
-
 def pack_attribute(type_: int, value: bytes) -> bytes:
     """Return one attribute, padded to four bytes; its length field does not count the padding."""
     length = _ATTRIBUTE.size + len(value)
     return _ATTRIBUTE.pack(length, type_) + value + bytes(-length % 4)
-
-
-# Replies
-
-
-def unpack_attributes(data: bytes, offset: int = 0) -> Attributes:
-    """Return the attributes from `offset` on, by type."""
-    found = {}
-    end = len(data)
-    while offset + 4 <= end:
-        length, type_ = _ATTRIBUTE.unpack_from(data, offset)
-        if length < 4:
-            break
-        found[type_ & _TYPE_MASK] = data[offset + 4 : offset + length]
-        offset += length + 3 & ~3
-    return found

@@ -12,6 +12,7 @@ from socket import (
 )
 from struct import Struct
 
+from gitvs.adapters.linux.attributes import Attributes, decodes, name_text, unpack_attributes
 from gitvs.adapters.linux.ipvs_codec.numbers import (
     _CHECKSUM_BY_NUMBER,
     _COMMAND_HEADER,
@@ -56,8 +57,6 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     SVC_TIMEOUT,
     TIMEOUTS,
     TUNNEL_TYPES,
-    Attributes,
-    unpack_attributes,
 )
 from gitvs.adapters.linux.ipvs_codec.requests import DEFAULT_TUNNEL, _family_number
 from gitvs.core.model.observation import ConnectionCounts, Counters
@@ -78,6 +77,8 @@ from gitvs.core.model.resources import (
     host_and_port,
 )
 
+_DEST_REQUIRED = {type_ for type_, _ in _DEST_NUMBER_ATTRIBUTES[:3]}
+
 _STATS64 = Struct("=4xQ4xQ4xQ4xQ4xQ60x")
 """Ten numbers without padding, as most machines have them; the last five are rates."""
 
@@ -92,6 +93,7 @@ class Unnamed:
     text: str
 
 
+@decodes("a virtual service")
 def decode_service(payload: bytes) -> tuple[VirtualService | Unnamed, Counters]:
     """Return the virtual service of one message of a dump, and its counters."""
     svc = unpack_attributes(unpack_attributes(payload, _COMMAND_HEADER.size)[SERVICE])
@@ -107,7 +109,7 @@ def _decode_svc(svc: Attributes) -> VirtualService | Unnamed:
     listener = _decode_listener(svc)
     if isinstance(listener, Unnamed):
         return listener
-    name = _decode_string(svc[SVC_SCHED_NAME])
+    name = name_text(svc[SVC_SCHED_NAME])
     scheduler = _SCHEDULER_BY_NAME.get(name, ForeignName(name))
     flags = _decode_number(svc[SVC_FLAGS][:4])
     flag_bits = SCHEDULER_FLAGS.get(scheduler, {})
@@ -120,6 +122,7 @@ def _decode_svc(svc: Attributes) -> VirtualService | Unnamed:
     )
 
 
+@decodes("a real server")
 def decode_real_server(
     payload: bytes, listener: Listener
 ) -> tuple[RealServer | Unnamed, ConnectionCounts, Counters]:
@@ -168,8 +171,13 @@ def decode_real_server_configuration(attributes: bytes, listener: Listener) -> R
 
 
 def _decode_dest(dest: Attributes, listener: Listener) -> RealServer | Unnamed:
-    """Return a real server of any kernel: tunnels exist since Linux 5.2, the family since 3.18."""
+    """Return a real server of any kernel: tunnels exist since Linux 5.2, the family since 3.18.
+
+    Port, method and weight are in every message: without them it is cut short.
+    """
     address = dest[DEST_ADDR]
+    if missing := _DEST_REQUIRED - dest.keys():
+        raise KeyError(*missing)
     numbers = (_decode_number(dest.get(type_, b"")) for type_, _ in _DEST_NUMBER_ATTRIBUTES)
     return _make_real_server(listener, address, *numbers)
 
@@ -208,16 +216,18 @@ def _make_real_server(
     )
 
 
+@decodes("a sync daemon")
 def decode_sync_daemon(payload: bytes) -> SyncDaemon:
     """Return the sync daemon of one message of a dump."""
     daemon = unpack_attributes(unpack_attributes(payload, _COMMAND_HEADER.size)[DAEMON])
     return SyncDaemon(
         _ROLE_BY_NUMBER[_decode_number(daemon[DAEMON_STATE])],
-        _decode_string(daemon[DAEMON_MCAST_IFN]),
+        name_text(daemon[DAEMON_MCAST_IFN]),
         _decode_number(daemon[DAEMON_SYNC_ID]),
     )
 
 
+@decodes("the timeouts of IPVS")
 def decode_timeouts(payload: bytes) -> list[Timeout]:
     """Return the connection timeouts of the one reply, in whole seconds."""
     attributes = unpack_attributes(payload, _COMMAND_HEADER.size)
@@ -228,6 +238,7 @@ def decode_timeouts(payload: bytes) -> list[Timeout]:
     ]
 
 
+@decodes("the version of IPVS")
 def decode_version(payload: bytes) -> str:
     """Return the version of IPVS, as `1.2.1`. Source: ip_vs.h, NVERSION."""
     version = _decode_number(unpack_attributes(payload, _COMMAND_HEADER.size)[INFO_VERSION])
@@ -254,14 +265,13 @@ def _decode_number(value: bytes) -> int:
 
 
 def _decode_port(value: bytes) -> int:
+    if len(value) != 2:
+        raise ValueError(f"port of {len(value)} bytes")
     return int.from_bytes(value, "big")
 
 
-def _decode_string(value: bytes) -> str:
-    return value.split(b"\0", 1)[0].decode(errors="backslashreplace")
-
-
 def _decode_address(value: bytes, family: int) -> IPAddress:
+    """Return an address; the kernel writes 16 bytes in both families."""
     return IPv4Address(value[:4]) if family == AF_INET else IPv6Address(value)
 
 
@@ -280,7 +290,7 @@ def _decode_listener(svc: Attributes) -> Listener | Unnamed:
 
 
 def _decode_persistence(svc: Attributes, family: AddressFamily) -> Persistence:
-    engine = _decode_string(svc[SVC_PE_NAME]) if SVC_PE_NAME in svc else None
+    engine = name_text(svc[SVC_PE_NAME]) if SVC_PE_NAME in svc else None
     return Persistence(
         _decode_number(svc[SVC_TIMEOUT]),
         _decode_prefix_length(svc[SVC_NETMASK], family),
