@@ -103,9 +103,11 @@ def damaged(draw: st.DrawFn, message: bytes) -> bytes:
             continue
         chosen = draw(st.permutations(attributes))
         chosen = chosen[draw(st.integers(0, len(chosen))) :] if draw(st.booleans()) else chosen
-        resize = draw(st.integers(-8, 8))
-        resized = [(t, v[:resize] if resize < 0 else v + b"\xff" * (resize % 3)) for t, v in chosen]
-        message = message[:offset] + attributes_of(*resized)
+        if chosen and draw(st.booleans()):
+            one = draw(st.integers(0, len(chosen) - 1))
+            type_, value = chosen[one]
+            chosen[one] = type_, value[: draw(st.integers(0, 20))] + draw(st.binary(max_size=4))
+        message = message[:offset] + attributes_of(*chosen)
     data = bytearray(message)
     for _ in range(draw(st.integers(0, 4))):
         if data:
@@ -210,6 +212,24 @@ def test_an_event_that_is_not_understood_counts_as_a_change(events: KernelEvents
     assert events._reason_in(DATAGRAMS[0][:-4]) == "event not understood"
     assert events._reason_in(datagram((RTM_NEWROUTE, ROUTING[3]))) == "local route changed"
     assert events._reason_in(datagram((RTM_NEWLINK, link_message(b"lo\0")))) == "link changed"
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [(1, b""), (1, bytes(3)), (2, b"\xff" * 4), (7, None)],
+    ids=["no address", "short address", "long port", "no connections"],
+)
+def test_what_is_wrong_with_one_attribute_is_no_error_of_another_type(
+    type_: int, value: bytes | None
+) -> None:
+    found = unpack_attributes(unpack_attributes(server_reply(SERVER), 4)[2])
+    changed = {**found, type_: value}
+    body = attributes_of(*((t, v) for t, v in changed.items() if v is not None))
+    message = bytes(4) + attributes_of((2, body))
+    with pytest.raises(KernelUnreadable, match="cannot be understood"):
+        replies.decode_real_server(message, WEB)
+    with pytest.raises(KernelUnreadable, match="cannot be understood"):
+        IpvsDecoder().decode_real_servers([message], WEB)
 
 
 def test_a_real_server_without_its_weight_is_not_taken_for_one_of_weight_0() -> None:
