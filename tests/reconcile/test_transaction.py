@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import pytest
 
 from gitvs.adapters.store.sqlite_store import SqliteStore
-from gitvs.core.errors import StoreError
+from gitvs.core.errors import KernelUnreadable, StoreError
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Incarnation
@@ -490,11 +490,11 @@ class Refusing(FaultyKernel):
         return [WriteResult(c, WriteStatus.REFUSED, EPERM, f"{c.key}: EPERM") for c in changes]
 
 
-@pytest.mark.parametrize("phase", [Phase.MODIFY, Phase.BREAK])
-def test_stuck_is_said_even_when_interrupted(tmp_path: Path, phase: Phase) -> None:
+def test_stuck_is_said_even_when_interrupted(tmp_path: Path) -> None:
     world = applied_world(tmp_path)
     phases = [c.phase for c in plan_for_after(applied_world(tmp_path / "probe"))]
-    kernel = Refusing(world.kernel, phases.index(phase), How.CRASH_BEFORE, press_ctrl_c)
+    at = phases.index(Phase.MODIFY)
+    kernel = Refusing(world.kernel, at, How.CRASH_BEFORE, press_ctrl_c)
     with pytest.raises(Interrupted) as raised:
         world.bring(scenario.after(), kernel)
     assert raised.value.transaction_result.outcome is Outcome.STUCK
@@ -554,12 +554,34 @@ class NoSight(Meddling):
         return replace(seen, state=seen.state.with_changes(drop=hidden))
 
 
-def test_a_break_that_cannot_be_finished_is_stuck_and_finished_at_the_next_start(
+def test_removals_that_the_kernel_refuses_are_left_to_the_repairs(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    done = world.bring(scenario.after(), Refusing(world.kernel, first_break(tmp_path), How.REFUSED))
+    assert done.outcome is Outcome.APPLIED
+    assert done.transaction is not None
+    assert f"{scenario.server(scenario.DNS, 2).key}: EPERM; left as it is" in (
+        done.transaction.failures
+    )
+    assert world.recover() is None
+    assert world.bring(scenario.after()).outcome is Outcome.APPLIED
+    check_target(world)
+
+
+class Silent(Refusing):
+    """A kernel that, from its `at`-th change on, refuses everything and cannot be read."""
+
+    def observe(self, scope: Scope) -> Observation:
+        if self.has_struck:
+            raise KernelUnreadable("the kernel changed while it was read: try again")
+        return super().observe(scope)
+
+
+def test_a_break_that_cannot_be_read_back_is_stuck_and_finished_at_the_next_start(
     tmp_path: Path,
 ) -> None:
     world = applied_world(tmp_path)
-    done = world.bring(scenario.after(), Refusing(world.kernel, first_break(tmp_path), How.REFUSED))
-    assert done.outcome is Outcome.STUCK
+    kernel = Silent(world.kernel, first_break(tmp_path), How.REFUSED)
+    assert world.bring(scenario.after(), kernel).outcome is Outcome.STUCK
     assert world.recover() is Outcome.APPLIED
     check_target(world)
 

@@ -18,6 +18,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import Operation, OperationKind, Operations
+from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.status.agent_status import (
     AgentStatus,
     LastPass,
@@ -27,6 +28,7 @@ from gitvs.core.status.agent_status import (
 )
 from tests.support.builders import endpoint, firewall_mark, real_server, virtual_service
 
+VIP6, VLAN = Key("2001:db8::10/128 dev gitvs0"), Key("net.ipv4.conf.vlan5.rp_filter")
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 DIGEST = "sha256:" + "d" * 64
 
@@ -137,6 +139,10 @@ def everything() -> AgentStatus:
         desired_commit=B,
         last_pass=last,
         drifted_keys=(Key("tcp 203.0.113.10:80"),),
+        unrepairable=(
+            Unrepairable(VIP6, f"{VIP6}: IPv6 is disabled", earlier(minutes=3), later(seconds=40)),
+            Unrepairable(VLAN, f"sysctl {VLAN} does not exist here", earlier(hours=1)),
+        ),
         is_standby=True,
         operations=operations,
         quarantined=(Quarantine("c" * 40, "refused: EINVAL", earlier(hours=5)),),

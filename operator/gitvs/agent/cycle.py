@@ -26,6 +26,7 @@ from gitvs.core.planning.operations import Operation, Operations, affected_keys,
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import Applied, Ports, Snapshot
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
+from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.restore import outdated_reason
 from gitvs.reconcile.results import TransactionResult, failures_text
 from gitvs.reconcile.transaction import recover
@@ -46,7 +47,8 @@ class CycleResult:
     """How a cycle ended. `target` is what the pass was for, or None if there was none.
 
     `problems` are the reasons, except gates, why the newest commit was not applied.
-    `applied_pass_result` is the second pass, for the applied commit, if the first was blocked.
+    `applied_pass_result` is the second pass, for the applied commit, if the first was blocked, or
+    was rolled back and would have changed drift too.
     """
 
     pass_result: PassResult | None
@@ -78,6 +80,8 @@ class CommitFollower:
     """The newest commit as rendered, or its error: it never changes, and rendering is slow."""
     _last_pass: PassResult | None = None
     """The last pass, if it succeeded; other processes may have written since."""
+    _repair_memory: RepairMemory = field(default_factory=RepairMemory)
+    """What could not be repaired."""
     _loader: Loader = field(default_factory=lambda: Loader(validate_file_compactly))
     _renderer: Renderer = field(default_factory=Renderer)
 
@@ -106,6 +110,14 @@ class CommitFollower:
                 None if pin is None else pin.subject,
             )
             self.source.keep_commits(commit_id for commit_id in commit_ids if commit_id is not None)
+
+    def seconds_to_next_repair(self) -> float | None:
+        """Return the time until something that could not be repaired is due; None if nothing is."""
+        return self._repair_memory.seconds_to_next_try(self.ports.clock.boottime())
+
+    def retry_repairs(self) -> None:
+        """Have the next pass try everything that could not be repaired."""
+        self._repair_memory.retry_now()
 
     def run_cycle(
         self,
@@ -148,7 +160,7 @@ class CommitFollower:
             )
         load_seconds = self.ports.clock.boottime() - started_boottime
         options = PassOptions(allowed_gates | lifted_gates, is_full_reading=is_full_reading)
-        pass_result = reconcile(self.ports, target, options, last_pass)
+        pass_result = reconcile(self.ports, target, options, last_pass, self._repair_memory)
         applied_pass_result = None
         if pass_result.outcome is Outcome.CONVERGED:
             self._last_pass = pass_result
@@ -156,6 +168,8 @@ class CommitFollower:
             self._last_pass = replace(pass_result, planned=None)  # the state before it is large
         if pass_result.outcome is Outcome.ROLLED_BACK:
             self._quarantine(target, pass_result)
+            if _leaves_drift(pass_result):
+                applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome is Outcome.BLOCKED:
             applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome in (Outcome.APPLIED, Outcome.CONVERGED) and operations.pin is None:
@@ -229,7 +243,7 @@ class CommitFollower:
         applied = self.ports.store.applied()
         if applied is None:
             return None
-        return reconcile(self.ports, applied)
+        return reconcile(self.ports, applied, memory=self._repair_memory)
 
     def _run_paused_cycle(
         self, operations: Operations, ended_operations: Iterable[Operation]
@@ -243,9 +257,9 @@ class CommitFollower:
         only_keys: frozenset[Key] = affected_keys(
             applied.desired, [*operations.all, *ended_operations]
         )
-        return CycleResult(
-            reconcile(self.ports, applied, PassOptions(only_keys=only_keys)), applied
-        )
+        options = PassOptions(only_keys=only_keys)
+        pass_result = reconcile(self.ports, applied, options, memory=self._repair_memory)
+        return CycleResult(pass_result, applied)
 
     def _is_first_since_boot(self) -> bool:
         """Whether gitvs owns nothing since the boot: a pause does not keep the kernel empty."""
@@ -260,12 +274,15 @@ class CommitFollower:
     def _quarantine(self, target: Applied, pass_result: PassResult) -> None:
         """Quarantine a commit that was rolled back, so that it is not tried again and again.
 
-        An applied commit is not quarantined: its drift must be repaired.
+        An applied commit is not quarantined: its drift must be repaired. Nor is a commit judged
+        by the repairs before it.
         """
         applied = self.ports.store.applied()
         if target.commit is None or (applied is not None and applied.commit == target.commit):
             return
         transaction_result = pass_result.transaction
+        if transaction_result is not None and transaction_result.is_repair:
+            return
         incarnation = self.ports.kernel.incarnation()
         is_transient = transaction_result is not None and transaction_result.is_transient
         count_found_open = self.ports.store.count_found_open
@@ -289,6 +306,16 @@ class CommitFollower:
                     f"commit {commit_id[:12]} is not tried again: {entry.reason}."
                     " Push a new commit, or say `gitvs sync --retry`"
                 )
+
+
+def _leaves_drift(pass_result: PassResult) -> bool:
+    """Whether a commit that was rolled back was also to change what others had changed."""
+    planned, result = pass_result.planned, pass_result.transaction
+    if planned is None or planned.applied is None or result is None or result.is_transient:
+        return False
+    applied, repair_keys = planned.applied.desired.state, planned.proposal.repair_keys
+    own_changes = (c for c in planned.proposal.plan.changes if c.key not in repair_keys)
+    return any(c.key in applied and c.before != applied[c.key] for c in own_changes)
 
 
 def recover_at_start(ports: Ports) -> TransactionResult | None:

@@ -320,6 +320,7 @@ class Agent:
             self._triggers.watch_interface(cycle_result.target.desired.interface)
         if any(p.outcome is Outcome.STUCK or _is_transient(p) for p in cycle_result.pass_results):
             self.work_queue.add_trigger("retry", _MAX_RETRY_SECONDS / 4)
+        self._triggers.schedule_repair(self.follower.seconds_to_next_repair())
         self._drain_poll.schedule(seconds)
         self._reporter.publish()
         return cycle_result

@@ -21,10 +21,11 @@ from gitvs.agent.reporting import short_problem_text
 from gitvs.core.errors import ControlFailed, ExitCode, SourceError
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
-from gitvs.core.model.resources import RealServer, Scheduler, VirtualService
+from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
 from gitvs.core.planning.operations import (
     Operation,
     OperationKind,
+    affected_keys,
     canonical_server,
     find_real_servers,
     is_address,
@@ -77,6 +78,7 @@ class OperatorActions:
         if request.is_retry:
             self._agent.ports.store.clear_quarantine()
             log.info("quarantine cleared who=%s", request.who)
+        self._agent.follower.retry_repairs()
         return self._agent.sync()
 
     def _pause(self, request: ActionRequest) -> Answer:
@@ -262,7 +264,11 @@ class OperatorActions:
         answer = cycle_json(cycle_result)
         # If the newest commit is blocked, the second pass, for the applied commit, counts.
         pass_results = cycle_result.pass_results[-1:]
-        code = ExitCode.severest(p.outcome.exit_code for p in pass_results)
+        affected = self._affected_keys(ended_operations)
+        code = ExitCode.severest(
+            p.exit_code if any(u.key in affected for u in p.unrepairable) else p.outcome.exit_code
+            for p in pass_results
+        )
         is_done = bool(pass_results) and code is ExitCode.DONE
         return {
             **answer,
@@ -272,6 +278,14 @@ class OperatorActions:
             "problems": [] if is_done else answer["problems"],
             "warnings": answer["problems"] if is_done else [],
         }
+
+    def _affected_keys(self, ended_operations: Sequence[Operation]) -> frozenset[Key]:
+        """Return the objects that operations are about: if one is not repaired, that is told."""
+        store = self._agent.ports.store
+        applied, operations = store.applied(), store.operations()
+        if applied is None:
+            return frozenset()
+        return affected_keys(applied.desired, [*operations.all, *ended_operations])
 
     def _require_applied(self) -> Applied:
         applied = self._agent.ports.store.applied()
@@ -316,7 +330,7 @@ class OperatorActions:
 def cycle_json(cycle_result: CycleResult) -> Answer:
     """Return how a cycle ended, as JSON for the client."""
     outcomes = [p.outcome for p in cycle_result.pass_results]
-    codes = [outcome.exit_code for outcome in outcomes]
+    codes = [p.exit_code for p in cycle_result.pass_results]
     codes += [problem.exit_code for problem in cycle_result.problems]
     pass_result = cycle_result.pass_result
     gates = (
@@ -336,8 +350,14 @@ def cycle_json(cycle_result: CycleResult) -> Answer:
             *(short_problem_text(problem) for problem in cycle_result.problems),
             *(f"{gate.name}: {gate.message}" for gate in gates if not gate.is_allowed),
             *failures,
+            *(f"not repaired: {reason}" for reason in _unrepairable_reasons(cycle_result)),
         ],
     }
+
+
+def _unrepairable_reasons(cycle_result: CycleResult) -> list[str]:
+    """Return why the newest pass left something unrepaired."""
+    return [u.reason for p in cycle_result.pass_results[-1:] for u in p.unrepairable]
 
 
 def _is_applied_by(commit_id: str, cycle_result: CycleResult) -> bool:

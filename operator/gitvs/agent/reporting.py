@@ -32,6 +32,7 @@ from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.operations import OperationKind
 from gitvs.core.planning.plan import desired_digest
+from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.problems import InvalidManifests
 from gitvs.core.status.agent_status import AgentStatus, LastPass, SourceStatus
 from gitvs.ports import Ports
@@ -74,6 +75,7 @@ class Reporter:
         self._observed_at: datetime | None = None
         self._target_commit: Commit | None = None
         self._drift: tuple[Key, ...] = ()
+        self._unrepairable: tuple[Unrepairable, ...] = ()
         self._reported_problems: set[str] = set()
         self._digest_cache: tuple[Desired, str] | None = None
         self._compute_status: Callable[[], AgentStatus]
@@ -170,6 +172,7 @@ class Reporter:
             last_pass=self._last_pass,
             observed_at=self._observed_at,
             drifted_keys=self._drift,
+            unrepairable=self._unrepairable,
         )
         self.summary = summary
         """The newest status without details of single objects."""
@@ -205,13 +208,29 @@ class Reporter:
             self._observed_at = self._ports.clock.now()
         self._observation = pass_result.observation or self._observation
         self._drift = _drift_keys(pass_result)
-        repaired = len(self._drift) if pass_result.outcome is Outcome.APPLIED else 0
+        known_keys = {u.key for u in self._unrepairable}
+        self._report_unrepairable(pass_result)
+        failed_keys = {u.key for u in self._unrepairable}
+        is_repaired = pass_result.outcome is Outcome.APPLIED
+        repaired = len(set(self._drift) - failed_keys) if is_repaired else 0
         self.metrics.count_pass(str(pass_result.outcome), stage_seconds)
-        self.metrics.count_drift(len(self._drift), repaired)
+        self.metrics.count_drift(len(set(self._drift) - (known_keys & failed_keys)), repaired)
         if pass_result.planned is not None and pass_result.transaction is not None:
             changes = pass_result.planned.proposal.plan.changes
             self.metrics.count_changes(Counter((str(c.kind), str(c.action)) for c in changes))
         self._log_pass(pass_result, trigger, seconds)
+
+    def _report_unrepairable(self, pass_result: PassResult) -> None:
+        """Log what cannot be repaired, and what can be again, once each."""
+        if pass_result.planned is None or pass_result.outcome is Outcome.BLOCKED:
+            return  # nothing was tried
+        known_keys = {u.key for u in self._unrepairable}
+        self._unrepairable = pass_result.unrepairable
+        for unrepairable in self._unrepairable:
+            if unrepairable.key not in known_keys:
+                log.error("not repaired key=%s reason=%s", unrepairable.key, unrepairable.reason)
+        for key in sorted(known_keys - {u.key for u in self._unrepairable}):
+            log.info("no longer unrepairable key=%s", key)
 
     def _log_pass(self, pass_result: PassResult, trigger: str, seconds: float) -> None:
         """Log one line for a pass; at DEBUG level if there was nothing to do."""
@@ -219,8 +238,10 @@ class Reporter:
         gates = () if proposal is None else proposal.gates
         blocking = ",".join(sorted({g.name for g in gates if not g.is_allowed})) or "none"
         with log_fields(commit="" if self._target_commit is None else self._target_commit.id):
+            has_changed = pass_result.transaction is not None
+            is_quiet = pass_result.outcome is Outcome.APPLIED and not has_changed
             log.log(
-                _LOG_LEVELS[pass_result.outcome],
+                logging.DEBUG if is_quiet else _LOG_LEVELS[pass_result.outcome],
                 "pass result=%s trigger=%r changes=%d drift=%d gates=%s seconds=%.3f",
                 pass_result.outcome,
                 trigger,

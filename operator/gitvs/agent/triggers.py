@@ -113,6 +113,11 @@ class Triggers:
         )
         return poll_at
 
+    def schedule_repair(self, delay_seconds: float | None) -> None:
+        """Have a cycle try again what could not be repaired; None: there is nothing."""
+        if delay_seconds is not None:
+            self._work_queue.add_trigger("repair", delay_seconds)
+
     def check_clock(self) -> None:
         """Schedule the timers again if the wall clock was set, since the scheduler uses it."""
         offset_seconds = _wall_clock_offset_seconds()

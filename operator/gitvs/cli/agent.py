@@ -141,6 +141,6 @@ def cycle_exit_code(cycle_result: CycleResult) -> ExitCode:
     return ExitCode.severest(
         [
             *(problem.exit_code for problem in cycle_result.problems),
-            *(each_result.outcome.exit_code for each_result in cycle_result.pass_results),
+            *(each_result.exit_code for each_result in cycle_result.pass_results),
         ]
     )

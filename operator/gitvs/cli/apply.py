@@ -73,7 +73,7 @@ def apply(
         report_pass(pass_result)
         if wait:
             pass_result = _wait_for_drains(ports, target, pass_result)
-    return pass_result.outcome.exit_code
+    return pass_result.exit_code
 
 
 def _commit_messages(ports: Ports, path: Path, rev: str | None) -> list[str]:

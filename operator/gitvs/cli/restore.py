@@ -45,4 +45,4 @@ def restore(context: click.Context, config: Path, state_dir: Path) -> int:
         applied = ports.store.applied()
     show_pass_plan(pass_result, None if applied is None else applied.commit, Path())
     report_pass(pass_result)
-    return pass_result.outcome.exit_code
+    return pass_result.exit_code

@@ -1,4 +1,7 @@
-"""One pass: recover → observe → propose → gates → transaction → record.
+"""One pass: recover → observe → propose → gates → repairs → the commit's changes → record.
+
+The repairs are one transaction, and what cannot be repaired is left out. The commit's own
+changes are another transaction after it, and the commit is judged by that alone.
 
 Brings one kernel to the desired state of one commit. The caller has found the commit and loaded
 its manifests; the agent decides when a pass runs.
@@ -6,10 +9,10 @@ its manifests; the agent decides when a pass runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gitvs.core.errors import UnexpectedPlan
+from gitvs.core.errors import ExitCode, UnexpectedPlan
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
@@ -18,14 +21,16 @@ from gitvs.core.model.resources import Key, Listener
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
-from gitvs.core.planning.plan import diff
+from gitvs.core.planning.plan import Change, Plan, diff
 from gitvs.core.planning.proposal import Proposal, propose
+from gitvs.core.planning.repairs import Failures, Unrepairable, ledger_keys, merged_ledger
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.partial_reading import (
     MAX_LISTENERS_READ_SINGLY,
     listeners_of,
     observe_listeners,
 )
+from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.results import TransactionResult
 from gitvs.reconcile.transaction import apply, recover
 
@@ -65,7 +70,8 @@ class PlannedPass:
 class PassResult:
     """How a pass ended. `recovered` is how a transaction of a crashed pass was recovered.
 
-    `stage_seconds` is how long each stage took, in seconds.
+    `transaction` is the commit's if there was one, else that of the repairs. `unrepairable` is
+    what was left out. `stage_seconds` is how long each stage took, in seconds.
     """
 
     outcome: Outcome
@@ -73,13 +79,22 @@ class PassResult:
     transaction: TransactionResult | None = None
     recovered: TransactionResult | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
+    repairs: TransactionResult | None = None
+    unrepairable: tuple[Unrepairable, ...] = ()
 
     @property
     def observation(self) -> Observation | None:
         """The newest reading."""
-        if self.transaction is not None and self.transaction.observation is not None:
-            return self.transaction.observation
+        for result in (self.transaction, self.repairs):
+            if result is not None and result.observation is not None:
+                return result.observation
         return None if self.planned is None else self.planned.observation
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command that ran this pass."""
+        code = self.outcome.exit_code
+        return ExitCode.ERROR if code is ExitCode.DONE and self.unrepairable else code
 
 
 def reconcile(
@@ -87,8 +102,11 @@ def reconcile(
     target: Applied,
     options: PassOptions = PassOptions(),
     last_pass: PassResult | None = None,
+    memory: RepairMemory | None = None,
 ) -> PassResult:
     """Bring the kernel to the target, or keep it unchanged. `last_pass` is the previous pass.
+
+    Repairs that failed before and are not due yet, as `memory` knows, are left out.
 
     Raises:
         UnexpectedPlan: the plan is not the expected one; nothing was written.
@@ -117,15 +135,77 @@ def reconcile(
         return PassResult(
             Outcome.BLOCKED, planned, recovered=recovered, stage_seconds=stage_seconds
         )
+    memory = memory or RepairMemory()
     if not proposal.plan:
+        memory.record({}, (), ports.clock)
         record_converged(ports, planned, target)
         return PassResult(
             Outcome.CONVERGED, planned, recovered=recovered, stage_seconds=stage_seconds
         )
-    transaction_result = apply(ports, proposal, target, planned.observation)
+    pass_result = execute(ports, planned, target, memory)
     stage_seconds["apply"] = ports.clock.boottime() - planned_boottime
-    return PassResult(
-        transaction_result.outcome, planned, transaction_result, recovered, stage_seconds
+    return replace(pass_result, recovered=recovered, stage_seconds=stage_seconds)
+
+
+def execute(
+    ports: Ports, planned: PlannedPass, target: Applied, memory: RepairMemory
+) -> PassResult:
+    """Make the changes of a plan that no gate blocks: first the repairs, then the commit's own.
+
+    Raises:
+        Interrupted, StoreError: as `apply`.
+    """
+    proposal = planned.proposal
+    changes, repair_keys = proposal.plan.changes, proposal.repair_keys
+    waiting = memory.waiting(repair_keys, ports.clock.boottime())
+    failures = Failures(proposal.owned, proposal.target, {**waiting, **proposal.unrepairable})
+    repairs = failures.possible(c for c in changes if c.key in repair_keys)
+    repair_result = None
+    if repairs:
+        repair_result = _repair(ports, planned, repairs, failures)
+        if repair_result.outcome is not Outcome.APPLIED:
+            return PassResult(repair_result.outcome, planned, repair_result, repairs=repair_result)
+    own_changes = failures.possible(c for c in changes if c.key not in repair_keys)
+    unrepairable = memory.record(failures.reasons, {c.key for c in repairs}, ports.clock)
+    part = _part_of(ports, proposal, own_changes, repair_keys.union(failures.reasons))
+    result = repair_result
+    if own_changes:
+        newest = None if repair_result is None else repair_result.observation
+        part = replace(part, target=proposal.target.with_changes(drop=failures.reasons))
+        result = apply(ports, part, target, newest or planned.observation)
+    else:
+        ledger = ports.store.ledger(ports.kernel.incarnation())
+        record_converged(ports, replace(planned, proposal=part, ledger=ledger), target)
+    outcome = Outcome.APPLIED if result is None else result.outcome
+    return PassResult(outcome, planned, result, repairs=repair_result, unrepairable=unrepairable)
+
+
+def _repair(
+    ports: Ports, planned: PlannedPass, repairs: Sequence[Change], failures: Failures
+) -> TransactionResult:
+    """Make repairs as one transaction, whose target is in force already."""
+    proposal, applied = planned.proposal, planned.applied
+    assert applied is not None, "without an applied state nothing is a repair"
+    repaired_keys = {c.key for c in repairs}
+    others = {c.key for c in proposal.plan.changes} - proposal.repair_keys
+    kept_keys = ledger_keys(planned.ledger, proposal.ledger).union(others) - repaired_keys
+    part = _part_of(ports, proposal, repairs, kept_keys)
+    part = replace(part, target=proposal.target.with_changes(drop=others))
+    return apply(ports, part, applied, planned.observation, failures)
+
+
+def _part_of(
+    ports: Ports,
+    proposal: Proposal,
+    changes: Sequence[Change],
+    kept_keys: Collection[Key],
+) -> Proposal:
+    """Return a part of a proposal; the ledger says of `kept_keys` what it says now."""
+    ledger = ports.store.ledger(ports.kernel.incarnation())
+    return replace(
+        proposal,
+        plan=Plan(tuple(changes)),
+        ledger=merged_ledger(ledger, proposal.ledger, kept_keys),
     )
 
 
@@ -274,16 +354,17 @@ DRAIN_POLL_SECONDS = 1.0
 
 
 def reconcile_until_drained(
-    ports: Ports, target: Applied, last_pass: PassResult
+    ports: Ports, target: Applied, last_pass: PassResult, memory: RepairMemory | None = None
 ) -> Iterator[PassResult]:
-    """Run further passes until no drain is left, yielding each that found something to do.
+    """Run further passes until no drain is left, yielding each that changed something.
 
     `last_pass` is the previous pass. Drift that appears meanwhile is repaired.
     """
+    memory = memory or RepairMemory()
     while last_pass.outcome in (Outcome.APPLIED, Outcome.CONVERGED):
         if not ports.store.ledger(ports.kernel.incarnation()).drains:
             return
         ports.clock.sleep(DRAIN_POLL_SECONDS)
-        last_pass = reconcile(ports, target)
-        if last_pass.outcome is not Outcome.CONVERGED:
+        last_pass = reconcile(ports, target, memory=memory)
+        if last_pass.outcome is not Outcome.CONVERGED and last_pass.transaction is not None:
             yield last_pass

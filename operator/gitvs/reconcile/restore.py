@@ -10,8 +10,8 @@ from gitvs.core.model.resources import Resource, SyncDaemon, Sysctl
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import is_interface_sysctl
 from gitvs.ports import Ports
-from gitvs.reconcile.one_pass import PassResult, plan_full_reading
-from gitvs.reconcile.transaction import apply
+from gitvs.reconcile.one_pass import PassResult, execute, plan_full_reading
+from gitvs.reconcile.repair_memory import RepairMemory
 
 
 def outdated_reason(ports: Ports, max_downtime: timedelta) -> str:
@@ -54,8 +54,7 @@ def restore(ports: Ports) -> PassResult | None:
         return PassResult(Outcome.BLOCKED, planned)
     if not planned.proposal.plan:
         return PassResult(Outcome.CONVERGED, planned)
-    transaction_result = apply(ports, planned.proposal, applied, planned.observation)
-    return PassResult(transaction_result.outcome, planned, transaction_result)
+    return execute(ports, planned, applied, RepairMemory())
 
 
 def _needs_other_interface(resource: Resource) -> bool:

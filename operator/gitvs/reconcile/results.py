@@ -25,6 +25,8 @@ class TransactionResult:
     observation: Observation | None = field(default=None, compare=False, repr=False)
     is_transient: bool = False
     """Whether the failure was not caused by the plan, so that a retry may succeed."""
+    is_repair: bool = False
+    """Whether it repaired drift, so that no commit is judged by it."""
 
 
 def failures_text(failures: Sequence[str]) -> str:

@@ -4,13 +4,15 @@
 
 Before that point any failure undoes the plan; after it, the break is always finished, never
 undone. `one_pass` decides what the plan is and whether it may run.
+
+A transaction of repairs goes on without what fails, and without what needs that: the target is
+in force already, so each repair is right by itself.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -18,43 +20,24 @@ from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation, Scope
-from gitvs.core.model.resource_json import resource_json
-from gitvs.core.model.resources import Key, Kind, RealServer
+from gitvs.core.model.resources import Key, Sysctl, Timeout
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import scope_of
-from gitvs.core.planning.plan import PHASES, Change, Phase, Plan, diff
+from gitvs.core.planning.plan import Change, Phase, Plan, diff
 from gitvs.core.planning.proposal import Proposal, ledger_after_break
+from gitvs.core.planning.repairs import Failures, merged_ledger
 from gitvs.ports import (
     Applied,
     Ports,
     Transaction,
     TransactionStage,
-    WriteResult,
-    WriteStatus,
 )
+from gitvs.reconcile.forward_phases import ChangesFailed, mismatch, run_forward_phases
 from gitvs.reconcile.partial_reading import listeners_of, observe_listeners
 from gitvs.reconcile.results import TransactionResult, failures_text
 from gitvs.reconcile.undo import FIRST_RETRY_DELAY_SECONDS, MAX_ATTEMPTS, undo
 
 log = logging.getLogger(__name__)
-
-
-class ChangesFailed(GitvsError):
-    """Changes that failed before the point of no return.
-
-    `conflicting_keys` are creates that found somebody else's object.
-    """
-
-    def __init__(
-        self,
-        failures: Sequence[str],
-        conflicting_keys: frozenset[Key] = frozenset(),
-        is_transient: bool = False,
-    ) -> None:
-        self.failures = tuple(failures)
-        self.conflicting_keys = conflicting_keys
-        self.is_transient = is_transient
-        super().__init__("; ".join(failures))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -66,11 +49,17 @@ class Interrupted(KeyboardInterrupt):
 
 
 def apply(
-    ports: Ports, proposal: Proposal, target: Applied, observation: Observation
+    ports: Ports,
+    proposal: Proposal,
+    target: Applied,
+    observation: Observation,
+    failed_repairs: Failures | None = None,
 ) -> TransactionResult:
     """Apply a proposal as one transaction; `observation` is the reading that it is based on.
 
     Virtual services that the plan does not change are not read again. An undo reads everything.
+    With `failed_repairs`, the plan is one of repairs: changes that fail are recorded there, and
+    the others are made.
 
     Raises:
         Interrupted, and any bug's exception: after the undo, or the end of the break.
@@ -83,24 +72,36 @@ def apply(
     listeners = listeners_of(c.resource for c in transaction.changes)
     read = partial(observe_listeners, ports.kernel, scope, listeners, observation)
     try:
-        read_back = _run_forward_phases(ports, proposal.plan, read)
-        _commit(ports, transaction, proposal.ledger)
+        read_back = run_forward_phases(ports, proposal.plan, read, failed_repairs)
+        _commit(ports, transaction, _ledger_to_commit(transaction, proposal, failed_repairs))
     except ChangesFailed as error:
         undo_result = undo(
             ports, _record_conflicts(ports, transaction, error), scope, error.failures
         )
-        return replace(undo_result, is_transient=error.is_transient)
+        is_repair = failed_repairs is not None
+        return replace(undo_result, is_transient=error.is_transient, is_repair=is_repair)
     except KernelUnreadable as error:
-        return replace(undo(ports, transaction, scope, (str(error),)), is_transient=True)
+        undo_result = undo(ports, transaction, scope, (str(error),))
+        return replace(undo_result, is_transient=True, is_repair=failed_repairs is not None)
     except KeyboardInterrupt as error:
         raise Interrupted(_end_interrupted(ports, transaction, scope)) from error
     except Exception:
         _end_interrupted(ports, transaction, scope)
         raise
     try:
-        return _break(ports, transaction, read, proposal, read_back)
+        return _break(ports, transaction, read, proposal, read_back, failed_repairs)
     except KeyboardInterrupt as error:
-        raise Interrupted(_break(ports, transaction, read, proposal)) from error
+        ended = _break(ports, transaction, read, proposal, failed_repairs=failed_repairs)
+        raise Interrupted(ended) from error
+
+
+def _ledger_to_commit(
+    transaction: Transaction, proposal: Proposal, failed_repairs: Failures | None
+) -> Ledger:
+    """Return the ledger of the point of no return; what could not be repaired stays as it was."""
+    if failed_repairs is None:
+        return proposal.ledger
+    return merged_ledger(transaction.ledger, proposal.ledger, failed_repairs.unmade_keys)
 
 
 def _end_interrupted(ports: Ports, transaction: Transaction, scope: Scope) -> TransactionResult:
@@ -161,119 +162,29 @@ def _scope_of_transaction(transaction: Transaction) -> Scope:
     return scope_of(transaction.ledger, transaction.target.desired, changed_state=changed)
 
 
-def _run_forward_phases(ports: Ports, plan: Plan, read: Callable[[], Observation]) -> Observation:
-    """Run all phases up to the point of no return, and read back what they did."""
-    for phase in PHASES[:-1]:
-        changes = plan.in_phase(phase)
-        if changes:
-            _run_phase(ports, changes, read)
-    forward_changes = [c for c in plan.changes if c.phase is not Phase.BREAK]
-    read_back = read()
-    _verify(forward_changes, read_back)
-    return read_back
-
-
-def _run_phase(ports: Ports, changes: Sequence[Change], read: Callable[[], Observation]) -> None:
-    """Run one phase, and fail unless every change of it is known to be done.
-
-    Raises:
-        ChangesFailed: with what the kernel refused, or what a reading showed after a lost answer.
-    """
-    write_results = ports.kernel.execute(changes)
-    conflicting_keys = _conflicting_keys(write_results)
-    refused = [o for o in write_results if o.status is WriteStatus.REFUSED]
-    existing_servers = [
-        o.change for o in refused if _is_existing_server(o) and o.change.key not in conflicting_keys
-    ]
-    failures = [o.message for o in refused if o.change not in existing_servers]
-    if failures:
-        raise ChangesFailed(failures, conflicting_keys)
-    if existing_servers:
-        _modify_existing_servers(ports, existing_servers, read)
-    unanswered = [o.change for o in write_results if o.status is WriteStatus.UNKNOWN]
-    if unanswered:
-        log.warning("answers lost count=%d", len(unanswered))
-        _verify(unanswered, read())
-
-
-def _is_existing_server(write_result: WriteResult) -> bool:
-    """Whether a real server to add to an owned service was there already."""
-    return write_result.errno == errno.EEXIST and write_result.change.kind is Kind.REAL_SERVER
-
-
-def _conflicting_keys(write_results: Sequence[WriteResult]) -> frozenset[Key]:
-    """Creates that found somebody else's object; in an owned service no real server is one."""
-    already_there = [
-        o.change for o in write_results if o.errno == errno.EEXIST and o.change.before is None
-    ]
-    foreign_keys = {c.key for c in already_there if c.kind is not Kind.REAL_SERVER}
-    servers_inside = {
-        c.key
-        for c in already_there
-        if isinstance(c.after, RealServer) and c.after.service_key in foreign_keys
-    }
-    return frozenset(foreign_keys | servers_inside)
-
-
-def _modify_existing_servers(
-    ports: Ports, existing_servers: Sequence[Change], read: Callable[[], Observation]
-) -> None:
-    """Change real servers that were there already to what they should be."""
-    observed = read().state
-    changes = [
-        Change(observed[c.key], c.after, Phase.MODIFY)
-        for c in existing_servers
-        if c.key in observed
-    ]
-    failures = [o.message for o in ports.kernel.execute(changes) if o.status is WriteStatus.REFUSED]
-    if failures:
-        raise ChangesFailed(failures)
-
-
-def _verify(changes: Iterable[Change], observation: Observation) -> None:
-    """Compare what was written with what is read back.
-
-    Raises:
-        ChangesFailed: naming each object that differs.
-    """
-    failures = [
-        f"{c.key}: {_mismatch(c, observation.state)}"
-        for c in changes
-        if observation.state.get(c.key) != c.after
-    ]
-    if failures:
-        raise ChangesFailed(failures)
-
-
-def _mismatch(change: Change, observed: State) -> str:
-    found = observed.get(change.key)
-    if found is None:
-        return "written, but not there when read back"
-    if change.after is None:
-        return "removed, but still there when read back"
-    written, read = resource_json(change.after), resource_json(found)
-    differing = (f"{f} is {read[f]}, not {v}" for f, v in written.items() if read[f] != v)
-    return f"when read back, {' and '.join(differing)}"
-
-
 def _break(
     ports: Ports,
     transaction: Transaction,
     read: Callable[[], Observation],
     proposal: Proposal | None = None,
     read_back: Observation | None = None,
+    failed_repairs: Failures | None = None,
 ) -> TransactionResult:
     """Finish what is past the point of no return; it is never undone.
 
     `read_back` is the previous reading; if there is nothing to break, it is still valid.
 
-    A delete whose object is missing is done; anything else is tried again. If the kernel refuses
-    the former value of a setting, it is given up, so that the transaction does not stay open.
+    A delete whose object is missing is done; anything else is tried again. What the kernel still
+    refuses then is given up, so that the transaction does not stay open: an object stays owned,
+    and a later pass removes it.
     """
     remaining = [c for c in transaction.changes if c.phase is Phase.BREAK]
+    if failed_repairs is not None:
+        remaining = list(failed_repairs.possible(remaining))
     if read_back is not None and not remaining:
-        return _finish(ports, transaction, read_back, proposal)
-    problems: list[str] = []
+        return _finish(ports, transaction, read_back, proposal, {}, failed_repairs)
+    problems: dict[Key, str] = {}
+    read_back, last_error = None, ""
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
             ports.clock.sleep(FIRST_RETRY_DELAY_SECONDS * 2**attempt)
@@ -281,18 +192,21 @@ def _break(
         try:
             read_back = read()
         except GitvsError as error:
-            problems = [str(error)]
+            read_back, last_error = None, str(error)
             continue
         remaining = [c for c in remaining if not _is_break_done(c, read_back.state)]
+        refused = {o.change.key: o.message for o in write_results}
+        problems = {
+            c.key: refused[c.key] or f"{c.key}: {mismatch(c, read_back.state)}" for c in remaining
+        }
         if not remaining:
-            return _finish(ports, transaction, read_back, proposal)
-        refused = [o.message for o in write_results if o.status is WriteStatus.REFUSED]
-        problems = refused or [f"{c.key}: {_mismatch(c, read_back.state)}" for c in remaining]
-    if read_back is not None and all(c.kind in (Kind.SYSCTL, Kind.TIMEOUTS) for c in remaining):
-        log.warning("former settings given up id=%d count=%d", transaction.id, len(remaining))
-        return _finish(ports, transaction, read_back, proposal, problems)
-    log.critical("stuck id=%d objects=%d", transaction.id, len(remaining))
-    return TransactionResult(Outcome.STUCK, transaction.id, tuple(problems))
+            break
+    if read_back is None:
+        log.critical("stuck id=%d objects=%d", transaction.id, len(remaining))
+        return TransactionResult(Outcome.STUCK, transaction.id, (last_error, *problems.values()))
+    if remaining:
+        log.error("removals given up id=%d count=%d", transaction.id, len(remaining))
+    return _finish(ports, transaction, read_back, proposal, problems, failed_repairs)
 
 
 def _is_break_done(change: Change, observed: State) -> bool:
@@ -305,18 +219,49 @@ def _finish(
     transaction: Transaction,
     read_back: Observation,
     proposal: Proposal | None,
-    unrestored: Sequence[str] = (),
+    given_up: Mapping[Key, str],
+    failed_repairs: Failures | None = None,
 ) -> TransactionResult:
+    """Close a transaction that is past the point of no return.
+
+    `given_up` are the removals that the kernel refuses. An object among them stays owned; a
+    setting keeps its value.
+    """
+    failed_keys = {*given_up, *(() if failed_repairs is None else failed_repairs.reasons)}
+    done = [
+        c
+        for c in transaction.changes
+        if isinstance(c.resource, Sysctl | Timeout) or c.key not in failed_keys
+    ]
     ledger = ports.store.ledger(transaction.incarnation)
-    final_ledger = ledger_after_break(ledger, Plan(tuple(transaction.changes)))
+    final_ledger = ledger_after_break(ledger, Plan(tuple(done)))
     break_keys = {c.key for c in transaction.changes if c.phase is Phase.BREAK}
     drifted = (
-        () if proposal is None else _drift_messages(proposal.target, read_back.state, break_keys)
+        ()
+        if proposal is None
+        else _drift_messages(proposal.target, read_back.state, break_keys | failed_keys)
     )
-    remarks = (*(f"{reason}; left as it is" for reason in unrestored), *drifted)
-    ports.store.finish(transaction, Outcome.APPLIED, final_ledger, failures_text(remarks))
+    remarks = (*(f"{reason}; left as it is" for reason in given_up.values()), *drifted)
+    message = failures_text(remarks)
+    if failed_repairs is not None:
+        failed_repairs.add(given_up)
+        remarks = drifted
+        message = _repair_message(failed_repairs)
+    ports.store.finish(transaction, Outcome.APPLIED, final_ledger, message)
     log.info("applied id=%d changes=%d", transaction.id, len(transaction.changes))
-    return TransactionResult(Outcome.APPLIED, transaction.id, remarks, read_back)
+    return TransactionResult(
+        Outcome.APPLIED,
+        transaction.id,
+        remarks,
+        read_back,
+        is_repair=failed_repairs is not None,
+    )
+
+
+def _repair_message(failed_repairs: Failures) -> str:
+    """Return what the history says about repairs."""
+    reasons = tuple(failed_repairs.reasons.values())
+    return f"not repaired: {failures_text(reasons)}" if reasons else ""
 
 
 def _drift_messages(

@@ -29,6 +29,7 @@ from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import Operation, OperationKind, Operations
+from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import (
     AgentStatus,
@@ -82,6 +83,7 @@ FULL = replace(
     ),
     observed_at=NOW,
     drifted_keys=(Key("tcp 203.0.113.10:80"), Key("203.0.113.10/32 dev gitvs0")),
+    unrepairable=(Unrepairable(Key("203.0.113.10/32 dev gitvs0"), "refused"),),
     vips=("203.0.113.10/32 dev gitvs0",),
     is_standby=True,
     operations=Operations(
@@ -186,6 +188,7 @@ def test_the_last_status_is_what_is_shown(metrics: Metrics) -> None:
         "gitvs_gate_blocked gate=conflict": 0,
         "gitvs_last_observation_timestamp_seconds": NOW.timestamp(),
         "gitvs_drift_objects": 2,
+        "gitvs_unrepairable_objects": 1,
         "gitvs_drains_in_progress": 1,
         "gitvs_drain_deadline_timestamp_seconds": NOW.timestamp() + 30,
         "gitvs_drains_by_hand": 2,

@@ -158,8 +158,11 @@ def test_a_vip_that_was_bound_beside_comes_back_after_a_reboot() -> None:
     assert [c.key for c in back.plan.changes] == [DUMMY.key, BOUND.key]
 
 
-def test_what_somebody_made_on_a_key_in_force_still_blocks_after_a_reboot() -> None:
-    assert plan(desired(WEB), observation(WEB), applied=desired(WEB)).is_blocked
+def test_what_somebody_made_on_a_key_in_force_blocks_nothing_but_its_own_repair() -> None:
+    proposal = plan(desired(WEB), observation(WEB), applied=desired(WEB))
+    assert not proposal.is_blocked
+    assert proposal.unrepairable.keys() == {WEB.key}
+    assert "--adopt" in proposal.unrepairable[WEB.key]
 
 
 def test_a_vip_of_ours_may_move_to_another_interface() -> None:

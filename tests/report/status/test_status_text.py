@@ -188,6 +188,11 @@ VERDICTS: list[tuple[AgentStatus, str]] = [
         "lb1: aaaaaaaaaaaa stays in force, but: no folder manifests",
     ),
     (
+        in_sync(unrepairable=everything().unrepairable),
+        "lb1: aaaaaaaaaaaa stays in force, but not all of it can be repaired:"
+        " 2001:db8::10/128 dev gitvs0: IPv6 is disabled (and 1 more)",
+    ),
+    (
         in_sync(
             is_standby=True, operations=Operations((said(OperationKind.STANDBY, "new kernel"),))
         ),

@@ -26,6 +26,7 @@ from gitvs.core.model.resources import (
     DummyInterface,
     IPAddress,
     IPNetwork,
+    Key,
     LocalRoute,
     RealServer,
     Resource,
@@ -70,6 +71,8 @@ class MemoryKernel:
         self._release = release
         self._is_lo_up = is_lo_up
         self._boot_number = 0
+        self.refused_keys: dict[Key, int] = {}
+        """Objects that cannot be changed, whoever tries, with the errno of the refusal."""
         self.reboot()
 
     def incarnation(self) -> Incarnation:
@@ -122,6 +125,8 @@ class MemoryKernel:
     def _write(self, change: Change) -> None:
         if change.before == change.after:
             return
+        if change.key in self.refused_keys:
+            raise OSError(self.refused_keys[change.key], "refused")
         if change.after is None and isinstance(change.before, Sysctl | Timeout):
             return  # a setting is there or not; nobody can take it away
         match change.resource:

@@ -27,12 +27,9 @@ def report_pass(pass_result: PassResult, recovered: TransactionResult | None = N
         prefix = "a transaction was left open; it is now: "
         show_message(pass_text(recovered.outcome, recovered.failures, prefix=prefix))
     if pass_result.planned is not None:
-        show_message(
-            pass_text(
-                pass_result.outcome,
-                () if pass_result.transaction is None else pass_result.transaction.failures,
-            )
-        )
+        failures = () if pass_result.transaction is None else pass_result.transaction.failures
+        unrepairable = [f"not repaired: {u.reason}" for u in pass_result.unrepairable]
+        show_message(pass_text(pass_result.outcome, [*failures, *unrepairable]))
 
 
 def report_drained(pass_result: PassResult) -> None:

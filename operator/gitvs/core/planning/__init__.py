@@ -1,7 +1,8 @@
 """Plans safe changes from one state to another.
 
 In reading order: `plan` (diff and order), `overlay` (drains on top of the desired state),
-`operations` (what operators asked for), `ownership`, `gates`, `proposal` (the plan of one pass
-and what blocks it), `undo`, `offline_proposal` (for previews), `risks`, `host_settings`,
-`kernel_refusals` (an errno in words), `records` (plans and states as JSON for the store).
+`operations` (what operators asked for), `ownership`, `gates`, `repairs` (which changes are
+repairs), `proposal` (the plan of one pass and what blocks it), `undo`, `offline_proposal` (for
+previews), `risks`, `host_settings`, `kernel_refusals` (an errno in words), `records` (plans and
+states as JSON for the store).
 """

@@ -43,6 +43,8 @@ class Conflict:
     is_adoptable: bool = True
     is_about_host: bool = False
     """Whether it is about the host's other addresses and gateways, not about a foreign object."""
+    is_about_store: bool = False
+    """Whether another gitvs store is the owner here: then not even a repair may be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ def _interface_conflicts(
             interface.key,
             f"interface {link.name} carries the mark {link.alias} of another gitvs store: if that"
             " store was lost, take the wanted objects over once with --adopt",
+            is_about_store=True,
         )
 
 

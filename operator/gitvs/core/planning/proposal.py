@@ -6,8 +6,8 @@ saved observation, and every pass of the agent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.ledger import Ledger
@@ -35,7 +35,12 @@ from gitvs.core.planning.operations import (
     with_operations,
 )
 from gitvs.core.planning.overlay import Overlay, build_overlay
-from gitvs.core.planning.ownership import Ownership, classify, interfaces_with_owner_alias
+from gitvs.core.planning.ownership import (
+    Conflict,
+    Ownership,
+    classify,
+    interfaces_with_owner_alias,
+)
 from gitvs.core.planning.plan import (
     Phase,
     Plan,
@@ -45,6 +50,7 @@ from gitvs.core.planning.plan import (
     is_sysctl_of_interface,
     plan_digest,
 )
+from gitvs.core.planning.repairs import find_repairs, is_in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,10 @@ class Proposal:
     """In force from the point of no return: what will be removed is still owned."""
     operations: Operations = NO_OPERATIONS
     """The operations on top of desired state."""
+    repair_keys: frozenset[Key] = frozenset()
+    """The keys of the changes that are repairs; the other changes are the commit's own."""
+    unrepairable: Mapping[Key, str] = field(default_factory=dict)
+    """The repairs that are known to be impossible, with the reasons."""
 
     @property
     def digest(self) -> str:
@@ -114,12 +124,18 @@ def propose(
     if only_keys is not None:
         overlaid = _overlay_while_paused(overlaid, effective, ownership.owned, ledger, only_keys)
     plan = _plan_to_target(ownership.owned.with_changes(drop=overlaid.released_keys), overlaid)
+    repair_keys = find_repairs(plan.changes, applied, desired)
+    lacking = list(_lacking_resources(effective, observation)) if is_host_known else []
     gates = (
-        *conflict_gates(ownership.conflicts),
-        *_mixed_families_while_syncing(effective.state, observation.state),
-        *(_unsupported_gates(effective, observation) if is_host_known else ()),
+        *conflict_gates(c for c in ownership.conflicts if not _is_repair(c, applied, desired)),
+        *_mixed_families_while_syncing(effective.state, observation.state, applied),
+        *(_lacking_gate(r.key, what) for r, what in lacking if not is_in_force(r, applied)),
         *evaluate_gates(applied, desired, allowed),
     )
+    unrepairable = {
+        **{r.key: f"{r.key}: {what}" for r, what in lacking},
+        **{c.key: c.message for c in ownership.conflicts},
+    }
     aliased_interfaces = interfaces_with_owner_alias(observation, owner_alias, adopt)
     new_ledger = _ledger_before_break(ledger, ownership, overlaid, plan, aliased_interfaces)
     return Proposal(
@@ -131,7 +147,15 @@ def propose(
         gates,
         new_ledger,
         operations,
+        repair_keys,
+        {key: reason for key, reason in unrepairable.items() if key in repair_keys},
     )
+
+
+def _is_repair(conflict: Conflict, applied: Desired | None, desired: Desired) -> bool:
+    """Whether a conflict only keeps one object from being repaired."""
+    resource = desired.state.get(conflict.key)
+    return is_in_force(resource, applied) and not conflict.is_about_store
 
 
 def _overlay_while_paused(
@@ -235,23 +259,20 @@ def _original_settings(
             yield observed[key]
 
 
-def _unsupported_gates(desired: Desired, observation: Observation) -> Iterator[Gate]:
-    """What this host's kernel lacks and the manifests need; nothing lifts these gates.
+_LackingResources = Iterator[tuple[Resource, str]]
 
-    An object that is already as desired lacks nothing, so a link that went down later blocks
-    neither repairs nor the ends of drains.
+
+def _lacking_resources(desired: Desired, observation: Observation) -> _LackingResources:
+    """Yield what cannot be made because this host's kernel lacks something, and what it lacks.
+
+    An object that is already as desired lacks nothing.
     """
-    lacking = [
+    lacking = (
         *_lacking_schedulers(desired.state, observation),
         *_lacking_sysctls(desired, observation),
         *_lacking_links(desired.state, observation),
-    ]
-    for resource, what in lacking:
-        if observation.state.get(resource.key) != resource:
-            yield _lacking_gate(resource.key, what)
-
-
-_LackingResources = Iterator[tuple[Resource, str]]
+    )
+    return ((r, what) for r, what in lacking if observation.state.get(r.key) != r)
 
 
 def _lacking_schedulers(desired: State, observation: Observation) -> _LackingResources:
@@ -287,7 +308,9 @@ def _lacking_links(desired: State, observation: Observation) -> _LackingResource
             yield daemon, f"interface {daemon.interface} has no address to send from"
 
 
-def _mixed_families_while_syncing(desired_state: State, observed_state: State) -> Iterator[Gate]:
+def _mixed_families_while_syncing(
+    desired_state: State, observed_state: State, applied: Desired | None
+) -> Iterator[Gate]:
     """Connection sync excludes a real server of another family than its service, in any kernel.
 
     Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_set_cmd and ip_vs_genl_new_daemon.
@@ -303,7 +326,7 @@ def _mixed_families_while_syncing(desired_state: State, observed_state: State) -
         if family_of(s.address) is not s.listener.family
     ]
     both: list[Resource] = [*mixed, *daemons.values()]
-    is_changed = any(observed_state.get(r.key) != r for r in both)
+    is_changed = any(observed_state.get(r.key) != r and not is_in_force(r, applied) for r in both)
     if mixed and is_changed:
         when = "" if desired_state.of_type(SyncDaemon) else " in a commit before this one"
         yield _lacking_gate(

@@ -14,6 +14,7 @@ from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Key, RealServer, VirtualService
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
+from gitvs.core.planning.repairs import Unrepairable
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class AgentStatus:
     """When the kernel was last read as a whole."""
     drifted_keys: tuple[Key, ...] = ()
     """What the newest pass found changed by something other than gitvs."""
+    unrepairable: tuple[Unrepairable, ...] = ()
+    """What the newest pass could not repair."""
     vips: tuple[str, ...] = ()
     """The keys of owned VIPs and local routes that exist."""
     is_standby: bool = False

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.observation import ConnectionCounts, Observation
-from gitvs.core.model.resources import IPAddress, Key, RealServer, Resource, VirtualService
+from gitvs.core.model.resources import IPAddress, Key, RealServer, Resource
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations, with_operations
 from gitvs.core.planning.overlay import removals_after_drains
-from gitvs.core.planning.plan import FALLBACK_FLAGS, Action, Change, Plan
+from gitvs.core.planning.plan import Action, Change, Plan
 from gitvs.core.planning.proposal import Proposal
+from gitvs.core.planning.repairs import differs_in_fallback_only
 from gitvs.core.planning.risks import Risk
 
 
@@ -219,15 +220,5 @@ def _drifted_keys(proposal: Proposal, applied: Desired | None) -> Iterator[Key]:
         desired = proposal.desired.state.get(change.key)
         if desired is None or desired != applied.state.get(change.key) or change.after != desired:
             continue
-        if not _is_fallback_flag_change(change):
+        if not differs_in_fallback_only(change):
             yield change.key
-
-
-def _is_fallback_flag_change(change: Change) -> bool:
-    """Whether only a fallback flag changes, which gitvs's own drains set."""
-    before, after = change.before, change.after
-    if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
-        return False
-    return replace(before, flags=before.flags - FALLBACK_FLAGS) == replace(
-        after, flags=after.flags - FALLBACK_FLAGS
-    )

@@ -183,6 +183,18 @@ def _not_applied(status: JsonObject, now: datetime) -> StyledText | None:
     )
 
 
+def _unrepairable(status: JsonObject, now: datetime) -> StyledText | None:
+    if not status["unrepairable"]:
+        return None
+    first, *others = status["unrepairable"]
+    more = f" (and {len(others)} more)" if others else ""
+    return (
+        f"{_still_in_force_text(status, now)}, but not all of it can be repaired:"
+        f" {first['reason']}{more}",
+        _ALARM_STYLE,
+    )
+
+
 def _on_standby(status: JsonObject, now: datetime) -> StyledText | None:
     if not status["isStandby"]:
         return None
@@ -268,6 +280,7 @@ _HEADLINE_RULES: tuple[Callable[[JsonObject, datetime], StyledText | None], ...]
     _quarantined,
     _blocked,
     _not_applied,
+    _unrepairable,
     _on_standby,
     _source_failed,
     _pinned,

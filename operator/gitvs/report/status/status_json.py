@@ -37,6 +37,15 @@ def status_json(status: AgentStatus) -> JsonObject:
         "last": None if status.last_pass is None else _last_pass_json(status.last_pass),
         "observedAt": time_json(status.observed_at),
         "drift": list(status.drifted_keys),
+        "unrepairable": [
+            {
+                "key": str(u.key),
+                "reason": u.reason,
+                "since": time_json(u.since),
+                "nextTryAt": time_json(u.next_try_at),
+            }
+            for u in status.unrepairable
+        ],
         "vips": list(status.vips),
         "isStandby": status.is_standby,
         "operations": [operation_json(operation) for operation in status.operations.all],

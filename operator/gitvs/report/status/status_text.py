@@ -42,7 +42,8 @@ def status_text(status: JsonObject, now: datetime, *, show_all: bool = False) ->
     for title, lines in (
         ("By hand, on top of the manifests", _operation_lines(status, now)),
         ("Why", _reason_lines(status)),
-        (_drift_title(status), _limited_lines(status["drift"])),
+        ("Cannot be repaired", _unrepairable_lines(status, now)),
+        (_drift_title(status), _limited_lines(_other_drift(status))),
         (
             "In quarantine: not tried again but by `gitvs sync --retry`",
             _quarantine_lines(status, now),
@@ -204,6 +205,26 @@ def _drift_title(status: JsonObject) -> str:
     last = status["last"]
     is_repaired = last is not None and last["result"] == "applied"
     return f"Changed behind gitvs's back, {'and' if is_repaired else 'not yet'} repaired"
+
+
+def _other_drift(status: JsonObject) -> list[str]:
+    """Return the drift that is not listed as unrepairable."""
+    unrepairable_keys = {u["key"] for u in status["unrepairable"]}
+    return [key for key in status["drift"] if key not in unrepairable_keys]
+
+
+def _unrepairable_lines(status: JsonObject, now: datetime) -> list[Line]:
+    return _limited_lines([_unrepairable_text(u, now) for u in status["unrepairable"]])
+
+
+def _unrepairable_text(unrepairable: JsonObject, now: datetime) -> str:
+    since, next_try_at = unrepairable["since"], unrepairable["nextTryAt"]
+    when = "repaired once the reason is gone"
+    if next_try_at is not None:
+        seconds = (parse_time(next_try_at) - now).total_seconds()
+        when = f"tried again in {round(seconds)} s" if seconds >= 1 else "tried again now"
+    age = "" if since is None else f"first failed {age_text(parse_time(since), now)}; "
+    return f"{unrepairable['reason']} ({age}{when})"
 
 
 def _quarantine_lines(status: JsonObject, now: datetime) -> list[Line]:

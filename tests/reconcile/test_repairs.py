@@ -1,0 +1,222 @@
+"""One object that cannot be repaired hurts nothing else, and no commit is judged by it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from errno import EACCES
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.history import Outcome
+from gitvs.core.model.resources import (
+    DummyInterface,
+    Key,
+    RealServer,
+    Resource,
+    Scheduler,
+    SyncDaemon,
+    Sysctl,
+    Timeout,
+    TimeoutName,
+    Vip,
+    VirtualService,
+)
+from gitvs.core.planning.overlay import with_fallback_flags
+from gitvs.ports import Applied
+from gitvs.reconcile.one_pass import PassResult, reconcile
+from gitvs.reconcile.repair_memory import RepairMemory
+from tests.support import scenario
+from tests.support.memory.kernel import MemoryKernel
+from tests.support.sweep import ALLOW, World
+
+VIP6 = Vip(ip_address("2001:db8::10"), "gitvs0", 128)
+SETTINGS = (Sysctl, Timeout)
+BEFORE = with_fallback_flags(scenario.before().state)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A director on which the scenario's first state is in force."""
+    kernel = MemoryKernel("gitvs:test")
+    kernel.add_link(scenario.UPLINK, "veth", addresses=["192.0.2.1/24"])
+    world = World(kernel, tmp_path)
+    assert world.bring(scenario.before()).outcome is Outcome.APPLIED
+    return world
+
+
+def drift(world: World) -> None:
+    """Somebody takes everything away, and sets what is left to something else."""
+    state = world.state()
+    for setting in state.of_type(Sysctl):
+        world.kernel.put(replace(setting, value="0" if setting.value == "1" else "1"))
+    world.kernel.put(Timeout(TimeoutName.TCP, 77))
+    world.kernel.remove(*state.of_type(SyncDaemon), *state.of_type(VirtualService))
+    world.kernel.delete_link("gitvs0")
+    for resource in state.values():
+        if resource.key.startswith("local "):
+            world.kernel.remove(resource)
+
+
+def needs(resource: Resource, sick: Resource) -> bool:
+    """Whether an object cannot be made without another."""
+    match sick:
+        case DummyInterface(name):
+            return isinstance(resource, Vip) and resource.interface == name
+        case VirtualService(listener):
+            is_its_server = isinstance(resource, RealServer) and resource.listener == listener
+            is_its_vip = isinstance(resource, Vip) and resource.address == getattr(
+                listener, "address", None
+            )
+            return is_its_server or is_its_vip
+    return False
+
+
+@pytest.mark.parametrize("key", sorted(scenario.before().state))
+def test_all_is_repaired_but_the_object_that_cannot_be_and_what_needs_it(
+    world: World, key: Key
+) -> None:
+    sick = BEFORE[key]
+    drift(world)
+    world.kernel.refused_keys[key] = EACCES
+    result = world.bring(scenario.before())
+    assert result.outcome is Outcome.APPLIED
+    assert result.exit_code == 1
+    hurt = {k for k, r in BEFORE.items() if r == sick or needs(r, sick)}
+    state = world.state()
+    assert {k for k, r in BEFORE.items() if state.get(k) != r} == hurt
+    assert {u.key for u in result.unrepairable} == hurt
+    world.kernel.refused_keys.clear()
+    result = world.bring(scenario.before())
+    assert (result.outcome, result.unrepairable, result.exit_code) == (Outcome.APPLIED, (), 0)
+    assert dict(world.state()) == {**world.state(), **BEFORE}
+    assert world.bring(scenario.before()).outcome is Outcome.CONVERGED
+
+
+def changed(*resources: Resource) -> Desired:
+    """The first state with some objects changed."""
+    before = scenario.before()
+    return replace(before, state=before.state.with_changes(resources))
+
+
+@pytest.mark.parametrize("key", sorted(scenario.before().state))
+def test_a_commit_is_applied_whatever_else_cannot_be_repaired(world: World, key: Key) -> None:
+    server = scenario.server(scenario.DNS, 2, 7)
+    if key == server.key:
+        pytest.skip("it is the commit's own object")
+    drift(world)
+    world.kernel.refused_keys[key] = EACCES
+    commit = changed(server)
+    assert world.bring(commit).outcome is Outcome.APPLIED
+    with world.store() as store:
+        applied = store.applied()
+        assert applied is not None
+        assert applied.desired == commit
+    if not needs(server, BEFORE[key]):
+        assert world.state()[server.key] == server
+    world.kernel.refused_keys.clear()
+    assert world.bring(commit).outcome is Outcome.APPLIED
+    assert world.state()[server.key] == server
+    assert world.bring(commit).outcome is Outcome.CONVERGED
+
+
+def test_a_commit_that_fails_is_judged_by_itself_and_the_drift_is_repaired(world: World) -> None:
+    server = scenario.server(scenario.DNS, 2, 7)
+    world.kernel.remove(VIP6, BEFORE[scenario.WEB4.key])
+    world.kernel.refused_keys |= {VIP6.key: EACCES, server.key: EACCES}
+    result = world.bring(changed(server))
+    assert result.outcome is Outcome.ROLLED_BACK
+    assert result.transaction is not None
+    assert len(result.transaction.failures) == 1
+    assert server.key in result.transaction.failures[0]
+    assert {u.key for u in result.unrepairable} == {VIP6.key}
+    assert BEFORE.keys() - world.state().keys() == {VIP6.key}
+
+
+def test_drift_of_everything_is_one_transaction(world: World) -> None:
+    drift(world)
+    world.kernel.refused_keys[VIP6.key] = EACCES
+    world.bring(scenario.before())
+    with world.store() as store:
+        newest, *earlier = store.history()
+    assert len(earlier) == 1
+    assert newest.outcome is Outcome.APPLIED
+    assert newest.message.startswith(f"not repaired: VIP {VIP6.key}")
+
+
+def test_what_failed_is_tried_again_less_and_less_often(world: World) -> None:
+    memory, tries = RepairMemory(), []
+    world.kernel.remove(VIP6)
+    world.kernel.refused_keys[VIP6.key] = EACCES
+    for second in range(2000):
+        world.clock.seconds = 5000.0 + second
+        result = one_pass(world, scenario.before(), memory)
+        assert result.outcome is Outcome.APPLIED
+        assert [u.key for u in result.unrepairable] == [VIP6.key]
+        if result.transaction is not None:
+            tries.append(second)
+    assert tries == [0, 15, 45, 105, 225, 465, 945, 1545]
+    world.kernel.refused_keys.clear()
+    world.clock.seconds += 600
+    assert one_pass(world, scenario.before(), memory).unrepairable == ()
+    assert one_pass(world, scenario.before(), memory).outcome is Outcome.CONVERGED
+
+
+def one_pass(world: World, desired: Desired, memory: RepairMemory) -> PassResult:
+    """A pass of an agent, which remembers what failed."""
+    with world.store() as store:
+        target = Applied(desired, None, world.clock.now())
+        return reconcile(world.ports(store), target, ALLOW, memory=memory)
+
+
+def test_a_commit_that_heals_the_sick_object_need_not_wait(world: World) -> None:
+    memory = RepairMemory()
+    service = BEFORE[scenario.WEB6.key]
+    assert isinstance(service, VirtualService)
+    world.kernel.remove(service)
+    world.kernel.refused_keys[service.key] = EACCES
+    one_pass(world, scenario.before(), memory)
+    world.kernel.refused_keys.clear()
+    healed = changed(replace(service, scheduler=Scheduler.WRR))
+    result = one_pass(world, healed, memory)
+    assert (result.outcome, result.unrepairable) == (Outcome.APPLIED, ())
+    assert one_pass(world, healed, memory).outcome is Outcome.CONVERGED
+    assert world.state().keys() >= healed.state.keys()
+
+
+@pytest.mark.parametrize("key", sorted(scenario.after().state))
+def test_after_a_reboot_a_commit_is_judged_without_what_cannot_come_back(
+    world: World, key: Key
+) -> None:
+    world.kernel.reboot()
+    world.kernel.add_link(scenario.UPLINK, "veth", addresses=["192.0.2.1/24"])
+    world.kernel.refused_keys[key] = EACCES
+    before, after = scenario.before().state, with_fallback_flags(scenario.after().state)
+    result = world.bring(scenario.after())
+    state = world.state()
+    if before.get(key) != scenario.after().state[key]:
+        assert result.outcome is Outcome.ROLLED_BACK
+        kept = {k for k, r in before.items() if after.get(k) == r}
+        assert kept <= state.keys()
+    else:
+        assert result.outcome is Outcome.APPLIED
+        hurt = {k for k, r in after.items() if k == key or needs(r, after[key])}
+        assert {k for k, r in after.items() if state.get(k) != r} <= hurt
+
+
+def test_a_setting_that_went_away_blocks_nothing(world: World) -> None:
+    vlan = Sysctl("net.ipv4.conf.vlan5.rp_filter", "1")
+    world.kernel.add_link("vlan5", "vlan")
+    commit = changed(vlan)
+    assert world.bring(commit).outcome is Outcome.APPLIED
+    world.kernel.delete_link("vlan5")
+    world.kernel.remove(BEFORE[scenario.WEB4.key])
+    result = world.bring(commit)
+    assert result.outcome is Outcome.APPLIED
+    assert [(u.key, u.next_try_at) for u in result.unrepairable] == [(vlan.key, None)]
+    assert scenario.server(scenario.WEB4, 1).key in world.state()
+    world.kernel.add_link("vlan5", "vlan")
+    assert world.bring(commit).unrepairable == ()
+    assert world.bring(commit).outcome is Outcome.CONVERGED
