@@ -233,7 +233,7 @@ def test_drift_is_told_where_nothing_else_changes(
     assert "~  net.ipv4.vs.expire_nodest_conn  0 → 1" in text
 
 
-def test_a_foreign_object_in_the_way_blocks_as_on_the_host(
+def test_a_foreign_object_in_the_way_of_a_repair_is_told_as_on_the_host(
     cli: Gitvs, repository: Repository, tmp_path: Path
 ) -> None:
     file = saved(tmp_path, repository.git("rev-parse", "before"))
@@ -244,8 +244,8 @@ def test_a_foreign_object_in_the_way_blocks_as_on_the_host(
         thing["owned"] = thing["owned"] and not thing["key"].startswith(web)
     file.write_text(json.dumps(document))
     code, text = compared(cli, repository, "after", "--state", file)
-    assert code == 3
-    assert "! conflict: tcp 203.0.113.10:443" in text
+    assert code == 0
+    assert "Cannot be repaired, and is left out\n  tcp 203.0.113.10:443 exists already" in text
 
 
 def test_an_odd_state_is_remarked(cli: Gitvs, repository: Repository, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from gitvs.core.manifests.render import Renderer, affected_directors, directors_
 from gitvs.core.manifests.schema_messages import did_you_mean
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit
-from gitvs.core.model.resources import IPAddress, Vip
+from gitvs.core.model.resources import IPAddress, Key, Vip
 from gitvs.core.planning.gates import (
     LIFTABLE_GATES,
     UNKNOWN_GATE_RULE,
@@ -201,15 +201,17 @@ def _plan_director(
     proposal = propose_preview(before, after, allowed_gates)
     observation = None
     repairs: tuple[Change, ...] = ()
+    unrepairable: Mapping[Key, str] = {}
     if saved is not None:
         observation = saved.observation_for(after)
-        repairs = _repairs(saved)
+        repairs, unrepairable = _repairs(saved)
         proposal = replace(proposal, gates=(*_live_gates(proposal, saved), *proposal.gates))
     plan = director_plan(proposal, observation=observation, applied=before)
     return replace(
         plan,
         presence=Presence.APPEARS if before is None else Presence.STAYS,
         repairs=repairs,
+        unrepairable=unrepairable,
         risks=director_risks(before, after, proposal.plan, observation),
     )
 
@@ -220,13 +222,14 @@ def _live_gates(proposal: Proposal, saved: ObservedHost) -> Iterable[Gate]:
     return [g for g in host_gates if g.name in _LIVE_GATES and g not in proposal.gates]
 
 
-def _repairs(saved: ObservedHost) -> tuple[Change, ...]:
-    """Return what the next pass on the host would repair, whether or not the head is merged."""
+def _repairs(saved: ObservedHost) -> tuple[tuple[Change, ...], Mapping[Key, str]]:
+    """Return what the next pass on the host repairs, and what it cannot, whatever is merged."""
     if saved.applied is None:
-        return ()
+        return (), {}
     proposal = _propose_for_host(saved, saved.applied, saved.applied)
     drift = director_plan(proposal, applied=saved.applied, ledger=saved.ledger).drift
-    return tuple(change for change in proposal.plan.changes if change.key in drift)
+    repairs = tuple(change for change in proposal.plan.changes if change.key in drift)
+    return repairs, proposal.unrepairable
 
 
 def _propose_for_host(saved: ObservedHost, desired: Desired, applied: Desired | None) -> Proposal:

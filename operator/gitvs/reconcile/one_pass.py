@@ -136,7 +136,7 @@ def reconcile(
             Outcome.BLOCKED, planned, recovered=recovered, stage_seconds=stage_seconds
         )
     memory = memory or RepairMemory()
-    if not proposal.plan:
+    if not proposal.plan and not proposal.unrepairable:
         memory.record({}, (), ports.clock)
         record_converged(ports, planned, target)
         return PassResult(
@@ -245,7 +245,11 @@ def _is_plan_reusable(
     """
     applied, proposal = ports.store.applied(), previous.proposal
     has_nothing_pending = not (
-        proposal.plan or proposal.gates or ledger.drains or previous.has_open_transaction
+        proposal.plan
+        or proposal.unrepairable
+        or proposal.gates
+        or ledger.drains
+        or previous.has_open_transaction
     )
     return (
         has_nothing_pending

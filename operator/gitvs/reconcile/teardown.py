@@ -7,8 +7,15 @@ from dataclasses import replace
 from gitvs.core.errors import StoreError
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
+from gitvs.core.model.observation import Link
+from gitvs.core.model.resources import DummyInterface, Key, Vip
 from gitvs.core.model.state import State
-from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, interfaces_of_other_stores, scope_of
+from gitvs.core.planning.ownership import (
+    OWNER_ALIAS_PREFIX,
+    interfaces_of_other_stores,
+    renamed_interfaces,
+    scope_of,
+)
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import (
     PassOptions,
@@ -51,13 +58,14 @@ def plan_teardown(ports: Ports) -> PlannedPass:
     drain_seconds = dict.fromkeys(ledger.owned, 0.0)
     ended_drains = {key: replace(d, deadline_seconds=0.0) for key, d in ledger.drains.items()}
     empty = Desired(director, interface, State(), drain_seconds)
+    ledger = replace(ledger, drains=ended_drains)
     observation = ports.kernel.observe(scope_of(ledger, empty))
-    planned = plan_reading(
-        ports, empty, replace(ledger, drains=ended_drains), PassOptions(), observation
-    )
-    other_store_links = interfaces_of_other_stores(
-        planned.observation, ledger, OWNER_ALIAS_PREFIX + ports.store.id
-    )
+    owner_alias = OWNER_ALIAS_PREFIX + ports.store.id
+    if renamed := renamed_interfaces(observation, ledger, empty, owner_alias):
+        ledger = replace(ledger, owned=ledger.owned.union(*map(_keys_on, renamed)))
+        observation = ports.kernel.observe(scope_of(ledger, empty))
+    planned = plan_reading(ports, empty, ledger, PassOptions(), observation)
+    other_store_links = interfaces_of_other_stores(planned.observation, ledger, owner_alias)
     if other_store_links and not planned.proposal.plan:
         raise StoreError(
             f"this state folder owns nothing here, and interface {other_store_links[0].name}"
@@ -66,6 +74,12 @@ def plan_teardown(ports: Ports) -> PlannedPass:
             " lost, take its objects over with `gitvs apply --adopt` first. Nothing was changed"
         )
     return replace(planned, proposal=replace(planned.proposal, gates=()))
+
+
+def _keys_on(link: Link) -> set[Key]:
+    """Return the keys of an interface that gitvs made, and of its addresses."""
+    addresses = (Vip(address, link.name, address.max_prefixlen) for address in link.addresses)
+    return {DummyInterface(link.name).key, *(vip.key for vip in addresses)}
 
 
 def _director_and_interface(desired: Desired) -> tuple[str, str]:

@@ -38,9 +38,9 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.host_settings import host_sysctls
 from gitvs.core.planning.kernel_refusals import refusal_message
 from gitvs.core.planning.plan import Change, Phase
+from gitvs.core.planning.risks.host_settings import host_sysctls
 from gitvs.ports import WriteResult, WriteStatus
 from tests.support.memory.ipvs import MemoryIpvs, names_without
 from tests.support.memory.routing import LOOPBACK, MemoryRouting
@@ -269,6 +269,14 @@ class MemoryKernel:
     def delete_link(self, name: str) -> None:
         """Take a link away."""
         self._routing.delete_link(name)
+
+    def rename_link(self, name: str, new_name: str) -> None:
+        """Give a link another name, as udev does."""
+        self._routing.rename_link(name, new_name)
+
+    def put_into_vrf(self, name: str, vrf: str) -> None:
+        """Put a link into a VRF; an empty one takes it out."""
+        self._routing.put_into_vrf(name, vrf)
 
     def set_link_up(self, name: str) -> None:
         """Set a link up."""

@@ -136,6 +136,27 @@ class MemoryRouting:
             del self._addresses[address.identity]
         self._address_routes = {r for r in self._address_routes if r[1] != name}
 
+    def rename_link(self, name: str, new_name: str) -> None:
+        """Give a link another name; its addresses, routes and settings stay."""
+        self.links[new_name] = replace(self.links.pop(name), name=new_name)
+        for address in self._addresses_on(name):
+            del self._addresses[address.identity]
+            moved = replace(address, interface=new_name)
+            self._addresses[moved.identity] = moved
+        self._address_routes = {
+            (ip, new_name if link == name else link) for ip, link in self._address_routes
+        }
+        self._sysctls.rename_link(name, new_name)
+
+    def put_into_vrf(self, name: str, vrf: str) -> None:
+        """Put a link into a VRF: its IPv6 addresses go, and the routes of the others move there.
+
+        Taking it out brings no route back. Seen on Linux 6.1.
+        """
+        self.links[name] = replace(self.links[name], vrf=vrf)
+        self._remove_ipv6(name)
+        self._address_routes = {r for r in self._address_routes if r[1] != name}
+
     def set_link_up(self, name: str) -> None:
         """Set a link up; `lo` gets its addresses, and IPv4 addresses lost routes back.
 
@@ -285,7 +306,8 @@ class MemoryRouting:
 
     def _attach(self, address: LinkAddress) -> None:
         self._addresses[address.identity] = address
-        self._address_routes.add((address.ip, address.interface))
+        if not self.links[address.interface].vrf:
+            self._address_routes.add((address.ip, address.interface))
         if address.ip.version == 4:
             self._has_local_table = True
             self._sysctls.detach_from_default(address.interface)

@@ -167,6 +167,15 @@ class MemorySysctls:
             del self._settings[name]
             self._detached.discard(name)
 
+    def rename_link(self, link: str, new_link: str) -> None:
+        """Move a link's settings to its new name."""
+        for family, key in _link_setting_keys():
+            old, new = sysctl_name(family, link, key), sysctl_name(family, new_link, key)
+            self._settings[new] = self._settings.pop(old)
+            if old in self._detached:
+                self._detached.add(new)
+                self._detached.discard(old)
+
     def detach_from_default(self, link: str) -> None:
         """Note that a link got an IPv4 address: from then on it follows `default` no longer.
 

@@ -42,9 +42,9 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.host_settings import host_sysctls
 from gitvs.core.planning.kernel_refusals import refusal_message
 from gitvs.core.planning.plan import Change
+from gitvs.core.planning.risks.host_settings import host_sysctls
 from gitvs.ports import WriteResult, WriteStatus
 
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")

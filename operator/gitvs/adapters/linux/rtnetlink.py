@@ -168,10 +168,16 @@ class Rtnetlink:
         return self._netlink.execute([request])[0]
 
     def _read_links(self) -> tuple[dict[str, Link], dict[int, str]]:
-        links, names = {}, {}
+        links: dict[str, Link] = {}
+        names: dict[int, str] = {}
+        vrf_indexes: dict[str, int] = {}
         for payload in self._dump(RTM_GETLINK, ifinfmsg):
-            index, link = _decode_link(payload)
+            index, link, vrf_index = _decode_link(payload)
             links[link.name], names[index] = link, link.name
+            if vrf_index is not None:
+                vrf_indexes[link.name] = vrf_index
+        for name, vrf_index in vrf_indexes.items():
+            links[name] = replace(links[name], vrf=names.get(vrf_index, str(vrf_index)))
         return links, names
 
     def _read_addresses(self, names_by_index: dict[int, str]) -> Iterator[AddressMessage]:

@@ -57,7 +57,9 @@ _ADDRESS = Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, s
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 # Source: Linux include/uapi/linux/if_link.h, linux/rtnetlink.h
 _LINK = Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, changed flags
-_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_INFO_KIND = 3, 18, 20, 1
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
+_IFLA_INFO_KIND, _IFLA_INFO_SLAVE_KIND = 1, 4
+_INDEX = Struct("=I")
 
 _ADDRESS_BYTES: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
 
@@ -203,17 +205,19 @@ def _is_intact_vip_route(route: RouteMessage) -> bool:
 
 
 @decodes("a link")
-def _decode_link(payload: bytes) -> tuple[int, Link]:
-    """Return a link with its index."""
+def _decode_link(payload: bytes) -> tuple[int, Link, int | None]:
+    """Return a link's index, the link, and the index of the VRF that it belongs to."""
     _, _, index, flags, _ = _LINK.unpack_from(payload)
     attributes = unpack_attributes(payload, _LINK.size)
     info = unpack_attributes(attributes.get(_IFLA_LINKINFO, b""))
-    return index, Link(
+    link = Link(
         name_text(attributes[_IFLA_IFNAME]),
         name_text(info.get(_IFLA_INFO_KIND, b"")),
         name_text(attributes.get(_IFLA_IFALIAS, b"")),
         bool(flags & IFF_UP),
     )
+    is_in_vrf = name_text(info.get(_IFLA_INFO_SLAVE_KIND, b"")) == "vrf"
+    return index, link, _INDEX.unpack(attributes[_IFLA_MASTER])[0] if is_in_vrf else None
 
 
 @decodes("an address")

@@ -25,8 +25,8 @@ from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import Sysctl
 from gitvs.core.model.state import State
-from gitvs.core.planning.host_settings import host_sysctls
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
+from gitvs.core.planning.risks.host_settings import host_sysctls
 from gitvs.ports import Ports
 from gitvs.reconcile.transaction import Interrupted
 from gitvs.report.host.observation_json import ObservedHost

@@ -61,6 +61,8 @@ class Link:
     addresses: tuple[IPAddress, ...] = ()
     networks: tuple[IPNetwork, ...] = ()
     """The prefixes of its neighbours; an address with /32 or /128 adds none."""
+    vrf: str = ""
+    """The VRF that it belongs to; its addresses are local only there."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

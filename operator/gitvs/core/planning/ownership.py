@@ -63,10 +63,32 @@ def scope_of(ledger: Ledger, desired: Desired, changed_state: State | None = Non
     for state in states:
         interfaces |= {vip.interface for vip in state.of_type(Vip)}
         interfaces |= {interface.name for interface in state.of_type(DummyInterface)}
-    interfaces |= {key.split()[-1] for key in ledger.owned if key.startswith("dummy ")}
-    interfaces |= {key.split(" dev ")[1] for key in ledger.owned if " dev " in key}
+    interfaces |= _interfaces_in(ledger)
     sysctls = {sysctl.name for state in states for sysctl in state.of_type(Sysctl)}
+    sysctls |= {name for r in desired.state.values() for name in ipv6_switches(r)}
     return Scope(frozenset(interfaces), frozenset(sysctls))
+
+
+def _interfaces_in(ledger: Ledger) -> set[str]:
+    """Return the names of the interfaces that are owned, or have owned addresses."""
+    names = {key.split()[-1] for key in ledger.owned if key.startswith("dummy ")}
+    return names | {key.split(" dev ")[1] for key in ledger.owned if " dev " in key}
+
+
+def ipv6_switches(resource: Resource) -> tuple[Key, ...]:
+    """Return the sysctls that can switch IPv6 off for a VIP or a local route.
+
+    They are the interface's own, that of new interfaces, and that of all.
+    Source: Linux ip-sysctl.rst, disable_ipv6.
+    """
+    match resource:
+        case Vip(address, interface) if address.version == 6:
+            names = (interface.replace(".", "/"), "default", "all")
+        case LocalRoute(prefix) if prefix.version == 6:
+            names = ("lo", "default", "all")
+        case _:
+            return ()
+    return tuple(Key(f"net.ipv6.conf.{name}.disable_ipv6") for name in names)
 
 
 def classify(
@@ -88,7 +110,10 @@ def classify(
     owned: list[Resource] = []
     foreign: list[Resource] = []
     other_stores_links = interfaces_of_other_stores(observation, ledger, owner_alias)
-    conflicts = list(_host_conflicts(observation, ledger, desired, other_stores_links))
+    conflicts = [
+        *_host_conflicts(observation, ledger, desired, other_stores_links),
+        *_renaming_conflicts(observation, ledger, desired, owner_alias),
+    ]
     is_only_store = not other_stores_links
     for resource in observation.state.values():
         owner_key = _owner_key(resource)
@@ -199,6 +224,38 @@ def _interface_conflicts(
             " store was lost, take the wanted objects over once with --adopt",
             is_about_store=True,
         )
+
+
+def renamed_interfaces(
+    observation: Observation, ledger: Ledger, desired: Desired, owner_alias: str
+) -> list[Link]:
+    """Return the interfaces with this owner alias that are neither wanted nor in the ledger.
+
+    They were made by gitvs, and somebody else gave them another name.
+    """
+    known_names = {i.name for i in desired.state.of_type(DummyInterface)} | _interfaces_in(ledger)
+    aliased_keys = interfaces_with_owner_alias(observation, owner_alias, adopt=False)
+    return [
+        link
+        for link in observation.links.values()
+        if DummyInterface(link.name).key in aliased_keys and link.name not in known_names
+    ]
+
+
+def _renaming_conflicts(
+    observation: Observation, ledger: Ledger, desired: Desired, owner_alias: str
+) -> Iterator[Conflict]:
+    renamed = renamed_interfaces(observation, ledger, desired, owner_alias)
+    for interface in desired.state.of_type(DummyInterface):
+        if renamed and interface.name not in observation.links:
+            name = renamed[0].name
+            yield Conflict(
+                interface.key,
+                f"interface {interface.name} does not exist, and {name} carries gitvs's mark: it"
+                f" was renamed. Give it its name back with `ip link set {name} name"
+                f" {interface.name}`, and look for who renamed it (udev, systemd.link)",
+                is_adoptable=False,
+            )
 
 
 def _foreign_addresses(

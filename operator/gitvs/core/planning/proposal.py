@@ -19,12 +19,10 @@ from gitvs.core.model.resources import (
     RealServer,
     Resource,
     SyncDaemon,
-    SyncRole,
     Sysctl,
     Timeout,
     Vip,
     VirtualService,
-    family_of,
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate, conflict_gates, evaluate_gates
@@ -40,6 +38,7 @@ from gitvs.core.planning.ownership import (
     Ownership,
     classify,
     interfaces_with_owner_alias,
+    renamed_interfaces,
 )
 from gitvs.core.planning.plan import (
     Phase,
@@ -51,6 +50,12 @@ from gitvs.core.planning.plan import (
     plan_digest,
 )
 from gitvs.core.planning.repairs import find_repairs, is_in_force
+from gitvs.core.planning.unsupported import (
+    lacking_gate,
+    lacking_resources,
+    misplaced_interfaces,
+    mixed_families_while_syncing,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +130,21 @@ def propose(
         overlaid = _overlay_while_paused(overlaid, effective, ownership.owned, ledger, only_keys)
     plan = _plan_to_target(ownership.owned.with_changes(drop=overlaid.released_keys), overlaid)
     repair_keys = find_repairs(plan.changes, applied, desired)
-    lacking = list(_lacking_resources(effective, observation)) if is_host_known else []
+    lacking = list(lacking_resources(effective, observation)) if is_host_known else []
     gates = (
         *conflict_gates(c for c in ownership.conflicts if not _is_repair(c, applied, desired)),
-        *_mixed_families_while_syncing(effective.state, observation.state, applied),
-        *(_lacking_gate(r.key, what) for r, what in lacking if not is_in_force(r, applied)),
+        *mixed_families_while_syncing(effective.state, observation.state, applied),
+        *(lacking_gate(r.key, what) for r, what in lacking if not is_in_force(r, applied)),
         *evaluate_gates(applied, desired, allowed),
     )
-    unrepairable = {
+    reasons = {
         **{r.key: f"{r.key}: {what}" for r, what in lacking},
         **{c.key: c.message for c in ownership.conflicts},
     }
+    unrepairable = {key: reason for key, reason in reasons.items() if key in repair_keys}
+    if applied is not None:
+        renamed = renamed_interfaces(observation, ledger, effective, owner_alias)
+        unrepairable |= misplaced_interfaces(effective, observation, renamed)
     aliased_interfaces = interfaces_with_owner_alias(observation, owner_alias, adopt)
     new_ledger = _ledger_before_break(ledger, ownership, overlaid, plan, aliased_interfaces)
     return Proposal(
@@ -148,7 +157,7 @@ def propose(
         new_ledger,
         operations,
         repair_keys,
-        {key: reason for key, reason in unrepairable.items() if key in repair_keys},
+        unrepairable,
     )
 
 
@@ -257,85 +266,3 @@ def _original_settings(
             is_sysctl_of_interface(key, name) for name in owned_interfaces
         ):
             yield observed[key]
-
-
-_LackingResources = Iterator[tuple[Resource, str]]
-
-
-def _lacking_resources(desired: Desired, observation: Observation) -> _LackingResources:
-    """Yield what cannot be made because this host's kernel lacks something, and what it lacks.
-
-    An object that is already as desired lacks nothing.
-    """
-    lacking = (
-        *_lacking_schedulers(desired.state, observation),
-        *_lacking_sysctls(desired, observation),
-        *_lacking_links(desired.state, observation),
-    )
-    return ((r, what) for r, what in lacking if observation.state.get(r.key) != r)
-
-
-def _lacking_schedulers(desired: State, observation: Observation) -> _LackingResources:
-    for service in desired.of_type(VirtualService):
-        if service.scheduler in observation.missing_schedulers:
-            name = service.scheduler
-            yield (
-                service,
-                f"scheduler {name} is not in this kernel"
-                f" (Linux {observation.kernel_release} has no module ip_vs_{name})",
-            )
-
-
-def _lacking_sysctls(desired: Desired, observation: Observation) -> _LackingResources:
-    has_interface = desired.interface in observation.links
-    for sysctl in desired.state.of_type(Sysctl):
-        if is_sysctl_of_interface(sysctl.name, desired.interface) and not has_interface:
-            continue  # it exists only once its interface does
-        if sysctl.key not in observation.state:
-            yield sysctl, f"sysctl {sysctl.name} does not exist here, or cannot be read"
-
-
-def _lacking_links(desired: State, observation: Observation) -> _LackingResources:
-    for daemon in desired.of_type(SyncDaemon):
-        link = observation.links.get(daemon.interface)
-        if link is None:
-            yield daemon, f"interface {daemon.interface} does not exist"
-        elif daemon.role is SyncRole.BACKUP:
-            continue  # it only listens
-        elif not link.is_up:
-            yield daemon, f"interface {daemon.interface} is down"
-        elif not link.addresses:
-            yield daemon, f"interface {daemon.interface} has no address to send from"
-
-
-def _mixed_families_while_syncing(
-    desired_state: State, observed_state: State, applied: Desired | None
-) -> Iterator[Gate]:
-    """Connection sync excludes a real server of another family than its service, in any kernel.
-
-    Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_set_cmd and ip_vs_genl_new_daemon.
-    """
-    daemons = {
-        d.key: d for d in (*observed_state.of_type(SyncDaemon), *desired_state.of_type(SyncDaemon))
-    }
-    if not daemons:
-        return
-    mixed = [
-        s
-        for s in desired_state.of_type(RealServer)
-        if family_of(s.address) is not s.listener.family
-    ]
-    both: list[Resource] = [*mixed, *daemons.values()]
-    is_changed = any(observed_state.get(r.key) != r and not is_in_force(r, applied) for r in both)
-    if mixed and is_changed:
-        when = "" if desired_state.of_type(SyncDaemon) else " in a commit before this one"
-        yield _lacking_gate(
-            mixed[0].key,
-            "a real server of another address family than its virtual service's, and"
-            f" {' and '.join(daemons)}, exclude each other: take the sync daemon away{when}",
-        )
-
-
-def _lacking_gate(key: Key, what: str) -> Gate:
-    message = f"{key}: {what}; change the manifest or this host"
-    return Gate("unsupported", what, "supported by this host", message, is_allowed=False, key=key)

@@ -123,7 +123,7 @@ def observation_json(host: ObservedHost) -> JsonObject:
     }
 
 
-def _optional_field(name: str, values: list[Any]) -> JsonObject:
+def _optional_field(name: str, values: list[Any] | str) -> JsonObject:
     """Return a field that was added after format 1.0; if it is empty, it is omitted as before."""
     return {name: values} if values else {}
 
@@ -163,6 +163,7 @@ def _link_json(link: Link) -> JsonObject:
         "isUp": link.is_up,
         "addresses": [str(address) for address in link.addresses],
         **_optional_field("networks", [str(network) for network in link.networks]),
+        **_optional_field("vrf", link.vrf),
     }
 
 
@@ -272,4 +273,5 @@ def _link_from_json(json_object: Mapping[str, Any]) -> Link:
     d = json_object
     addresses = tuple(ip_address(a) for a in d["addresses"])
     networks = tuple(ip_network(n) for n in d.get("networks", []))
-    return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses, networks)
+    vrf = d.get("vrf", "")
+    return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses, networks, vrf)

@@ -48,6 +48,9 @@ def _director_plan_json(plan: DirectorPlan) -> JsonObject:
         "foreign": [str(name) for name in plan.foreign_names],
         "risks": [_risk_json(risk) for risk in plan.risks],
         "repairs": [_change_json(plan, change) for change in plan.repairs],
+        "unrepairable": [
+            {"key": str(key), "reason": reason} for key, reason in plan.unrepairable.items()
+        ],
         "operations": [operation_json(o) for o in plan.operations.all],
         "removals": {
             "atOnce": removal_counts(removed_at_once(plan)),
@@ -72,6 +75,8 @@ def _change_json(plan: DirectorPlan, change: Change) -> JsonObject:
     }
     if change.drain is not None:
         json_object["drainTimeoutSeconds"] = change.drain.timeout_seconds
+    if change.key in plan.repair_keys:
+        json_object["cause"] = "repair"
     if change.key in plan.drift:
         json_object["drift"] = True
     return json_object

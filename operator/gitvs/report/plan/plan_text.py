@@ -25,6 +25,7 @@ from gitvs.report.text.changes import (
     FOREIGN_TITLE,
     REPAIRS_TITLE,
     SIGNS_AND_COLOURS,
+    UNREPAIRABLE_TITLE,
     change_text,
     location_text,
 )
@@ -60,6 +61,7 @@ def director_lines(plan: DirectorPlan) -> Iterator[Line]:
         list(risk_lines(plan.risks)),
         list(_operation_lines(plan)),
         list(_repair_lines(plan)),
+        list(_unrepairable_lines(plan)),
         list(_host_lines(plan)),
         *(list(_service_lines(view)) for view in changed_services(plan)),
         list(_address_lines(plan)),
@@ -137,6 +139,14 @@ def _repair_lines(plan: DirectorPlan) -> Iterator[Line]:
     if plan.repairs:
         yield line(REPAIRS_TITLE, style="bold yellow")
     yield from _change_lines(plan, plan.repairs)
+
+
+def _unrepairable_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """Yield what cannot be repaired, which keeps nothing else from being applied."""
+    if plan.unrepairable:
+        yield line(UNREPAIRABLE_TITLE, style="bold red")
+    for reason in plan.unrepairable.values():
+        yield line(reason, style="red", indent=2)
 
 
 def _operation_lines(plan: DirectorPlan) -> Iterator[Line]:

@@ -108,6 +108,10 @@ class DirectorPlan:
     risks: tuple[Risk, ...] = ()
     repairs: tuple[Change, ...] = ()
     """Drift on the host that the next sync repairs, whether or not this plan is applied."""
+    repair_keys: frozenset[Key] = frozenset()
+    """The changes of the plan that are repairs; the others are the commit's own."""
+    unrepairable: Mapping[Key, str] = field(default_factory=dict)
+    """What cannot be repaired on the host, with the reasons."""
     policy_location: ManifestLocation | None = None
     """Where the limits of the gates were set."""
     after_drains: tuple[Change, ...] = ()
@@ -202,6 +206,8 @@ def director_plan(
         boottime_seconds=boottime_seconds,
         operations=proposal.operations,
         state_before=proposal.owned,
+        repair_keys=proposal.repair_keys,
+        unrepairable=proposal.unrepairable,
         policy_location=proposal.desired.policy.location,
         after_drains=removals_after_drains(proposal.target, effective.state),
     )

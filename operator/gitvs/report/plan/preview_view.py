@@ -82,8 +82,16 @@ def director_groups(plans: Iterable[DirectorPlan]) -> list[DirectorGroup]:
     for plan in plans:
         connections = tuple((c.key, plan.connections.get(c.key)) for c in plan.plan.changes)
         gates = tuple((g.name, g.message, g.is_allowed) for g in plan.gates)
-        risks = (plan.risks, plan.repairs, plan.after_drains, tuple(sorted(plan.drains)))
-        group_key = (plan.presence, plan.plan, gates, risks, connections)
+        unrepairable = tuple(plan.unrepairable.items())
+        notes = (plan.risks, plan.repairs, unrepairable, plan.after_drains)
+        group_key = (
+            plan.presence,
+            plan.plan,
+            gates,
+            notes,
+            tuple(sorted(plan.drains)),
+            connections,
+        )
         groups.setdefault(group_key, []).append(plan)
     unsorted_groups = [
         DirectorGroup(tuple(p.director for p in plans), plans[0]) for plans in groups.values()

@@ -20,6 +20,7 @@ SIGNS_AND_COLOURS = {
     Action.DRAIN: ("↓", "magenta"),
 }
 DRIFT_NOTE = "drift: the kernel was changed, the manifests were not"
+UNREPAIRABLE_TITLE = "Cannot be repaired, and is left out"
 REPAIRS_TITLE = "Drift that the next sync repairs, whatever is merged"
 BY_HAND_TITLE = "By hand, on top of the manifests"
 FOREIGN_TITLE = "Foreign: not gitvs's, left as they are"

@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gitvs.core.model.observation import WildcardListener
 from gitvs.core.model.resources import Endpoint, IPAddress, Protocol, Vip, VirtualService, family_of
-from gitvs.core.planning.host_settings import ARP_IGNORE_SYSCTL, answers_arp, arp_ignore_sysctl
 from gitvs.core.planning.risks.context import RiskContext
+from gitvs.core.planning.risks.host_settings import (
+    ARP_IGNORE_SYSCTL,
+    answers_arp,
+    arp_ignore_sysctl,
+)
 from gitvs.core.planning.risks.risk import Risk, counted_names, names_text, risk_for
 
 _MAX_PORTS = 10

@@ -12,8 +12,8 @@ from gitvs.core.model.resources import (
     VirtualService,
     family_of,
 )
-from gitvs.core.planning.host_settings import IP_FORWARDING_SYSCTLS
 from gitvs.core.planning.risks.context import RiskContext
+from gitvs.core.planning.risks.host_settings import IP_FORWARDING_SYSCTLS
 from gitvs.core.planning.risks.risk import Risk, counted_names, risk_for
 
 
