@@ -677,14 +677,15 @@ def test_ssh_asks_nothing_and_trusts_nothing_unknown(
     monkeypatch.setenv("SSH_AUTH_SOCK", "/agent")
     monkeypatch.setenv("GIT_SSH", "/bin/false")
     head = upstream.commit({"a.yaml": "1"})
-    remote = RemoteSettings(
-        f"ssh://git@host{upstream.folder}", ssh_key=Path("/k"), known_hosts=Path("/h")
-    )
+    key, hosts = ssh / "key", ssh / "hosts"
+    for file in (key, hosts):
+        file.touch()
+    remote = RemoteSettings(f"ssh://git@host{upstream.folder}", ssh_key=key, known_hosts=hosts)
     assert GitRemote(state, remote).fetch(None).id == head
     arguments = (ssh / "arguments").read_text().splitlines()
-    for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile=/h"):
+    for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={hosts}"):
         assert arguments[arguments.index(option) - 1] == "-o"
-    assert arguments[:4] == ["-F", "/dev/null", "-i", "/k"]
+    assert arguments[:4] == ["-F", "/dev/null", "-i", str(key)]
     environment = (ssh / "environment").read_text()
     assert "SSH_AUTH_SOCK" not in environment
     assert "GIT_TERMINAL_PROMPT=0" in environment

@@ -406,3 +406,14 @@ def test_what_took_long_is_told_roughly(seconds: float, text: str) -> None:
 def test_now_is_the_readers_not_the_agents() -> None:
     text = status_text(sent(in_sync()), datetime(2026, 1, 2, 15, 0, tzinfo=UTC)).plain
     assert "in sync with aaaaaaaaaaaa (Ada Lovelace, 3 h ago)" in text
+
+
+@pytest.mark.parametrize("is_headline", [True, False])
+def test_why_the_source_failed_is_on_the_screen_once(is_headline: bool) -> None:
+    source = replace(in_sync().source, error="cannot be reached", failure_count=3)
+    operations = Operations(() if is_headline else (said(OperationKind.PAUSE),))
+    last = last_pass(Outcome.CONVERGED, A, problems=("cannot be reached",))
+    status = in_sync(source=source, last_pass=last, operations=operations)
+    text = "\n".join(lines(status))
+    assert text.count("cannot be reached") == 1
+    assert text.count("3 times in a row") == 1

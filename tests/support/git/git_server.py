@@ -26,11 +26,17 @@ class GitServer:
 
 @contextmanager
 def git_server(
-    folder: Path, *, asks: bool = False, redirects: bool = False, stalls_after: int | None = None
+    folder: Path,
+    *,
+    asks: bool = False,
+    redirects: bool = False,
+    stalls_after: int | None = None,
+    page: bytes | None = None,
 ) -> Iterator[GitServer]:
     """Serve the repositories of a folder; `asks` wants USER and PASSWORD.
 
-    An answer of more than `stalls_after` bytes stops there, and never ends.
+    With a `page`, everything is answered with it, as a login page does. An answer of more than
+    `stalls_after` bytes stops there, and never ends.
     """
     certificate, key = folder / "ca.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
@@ -38,7 +44,9 @@ def git_server(
     command += ["-addext", "subjectAltName=IP:127.0.0.1"]
     command += ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder, asks, redirects, stalls_after))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), _handler(folder, asks, redirects, stalls_after, page)
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(
@@ -55,7 +63,7 @@ def git_server(
 
 
 def _handler(
-    folder: Path, asks: bool, redirects: bool, stalls_after: int | None
+    folder: Path, asks: bool, redirects: bool, stalls_after: int | None, page: bytes | None
 ) -> type[BaseHTTPRequestHandler]:
     wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
@@ -74,6 +82,10 @@ def _handler(
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')
                 self._end(b"")
+            elif page is not None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self._end(page)
             elif redirects and not self.path.startswith("/moved"):
                 self.send_response(301)
                 self.send_header("Location", f"/moved{self.path}")

@@ -8,9 +8,6 @@ from pathlib import Path
 from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
 from gitvs.core.errors import SourceError
 
-_PROGRAM_NOT_FOUND = 127
-"""Exit code of `env` if the program is not found. Source: env(1), exit status."""
-
 
 def find_repository(path: Path) -> tuple[Path, str]:
     """Return the repository that a folder belongs to, and the folder's path inside it.
@@ -27,8 +24,6 @@ def find_repository(path: Path) -> tuple[Path, str]:
     try:
         output = git.run("rev-parse", "--absolute-git-dir", "--show-prefix")
     except GitFailed as error:
-        if error.returncode == _PROGRAM_NOT_FOUND:
-            raise SourceError("no git is installed here, or it is not in PATH") from error
         raise SourceError(
             f"{path} is in no Git repository ({error.error_text}); leave the revision out to read"
             " the files as they are"

@@ -52,6 +52,7 @@ _CONFIGURATION = (
     "credential.helper=",
     "gc.auto=0",
     "maintenance.auto=false",
+    "advice.graftFileDeprecated=false",  # our GIT_GRAFT_FILE exists, so Git would advise against it
     # By default, a power cut can leave refs to empty objects, and then every fetch fails.
     "core.fsync=all",
     # Git rejects other users' repositories because their configuration could run programs.
@@ -59,17 +60,38 @@ _CONFIGURATION = (
     "safe.directory=*",
 )
 _USERINFO = re.compile(r"(?<=://)[^/\s]*@")
-_MAX_ERROR_CHARACTERS = 1000
+_MAX_ERROR_CHARACTERS = 500
+_PROGRAM_NOT_FOUND = 127
+"""Exit code of `env` if the program is not found. Source: env(1), exit status."""
+
+_MISSING_PROGRAM = re.compile(
+    r"env: \W*(?P<program>[\w.-]+)\W*: No such file or directory", re.ASCII
+)
+_ADVICE = re.compile(r"(hint|warning):", re.IGNORECASE)
+_CONSEQUENCES = (
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+    "fatal: the remote end hung up unexpectedly",
+    "fatal: early EOF",
+    "fatal: index-pack failed",
+    "fatal: unpack-objects failed",
+)
+"""Lines that name no cause; they only follow from one."""
 
 
 class GitFailed(SourceError):
-    """A Git command ended with an error; `error_text` is its output, without credentials."""
+    """A Git command ended with an error; `lines` is what it wrote, the cause first.
 
-    def __init__(self, returncode: int, error_text: str) -> None:
+    `error_text` is the lines as one, without credentials, and not too long.
+    """
+
+    def __init__(self, returncode: int, lines: Sequence[str] = ()) -> None:
         self.returncode = returncode
-        self.error_text = error_text
+        self.lines = tuple(lines)
+        self.error_text = shortened("; ".join(lines))
         super().__init__(
-            f"git said: {error_text}" if error_text else f"git ended with exit code {returncode}"
+            f"git said: {self.error_text}" if lines else f"git ended with exit code {returncode}"
         )
 
 
@@ -153,8 +175,18 @@ def _wait_for_output(handle: Any, timeout_seconds: float) -> bytes:
     finally:
         _kill_and_close(process)
     if process.returncode != 0:
-        raise GitFailed(process.returncode, _error_text(errors))
+        _raise_if_missing(process.returncode, errors)
+        raise GitFailed(process.returncode, error_lines(errors))
     return output
+
+
+def _raise_if_missing(returncode: int, errors: bytes) -> None:
+    """Raise a SourceError if the program itself was not found."""
+    match = _MISSING_PROGRAM.search(errors.decode("utf-8", "replace"))
+    if returncode == _PROGRAM_NOT_FOUND and match is not None:
+        raise SourceError(
+            f"no {match['program']} is installed here, or it is not in PATH; install it"
+        )
 
 
 def _read_output(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
@@ -202,9 +234,19 @@ def without_credentials(text: str) -> str:
     return _USERINFO.sub("", text)
 
 
-def _error_text(errors: bytes) -> str:
-    """Return a command's error output: one line, no credentials, no control characters."""
-    lines = (line.strip() for line in errors.decode("utf-8", "replace").splitlines())
-    text = without_credentials("; ".join(line for line in lines if line))
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= _MAX_ERROR_CHARACTERS else "… " + text[-_MAX_ERROR_CHARACTERS:]
+def error_lines(errors: bytes) -> list[str]:
+    """Return a command's error output, the cause first, each line once.
+
+    Advice, warnings and lines that only follow from an error are dropped if an error is left;
+    what the remote says comes last. Credentials are removed, and control characters replaced.
+    """
+    text = without_credentials(errors.decode("utf-8", "replace"))
+    lines = ["".join(c if c.isprintable() else "?" for c in t.strip()) for t in text.splitlines()]
+    said = list(dict.fromkeys(line for line in lines if line))
+    causes = [line for line in said if not _ADVICE.match(line) and line not in _CONSEQUENCES]
+    return sorted(causes or said, key=lambda line: line.startswith("remote:"))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text."""
+    return text if len(text) <= _MAX_ERROR_CHARACTERS else text[: _MAX_ERROR_CHARACTERS - 1] + "…"

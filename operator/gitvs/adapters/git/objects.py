@@ -77,7 +77,7 @@ class GitObjects:
             return revision
         try:
             if not revision or revision.startswith("^"):  # `^X` excludes commits and names none
-                raise GitFailed(1, "")
+                raise GitFailed(1)
             output = self._git.run(
                 "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
             )

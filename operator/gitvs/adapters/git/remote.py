@@ -13,6 +13,12 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from gitvs.adapters.git.fetch_errors import (
+    NO_BRANCHES,
+    NO_SUCH_BRANCH,
+    known_cause,
+    require_readable_files,
+)
 from gitvs.adapters.git.hardened_git import GitFailed, without_credentials
 from gitvs.adapters.git.local_copy import FETCHED_HEAD_REF, GitCopy
 from gitvs.adapters.git.manifests import GitManifests
@@ -35,30 +41,6 @@ _CONFIGURATION = (
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=30",
 )
-_PERMANENT_FAILURES = (
-    ("couldn't find remote ref", "the remote has no such branch"),
-    (r"fsck|in object [0-9a-f]{40}", "the history has an object that Git's own check refuses"),
-    ("No space left", "the disk of the state folder is full"),
-    ("insufficient permission|unable to (write|create)|Read-only", "the state folder cannot be"
-     " written"),
-    ("mismatched algorithms|object-format", "the remote counts in another hash than SHA-1"),
-    ("dubious ownership", "the repository belongs to another user of this host: make gitvs's"
-     " user its owner, or fetch it over ssh"),
-    ("shallow", "the remote is a shallow clone; fetch from one with all of its history"),
-)  # fmt: skip
-"""Failures that are not worth a quick retry: a pattern of Git's output, and our message."""
-
-_TRANSIENT_FAILURES = (
-    ("Host key verification failed", "its host key is not in known_hosts, or is another one"),
-    (
-        "Permission denied|Authentication failed|could not read (Username|Password)|error: 40[13]",
-        "it does not let us in; look at ssh_key or credentials_file",
-    ),
-    ("certificate", "its certificate is not trusted; look at ca_file"),
-    ("redirect|error: 30", "it answers from another address; put that one into url"),
-    ("not found|does not (exist|appear)|No such file", "there is no repository at that url"),
-)
-"""Failures that may go away without action, in the same form."""
 
 
 class GitRemote:
@@ -72,12 +54,13 @@ class GitRemote:
         """
         self._settings = settings
         self._name = f"{without_credentials(settings.url)}, branch {settings.branch}"
+        self._protocol = self._allowed_protocol()
         self._copy = GitCopy(
             state_dir,
             self._name,
             configuration=(*_CONFIGURATION, *_https_configuration(settings)),
             environment={
-                "GIT_ALLOW_PROTOCOL": self._allowed_protocol(),
+                "GIT_ALLOW_PROTOCOL": self._protocol,
                 "GIT_SSH_COMMAND": _ssh_command(settings),
                 "GIT_SSH_VARIANT": "ssh",
             },
@@ -107,6 +90,7 @@ class GitRemote:
             SourceError: there is no such branch, or it cannot be used.
         """
         with self._copy.locked(self._settings.timeout_seconds):
+            require_readable_files(self._settings, self._protocol)
             self._copy.prepare()
             self._run_fetch()
             head = self._copy.resolve(FETCHED_HEAD_REF)
@@ -225,14 +209,22 @@ class GitRemote:
             raise SourceUnreachable(f"{self._name}: {error}") from error
 
     def _fetch_error(self, error: GitFailed) -> SourceError:
-        for error_class, failures in (
-            (SourceError, _PERMANENT_FAILURES),
-            (SourceUnreachable, _TRANSIENT_FAILURES),
-        ):
-            for pattern, message in failures:
-                if re.search(pattern, error.error_text, re.IGNORECASE):
-                    return error_class(f"{self._name}: {message} ({error})")
-        return SourceUnreachable(f"{self._name}: {error}")
+        is_page = self._protocol == "https" and NO_SUCH_BRANCH in error.error_text
+        if is_page and not self._names_branches():
+            return SourceUnreachable(f"{self._name}: {NO_BRANCHES}")
+        error_class, words = known_cause(error) or (SourceUnreachable, str(error))
+        return error_class(f"{self._name}: {words}")
+
+    def _names_branches(self) -> bool:
+        """Whether the remote has any branch; a web page read as a repository has none."""
+        try:
+            output = self._copy.git.run(
+                *("ls-remote", "--heads", "--", self._settings.url),
+                timeout_seconds=self._settings.timeout_seconds,
+            )
+        except SourceError:
+            return True  # the first error says more
+        return bool(output)
 
 
 def _https_configuration(settings: RemoteSettings) -> list[str]:

@@ -33,7 +33,7 @@ def status_text(status: JsonObject, now: datetime, *, show_all: bool = False) ->
     text = lines_text([line(headline_text, style=style), line("")])
     facts = [
         *_agent_lines(status, now),
-        *_source_lines(status, now),
+        *_source_lines(status, now, headline_text),
         *_commit_lines(status, now),
         *_pass_lines(status, now),
         *_kernel_lines(status, now),
@@ -63,14 +63,16 @@ def _agent_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
         yield line("agent", f"gitvs {status['version']}, started {age}")
 
 
-def _source_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
+def _source_lines(status: JsonObject, now: datetime, headline_text: str) -> Iterator[Line]:
+    """Yield the source, why it failed unless the headline says that, and its newest commit."""
     source = status["source"]
     if source["name"]:
         yield line("source", f"{source['name']}, {_answered_text(source, now)}")
     if source["error"]:
-        yield line(
-            "", f"{source['error']} ({_failure_count_text(source['failures'])})", style="red"
-        )
+        count = _failure_count_text(source["failures"])
+        is_said = source["error"] in headline_text
+        words = f"failed {count}" if is_said else f"{source['error']} ({count})"
+        yield line("", words, style="red")
     head = source["head"]
     if head is not None and head != status["applied"]:
         yield line("newest", _commit_text(head, now, _signer_text(source)))
@@ -197,7 +199,9 @@ def _reason_lines(status: JsonObject) -> list[Line]:
         f" {g['message']}"
         for g in last["gates"]
     ]
-    reasons = [*last["problems"], *gates, *last["failures"]]
+    source_error = status["source"]["error"] or ""  # shown with the source
+    problems = [p for p in last["problems"] if not p or not source_error.startswith(p)]
+    reasons = [*problems, *gates, *last["failures"]]
     return _limited_lines([text for reason in reasons for text in reason.split("\n")])
 
 
