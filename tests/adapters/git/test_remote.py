@@ -447,6 +447,52 @@ def test_an_object_that_fsck_refuses_is_not_taken(upstream: Repository, state: P
     assert not refusal.value.is_transient
 
 
+ODD_PEOPLE = {
+    "badTimezone": (b"author A <a@x> 1270000000 -700", b"committer A <a@x> 1270000000 -700"),
+    "badDate": (b"author A <a@x> long ago", b"committer A <a@x> 1270000000 +0000"),
+    "badDateOverflow": (b"author A <a@x> 1 +0000", b"committer A <a@x> " + b"9" * 30 + b" +0000"),
+    "badEmail": (b"author A <a 1270000000 +0000", b"committer A <a@x> 1270000000 +0000"),
+    "badName": (b"author A> <a@x> 1270000000 +0000", b"committer A <a@x> 1270000000 +0000"),
+    "missingAuthor": (b"committer A <a@x> 1270000000 +0000",),
+    "missingCommitter": (b"author A <a@x> 1270000000 +0000",),
+    "missingEmail": (b"author A 1270000000 +0000", b"committer A <a@x> 1270000000 +0000"),
+    "missingNameBeforeEmail": (b"author <a@x> 1 +0000", b"committer A <a@x> 1 +0000"),
+    "missingSpaceBeforeDate": (b"author A <a@x>1 +0000", b"committer A <a@x> 1 +0000"),
+    "missingSpaceBeforeEmail": (b"author A<a@x> 1 +0000", b"committer A <a@x> 1 +0000"),
+    "multipleAuthors": (b"author A <a@x> 1 +0000",) * 2 + (b"committer A <a@x> 1 +0000",),
+    "zeroPaddedDate": (b"author A <a@x> 01 +0000", b"committer A <a@x> 1 +0000"),
+}
+"""By Git's name for the finding, the lines of a commit that an old or broken tool wrote."""
+
+
+@pytest.mark.parametrize("finding", ODD_PEOPLE)
+def test_a_commit_with_an_odd_author_or_time_is_followed(
+    upstream: Repository, state: Path, finding: str
+) -> None:
+    upstream.commit({"a.yaml": "1"})
+    tree = upstream.git("rev-parse", "HEAD^{tree}").encode()
+    content = b"\n".join([b"tree " + tree, *ODD_PEOPLE[finding], b"", b"Old", b""])
+    old = upstream.git("hash-object", "-t", "commit", "-w", "--stdin", "--literally", stdin=content)
+    head = upstream.git("commit-tree", f"{old}^{{tree}}", "-p", old, "-m", "New")
+    upstream.git("update-ref", "refs/heads/main", head)
+    remote = GitRemote(state, settings(upstream))
+    assert remote.fetch(None).id == head
+    assert files(remote, old) == {"a.yaml": b"1"}
+    assert remote.read_commit(old).subject == "Old"
+    assert remote.is_ancestor(old, head)
+
+
+@pytest.mark.parametrize("line", ["[submodule '../x']", "path = -x", "url = --upload-pack=x"])
+def test_odd_submodules_are_fetched_since_they_are_never_followed(
+    upstream: Repository, state: Path, line: str
+) -> None:
+    text = f"[submodule 'm']\npath = m\nurl = ../m\n{line}\nurl = ../n\n"
+    head = upstream.commit({"a.yaml": "1", ".gitmodules": text.replace("'", '"')})
+    remote = GitRemote(state, settings(upstream))
+    assert remote.fetch(None).id == head
+    assert files(remote, head) == {"a.yaml": b"1"}
+
+
 def test_a_shallow_remote_is_refused(upstream: Repository, state: Path, tmp_path: Path) -> None:
     upstream.commit({"a.yaml": "1"})
     upstream.commit({"a.yaml": "2"})

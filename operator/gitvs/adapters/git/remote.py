@@ -32,9 +32,29 @@ log = logging.getLogger(__name__)
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{7,40}")
 
+_HARMLESS_FSCK_FINDINGS = (
+    # Who wrote a commit, and when. Old tools wrote these lines wrongly, and history cannot be
+    # changed. gitvs only shows them, and its parser of commits accepts any text.
+    "badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingAuthor",
+    "missingCommitter", "missingEmail", "missingNameBeforeEmail", "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate",
+    # Files that direct a checkout. gitvs checks nothing out, follows no submodule, and applies no
+    # attribute.
+    "gitmodulesBlob", "gitmodulesLarge", "gitmodulesMissing", "gitmodulesName",
+    "gitmodulesParse", "gitmodulesPath", "gitmodulesSymlink", "gitmodulesUpdate", "gitmodulesUrl",
+    "gitattributesBlob", "gitattributesLarge", "gitattributesLineLength", "gitattributesMissing",
+)  # fmt: skip
+"""Findings of Git's check that are no danger to a reader that never checks out: only warnings.
+
+What stays an error makes two readers see different content, such as trees out of order, files
+named twice, and broken ids. Source: git-fsck(1), FSCK MESSAGES. Git skips names that it does not
+know.
+"""
+
 _CONFIGURATION = (
     "transfer.fsckObjects=true",
     "fetch.fsckObjects=true",
+    *(f"fetch.fsck.{finding}=warn" for finding in _HARMLESS_FSCK_FINDINGS),
     "fetch.recurseSubmodules=false",
     "fetch.writeCommitGraph=false",
     "http.followRedirects=false",
