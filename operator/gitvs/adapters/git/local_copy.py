@@ -1,16 +1,20 @@
 """The bare local copy of a remote's branch: creates, locks, reads, pins and maintains it.
 
-What is fetched into it, and which commits are accepted, is left to `remote`.
+The copy is a cache: if Git finds it broken, it is fetched again into a new one. What is fetched,
+and which commits are accepted, is left to `remote`.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from gitvs.adapters.git.fetch_errors import known_cause
 from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
 from gitvs.adapters.git.objects import open_objects
 from gitvs.core.errors import SourceError, SourceUnreachable
@@ -54,11 +58,18 @@ class GitCopy:
         self._lock_path = state_dir / _LOCK_FILE_NAME
         self._remote_name = remote_name
         self._kept_commit_ids: frozenset[str] | None = None
-        self.git = HardenedGit(
+        self._configuration = (*_PACKING_CONFIGURATION, *configuration)
+        self._environment = environment
+        self._is_distrusted = False
+        self._replaced_head: str | None = None
+        self.git = self._git_in(self.git_dir)
+
+    def _git_in(self, git_dir: Path) -> HardenedGit:
+        return HardenedGit(
             Path("/"),
-            self.git_dir,
-            configuration=(*_PACKING_CONFIGURATION, *configuration),
-            environment=environment,
+            git_dir,
+            configuration=self._configuration,
+            environment=self._environment,
         )
 
     @contextmanager
@@ -96,13 +107,60 @@ class GitCopy:
             SourceError: the copy cannot be written.
         """
         try:
+            if self.git_dir.is_file():
+                self.git_dir.unlink()
             if not (self.git_dir / "HEAD").exists():
-                self.git.run("init", "--quiet", "--bare", "--template=", str(self.git_dir))
+                _create(self.git, self.git_dir)
             for pattern in _LEFTOVER_PATTERNS:
                 for path in self.git_dir.glob(pattern):
                     path.unlink(missing_ok=True)
         except (OSError, GitFailed) as error:
             raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
+
+    def distrust(self) -> None:
+        """Have the next fetch replace the copy, because something in it could not be read."""
+        self._is_distrusted = True
+
+    @property
+    def is_distrusted(self) -> bool:
+        """Whether to replace the copy even if Git fetches into it.
+
+        A copy that was replaced at the present head is not replaced again: the fault is
+        elsewhere.
+        """
+        return self._is_distrusted and self._replaced_head != self.fetched_head()
+
+    def is_broken(self) -> bool:
+        """Whether Git cannot read the copy's settings, refs, commits or trees, or misses files."""
+        try:
+            self.git.run("rev-list", "--quiet", "--objects", "--all")
+        except GitFailed:
+            return self.git_dir.exists()
+        except SourceUnreachable:
+            return False
+        return False
+
+    def replace(self, fetch: Callable[[HardenedGit], None]) -> None:
+        """Fetch into a new copy, and put it in the place of the broken one.
+
+        Raises:
+            SourceError: it could not be fetched or written; the old copy stays.
+        """
+        new, old = (self.git_dir.with_suffix(suffix) for suffix in (".new", ".broken"))
+        try:
+            for leftover in (new, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+            git = self._git_in(new)
+            _create(git, new)
+            fetch(git)
+            os.rename(self.git_dir, old)
+            os.rename(new, self.git_dir)
+        except (OSError, GitFailed) as error:
+            raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
+        self._is_distrusted, self._replaced_head = False, self.fetched_head()
+        shutil.rmtree(old, ignore_errors=True)
+        if self._kept_commit_ids is not None:
+            self.keep_commits(self._kept_commit_ids)
 
     def fetched_head(self) -> str | None:
         """Return the branch's head at the last fetch, accepted or not; None before the first."""
@@ -128,6 +186,11 @@ class GitCopy:
         """Whether `newer` is `older` or descends from it; False if `older` is not in the copy."""
         with open_objects(self.git_dir) as objects:
             return objects.is_ancestor(older, newer)
+
+    def has_commit(self, commit_id: str) -> bool:
+        """Whether a commit is in the copy."""
+        with open_objects(self.git_dir) as objects:
+            return objects.has_commit(commit_id)
 
     def read_commit(self, commit_id: str) -> Commit:
         """Return a commit's id, author, subject and time.
@@ -188,4 +251,9 @@ class GitCopy:
                     timeout_seconds=MAINTENANCE_TIMEOUT_SECONDS,
                 )
             except GitFailed as error:
+                self._is_distrusted = known_cause(error) is None
                 raise SourceError(f"{self.git_dir} cannot be tidied up: {error}") from error
+
+
+def _create(git: HardenedGit, git_dir: Path) -> None:
+    git.run("init", "--quiet", "--bare", "--template=", str(git_dir))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gitvs.adapters.git.find_repository import find_repository
-from gitvs.adapters.git.objects import GitObjects, TreeEntry, open_objects
+from gitvs.adapters.git.hardened_git import GitFailed
+from gitvs.adapters.git.objects import DamagedObject, GitObjects, TreeEntry, open_objects
 from gitvs.core.manifests.files import (
     MAX_READ_BYTES,
     GitFile,
@@ -24,10 +25,18 @@ from gitvs.ports import Snapshot
 class GitManifests:
     """The manifests of one folder of a repository, at a revision, which may be a branch."""
 
-    def __init__(self, git_dir: Path, folder: str, revision: str) -> None:
+    def __init__(
+        self,
+        git_dir: Path,
+        folder: str,
+        revision: str,
+        report_damage: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`report_damage` is called if the repository turns out to be damaged."""
         self._git_dir = git_dir
         self._folder = folder
         self._revision = revision
+        self._report_damage = report_damage
 
     @classmethod
     def for_folder(cls, path: Path, revision: str) -> GitManifests:
@@ -55,8 +64,12 @@ class GitManifests:
         Raises:
             SourceError: as `load`; also inside the block, when a file is read.
         """
-        with open_objects(self._git_dir) as objects:
-            yield snapshot_of(objects, objects.resolve(self._revision), self._folder)
+        try:
+            with open_objects(self._git_dir) as objects:
+                yield snapshot_of(objects, objects.resolve(self._revision), self._folder)
+        except (DamagedObject, GitFailed):
+            self._report_damage()
+            raise
 
     def commit_messages(self, base: str | None) -> list[str]:
         """Return the messages of the commits since `base`, the newest first.

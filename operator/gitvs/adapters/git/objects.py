@@ -30,6 +30,10 @@ _PARTIAL_CLONE_ADVICE = (
 )
 
 
+class DamagedObject(SourceError):
+    """An object that is missing, cannot be read, or has another content than its id says."""
+
+
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
     """One entry of a tree.
@@ -164,7 +168,7 @@ class GitObjects:
         """Return the content of an object.
 
         Raises:
-            SourceError: it is missing, or its content does not match its id.
+            DamagedObject: it is missing, or its content does not match its id.
         """
         return self._read_kind_and_content(object_id)[1]
 
@@ -175,7 +179,7 @@ class GitObjects:
         """
         try:
             return self._read_kind_and_content(object_id)[0] == "commit"
-        except SourceError:
+        except DamagedObject:
             return False
 
     def _read_kind_and_content(self, object_id: str) -> tuple[str, bytes]:
@@ -184,7 +188,7 @@ class GitObjects:
             _, kind, size, stream = self._git.stream_object_data(object_id)
             data: bytes = stream.read(size)
         except (ValueError, OSError) as error:
-            raise SourceError(
+            raise DamagedObject(
                 f"object {object_id} of {self._git_dir} is missing, or cannot be read; `git fsck`"
                 " tells more"
             ) from error
@@ -192,7 +196,7 @@ class GitObjects:
         header = f"{kind} {size}\0".encode()
         digest = hashlib.sha1(header + data, usedforsecurity=False)
         if digest.hexdigest() != object_id:
-            raise SourceError(
+            raise DamagedObject(
                 f"object {object_id} of {self._git_dir} is damaged: its content has another id;"
                 " `git fsck` tells more"
             )

@@ -19,11 +19,11 @@ from gitvs.adapters.git.fetch_errors import (
     known_cause,
     require_readable_files,
 )
-from gitvs.adapters.git.hardened_git import GitFailed, without_credentials
+from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit, without_credentials
 from gitvs.adapters.git.local_copy import FETCHED_HEAD_REF, GitCopy
 from gitvs.adapters.git.manifests import GitManifests
 from gitvs.adapters.git.signatures import verify_signature
-from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable
+from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable, UntrustedCommit
 from gitvs.core.model.history import Commit
 from gitvs.core.remote_url import UnusableUrl, protocol_of
 from gitvs.core.settings import RemoteSettings
@@ -111,9 +111,32 @@ class GitRemote:
         """
         with self._copy.locked(self._settings.timeout_seconds):
             require_readable_files(self._settings, self._protocol)
-            self._copy.prepare()
-            self._run_fetch()
-            head = self._copy.resolve(FETCHED_HEAD_REF)
+            if not self._copy.is_distrusted:
+                try:
+                    self._copy.prepare()
+                    self._run_fetch(self._copy.git)
+                    return self._check_head(accepted_head)
+                except SourceError as error:
+                    if self._is_explained(error) or not self._copy.is_broken():
+                        raise
+                    log.warning("local copy is broken, fetching it again reason=%s", error)
+            self._copy.replace(self._run_fetch)
+            return self._check_head(accepted_head)
+
+    def _is_explained(self, error: SourceError) -> bool:
+        """Whether a fetch failed for a reason outside of the local copy."""
+        match error:
+            case UntrustedCommit():
+                return True
+            case RewrittenBranch():
+                return self._copy.has_commit(error.accepted)
+        if isinstance(error.__cause__, GitFailed):
+            return known_cause(error.__cause__) is not None
+        return isinstance(error, SourceUnreachable)
+
+    def _check_head(self, accepted_head: str | None) -> Commit:
+        """Return the head that was fetched, if it may be followed; raises as `fetch` does."""
+        head = self._copy.resolve(FETCHED_HEAD_REF)
         if head != accepted_head:
             self.verify_signature(head)
             if accepted_head is not None and not self.is_ancestor(accepted_head, head):
@@ -135,7 +158,7 @@ class GitRemote:
 
     def manifests_of(self, commit_id: str) -> GitManifests:
         """Return the manifests of a fetched commit; call `verify_signature` before use."""
-        return GitManifests(self._copy.git_dir, self._settings.path, commit_id)
+        return GitManifests(self._copy.git_dir, self._settings.path, commit_id, self._copy.distrust)
 
     def check_rewritten_commit(self, abbreviated_id: str) -> Commit:
         """Check a commit of the rewritten branch that an operator names by its id, and return it.
@@ -208,9 +231,9 @@ class GitRemote:
         """
         self._copy.maintain()
 
-    def _run_fetch(self) -> None:
+    def _run_fetch(self, git: HardenedGit) -> None:
         try:
-            self._copy.git.run(
+            git.run(
                 "fetch",
                 "--quiet",
                 "--no-tags",
