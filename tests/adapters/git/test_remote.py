@@ -296,6 +296,57 @@ def test_what_could_not_be_pinned_is_pinned_before_anything_is_dropped(
     assert is_here(remote, gone)
 
 
+@pytest.fixture
+def slow_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a git into the path that waits once, if asked to, before it lists refs.
+
+    It waits while the folder holds `wait`, then `waiting`; removing that lets it go on.
+    """
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    program = folder / "git"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *for-each-ref*) if mv {folder}/wait {folder}/waiting 2>/dev/null; then\n'
+        f"  while [ -e {folder}/waiting ]; do sleep 0.02; done\n"
+        "fi;; esac\n"
+        f'exec {shutil.which("git")} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.mark.parametrize("is_reloaded", [False, True])
+def test_maintenance_does_not_bring_an_old_pin_back_over_a_new_one(
+    upstream: Repository, state: Path, slow_git: Path, is_reloaded: bool
+) -> None:
+    old = upstream.commit({"a.yaml": "1"})
+    new = upstream.commit({"a.yaml": "2"})
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    remote.keep_commits([old])
+    (slow_git / "wait").touch()
+    maintaining = threading.Thread(target=remote.maintain)
+    maintaining.start()
+    while not (slow_git / "waiting").exists():
+        time.sleep(0.01)
+    worker = GitRemote(state, settings(upstream)) if is_reloaded else remote
+    pinning = threading.Thread(target=worker.keep_commits, args=([new],))
+    pinning.start()
+    pinning.join(0.5)  # it may have to wait for the maintenance
+    (slow_git / "waiting").unlink()
+    pinning.join()
+    maintaining.join()
+    assert new in kept(state)
+    assert is_reloaded or kept(state) == {new}
+
+
+def kept(state: Path) -> set[str]:
+    """The commits that are pinned in the copy."""
+    return {path.name for path in (state / "repository.git/refs/gitvs/kept").iterdir()}
+
+
 def test_maintenance_packs_many_small_files_into_few(upstream: Repository, state: Path) -> None:
     remote = GitRemote(state, settings(upstream))
     for number in range(20):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,7 +58,9 @@ class GitCopy:
         self.git_dir = state_dir / REPOSITORY_FOLDER_NAME
         self._lock_path = state_dir / _LOCK_FILE_NAME
         self._remote_name = remote_name
-        self._kept_commit_ids: frozenset[str] | None = None
+        self._kept_commit_ids: frozenset[str] = frozenset()
+        # The worker pins commits while the fetch thread maintains or replaces the copy.
+        self._kept_refs_lock = threading.Lock()
         self._configuration = (*_PACKING_CONFIGURATION, *configuration)
         self._environment = environment
         self._is_distrusted = False
@@ -153,14 +156,14 @@ class GitCopy:
             git = self._git_in(new)
             _create(git, new)
             fetch(git)
-            os.rename(self.git_dir, old)
-            os.rename(new, self.git_dir)
+            with self._kept_refs_lock:
+                os.rename(self.git_dir, old)
+                os.rename(new, self.git_dir)
+                self._add_kept_refs()
         except (OSError, GitFailed) as error:
             raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
         self._is_distrusted, self._replaced_head = False, self.fetched_head()
         shutil.rmtree(old, ignore_errors=True)
-        if self._kept_commit_ids is not None:
-            self.keep_commits(self._kept_commit_ids)
 
     def fetched_head(self) -> str | None:
         """Return the branch's head at the last fetch, accepted or not; None before the first."""
@@ -209,24 +212,28 @@ class GitCopy:
         Raises:
             SourceError: the copy cannot be written.
         """
-        self._kept_commit_ids = frozenset(commit_ids)
-        try:
-            self._write_kept_refs(self._kept_commit_ids)
-        except GitFailed as error:
-            raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
+        wanted = frozenset(commit_ids)
+        with self._kept_refs_lock:
+            self._kept_commit_ids = wanted
+            if not (self.git_dir / "HEAD").exists():
+                return
+            try:
+                for commit_id in sorted(self._kept_refs() - wanted):
+                    self.git.run("update-ref", "-d", f"{_KEPT_REFS}/{commit_id}")
+                self._add_kept_refs()
+            except GitFailed as error:
+                raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
 
-    def _write_kept_refs(self, wanted: frozenset[str]) -> None:
-        if not (self.git_dir / "HEAD").exists():
-            return
+    def _kept_refs(self) -> frozenset[str]:
         output = self.git.run("for-each-ref", "--format=%(objectname)", _KEPT_REFS)
-        present = frozenset(output.decode().split())
-        for commit_id in sorted(present - wanted):
-            self.git.run("update-ref", "-d", f"{_KEPT_REFS}/{commit_id}")
+        return frozenset(output.decode().split())
+
+    def _add_kept_refs(self) -> None:
+        """Write the refs that are missing; `_kept_refs_lock` is held."""
+        missing = sorted(self._kept_commit_ids - self._kept_refs())
         with open_objects(self.git_dir) as objects:
-            missing = [
-                commit_id for commit_id in sorted(wanted - present) if objects.has_commit(commit_id)
-            ]
-        for commit_id in missing:
+            present = [commit_id for commit_id in missing if objects.has_commit(commit_id)]
+        for commit_id in present:
             self.git.run("update-ref", f"{_KEPT_REFS}/{commit_id}", commit_id)
 
     def maintain(self) -> None:
@@ -238,11 +245,12 @@ class GitCopy:
         """
         with self.locked(0):
             self.prepare()
-            for path in (self.git_dir / _KEPT_REFS).glob("*.lock"):
-                path.unlink(missing_ok=True)
-            if self._kept_commit_ids is not None:
-                self.keep_commits(self._kept_commit_ids)
             try:
+                with self._kept_refs_lock:
+                    for path in (self.git_dir / _KEPT_REFS).glob("*.lock"):
+                        path.unlink(missing_ok=True)
+                    # Only added: a copy of older settings may know older pins.
+                    self._add_kept_refs()
                 self.git.run(
                     "gc",
                     "--quiet",
