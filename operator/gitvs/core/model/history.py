@@ -9,15 +9,33 @@ from enum import StrEnum
 
 from gitvs.core.errors import ExitCode
 
+MAX_SHOWN_CHARACTERS = 120
+"""How much of a text out of a commit is kept: people may write a megabyte into one line."""
+
+
+def one_line(text: str) -> str:
+    """Return a text out of a commit as one line that is short enough to be shown."""
+    line = " ".join(text.splitlines())
+    if len(line) <= MAX_SHOWN_CHARACTERS:
+        return line
+    return line[: MAX_SHOWN_CHARACTERS - 1] + "…"
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A Git commit as shown to people; `id` is the full object name."""
+    """A Git commit as shown to people; `id` is the full object name.
+
+    Author and subject are shortened to one line, wherever they come from.
+    """
 
     id: str
     author: str = ""
     subject: str = ""
     committed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "author", one_line(self.author))
+        object.__setattr__(self, "subject", one_line(self.subject))
 
 
 class Outcome(StrEnum):

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from gitvs.core.model.desired import Desired, Policy
+from gitvs.core.model.history import one_line
 from gitvs.core.model.resources import (
     Endpoint,
     IPAddress,
@@ -82,7 +83,8 @@ def parse_allowances(message: str) -> Iterator[Allowance]:
         trailer, _, value = line.partition(":")
         if trailer.strip().lower() == _ALLOW_TRAILER and (words := value.split(maxsplit=1)):
             directors = " ".join(words[1:]).replace(",", " ").split()
-            yield Allowance(words[0], tuple(directors), number)
+            shown = tuple(one_line(director) for director in directors)
+            yield Allowance(one_line(words[0]), shown, number)
 
 
 def allowed_gates(messages: Iterable[str], director: str) -> frozenset[str]:
