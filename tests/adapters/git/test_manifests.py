@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,6 +250,71 @@ def test_symbolic_links_and_submodules_are_not_followed_but_named(
     snapshot = GitManifests.for_folder(repository.folder, "HEAD").load()
     assert [file.path for file in snapshot.files] == ["a.yaml", "in/b.yaml"]
     assert snapshot.skipped == ("link.yaml", "module")
+
+
+def test_a_name_of_both_a_branch_and_a_tag_is_refused(repository: Repository) -> None:
+    old = repository.commit({"a.yaml": "old"})
+    new = repository.commit({"a.yaml": "new"})
+    repository.git("tag", "main", old)
+    for revision in ("main", "main~0", "main^{commit}"):
+        with pytest.raises(SourceError, match=r"main is ambiguous .*refs/heads/main and refs/tags"):
+            loaded(repository.folder, revision)
+    assert loaded(repository.folder, "refs/heads/main") == {"a.yaml": b"new"}
+    assert loaded(repository.folder, "refs/tags/main") == {"a.yaml": b"old"}
+    assert loaded(repository.folder, "heads/main") == {"a.yaml": b"new"}
+    assert loaded(repository.folder, new) == {"a.yaml": b"new"}
+
+
+def test_a_name_of_two_refs_at_one_commit_is_clear(repository: Repository) -> None:
+    repository.commit({"a.yaml": "1"})
+    repository.git("tag", "--annotate", "--message=x", "main")
+    repository.git("update-ref", "refs/remotes/main/x", "HEAD")
+    assert loaded(repository.folder, "main") == {"a.yaml": b"1"}
+
+
+def test_a_tag_named_like_the_id_of_another_commit_is_refused(repository: Repository) -> None:
+    old = repository.commit({"a.yaml": "old"})
+    repository.commit({"a.yaml": "new"})
+    repository.git("tag", old[:8])
+    with pytest.raises(SourceError, match=f"{old[:8]} is ambiguous"):
+        loaded(repository.folder, old[:8])
+
+
+def test_what_a_push_brings_is_seen_by_the_hook_that_judges_it(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """`pre-receive` and `update` run while the new objects are in quarantine."""
+    repository.commit({"a.yaml": "old"})
+    bare = tmp_path / "bare.git"
+    repository.git("clone", "--quiet", "--bare", str(repository.folder), str(bare))
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from gitvs.adapters.git.manifests import GitManifests\n"
+        "new = sys.stdin.read().split()[1]\n"
+        "for path in (Path(), Path.cwd()):\n"
+        "    print(GitManifests.for_folder(path, new).load().files[0].data)\n"
+    )
+    (tmp_path / "hook.py").write_text(program)
+    hook = bare / "hooks/pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/hook.py > {tmp_path}/seen\n")
+    hook.chmod(0o755)
+    repository.commit({"a.yaml": "new"})
+    repository.git("push", "--quiet", str(bare), "main")
+    assert (tmp_path / "seen").read_text() == "b'new'\nb'new'\n"
+
+
+def test_the_quarantine_of_another_repository_is_not_looked_at(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Repository(tmp_path / "other")
+    other.commit({"other.yaml": ""})
+    repository.commit({"a.yaml": ""})
+    quarantine = str(other.folder / ".git/objects/tmp_objdir-incoming-x")
+    monkeypatch.setenv("GIT_QUARANTINE_PATH", quarantine)
+    monkeypatch.setenv("GIT_OBJECT_DIRECTORY", quarantine)
+    assert list(loaded(repository.folder)) == ["a.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ from gitvs.core.model.history import Commit
 _SHA1_CHARACTERS = 40
 _SHORT_ID_CHARACTERS = 12
 _OBJECT_ID = re.compile(f"[0-9a-f]{{{_SHA1_CHARACTERS}}}")
+_ABBREVIATED_ID = re.compile("[0-9a-f]{4,39}")
+_REF_NAME = re.compile(r"(?:[^~^:@]|@(?!\{))*")
+"""The name in a revision such as `main~2` or `main@{1}`. Source: gitrevisions(7)."""
+
+_REF_RULES = ("refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
 
 SHALLOW_ADVICE = (
     "this clone is shallow: `git fetch --unshallow` brings the rest (in a CI job, check out with"
@@ -69,7 +74,9 @@ class GitObjects:
 
     def __init__(self, git_dir: Path) -> None:
         self._git_dir = git_dir
-        self._git = HardenedGit(Path("/"), git_dir, git_dir.stat())
+        self._git = HardenedGit(
+            Path("/"), git_dir, git_dir.stat(), environment=quarantine_environment(git_dir)
+        )
 
     def resolve(self, revision: str) -> str:
         """Return the id of the commit that a revision names.
@@ -91,6 +98,7 @@ class GitObjects:
                 f"{self._git_dir} has no commit, branch or tag {revision or repr('')}{why}"
                 f"; {self._hint(revision)}"
             ) from error
+        self._refuse_ambiguous(revision)
         commit_id = output.decode().strip()
         if len(commit_id) != _SHA1_CHARACTERS:
             raise SourceError(
@@ -98,6 +106,34 @@ class GitObjects:
                 " use a repository with SHA-1"
             )
         return commit_id
+
+    def _refuse_ambiguous(self, revision: str) -> None:
+        """Reject a name that several refs have, at different commits: Git takes one silently.
+
+        Source: gitrevisions(7), the rules for <refname>.
+
+        Raises:
+            SourceError: the message lists the refs.
+        """
+        name = "".join(_REF_NAME.findall(revision)[:1])
+        if name in ("", "HEAD", "@") or name.startswith("refs/"):
+            return
+        candidates = [rule.format(name) for rule in _REF_RULES]
+        output = self._git.run(
+            "for-each-ref",
+            "--format=%(refname) %(objectname) %(*objectname)",
+            *map(_escape_pattern, candidates),
+        )
+        lines = (line.split() for line in output.decode(errors="replace").splitlines())
+        commits = {refname: ids[-1] for refname, *ids in lines if refname in candidates}
+        if commits and _ABBREVIATED_ID.fullmatch(name):
+            found = self._git.run("rev-parse", f"--disambiguate={name}").decode().split()
+            commits |= {object_id: object_id for object_id in found if self._is_commit(object_id)}
+        if len(set(commits.values())) > 1:
+            raise SourceError(
+                f"{name} is ambiguous in {self._git_dir}: it is {' and '.join(sorted(commits))}."
+                " Nothing was read; give the whole name of one"
+            )
 
     def _hint(self, revision: str) -> str:
         """Return what to do about a revision that is not in the repository."""
@@ -283,6 +319,19 @@ def open_objects(git_dir: Path) -> Iterator[GitObjects]:
         yield objects
     finally:
         objects.close()
+
+
+def quarantine_environment(git_dir: Path) -> dict[str, str]:
+    """Return what Git needs to see the objects of a push that a hook is judging.
+
+    In `pre-receive` and `update`, Git keeps new objects in a folder of their own below the
+    repository's objects. Source: git-receive-pack(1), QUARANTINE ENVIRONMENT.
+    """
+    quarantine = os.environ.get("GIT_QUARANTINE_PATH", "")
+    if not quarantine or Path(quarantine).resolve().parent != (git_dir / "objects").resolve():
+        return {}
+    names = ("GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _escape_pattern(text: str) -> str:
