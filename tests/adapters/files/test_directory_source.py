@@ -9,8 +9,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from gitvs.adapters.files.directory_source import DirectorySource
+from gitvs.adapters.git.manifests import GitManifests
 from gitvs.core.errors import SourceError
 from gitvs.core.manifests.files import MAX_FILE_BYTES
+from tests.support.git.repositories import Repository
 
 
 def write(folder: Path, *names: str) -> None:
@@ -48,6 +50,21 @@ def test_symbolic_links_are_not_followed_but_named(tmp_path: Path) -> None:
     assert [file.path for file in snapshot.files] == ["a.yaml"]
     assert snapshot.skipped == ("file.yaml", "folder", "loop", "nowhere.yaml")
     assert snapshot.commit is None
+
+
+def test_a_work_tree_and_its_commit_give_the_same_manifests(tmp_path: Path) -> None:
+    """Neither follows a submodule or a repository inside of the repository."""
+    inner, outer = Repository(tmp_path / "inner"), Repository(tmp_path / "outer")
+    inner.commit({"inner.yaml": "inner", "deep/inner.yaml": "inner"})
+    allow = ("-c", "protocol.file.allow=always")
+    outer.git(*allow, "submodule", "--quiet", "add", str(inner.folder), "sites/shared")
+    outer.commit({"a.yaml": "a", "sites/b.yaml": "b"})
+    for folder in (outer.folder, outer.folder / "sites"):
+        committed = GitManifests.for_folder(folder, "HEAD").load()
+        tree = DirectorySource(folder).load()
+        assert [f.path for f in tree.files] == [f.path for f in committed.files]
+        assert tree.skipped == committed.skipped != ()
+    assert list(loaded(outer.folder / "sites/shared")) == ["deep/inner.yaml", "inner.yaml"]
 
 
 def test_the_folder_itself_may_be_a_symbolic_link(tmp_path: Path) -> None:

@@ -17,7 +17,10 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class DirectorySource:
-    """Every manifest file below a folder, except hidden files and symbolic links."""
+    """Every manifest file below a folder, except hidden files, links and other repositories.
+
+    So a work tree gives what its commit will give: submodules are not followed there either.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,13 +45,20 @@ class DirectorySource:
         return Snapshot(files, skipped=tuple(sorted(skipped)))
 
     def _find_names(self) -> tuple[list[str], list[str]]:
-        """Return the names of all manifest files, and of skipped links to manifests or folders."""
+        """Return the names of all manifest files, and of what is skipped.
+
+        These are links to manifests or folders, and folders that are repositories of their own.
+        """
         names: list[str] = []
         skipped: list[str] = []
         unread_folders = [""]
         while unread_folders:
             parent = unread_folders.pop()
-            for entry in self._list_folder(parent):
+            entries = self._list_folder(parent)
+            if parent and any(entry.name == ".git" for entry in entries):
+                skipped.append(utf8_name(parent.rstrip("/")))
+                continue
+            for entry in (e for e in entries if not e.name.startswith(".")):
                 name = parent + entry.name
                 if entry.is_symlink():
                     if is_manifest(name) or entry.is_dir():
@@ -62,7 +72,7 @@ class DirectorySource:
     def _list_folder(self, parent: str) -> list[os.DirEntry[str]]:
         folder = self._folder / parent
         with _as_source_errors(folder), os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            return list(entries)
 
     def _read_file(self, name: str) -> bytes:
         path = self._folder / name
