@@ -19,7 +19,7 @@ from gitvs.core.model.resources import RealServer, Sysctl
 from gitvs.core.model.state import State
 from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.report.host.observation_json import ObservedHost, observation_json
-from tests.support.command_line import Gitvs, in_process
+from tests.support.command_line import Gitvs, Ran, in_process
 from tests.support.git.repositories import Repository
 from tests.support.manifests.writing import director, file_of, server, service
 
@@ -81,6 +81,44 @@ def test_the_head_is_where_the_repository_is(cli: Gitvs, repository: Repository)
     repository.git("reset", "--quiet", "--hard", "after")
     ran = cli("plan", repository.folder / "lb", "--base", "before")
     assert "lb1, lb2: 1 to create" in ran.out
+
+
+def remarks(ran: Ran) -> list[str]:
+    """The remarks of a preview that was asked for as JSON."""
+    found: list[str] = json.loads(ran.out)["remarks"]
+    return found
+
+
+def test_changes_that_are_not_committed_are_remarked(cli: Gitvs, repository: Repository) -> None:
+    folder = repository.folder / "lb"
+    options = ("plan", folder, "--base", "before", "--format", "json")
+    repository.commit({"lb/gone.yaml": "# a comment", "lb/windows.yaml": "# a\n# b\n"})
+    (folder / "windows.yaml").write_bytes(b"# a\r\n# b\r\n")
+    assert remarks(cli(*options)) == []
+    (folder / "gone.yaml").unlink()
+    (folder / "all.yaml").write_text("changed")
+    (folder / "new.yaml").write_text("new")
+    (folder / "a note.txt").write_text("not a manifest")
+    [remark] = remarks(cli(*options))
+    assert remark == (
+        "uncommitted changes are not in this plan: all.yaml, gone.yaml, new.yaml; commit them to"
+        " see what they do"
+    )
+    for name in ("v", "w", "x"):
+        (folder / f"{name}.yaml").write_text("")
+    [remark] = remarks(cli(*options))
+    assert "all.yaml, gone.yaml, new.yaml and 3 more;" in remark
+
+
+def test_a_work_tree_of_another_commit_is_not_remarked(
+    cli: Gitvs, repository: Repository, tmp_path: Path
+) -> None:
+    (repository.folder / "lb/all.yaml").write_text("changed")
+    command = ("--base", "before", "--format", "json")
+    assert remarks(cli("plan", repository.folder / "lb", *command, "--head", "after")) == []
+    bare = tmp_path / "bare.git"
+    repository.git("clone", "--quiet", "--bare", str(repository.folder), str(bare))
+    assert remarks(cli("plan", bare / "lb", *command)) == []
 
 
 def test_problems_of_the_head_are_the_report(cli: Gitvs, repository: Repository) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import click
 
+from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.files.file_cache_storage import FileCacheStorage, cache_folder
-from gitvs.adapters.git.commits import open_commits
+from gitvs.adapters.git.commits import GitCommits, open_commits
 from gitvs.cli.shared.director_option import choose_director
 from gitvs.cli.shared.gate_options import allow_option
 from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
@@ -21,7 +22,7 @@ from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import plan_sides, planned_view
 from gitvs.cli.shared.report_outputs import ReportOutputs, report_options
-from gitvs.core.errors import ExitCode, UsageError
+from gitvs.core.errors import ExitCode, SourceError, UsageError
 from gitvs.core.manifests.file_cache import FileCache, cache_edition
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import render_director
@@ -30,6 +31,7 @@ from gitvs.core.model.history import Commit
 from gitvs.core.planning.risks import director_risks
 from gitvs.ports import Applied
 from gitvs.preview.compare import Comparison, compare
+from gitvs.preview.uncommitted import uncommitted_remark
 from gitvs.reconcile.one_pass import PassOptions, PlannedPass, plan_from_observation, plan_pass
 from gitvs.report.host.observation_json import ObservedHost, parse_observation
 from gitvs.report.plan.plan_view import PlanSideKind
@@ -116,6 +118,9 @@ def plan(
             _without_gc(),
         ):
             preview = compare(commits, comparison, loader)
+            remark = _uncommitted_remark(commits, revision)
+        if remark:
+            preview = replace(preview, remarks=(*preview.remarks, remark))
     else:
         _require_one_host(head, directors, states)
         director = directors[0] if directors else None
@@ -133,6 +138,16 @@ def plan(
     reports.write(preview)
     code = preview.exit_code
     return ExitCode.DONE if code is ExitCode.CHANGES and not detailed_exitcode else code
+
+
+def _uncommitted_remark(commits: GitCommits, revision: str) -> str:
+    """Return a remark about changes in the work tree, if it is the head's; empty if none."""
+    with suppress(SourceError):  # nothing is checked out, or not this folder, or it is unreadable
+        head = commits.commit(revision)
+        if commits.work_tree is not None and commits.commit("HEAD") == head:
+            tree = DirectorySource(commits.work_tree).load()
+            return uncommitted_remark(commits.snapshot(head.id), tree)
+    return ""
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 """Compares one commit with another, offline, for every director that changes.
 
-`compare` makes the preview; `starting_point` finds the commit that it starts from.
+`compare` makes the preview; `starting_point` finds the commit that it starts from; `uncommitted`
+says what of a work tree it lacks.
 """

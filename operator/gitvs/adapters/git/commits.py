@@ -14,11 +14,15 @@ from gitvs.ports import Snapshot
 
 
 class GitCommits:
-    """Implements `ports.Commits` from the objects of one repository only."""
+    """Implements `ports.Commits` from the objects of one repository only.
 
-    def __init__(self, objects: GitObjects, folder: str) -> None:
+    `work_tree` is the folder in the work tree; None in a bare repository.
+    """
+
+    def __init__(self, objects: GitObjects, folder: str, work_tree: Path | None = None) -> None:
         self._objects = objects
         self.folder = folder.rstrip("/")
+        self.work_tree = work_tree
 
     def commit(self, revision: str) -> Commit:
         return self._objects.read_commit(self._objects.resolve(revision))
@@ -55,4 +59,5 @@ def open_commits(path: Path) -> Iterator[GitCommits]:
     """
     git_dir, folder = find_repository(path)
     with open_objects(git_dir) as objects:
-        yield GitCommits(objects, folder)
+        work_tree = None if path.resolve().is_relative_to(git_dir) else path
+        yield GitCommits(objects, folder, work_tree)
