@@ -85,3 +85,15 @@ def test_a_room_holds_a_dozen_modules_at_most(folder: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
 def test_a_module_has_420_lines_at_most(module: Path) -> None:
     assert len(module.read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_a_number_is_written_in_the_digits_0_to_9(module: Path) -> None:
+    """Python takes the digits of every script for numbers; nobody else does."""
+    text = module.read_text()
+    lines = [
+        line for line in text.splitlines() if re.search(r"\.is(digit|numeric|decimal)\(", line)
+    ]
+    assert [line for line in lines if ".isascii() and" not in line] == []
+    patterns = [line for line in text.splitlines() if r"\d" in line]
+    assert [line for line in patterns if "re.ASCII" not in line] == []

@@ -302,3 +302,14 @@ def test_standard_output_may_be_full_or_closed(redirection: str, code: int, said
         ["sh", "-c", f"{program} schema Service {redirection}"], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("history", f"--limit={n}") for n in ("٣", "1_0", "0", "1e2")),
+        *(("status", f"--watch={n}") for n in ("nan", "inf", "٢", "1e9", "0.01", "-1")),
+    ],
+)
+def test_a_number_that_is_none_is_refused(cli: Gitvs, arguments: tuple[str, ...]) -> None:
+    assert cli(*arguments).code == 64

@@ -106,7 +106,16 @@ def test_an_old_plan_is_forgotten_and_called_so(cli: Gitvs, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "words", [["show"], ["show", "x"], ["17"], ["show", "1", "2"], ["show", "-1"]]
+    "words",
+    [
+        ["show"],
+        ["show", "x"],
+        ["17"],
+        ["show", "1", "2"],
+        ["show", "-1"],
+        ["show", "٣"],
+        ["show", "9" * 5000],
+    ],
 )
 def test_other_words_are_wrong_usage(cli: Gitvs, words: list[str]) -> None:
     ran = cli("history", *words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from gitvs.adapters.process.privileges import become_owner_of
 from gitvs.adapters.store.sqlite_store import SqliteStore
-from gitvs.cli.shared.options import state_options
+from gitvs.cli.shared.options import WholeNumber, state_options
 from gitvs.cli.shared.output import show, show_json
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.model.history import HistoryEntry
@@ -24,7 +25,7 @@ DEFAULT_LIMIT = 20
 @click.argument("words", nargs=-1, metavar="[show ID]")
 @click.option(
     "--limit",
-    type=click.IntRange(1, KEPT_TRANSACTIONS),
+    type=WholeNumber(1, KEPT_TRANSACTIONS),
     default=DEFAULT_LIMIT,
     show_default=True,
     metavar="N",
@@ -57,7 +58,7 @@ def _parse_transaction_id(words: Sequence[str]) -> int | None:
     match words:
         case []:
             return None
-        case ["show", number] if number.isdecimal():
+        case ["show", number] if re.fullmatch("[0-9]{1,18}", number):
             return int(number)
         case _:
             raise UsageError(

@@ -15,7 +15,7 @@ from rich.text import Text
 from gitvs.adapters.service.control_socket import send_request
 from gitvs.cli.shared.host import observe_host, open_for_reading
 from gitvs.cli.shared.in_child_process import in_child_process
-from gitvs.cli.shared.options import state_options
+from gitvs.cli.shared.options import Seconds, state_options
 from gitvs.cli.shared.output import progress, show, show_json, watch
 from gitvs.core.errors import AgentNotAnswering, AgentUnreachable, ExitCode, UsageError
 from gitvs.core.settings import socket_path_of
@@ -30,6 +30,7 @@ ANSWER_TIMEOUT_SECONDS = 20.0
 """How long the agent may take: it answers from memory, but may read the kernel first."""
 
 DEFAULT_WATCH_SECONDS = 2.0
+MAX_WATCH_SECONDS = 3600.0
 
 
 @click.command()
@@ -37,7 +38,7 @@ DEFAULT_WATCH_SECONDS = 2.0
 @click.option(
     "--watch",
     "every_seconds",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(0.1, MAX_WATCH_SECONDS),
     is_flag=False,
     flag_value=DEFAULT_WATCH_SECONDS,
     metavar="[SECONDS]",

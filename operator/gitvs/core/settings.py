@@ -72,7 +72,7 @@ class MetricsSettings:
         host, _, port = self.listen.rpartition(":")
         is_ipv6 = host.startswith("[") and host.endswith("]")
         address = IPv6Address(host[1:-1]) if is_ipv6 else IPv4Address(host)
-        if not (port.isdecimal() and int(port) < 2**16):
+        if not (port.isascii() and port.isdecimal() and int(port) < 2**16):
             raise ValueError(f"{port} is no port")
         return str(address), int(port)
 

@@ -139,7 +139,7 @@ def test_all_problems_come_at_once_each_with_its_line(tmp_path: Path) -> None:
     assert problems(tmp_path, text) == [
         'gitvs.toml:7: source has no field "brnach"; did you mean branch?',
         "gitvs.toml:9: source.timeout: text is wanted, not 120;"
-        " a duration is a whole number and a unit: 500ms, 90s, 5m, 2h",
+        " a duration of a second or more, a whole number and a unit: 1s, 90s, 5m, 2h",
         'gitvs.toml:10: source.allow_local: true or false is wanted, not the text "yes";'
         " write true",
         'gitvs.toml:15: source.signatures: "sshd" is not one of none, ssh, gpg; did you mean ssh?',
@@ -166,6 +166,26 @@ def test_all_problems_come_at_once_each_with_its_line(tmp_path: Path) -> None:
         ('[source]\nurl = "https://h/r"\nbranch = "--upload-pack=x"',
          'gitvs.toml:3: source.branch: "--upload-pack=x" does not fit: a branch name, such as main'
          " or release/v1"),
+        ('source.url = "https://h/r"\nsource.timeout = "0s"',
+         'gitvs.toml:2: source.timeout: "0s" does not fit: a duration of a second or more, a whole'
+         " number and a unit: 1s, 90s, 5m, 2h"),
+        ('source.url = "https://h/r"\nsource.timeout = "25h"',
+         "gitvs.toml:2: source.timeout: 25h is too long; 24h is the longest"),
+        ('source.url = "https://h/r"\nsource.poll = "9999999999h"',
+         "gitvs.toml:2: source.poll: 9999999999h is too long; 8760h is the longest"),
+        ('source.directory = "/m"\nagent.drift = "9999999999h"',
+         "gitvs.toml:2: agent.drift: 9999999999h is too long; 8760h is the longest"),
+        ('source.directory = "/m"\nrestore.max_downtime = "9999999999h"',
+         "gitvs.toml:2: restore.max_downtime: 9999999999h is too long; 87600h is the longest"),
+        ('director = "lb 1"\nsource.directory = "/m"',
+         'gitvs.toml:1: director: "lb 1" does not fit: letters, digits, dot, dash and underscore,'
+         " with a letter or digit at both ends"),
+        ('source.url = "https://h/r"\nsource.path = "a\\u001bb"',
+         'gitvs.toml:2: source.path: "a\\u001bb" has a control character or an odd space'),
+        ('source.directory = "/a\\u0000b"',
+         'gitvs.toml:1: source.directory: "/a\\u0000b" has a control character or an odd space'),
+        ('source.directory = "/m"\n[history]\nplans = true',
+         "gitvs.toml:3: history.plans: a whole number is wanted, not true"),
         ('[source]\nurl = "/srv/r"',
          "gitvs.toml:2: source.url: a remote on this host needs allow_local = true beside it"),
         ("# x\n[source\n",
@@ -179,6 +199,14 @@ def test_each_problem_says_what_is_allowed(tmp_path: Path, text: str, problem: s
 
 
 FINGERPRINT = "0123 4567 89ab cdef 0123  4567 89AB CDEF 0123 4567"
+
+
+@pytest.mark.parametrize("name", ["director", "state_dir", "source.path", "source.ssh_key"])
+def test_a_line_feed_at_the_end_is_no_part_of_a_text(tmp_path: Path, name: str) -> None:
+    value = {"director": "lb1", "source.path": "m"}.get(name, "/m")
+    text = f'{name} = "{value}\\n"\nsource.url = "https://h/r"'
+    assert problems(tmp_path, text) != []
+    assert load(tmp_path, text.replace("\\n", ""))
 
 
 def test_openpgp_fingerprints_may_be_written_as_gpg_shows_them(tmp_path: Path) -> None:
@@ -244,7 +272,16 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "listen",
-    ["127.0.0.1:0", ":9712", "lb1:9712", "127.0.0.1", "::1:9712", "[127.0.0.1]:1", "0.0.0.0:65536"],
+    [
+        "127.0.0.1:0",
+        ":9712",
+        "lb1:9712",
+        "127.0.0.1",
+        "::1:9712",
+        "[127.0.0.1]:1",
+        "0.0.0.0:65536",
+        "127.0.0.1:٩٧١٢",
+    ],
 )
 def test_metrics_are_served_on_an_address_and_a_port(tmp_path: Path, listen: str) -> None:
     assert problems(tmp_path, f'source.directory = "/m"\n[metrics]\nlisten = "{listen}"') == [

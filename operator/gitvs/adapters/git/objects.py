@@ -346,4 +346,4 @@ def _parse_tree_entry(line: bytes) -> TreeEntry:
     """
     columns, _, name = line.partition(b"\t")
     mode, _, object_id, size = columns.decode().split()
-    return TreeEntry(mode, object_id, int(size) if size.isdecimal() else -1, os.fsdecode(name))
+    return TreeEntry(mode, object_id, -1 if size in ("-", "BAD") else int(size), os.fsdecode(name))

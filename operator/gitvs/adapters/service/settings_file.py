@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from gitvs.core.durations import parse_seconds
 from gitvs.core.errors import SettingsError
-from gitvs.core.manifests.schema import schema_for
-from gitvs.core.manifests.schema_messages import problems_of_error
+from gitvs.core.manifests.schema import violations
 from gitvs.core.manifests.syntax.source_positions import Document, ParsedContent, SourcePosition
-from gitvs.core.problems import Problem
+from gitvs.core.problems import Problem, printable
 from gitvs.core.remote_url import UnusableUrl, protocol_of
 from gitvs.core.settings import (
     DEFAULT_STATE_DIR,
@@ -33,7 +30,15 @@ from gitvs.core.settings import (
 
 _TABLE = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?")
 _ASSIGNMENT = re.compile(r"\s*(?P<name>[\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=")
-_TOML_ERROR = re.compile(r"(?P<text>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)")
+_TOML_ERROR = re.compile(r"(?P<text>.*) \(at line (?P<line>[0-9]+), column (?P<column>[0-9]+)\)")
+
+_MAX_DURATIONS = {
+    ("source", "timeout"): "24h",
+    ("source", "poll"): "8760h",
+    ("agent", "drift"): "8760h",
+    ("restore", "max_downtime"): "87600h",
+}
+"""The longest values of durations: longer ones do not fit into what they are used for."""
 
 
 def load_settings(file: Path) -> Settings:
@@ -66,10 +71,36 @@ def _parse_toml(file: Path, text: str) -> dict[str, Any]:
 
 
 def _problems(parsed: Document) -> list[Problem]:
-    validator = Draft202012Validator(schema_for("settings"))
-    errors = validator.iter_errors(parsed.data)
-    problems = [problem for error in errors for problem in problems_of_error(parsed, error)]
-    return problems or [*_url_problems(parsed), *_listen_problems(parsed)]
+    problems = [*violations(parsed, "settings"), *_unprintable_problems(parsed, parsed.data, ())]
+    return problems or [
+        *_url_problems(parsed),
+        *_listen_problems(parsed),
+        *_duration_problems(parsed),
+    ]
+
+
+def _unprintable_problems(
+    parsed: Document, value: object, place: tuple[str | int, ...]
+) -> Iterator[Problem]:
+    """Find texts with control characters and the like, which no setting can mean."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _unprintable_problems(parsed, item, (*place, name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _unprintable_problems(parsed, item, (*place, number))
+    elif isinstance(value, str) and not value.isprintable():
+        name = printable(".".join(map(str, place)))
+        message = f'{name}: "{printable(value)}" has a control character or an odd space'
+        yield parsed.problem(place, "unprintable", message)
+
+
+def _duration_problems(parsed: Document) -> Iterator[Problem]:
+    for (table, name), longest in _MAX_DURATIONS.items():
+        text = parsed.data.get(table, {}).get(name)
+        if text is not None and parse_seconds(text) > parse_seconds(longest):
+            message = f"{table}.{name}: {text} is too long; {longest} is the longest"
+            yield parsed.problem((table, name), "out-of-range", message)
 
 
 def _url_problems(parsed: Document) -> list[Problem]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -15,6 +16,24 @@ from gitvs.core.settings import DEFAULT_SETTINGS_FILE, DEFAULT_STATE_DIR, Settin
 F = TypeVar("F", bound=Callable[..., object])
 
 _LOG_LEVELS = (logging.CRITICAL + 1, logging.INFO, logging.DEBUG)
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in the digits 0 to 9; Python takes those of every script."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not re.fullmatch("[0-9]{1,18}", value):
+            self.fail(f"{value!r} is no whole number", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, such as 2 or 0.5; Python takes `nan` and `inf` too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def common_options(function: F) -> F:

@@ -71,7 +71,7 @@ class ValueParser:
             message = f"{value_text(text)} is not a prefix such as 10.20.0.0/24"
             raise self.reject(origin, "bad-prefix", message) from None
         address, _, length = text.partition("/")
-        if "/" in text and not length.isdecimal():
+        if "/" in text and not (length.isascii() and length.isdecimal()):
             message = f"{value_text(text)}: write the length as a number, {network}"
             raise self.reject(origin, "bad-prefix", message)
         if ip_address(address) != network.network_address:

@@ -49,7 +49,12 @@ def schema_problems(document: Document) -> list[Problem]:
     kind = data.get("kind")
     if kind not in DOCUMENT_KINDS:
         return [_kind_problem(document, kind)]
-    errors = _validator(kind).iter_errors(data)
+    return violations(document, kind)
+
+
+def violations(document: Document, schema_name: str) -> list[Problem]:
+    """Return every violation of one schema, of a kind of manifest or of settings."""
+    errors = _validator(schema_name).iter_errors(document.data)
     return [problem for error in errors for problem in problems_of_error(document, error)]
 
 
@@ -76,8 +81,8 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema has no 
 
 
 @cache
-def _validator(kind: str) -> Any:
-    schema = schema_for(kind)
+def _validator(schema_name: str) -> Any:
+    schema = schema_for(schema_name)
     return _Validator(_resolved(schema, schema.get("$defs", {})))
 
 

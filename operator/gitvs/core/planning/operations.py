@@ -210,7 +210,7 @@ def canonical_server(server: str) -> str:
             continue
         if suffix is None:
             return str(address)
-        if suffix.isdecimal():
+        if suffix.isascii() and suffix.isdecimal():
             return host_and_port(address, int(suffix))
     return server
 
