@@ -14,7 +14,7 @@ from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key
-from gitvs.core.planning.operations import Operation, Operations
+from gitvs.core.planning.operations import Moment, Operation, Operations
 from gitvs.core.planning.plan import Change
 
 
@@ -298,3 +298,8 @@ class Ports:
     kernel: Kernel
     store: Store
     clock: Clock
+
+    def moment(self) -> Moment:
+        """Return the present moment, by which operations end."""
+        boot_id = self.kernel.incarnation().boot_id
+        return Moment(self.clock.now(), self.clock.boottime(), boot_id)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -679,6 +680,28 @@ def test_pauses_and_pins_expire_whether_or_not_a_time_was_said(here: Site) -> No
         running.order("rollback")
         running.order("pause")
         assert all(o.expires_at is not None for o in running.status.operations.all)
+
+
+@pytest.mark.parametrize("set_by_hours", [48.0, -48.0])
+def test_a_clock_that_is_set_neither_ends_nor_prolongs_what_has_a_time(
+    here: Site, set_by_hours: float
+) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        running.order("drain", subject="s2", seconds=3600)
+        here.clock.wall_ahead_seconds = set_by_hours * 3600
+        running.order("sync")
+        assert here.weights() == [1, 0]
+        [drain] = running.status.operations.drains
+        assert drain.expires_at is not None
+        left = drain.expires_at - here.clock.now()
+        assert timedelta(minutes=59) < left <= timedelta(hours=1)
+    with here.running() as running:
+        eventually(lambda: running.status.last_pass is not None)
+        assert here.weights() == [1, 0]
+        here.clock.ahead_seconds = 3601
+        eventually(lambda: here.weights() == [1, 1])
+        eventually(lambda: running.status.operations.drains == ())
 
 
 def test_break_glass_succeeds_whatever_git_says(here: Site) -> None:

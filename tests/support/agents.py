@@ -62,16 +62,17 @@ def service(
 
 
 class MovingClock(SystemClock):
-    """The host's clocks, set ahead."""
+    """The host's clocks, set ahead: both, or the wall clock alone."""
 
     def __init__(self) -> None:
         self.ahead_seconds = 0.0
+        self.wall_ahead_seconds = 0.0
 
     def boottime(self) -> float:
         return super().boottime() + self.ahead_seconds
 
     def now(self) -> Any:
-        return super().now() + timedelta(seconds=self.ahead_seconds)
+        return super().now() + timedelta(seconds=self.ahead_seconds + self.wall_ahead_seconds)
 
 
 def eventually(check: Callable[[], bool], what: str = "") -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from gitvs.adapters.files.directory_source import DirectorySource
@@ -185,8 +185,8 @@ class Agent:
         due = set()
         if self._drain_poll.seconds_left() <= 0:
             due.add("drain due")
-        now = self.ports.clock.now()
-        if any(o.is_expired(now) for o in self.summary.operations.all):
+        moment = self.ports.moment()
+        if any(o.is_expired(moment) for o in self.summary.operations.all):
             due.add("operation expired")
         return due
 
@@ -303,7 +303,7 @@ class Agent:
         started_monotonic = time.monotonic()
         now = self.ports.clock.now()
         # Kept until a pass has handled them.
-        self._ended_operations += [*ended_operations, *self._end_expired(now)]
+        self._ended_operations += [*ended_operations, *self._end_expired()]
         if ignores_pause:
             self.fetch_results.outdated_reason = ""  # an operator chose the target
         if self.fetch_results.outdated_reason:
@@ -386,8 +386,9 @@ class Agent:
             self.work_queue.add_trigger("retry", delay_seconds)
             self._drain_poll.postpone(delay_seconds)
 
-    def _end_expired(self, now: datetime) -> list[Operation]:
-        expired = [o for o in self.ports.store.operations().all if o.is_expired(now)]
+    def _end_expired(self) -> list[Operation]:
+        moment = self.ports.moment()
+        expired = [o for o in self.ports.store.operations().all if o.is_expired(moment)]
         for operation in expired:
             self.ports.store.end_operation(operation)
             log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)

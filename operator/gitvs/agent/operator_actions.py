@@ -296,15 +296,28 @@ class OperatorActions:
     def _make_operation(
         self, request: ActionRequest, kind: OperationKind, subject: str = ""
     ) -> Operation:
-        now = self._agent.ports.clock.now()
+        moment = self._agent.ports.moment()
         seconds = (
             DEFAULT_OPERATION_SECONDS.get(kind)
             if request.duration_seconds is None
             else request.duration_seconds
         )
-        until = None if seconds is None else now + timedelta(seconds=seconds)
-        return Operation(
-            kind, request.who, request.why, now, until, subject, request.service, request.is_now
+        operation = Operation(
+            kind,
+            request.who,
+            request.why,
+            moment.now,
+            subject=subject,
+            service=request.service,
+            is_immediate=request.is_now,
+        )
+        if seconds is None:
+            return operation
+        return replace(
+            operation,
+            expires_at=moment.now + timedelta(seconds=seconds),
+            expires_boottime_seconds=moment.boottime_seconds + seconds,
+            boot_id=moment.boot_id,
         )
 
     def _record_operation(self, request: ActionRequest, kind: OperationKind) -> None:

@@ -42,7 +42,7 @@ def load_summary(ports: Ports, inputs: StatusInputs) -> AgentStatus:
     """Return a status without the details of single objects."""
     incarnation = ports.kernel.incarnation()
     applied = inputs.applied
-    operations = ports.store.operations()
+    operations = ports.store.operations().shown_at(ports.moment())
     is_standby = applied is not None and applied.desired.is_standby
     now = ports.clock.now()
     return AgentStatus(

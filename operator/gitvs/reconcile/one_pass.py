@@ -261,7 +261,7 @@ def _is_plan_reusable(
         and previous.ledger == ledger == proposal.ledger
         and not options.adopt
         and options.only_keys is None
-        and proposal.operations == ports.store.operations().in_force(ports.clock.now())
+        and proposal.operations == ports.store.operations().in_force(ports.moment())
         and _without_counts(previous.observation) == _without_counts(observation)
     )
 
@@ -313,7 +313,7 @@ def plan_reading(
         ports.clock.boottime(),
         OWNER_ALIAS_PREFIX + ports.store.id,
         options,
-        ports.store.operations().in_force(ports.clock.now()),
+        ports.store.operations().in_force(ports.moment()),
     )
     has_open_transaction = ports.store.open_transaction(ports.kernel.incarnation()) is not None
     return replace(planned, has_open_transaction=has_open_transaction)

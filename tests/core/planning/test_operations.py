@@ -15,6 +15,7 @@ from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import Key, LocalRoute, RealServer, Vip
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import (
+    Moment,
     Operation,
     OperationKind,
     Operations,
@@ -118,8 +119,30 @@ def test_git_ends_a_drain_by_weight_0_or_by_no_place() -> None:
 def test_a_time_that_is_over_ends_an_operation() -> None:
     operation = drain("web2", expires_at=AT + timedelta(hours=1))
     operations = Operations((operation,))
-    assert operations.in_force(AT) == operations
-    assert operations.in_force(AT + timedelta(hours=1)) == Operations()
+    assert operations.in_force(Moment(AT, 0.0, "boot")) == operations
+    assert operations.in_force(Moment(AT + timedelta(hours=1), 0.0, "boot")) == Operations()
+
+
+@given(
+    wall_seconds=st.floats(-1e9, 1e9), ran_seconds=st.floats(0, 7200), is_same_boot=st.booleans()
+)
+def test_within_a_boot_the_wall_clock_ends_and_prolongs_nothing(
+    wall_seconds: float, ran_seconds: float, is_same_boot: bool
+) -> None:
+    operation = drain(
+        "web2",
+        expires_at=AT + timedelta(hours=1),
+        expires_boottime_seconds=100.0 + 3600.0,
+        boot_id="boot",
+    )
+    now = AT + timedelta(seconds=wall_seconds)
+    moment = Moment(now, 100.0 + ran_seconds, "boot" if is_same_boot else "other")
+    elapsed_seconds = ran_seconds if is_same_boot else wall_seconds
+    assert operation.is_expired(moment) == (elapsed_seconds >= 3600)
+    [shown] = Operations((operation,)).shown_at(moment).all
+    assert shown.expires_at is not None
+    left_seconds = (shown.expires_at - now).total_seconds()
+    assert left_seconds == pytest.approx(3600 - elapsed_seconds, abs=0.001)
 
 
 def test_a_later_word_on_the_same_server_replaces_the_earlier_one() -> None:

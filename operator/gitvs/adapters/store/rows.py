@@ -101,6 +101,8 @@ def operation_text(operation: Operation) -> str:
             "isNow": operation.is_immediate,
             "name": operation.server_name,
             "listeners": list(operation.listeners),
+            "untilBoottime": operation.expires_boottime_seconds,
+            "boot": operation.boot_id,
         }
     )
 
@@ -120,6 +122,8 @@ def operation_from_text(text: str) -> Operation:
         record["isNow"],
         record["name"],
         tuple(Key(key) for key in record["listeners"]),
+        record.get("untilBoottime"),
+        record.get("boot", ""),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 
@@ -31,8 +31,20 @@ class OperationKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment by both clocks; `boottime_seconds` is on CLOCK_BOOTTIME of the boot `boot_id`."""
+
+    now: datetime
+    boottime_seconds: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One request of an operator. `expires_at` is None if it is in force until it is ended.
+
+    Within the boot `boot_id`, the time is over at `expires_boottime_seconds`: a wall clock that
+    is set ends nothing and prolongs nothing. After a reboot only the wall clock is left.
 
     `subject` is a pin's commit, or a drain's real server: its address, or address and port, as
     names may change in Git. `server_name` is the name that the real server had then. `service`
@@ -50,6 +62,8 @@ class Operation:
     is_immediate: bool = False
     server_name: str = ""
     listeners: tuple[Key, ...] = ()
+    expires_boottime_seconds: float | None = None
+    boot_id: str = ""
 
     @property
     def identity(self) -> tuple[OperationKind, str, str]:
@@ -60,9 +74,17 @@ class Operation:
         is_drain = self.kind is OperationKind.DRAIN
         return (self.kind, self.subject if is_drain else "", self.service)
 
-    def is_expired(self, now: datetime) -> bool:
+    def expiry(self, moment: Moment) -> datetime | None:
+        """Return when it ends, by the wall clock of this moment; None if it does not end."""
+        if self.expires_boottime_seconds is None or self.boot_id != moment.boot_id:
+            return self.expires_at
+        seconds_left = self.expires_boottime_seconds - moment.boottime_seconds
+        return moment.now + timedelta(seconds=seconds_left)
+
+    def is_expired(self, moment: Moment) -> bool:
         """Whether its time is over."""
-        return self.expires_at is not None and now >= self.expires_at
+        expiry = self.expiry(moment)
+        return expiry is not None and moment.now >= expiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +96,13 @@ class Operations:
     def __bool__(self) -> bool:
         return bool(self.all)
 
-    def in_force(self, now: datetime) -> Operations:
+    def in_force(self, moment: Moment) -> Operations:
         """Return the operations that have not expired."""
-        return Operations(tuple(o for o in self.all if not o.is_expired(now)))
+        return Operations(tuple(o for o in self.all if not o.is_expired(moment)))
+
+    def shown_at(self, moment: Moment) -> Operations:
+        """Return the operations with their ends by the wall clock of this moment."""
+        return Operations(tuple(replace(o, expires_at=o.expiry(moment)) for o in self.all))
 
     @property
     def pause(self) -> Operation | None:
