@@ -73,9 +73,17 @@ def _validate_pattern(_validator: object, pattern: str, value: object, _schema: 
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
+def _validate_one_of(validator: Any, branches: Any, value: object, schema: object) -> Any:
+    """Do what jsonschema does, for mappings alone: anything else is a problem of its type."""
+    if isinstance(value, dict):
+        yield from _VALIDATE_ONE_OF(validator, branches, value, schema)
+
+
+_VALIDATE_ONE_OF: Any = Draft202012Validator.VALIDATORS["oneOf"]
+
 _Validator: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema has no type here
     Draft202012Validator,
-    {"pattern": _validate_pattern},
+    {"oneOf": _validate_one_of, "pattern": _validate_pattern},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 
