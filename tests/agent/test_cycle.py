@@ -5,6 +5,7 @@ Whatever keeps the newest commit from being applied, the applied one stays in fo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,27 @@ def test_a_director_without_a_document_is_invalid_and_never_an_empty_state(site:
     done = turn(site)
     assert cycle_exit_code(done) is ExitCode.INVALID
     assert site.weights() == [1, 1]
+
+
+def test_a_bug_in_loading_holds_the_applied_commit_and_repairs_its_drift(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    turn(site)
+    applied = applied_commit(site)
+    drift(site)
+    head = site.push(service(weight=5))
+    site.chooser = _bug
+    done = turn(site)
+    (problem,) = done.problems
+    assert f"commit {head[:12]} was not read: gitvs met a bug, ZeroDivisionError" in str(problem)
+    assert "ZeroDivisionError" in caplog.text
+    assert cycle_exit_code(done) is ExitCode.ERROR
+    assert site.weights() == [1, 1]
+    assert applied_commit(site) == applied
+
+
+def _bug(known: Collection[str]) -> str:
+    raise ZeroDivisionError
 
 
 def test_where_several_exit_codes_hold_the_severest_is_told() -> None:

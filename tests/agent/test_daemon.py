@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -546,6 +546,49 @@ def test_a_half_written_file_is_never_applied(here: Site) -> None:
             assert here.weights() == [1, 1]
             file.write(text[half:])
         eventually(lambda: here.weights() == [3, 3, 3, 3])
+
+
+# Loading that goes wrong in ways that nobody foresaw
+
+
+def test_a_folder_that_cannot_be_read_keeps_no_drift_from_being_repaired(here: Site) -> None:
+    of_folder(here)
+    here.settings = replace(here.settings, drift_seconds=0.3)
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        (here.remote / "sub").symlink_to("sub")
+        (here.remote / "more.yaml").mkdir()
+        (here.remote / "web.yaml").unlink()
+        (here.remote / "web.yaml").mkdir()
+        here.set_weight(99)
+        eventually(lambda: here.weights() == [1, 1])
+        (here.remote / "web.yaml").rmdir()
+        (here.remote / "web.yaml").write_text(service(weight=8))
+        eventually(lambda: here.weights() == [8, 8])
+        assert running.status.last_pass is not None
+
+
+def test_a_bug_in_judging_a_commit_is_that_commits_and_drains_end(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service(servers=1))
+        for server in here.state().of_type(RealServer):
+            here.kernel.set_connections(server, active=1)
+        eventually(lambda: here.weights() == [1, 0])
+        here.chooser = _bug
+        head = here.push(service(weight=5, servers=1))
+        eventually(lambda: "met a bug" in str(running.status.last_pass))
+        assert running.status.source.error == "", "the source did nothing wrong"
+        assert getattr(running.status.source.head, "id", None) == head
+        here.clock.ahead_seconds += 61
+        eventually(lambda: here.weights() == [1])
+        here.chooser = lambda known: "lb1"
+        here.push(service(weight=6, servers=1))
+        eventually(lambda: here.weights() == [6])
+
+
+def _bug(known: Collection[str]) -> str:
+    raise ZeroDivisionError
 
 
 # What it tells

@@ -118,6 +118,7 @@ class Site:
     kernel: MemoryKernel = field(default_factory=lambda: MemoryKernel("gitvs:test"))
     clock: MovingClock = field(default_factory=MovingClock)
     lock: Callable[[], AbstractContextManager[None]] = nullcontext
+    chooser: Callable[[Collection[str]], str] = lambda known: "lb1"
 
     def __post_init__(self) -> None:
         self.settings = Settings(
@@ -158,7 +159,7 @@ class Site:
         return [s.weight for s in self.state().of_type(RealServer)]
 
     def choose(self, known: Collection[str]) -> str:
-        return "lb1"
+        return self.chooser(known)
 
     def set_weight(self, weight: int) -> None:
         """Somebody changes a weight by hand."""

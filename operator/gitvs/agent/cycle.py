@@ -15,7 +15,15 @@ from datetime import timedelta
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.core.errors import GitvsError, Quarantined, SourceError, UnknownDirector
+from gitvs.core.errors import (
+    GitvsError,
+    MetBug,
+    Quarantined,
+    SourceError,
+    StoreError,
+    UnknownDirector,
+    UnusableManifests,
+)
 from gitvs.core.manifests.file_cache import validate_file_compactly
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
@@ -152,9 +160,12 @@ class CommitFollower:
         started_boottime = self.ports.clock.boottime()
         try:
             target, lifted_gates = self._choose_target(operations)
-        except GitvsError as error:
-            if not (all_problems and isinstance(error, NothingFetched)):
-                all_problems.append(error)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a bug in loading must not end the repairs
+            problem = as_problem("the newest commit was not read", error)
+            if not (all_problems and isinstance(problem, NothingFetched)):
+                all_problems.append(problem)
             return CycleResult(
                 self._reconcile_applied(), self.ports.store.applied(), problems=tuple(all_problems)
             )
@@ -224,10 +235,12 @@ class CommitFollower:
         try:
             with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
                 rendered: Applied | GitvsError = self._render_snapshot(snapshot)
-        except (InvalidManifests, UnknownDirector) as error:
+        except (InvalidManifests, UnknownDirector, UnusableManifests) as error:
             rendered = error
         except GitvsError as error:  # may be temporary: not cached
             return error
+        except Exception as error:  # noqa: BLE001  # a bug that a commit meets is that commit's problem
+            rendered = as_problem(f"commit {commit_id[:12]} was not read", error)
         self._rendered_commits = {commit_id: rendered}
         return rendered
 
@@ -316,6 +329,14 @@ def _leaves_drift(pass_result: PassResult) -> bool:
     applied, repair_keys = planned.applied.desired.state, planned.proposal.repair_keys
     own_changes = (c for c in planned.proposal.plan.changes if c.key not in repair_keys)
     return any(c.key in applied and c.before != applied[c.key] for c in own_changes)
+
+
+def as_problem(what: str, error: Exception) -> GitvsError:
+    """Return an error as a problem; an unexpected one is logged, with its traceback, as a bug."""
+    if isinstance(error, GitvsError):
+        return error
+    log.error("met a bug what=%r", what, exc_info=error)
+    return MetBug(what, error)
 
 
 def recover_at_start(ports: Ports) -> TransactionResult | None:

@@ -20,11 +20,13 @@ from gitvs.core.errors import (
     GitvsError,
     KernelUnavailable,
     KernelUnreadable,
+    MetBug,
     Quarantined,
     SourceError,
     StoreDamaged,
     StoreError,
     UnknownDirector,
+    UnusableManifests,
 )
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome
@@ -48,7 +50,9 @@ from gitvs.report.plan.plan_view import drift_of
 log = logging.getLogger(__name__)
 
 _FAILURE_KINDS: tuple[tuple[type[GitvsError], str], ...] = (
+    (MetBug, "bug"),
     (InvalidManifests, "manifests"),
+    (UnusableManifests, "manifests"),
     (UnknownDirector, "manifests"),
     (Quarantined, "quarantine"),
     (SourceError, "source"),

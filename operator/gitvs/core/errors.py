@@ -93,6 +93,16 @@ class RewrittenBranch(SourceError):
         )
 
 
+class MetBug(GitvsError):
+    """An unexpected exception, as an error of what was being done, which is left as it was."""
+
+    def __init__(self, what: str, bug: BaseException) -> None:
+        super().__init__(
+            f"{what}: gitvs met a bug, {type(bug).__name__}: {bug}. What is applied stays in force;"
+            " the log has the details, please report them"
+        )
+
+
 class Quarantined(GitvsError):
     """A commit that failed and is not tried again."""
 

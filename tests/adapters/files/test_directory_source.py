@@ -67,6 +67,15 @@ def test_a_work_tree_and_its_commit_give_the_same_manifests(tmp_path: Path) -> N
     assert list(loaded(outer.folder / "sites/shared")) == ["deep/inner.yaml", "inner.yaml"]
 
 
+def test_links_that_cannot_be_looked_at_are_named_and_hide_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml")
+    (tmp_path / "sub").symlink_to("sub")
+    (tmp_path / "long").symlink_to("x" * 300)
+    snapshot = DirectorySource(tmp_path).load()
+    assert [file.path for file in snapshot.files] == ["a.yaml"]
+    assert snapshot.skipped == ("long", "sub")
+
+
 def test_the_folder_itself_may_be_a_symbolic_link(tmp_path: Path) -> None:
     write(tmp_path, "real/a.yaml")
     (tmp_path / "link").symlink_to("real")

@@ -350,6 +350,17 @@ def test_without_a_usable_file_of_openpgp_keys_nothing_is_let_in(
     assert f"gpg_keys ({policy.keys}) cannot be read" in refusal(upstream, policy)
 
 
+def test_without_a_temporary_folder_nothing_is_let_in_and_the_reason_is_told(
+    upstream: Repository, tmp_path: Path, keys: GnuPG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = keys.make_key("Ada <ada@example.org>")
+    keys.commit(ada, upstream, {"a.yaml": "1"})
+    source = remote(upstream, trusting(tmp_path, keys, ada))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(SourceError, match=r"keyring .* No such file or directory; make room"):
+        source.fetch(None)
+
+
 def test_a_keyring_of_this_host_makes_nobody_trusted(
     upstream: Repository, tmp_path: Path, keys: GnuPG, monkeypatch: pytest.MonkeyPatch
 ) -> None:

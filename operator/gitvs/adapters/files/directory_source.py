@@ -61,9 +61,9 @@ class DirectorySource:
             for entry in (e for e in entries if not e.name.startswith(".")):
                 name = parent + entry.name
                 if entry.is_symlink():
-                    if is_manifest(name) or entry.is_dir():
+                    if is_manifest(name) or _may_lead_to_folder(entry):
                         skipped.append(utf8_name(name))
-                elif entry.is_dir():
+                elif entry.is_dir(follow_symlinks=False):
                     unread_folders.append(f"{name}/")
                 elif is_manifest(name):
                     names.append(utf8_name(name))
@@ -82,6 +82,14 @@ class DirectorySource:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise SourceError(f"{path} is named like a manifest, but is not a file")
                 return file.read(MAX_READ_BYTES)
+
+
+def _may_lead_to_folder(link: os.DirEntry[str]) -> bool:
+    """Whether a link leads to a folder, or to something that cannot be looked at."""
+    try:
+        return link.is_dir()
+    except OSError:  # a link to itself, or into a folder that may not be entered
+        return True
 
 
 @contextmanager

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import assert_never
 
 from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
-from gitvs.core.errors import UntrustedCommit
+from gitvs.core.errors import SourceError, UntrustedCommit
 from gitvs.core.settings import GpgSignatures, SshSignatures
 
 _SSH, _OPENPGP = "SSH SIGNATURE", "PGP SIGNATURE"
@@ -231,8 +231,17 @@ def _check_signature(git: HardenedGit, commit_id: str) -> _SignatureCheck:
 @contextmanager
 def _temporary_keyring(keys: Path) -> Iterator[dict[str, str]]:
     """Yield the environment for a GnuPG that knows only the keys of a file."""
-    with TemporaryDirectory(prefix="gitvs-keyring-") as folder:
-        (Path(folder) / "gpg.conf").write_text(_GNUPG_OPTIONS)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(
+                TemporaryDirectory(prefix="gitvs-keyring-", ignore_cleanup_errors=True)
+            )
+            (Path(folder) / "gpg.conf").write_text(_GNUPG_OPTIONS)
+        except OSError as error:
+            raise SourceError(
+                "no signature can be checked, since the keyring for that cannot be written to"
+                f" the temporary folder: {error.strerror}; make room there, or set TMPDIR"
+            ) from error
         environment = {"GNUPGHOME": folder}
         try:
             HardenedGit(Path("/"), environment=environment).run_program(
