@@ -24,6 +24,7 @@ from gitvs.core.manifests.placement import (
     place_service,
 )
 from gitvs.core.manifests.rules.between_services import between_services_problems
+from gitvs.core.manifests.rules.object_counts import object_count_problems
 from gitvs.core.manifests.rules.owners import owner_problems
 from gitvs.core.manifests.rules.real_servers import server_problems
 from gitvs.core.manifests.rules.references import reference_problems
@@ -225,8 +226,12 @@ class _LoadRun:
         """Check all rules; the returned manifests are valid only if there is no problem."""
         directors = self._director_index()
         pools = PoolIndex(self.pools)
+        too_many = list(object_count_problems(self.services, directors, pools))
+        self.problems += too_many
         placed_services = [
-            self._place_service(service, directors, pools) for service in self.services
+            self._place_service(service, directors, pools)
+            for service in self.services
+            if not too_many
         ]
         policy = self.policies[0] if self.policies else None
         self.problems += reference_problems(

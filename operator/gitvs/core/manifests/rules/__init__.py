@@ -1,5 +1,5 @@
 """The rules that no schema can check; each yields every problem that it finds.
 
-In reading order: `single_documents`, `references` (names and selectors), `between_services`,
-`real_servers`, `owners`, `unread_manifests`, `prefix_index`.
+In reading order: `single_documents`, `references` (names and selectors), `object_counts`,
+`between_services`, `real_servers`, `owners`, `unread_manifests`, `prefix_index`.
 """
