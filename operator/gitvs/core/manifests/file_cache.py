@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import yaml
 
 from gitvs import __version__
+from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.manifests.files import File, GitFile
 from gitvs.core.manifests.load import ValidatedFile, validate_file
 from gitvs.core.manifests.schema import DOCUMENT_KINDS
@@ -74,29 +75,29 @@ class FileCache:
 
     storage: CacheStorage
 
-    def validate_file(self, file: File) -> ValidatedFile:
+    def validate_file(self, file: File, checkpoint: Checkpoint = no_checkpoint) -> ValidatedFile:
         """Do what `load.validate_file` does, from the cache where possible."""
         if not isinstance(file, GitFile):
-            return validate_file(file)
+            return validate_file(file, checkpoint)
         key = f"{file.blob_id}.json" if file.path.endswith(".json") else file.blob_id
         text = self.storage.get(key)
         if text is not None:
             return _validated_from_text(file.path, text)
-        validated = validate_file(file)
+        validated = validate_file(file, checkpoint)
         if not validated.is_valid:
             return validated
         self.storage.put(key, _cache_text(validated))
         return validated
 
 
-def validate_file_compactly(file: File) -> ValidatedFile:
+def validate_file_compactly(file: File, checkpoint: Checkpoint = no_checkpoint) -> ValidatedFile:
     """Do what `load.validate_file` does, but keep documents in a tenth of the memory."""
-    validated = validate_file(file)
+    validated = validate_file(file, checkpoint)
     if not validated.is_valid:
         return validated
     contents = [
         _CompactContent(compact_json(_data_and_positions(document)).encode())
-        for document in validated.parsed.documents
+        for document in checked(validated.parsed.documents, checkpoint)
     ]
     return ValidatedFile(
         _EMPTY_PARSED_FILE, tuple((Document(file.path, content), ()) for content in contents)

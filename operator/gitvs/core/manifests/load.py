@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, TypeVar, cast
 
+from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.manifests.defaults import DefaultsTree
 from gitvs.core.manifests.files import File
 from gitvs.core.manifests.parse_directors import check_defaults, parse_director, parse_policy
@@ -35,6 +36,7 @@ from gitvs.core.manifests.rules.single_documents import (
 )
 from gitvs.core.manifests.rules.unread_manifests import UnreadManifests
 from gitvs.core.manifests.schema import schema_problems
+from gitvs.core.manifests.schema_messages import Suggestions
 from gitvs.core.manifests.syntax.source_positions import Document
 from gitvs.core.manifests.syntax.yaml_documents import ParsedFile, is_manifest, parse_file
 from gitvs.core.manifests.types import Director, ManifestPolicy, Pool, Service
@@ -86,27 +88,34 @@ class ValidatedFile:
         return not self.parsed.problems and not any(problems for _, problems in self.documents)
 
 
-def validate_file(file: File) -> ValidatedFile:
+def validate_file(file: File, checkpoint: Checkpoint = no_checkpoint) -> ValidatedFile:
     """Parse one file, and validate every document against its schema."""
-    parsed = parse_file(file)
-    return ValidatedFile(parsed, tuple((d, tuple(schema_problems(d))) for d in parsed.documents))
+    parsed, suggestions = parse_file(file, checkpoint), Suggestions()
+    documents = (
+        (document, tuple(schema_problems(document, suggestions, checkpoint)))
+        for document in checked(parsed.documents, checkpoint)
+    )
+    return ValidatedFile(parsed, tuple(documents))
+
+
+Validate = Callable[[File, Checkpoint], ValidatedFile]
+"""How a file is validated: `validate_file`, or another implementation of it."""
 
 
 class Loader:
     """Loads the manifests of successive commits; unchanged documents are read and checked once.
 
-    It keeps the results of the last commit. `validate` may be another implementation of
-    `validate_file`.
+    It keeps the results of the last commit that was loaded to its end.
     """
 
-    def __init__(self, validate: Callable[[File], ValidatedFile] = validate_file) -> None:
+    def __init__(self, validate: Validate = validate_file) -> None:
         self._cache = _LoadCache()
         self._validate = validate
 
-    def load(self, files: Iterable[File]) -> Manifests:
-        """Do what `load_manifest_files` does."""
-        run = _LoadRun(self._cache, self._validate)
-        for file in sorted(files, key=lambda f: f.path):
+    def load(self, files: Iterable[File], checkpoint: Checkpoint = no_checkpoint) -> Manifests:
+        """Do what `load_manifest_files` does; end it where the checkpoint raises."""
+        run = _LoadRun(self._cache, self._validate, checkpoint)
+        for file in checked(sorted(files, key=lambda f: f.path), checkpoint):
             if is_manifest(file.path):
                 run.add_file(file)
         run.parse_documents()
@@ -142,7 +151,8 @@ class _LoadRun:
     """One load in progress; all other documents are checked even if one has problems."""
 
     previous_cache: _LoadCache
-    validate: Callable[[File], ValidatedFile]
+    validate: Validate
+    checkpoint: Checkpoint
     cache: _LoadCache = field(default_factory=_LoadCache)
     problems: list[Problem] = field(default_factory=list)
     unread: UnreadManifests = field(default_factory=UnreadManifests)
@@ -155,7 +165,7 @@ class _LoadRun:
 
     def add_file(self, file: File) -> None:
         """Add the documents and problems of one file."""
-        validated = self.previous_cache.files.get(file) or self.validate(file)
+        validated = self.previous_cache.files.get(file) or self.validate(file, self.checkpoint)
         self.cache.files[file] = validated
         self.problems += validated.parsed.problems
         self.unread.add_text(validated.parsed.unread_text)
@@ -192,10 +202,11 @@ class _LoadRun:
         check: Callable[[T], Iterable[Problem]] = lambda _: (),
     ) -> T:
         """Return a typed document; cached if neither it nor its defaults have changed."""
+        self.checkpoint()
         key = (document, *self.defaults.applying_to(document))
         cached = self.previous_cache.parsed_documents.get(key)
         if cached is None:
-            parser = ValueParser()
+            parser = ValueParser(self.checkpoint)
             parsed = parse(parser, document)
             cached = parsed, (*parser.problems, *check(parsed))
         self.cache.parsed_documents[key] = cached
@@ -230,16 +241,17 @@ class _LoadRun:
         self.problems += too_many
         placed_services = [
             self._place_service(service, directors, pools)
-            for service in self.services
-            if not too_many
+            for service in checked(() if too_many else self.services, self.checkpoint)
         ]
         policy = self.policies[0] if self.policies else None
         self.problems += reference_problems(
             self.services, self.pools, self.directors, self.policies, directors, self.unread
         )
-        self.problems += between_services_problems(placed_services, directors)
+        between = between_services_problems(placed_services, directors, self.checkpoint)
+        self.problems += checked(between, self.checkpoint)
         if policy is not None:
-            self.problems += owner_problems(policy, placed_services, directors, self.directors)
+            of_owners = owner_problems(policy, placed_services, directors, self.directors)
+            self.problems += checked(of_owners, self.checkpoint)
         limits = Policy() if policy is None else policy.limits
         return Manifests(
             tuple(self.services), tuple(self.pools), directors, tuple(placed_services), limits

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
+from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.durations import parse_milliseconds
 from gitvs.core.manifests.defaults import SpecFields
 from gitvs.core.manifests.syntax.source_positions import Origin, value_text
@@ -34,6 +35,7 @@ class InvalidValue(Exception):
 class ValueParser:
     """Parses values and records the problems with them."""
 
+    checkpoint: Checkpoint = no_checkpoint
     problems: list[Problem] = field(default_factory=list)
 
     def reject(self, origin: Origin, rule: str, message: str) -> InvalidValue:
@@ -210,7 +212,7 @@ def list_items(fields: SpecFields, name: str) -> list[tuple[Origin, Any]]:
 def parse_list(parser: ValueParser, fields: SpecFields, name: str, parse_item: Any) -> list[Any]:
     """Parse each item of a list; invalid items are left out."""
     result = []
-    for origin, data in list_items(fields, name):
+    for origin, data in checked(list_items(fields, name), parser.checkpoint):
         with contextlib.suppress(InvalidValue):
             result.append(parse_item(parser, origin, data))
     return result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from gitvs.core.manifests.types import (
     Director,
@@ -125,9 +126,10 @@ class DirectorIndex:
 
     def names_text(self, mask: DirectorMask) -> str:
         """Return the names of a set for a message: `lb1, lb2, lb3 and 5 more`."""
-        names = [d.name for d in self.in_mask(mask)]
-        if len(names) > 4:
-            names = [*names[:3], f"{len(names) - 3} more"]
+        count = mask.bit_count()
+        names = [d.name for d in islice(self.in_mask(mask), 3 if count > 4 else count)]
+        if count > 4:
+            names.append(f"{count - 3} more")
         if len(names) < 2:
             return "".join(names)
         return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.manifests.load import Manifests
 from gitvs.core.manifests.placement import (
@@ -68,8 +69,10 @@ class Renderer:
         self._previous_parts: _PartCache = {}
         self._parts: _PartCache = {}
 
-    def render(self, manifests: Manifests, director_name: str) -> Desired:
-        """Do what `render_director` does."""
+    def render(
+        self, manifests: Manifests, director_name: str, checkpoint: Checkpoint = no_checkpoint
+    ) -> Desired:
+        """Do what `render_director` does; end it where the checkpoint raises."""
         index = manifests.director_index.index_by_name.get(director_name)
         if index is None:
             raise UnknownDirector(_unknown_director_message(manifests, director_name))
@@ -77,7 +80,8 @@ class Renderer:
             self._manifests, self._previous_parts, self._parts = manifests, self._parts, {}
         director, bit = manifests.director_index.all[index], 1 << index
         parts = [
-            self._cached_part(placed, director, bit) for placed in manifests.placed_services_on(bit)
+            self._cached_part(placed, director, bit)
+            for placed in checked(manifests.placed_services_on(bit), checkpoint)
         ]
         return _merged_parts([_director_part(director), *parts], director, manifests.policy)
 

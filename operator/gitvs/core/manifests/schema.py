@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -16,7 +16,13 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from gitvs.core.manifests.schema_messages import did_you_mean, problems_of_error
+from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
+from gitvs.core.manifests.schema_messages import (
+    NO_ITEM,
+    Suggestions,
+    first_repeated,
+    problems_of_error,
+)
 from gitvs.core.manifests.syntax.source_positions import Document, value_text
 from gitvs.core.problems import Problem
 
@@ -37,8 +43,13 @@ def schema_for(name: str) -> Mapping[str, Any]:
     return schema
 
 
-def schema_problems(document: Document) -> list[Problem]:
+def schema_problems(
+    document: Document,
+    suggestions: Suggestions | None = None,
+    checkpoint: Checkpoint = no_checkpoint,
+) -> list[Problem]:
     """Return every violation of the schema of a document's kind; without any, it can be parsed."""
+    suggestions = suggestions or Suggestions()
     data = document.data
     if not isinstance(data, dict):
         message = f"a document is a mapping with apiVersion and kind, not {value_text(data)}"
@@ -48,14 +59,24 @@ def schema_problems(document: Document) -> list[Problem]:
         return [version_problem]
     kind = data.get("kind")
     if kind not in DOCUMENT_KINDS:
-        return [_kind_problem(document, kind)]
-    return violations(document, kind)
+        return [_kind_problem(document, kind, suggestions)]
+    return violations(document, kind, suggestions, checkpoint)
 
 
-def violations(document: Document, schema_name: str) -> list[Problem]:
-    """Return every violation of one schema, of a kind of manifest or of settings."""
-    errors = _validator(schema_name).iter_errors(document.data)
-    return [problem for error in errors for problem in problems_of_error(document, error)]
+def violations(
+    document: Document,
+    schema_name: str,
+    suggestions: Suggestions | None = None,
+    checkpoint: Checkpoint = no_checkpoint,
+) -> list[Problem]:
+    """Return every violation of the schema of a name."""
+    suggestions = suggestions or Suggestions()
+    errors = _validator(schema_name, checkpoint).iter_errors(document.data)
+    return [
+        problem
+        for error in checked(errors, checkpoint)
+        for problem in problems_of_error(document, error, suggestions)
+    ]
 
 
 def _is_integer(_checker: object, value: object) -> bool:
@@ -81,17 +102,48 @@ def _validate_one_of(validator: Any, branches: Any, value: object, schema: objec
 
 _VALIDATE_ONE_OF: Any = Draft202012Validator.VALIDATORS["oneOf"]
 
+
+def _validate_unique_items(_validator: object, wanted: bool, value: object, _schema: object) -> Any:
+    """Do what jsonschema does, in proportion to the number of items, whatever they are."""
+    if wanted and isinstance(value, list) and first_repeated(value) is not NO_ITEM:
+        yield ValidationError("items are not unique")
+
+
 _Validator: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema has no type here
     Draft202012Validator,
-    {"oneOf": _validate_one_of, "pattern": _validate_pattern},
+    {
+        "oneOf": _validate_one_of,
+        "pattern": _validate_pattern,
+        "uniqueItems": _validate_unique_items,
+    },
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 
 
 @cache
-def _validator(schema_name: str) -> Any:
-    schema = schema_for(schema_name)
-    return _Validator(_resolved(schema, schema.get("$defs", {})))
+def _resolved_schema(kind: str) -> Any:
+    schema = schema_for(kind)
+    return _resolved(schema, schema.get("$defs", {}))
+
+
+@lru_cache(maxsize=len(DOCUMENT_KINDS))
+def _validator(kind: str, checkpoint: Checkpoint) -> Any:
+    """Return the validator of a kind, which has a checkpoint at each value that has a type.
+
+    It is kept for the next documents of a load: making it takes as long as validating several.
+    """
+
+    def validate_type(validator: Any, types: Any, value: object, schema: object) -> Any:
+        checkpoint()
+        return _VALIDATE_TYPE(validator, types, value, schema)
+
+    extended = extend(  # type: ignore[no-untyped-call]  # jsonschema has no type here
+        _Validator, {"type": validate_type} if checkpoint is not no_checkpoint else {}
+    )
+    return extended(_resolved_schema(kind))
+
+
+_VALIDATE_TYPE: Any = Draft202012Validator.VALIDATORS["type"]
 
 
 def _resolved(part: Any, definitions: Mapping[str, Any]) -> Any:
@@ -126,9 +178,10 @@ def _api_version_problem(document: Document, data: Mapping[str, Any]) -> Problem
     return document.problem(("apiVersion",), "unknown-api-version", message)
 
 
-def _kind_problem(document: Document, kind: object) -> Problem:
+def _kind_problem(document: Document, kind: object, suggestions: Suggestions) -> Problem:
     known = f"one of {', '.join(DOCUMENT_KINDS)}"
     if kind is None:
         return document.problem((), "unknown-kind", f"no kind; give {known}")
-    hint = did_you_mean(str(kind), DOCUMENT_KINDS) or f"; it is {known}"
+    word = kind if isinstance(kind, str) else ""
+    hint = suggestions.did_you_mean(word, DOCUMENT_KINDS) or f"; it is {known}"
     return document.problem(("kind",), "unknown-kind", f"kind {value_text(kind)} is unknown{hint}")

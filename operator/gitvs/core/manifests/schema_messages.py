@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -27,6 +29,30 @@ _BOOLEAN_WORDS = {
 }
 
 
+MAX_SUGGESTIONS = 20
+"""How many unknown words of one file, or of one kind, get a suggestion: each takes long."""
+
+_MAX_WORD_CHARACTERS = 100
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean X?`, or an empty text if no known word is similar."""
+    near = [] if len(word) > _MAX_WORD_CHARACTERS else get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+@dataclass(slots=True)
+class Suggestions:
+    """Suggests known words for the first unknown ones."""
+
+    remaining: int = MAX_SUGGESTIONS
+
+    def did_you_mean(self, word: str, known: Iterable[str]) -> str:
+        """Do what the function does; an empty text once there were enough."""
+        self.remaining -= 1
+        return did_you_mean(word, known) if self.remaining >= 0 else ""
+
+
 class Violation(NamedTuple):
     """A validation error, untyped as in jsonschema: the value, the keyword's limit, its schema."""
 
@@ -34,9 +60,12 @@ class Violation(NamedTuple):
     limit: Any
     schema: Any
     message: str
+    suggestions: Suggestions
 
 
-def problems_of_error(document: Document, error: ValidationError) -> list[Problem]:
+def problems_of_error(
+    document: Document, error: ValidationError, suggestions: Suggestions
+) -> list[Problem]:
     """Return the problems of one validation error: one for each unknown field, else one."""
     path: ValuePath = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
@@ -44,14 +73,16 @@ def problems_of_error(document: Document, error: ValidationError) -> list[Proble
         known = list(schema["properties"])
         instance: Any = error.instance
         unknown = [key for key in instance if key not in known]
-        return [_unknown_field(document, path, key, known) for key in unknown]
+        return [_unknown_field(document, path, key, known, suggestions) for key in unknown]
     if "propertyNames" in error.absolute_schema_path:
         key: Any = error.instance
         schema = error.schema
         hint = schema.get("patternErrorMessage", "a shorter text")
         message = f"key {value_text(key)} of {_path_text(path)} does not fit: {hint}"
         return [document.problem((*path, key), "bad-key", message, at_key=True)]
-    violation = Violation(error.instance, error.validator_value, error.schema, error.message)
+    violation = Violation(
+        error.instance, error.validator_value, error.schema, error.message, suggestions
+    )
     rule, text = _MESSAGES_BY_KEYWORD.get(str(error.validator), _unexplained)(violation)
     rule = violation.schema.get("x-rule", rule)
     return [document.problem(path, rule, f"{_path_text(path)}: {text}")]
@@ -63,20 +94,16 @@ def _path_text(path: Iterable[str | int]) -> str:
     return text.removeprefix(".") or "the document"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean X?`, or an empty text if no known word is similar."""
-    near = get_close_matches(word, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _unknown_field(document: Document, path: ValuePath, key: str, known: list[str]) -> Problem:
+def _unknown_field(
+    document: Document, path: ValuePath, key: str, known: list[str], suggestions: Suggestions
+) -> Problem:
     if key in _RESERVED_FIELDS:
         text = f"field {key} comes with health checks, which this gitvs does not have yet"
     elif key == "<<":
         text = "merge keys (<<) are not supported; use a Defaults or Pool document"
     else:
         text = f"{_path_text(path)} has no field {value_text(key)}"
-        text += did_you_mean(key, known) or f"; it has {', '.join(known)}"
+        text += suggestions.did_you_mean(key, known) or f"; it has {', '.join(known)}"
     return document.problem((*path, key), "unknown-field", text, at_key=True)
 
 
@@ -155,7 +182,8 @@ _NUMBER_HINTS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
 
 def _not_allowed(violation: Violation) -> RuleAndMessage:
     allowed = [str(v) for v in violation.limit if v is not None]
-    near = did_you_mean(violation.value, allowed) if isinstance(violation.value, str) else ""
+    is_text = isinstance(violation.value, str)
+    near = violation.suggestions.did_you_mean(violation.value, allowed) if is_text else ""
     return "not-allowed", f"{value_text(violation.value)} is not one of {', '.join(allowed)}{near}"
 
 
@@ -188,8 +216,22 @@ def _too_long(violation: Violation) -> RuleAndMessage:
 
 
 def _not_unique(violation: Violation) -> RuleAndMessage:
-    twice = next(v for i, v in enumerate(violation.value) if v in violation.value[:i])
+    twice = first_repeated(violation.value)
     return "not-unique", f"{value_text(twice)} is listed twice; once is enough"
+
+
+def first_repeated(items: list[Any]) -> Any:
+    """Return the first item of a list that is in it before; NO_ITEM if all are different."""
+    seen: set[str] = set()
+    for item in items:
+        text = json.dumps(item, sort_keys=True)
+        if text in seen:
+            return item
+        seen.add(text)
+    return NO_ITEM
+
+
+NO_ITEM = object()
 
 
 def _not_exactly_one(violation: Violation) -> RuleAndMessage:

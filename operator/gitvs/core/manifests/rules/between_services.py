@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.manifests.placement import DirectorIndex, DirectorMask, PlacedService
 from gitvs.core.manifests.rules.prefix_index import PrefixIndex
 from gitvs.core.manifests.rules.single_documents import MIN_LOCAL_ROUTE_PREFIX_LENGTH
@@ -18,10 +19,12 @@ from gitvs.core.problems import Problem
 
 
 def between_services_problems(
-    placed: Sequence[PlacedService], directors: DirectorIndex
+    placed: Sequence[PlacedService],
+    directors: DirectorIndex,
+    checkpoint: Checkpoint = no_checkpoint,
 ) -> Iterator[Problem]:
     """Yield the problems between the documents on a director."""
-    yield from _duplicate_listener_problems(placed, directors)
+    yield from _duplicate_listener_problems(placed, directors, checkpoint)
     yield from _unknown_host_address_problems(placed, directors)
     yield from _different_bind_problems(placed, directors)
     yield from _vip_is_host_address_problems(placed, directors)
@@ -33,37 +36,34 @@ class _ServicesByKey:
 
     def __init__(self) -> None:
         self._entries: dict[object, list[tuple[DirectorMask, Service, Origin]]] = {}
+        self._masks: dict[object, DirectorMask] = {}
 
     def add(
         self, key: object, mask: DirectorMask, service: Service, origin: Origin
     ) -> tuple[DirectorMask, Service, Origin] | None:
         """Add a service, or return the first earlier one with the key on a common director."""
-        entries = self._entries.setdefault(key, [])
-        earlier = _first_on(mask, entries)
+        earlier = self.find(key, mask)
         if earlier is None:
-            entries.append((mask, service, origin))
+            self._entries.setdefault(key, []).append((mask, service, origin))
+            self._masks[key] = self._masks.get(key, 0) | mask
         return earlier
 
     def find(self, key: object, mask: DirectorMask) -> tuple[DirectorMask, Service, Origin] | None:
         """Return the first service with the key on any of these directors, and on which of them."""
-        return _first_on(mask, self._entries.get(key, ()))
-
-
-def _first_on(
-    mask: DirectorMask, entries: Iterable[tuple[DirectorMask, Service, Origin]]
-) -> tuple[DirectorMask, Service, Origin] | None:
-    for entry_mask, service, origin in entries:
-        if entry_mask & mask:
-            return entry_mask & mask, service, origin
-    return None
+        if not self._masks.get(key, 0) & mask:  # most have none: a service on each director
+            return None
+        for entry_mask, service, origin in self._entries[key]:
+            if entry_mask & mask:
+                return entry_mask & mask, service, origin
+        return None
 
 
 def _duplicate_listener_problems(
-    placed: Sequence[PlacedService], directors: DirectorIndex
+    placed: Sequence[PlacedService], directors: DirectorIndex, checkpoint: Checkpoint
 ) -> Iterator[Problem]:
     services_by_key = _ServicesByKey()
     for each in placed:
-        for key, mask, origin in _listener_keys(each, directors):
+        for key, mask, origin in checked(_listener_keys(each, directors), checkpoint):
             earlier = services_by_key.add(key, mask, each.service, origin)
             if earlier is not None:
                 listener = Endpoint(*key) if isinstance(key, tuple) else key

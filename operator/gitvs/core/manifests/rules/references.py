@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from gitvs.core.manifests.placement import DirectorIndex
 from gitvs.core.manifests.rules.unread_manifests import UnreadManifests
-from gitvs.core.manifests.schema_messages import did_you_mean
+from gitvs.core.manifests.schema_messages import Suggestions
 from gitvs.core.manifests.types import Director, DirectorSelector, ManifestPolicy, Pool, Service
 from gitvs.core.problems import Problem
 
@@ -25,14 +25,9 @@ def reference_problems(
     yield from _duplicate_name_problems("Director", manifest_directors)
     yield from _policy_problems(policies)
     yield from _unknown_pool_problems(services, pools, unread)
+    yield from _all_selector_problems(services, policies, directors, unread)
     for service in services:
-        for selector in _selectors(service):
-            yield from _selector_problems(selector, directors, unread)
         yield from _unplaced_vip_problems(service, directors, unread)
-    for policy in policies:
-        for owner in policy.owners:
-            if owner.directors is not None:
-                yield from _selector_problems(owner.directors, directors, unread)
 
 
 def _duplicate_name_problems(
@@ -59,43 +54,78 @@ def _policy_problems(policies: Sequence[ManifestPolicy]) -> Iterator[Problem]:
 def _unknown_pool_problems(
     services: Iterable[Service], pools: Iterable[Pool], unread: UnreadManifests
 ) -> Iterator[Problem]:
-    known = {pool.name for pool in pools}
-    for service in services:
+    known = _KnownNames("Pool", sorted({pool.name for pool in pools}))
+    names = {reference.name for service in services for reference in service.pools}
+    unknown = known.unknown_among(names, unread)
+    for service in services if unknown else ():
         for reference in service.pools:
-            name = reference.name
-            if name not in known and not unread.may_contain("Pool", name):
-                hint = did_you_mean(name, known) or _known_names_hint("Pool", sorted(known))
-                message = f"no Pool is named {name}{hint}"
-                yield reference.origin.problem("unknown-pool", message)
+            if reference.name in unknown:
+                yield reference.origin.problem("unknown-pool", known.message(reference.name))
 
 
-def _known_names_hint(kind: str, known: Sequence[str]) -> str:
-    if not known:
-        return f"; there is no {kind} document"
-    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-    return f"; there is {', '.join(known[:5])}{more}"
+class _KnownNames:
+    """The names of the documents of one kind, and what to say about one that is not among them."""
+
+    def __init__(self, kind: str, names: Sequence[str]) -> None:
+        self.kind, self.names = kind, names
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        listed = f"; there is {', '.join(names[:5])}{more}"
+        self._hint = listed if names else f"; there is no {kind} document"
+        self._suggestions = Suggestions()
+
+    def unknown_among(self, names: Collection[str], unread: UnreadManifests) -> set[str]:
+        """Return those of these names that no document has, read or not."""
+        unknown = set(names).difference(self.names)
+        return unknown - unread.names_among(self.kind, unknown)
+
+    def message(self, name: str) -> str:
+        """Return the message about an unknown name."""
+        hint = self._suggestions.did_you_mean(name, self.names) or self._hint
+        return f"no {self.kind} is named {name}{hint}"
 
 
-def _selectors(service: Service) -> Iterator[DirectorSelector]:
-    if service.directors is not None:
-        yield service.directors
-    for vip in service.vips:
-        if vip.directors is not None:
-            yield vip.directors
+def _selectors(
+    services: Iterable[Service], policies: Iterable[ManifestPolicy]
+) -> Iterator[DirectorSelector]:
+    for service in services:
+        if service.directors is not None:
+            yield service.directors
+        for vip in service.vips:
+            if vip.directors is not None:
+                yield vip.directors
+    for policy in policies:
+        for owner in policy.owners:
+            if owner.directors is not None:
+                yield owner.directors
+
+
+def _all_selector_problems(
+    services: Sequence[Service],
+    policies: Sequence[ManifestPolicy],
+    directors: DirectorIndex,
+    unread: UnreadManifests,
+) -> Iterator[Problem]:
+    known = _KnownNames("Director", [d.name for d in directors.all])
+    names = {n for selector in _selectors(services, policies) for n in selector.names or ()}
+    unknown = known.unknown_among(names, unread)
+    for selector in _selectors(services, policies):
+        yield from _selector_problems(selector, directors, unread, known, unknown)
 
 
 def _selector_problems(
-    selector: DirectorSelector, directors: DirectorIndex, unread: UnreadManifests
+    selector: DirectorSelector,
+    directors: DirectorIndex,
+    unread: UnreadManifests,
+    known: _KnownNames,
+    unknown: Collection[str],
 ) -> Iterator[Problem]:
     is_known = True
     for index, name in enumerate(selector.names or ()):
         if name not in directors.index_by_name:
             is_known = False
-            if not unread.may_contain("Director", name):
-                known = [d.name for d in directors.all]
-                hint = did_you_mean(name, known) or _known_names_hint("Director", known)
+            if name in unknown:
                 origin = selector.origin / "names" / index
-                yield origin.problem("unknown-director", f"no Director is named {name}{hint}")
+                yield origin.problem("unknown-director", known.message(name))
     if is_known and not directors.selected(selector) and not unread.may_contain_any("Director"):
         message = "this selects no director; every condition must hold for one at least"
         yield selector.origin.problem("selector-matches-none", f"{message}{_labels_text(selector)}")

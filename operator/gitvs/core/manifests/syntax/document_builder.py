@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gitvs.core.checkpoint import Checkpoint, no_checkpoint
 from gitvs.core.manifests.syntax.source_positions import (
     NO_CHILDREN,
     SourcePosition,
@@ -20,6 +21,9 @@ from gitvs.core.problems import Problem
 MAX_DEPTH = 64
 MAX_NODES = 1_000_000
 MAX_ALIASED_NODES = 10_000
+_NODES_BETWEEN_CHECKPOINTS = 1024
+_CHARACTERS_PER_NODE = 100
+"""A longer text counts as several values, where an alias repeats it."""
 
 
 class UnreadableDocument(Exception):
@@ -56,10 +60,11 @@ def nested_too_deep(line: int, column: int) -> UnreadableDocument:
 class DocumentBuilder:
     """Takes the events of one document in order; `root` is the result."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, checkpoint: Checkpoint = no_checkpoint) -> None:
         self.problems: list[Problem] = []
         self.root: Node | None = None
         self.file = file
+        self._checkpoint = checkpoint
         self._open_nodes: list[Node] = []
         self._pending_keys: list[tuple[Any, int, int]] = []
         self._anchors: dict[str, Node] = {}
@@ -101,7 +106,9 @@ class DocumentBuilder:
         if self._awaits_key():
             self._pending_keys[-1] = (self._checked_key(value, line, column), line, column)
         else:
-            self._attach(Node(value, SourcePosition(line, column, children=NO_CHILDREN), anchor))
+            position = SourcePosition(line, column, children=NO_CHILDREN)
+            node_count = 1 + len(value) // _CHARACTERS_PER_NODE if type(value) is str else 1
+            self._attach(Node(value, position, anchor, node_count))
 
     def add_alias(self, anchor: str, line: int, column: int) -> None:
         """Add the value of an earlier anchor again."""
@@ -154,6 +161,8 @@ class DocumentBuilder:
         if node.anchor is not None:
             self._anchors[node.anchor] = node
         self._node_count += 1
+        if not self._node_count % _NODES_BETWEEN_CHECKPOINTS:
+            self._checkpoint()
         if self._node_count > MAX_NODES:
             raise UnreadableDocument(
                 node.position.line,

@@ -15,7 +15,7 @@ from gitvs.core.manifests.syntax.source_positions import value_text
 
 _TOKEN = re.compile(
     r"[ \t\r\n]*(?:(?P<punctuation>[{}\[\],:])"
-    r'|(?P<string>"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*")'
+    r'|(?P<string>"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+")'
     r"|(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![0-9A-Za-z_.+-])"
     r"|(?P<word>true|false|null)(?![0-9A-Za-z_])"
     r"|(?P<end>\Z))"

@@ -137,9 +137,24 @@ def json_pointer(path: Sequence[str | int]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
+def _start_of_json(value: object) -> str:
+    """Return the JSON of a value, as far as a message may need it: a value may have megabytes."""
+    if isinstance(value, str):
+        return json.dumps(value[:MAX_VALUE_TEXT_CHARACTERS], ensure_ascii=False)
+    text = ""
+    for piece in _ENCODER.iterencode(value):
+        text += piece[:MAX_VALUE_TEXT_CHARACTERS]
+        if len(text) > MAX_VALUE_TEXT_CHARACTERS:
+            break
+    return text
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
 def value_text(value: object) -> str:
     """Return a value for a message: shortened JSON on one line, without control characters."""
-    text = printable(json.dumps(value, ensure_ascii=False, default=str))
+    text = printable(_start_of_json(value))
     if len(text) <= MAX_VALUE_TEXT_CHARACTERS:
         return text
     return text[: MAX_VALUE_TEXT_CHARACTERS - 1] + "…"

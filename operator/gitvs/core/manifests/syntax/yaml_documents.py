@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from yaml._yaml import CParser
 
+from gitvs.core.checkpoint import Checkpoint, no_checkpoint
 from gitvs.core.manifests.files import MAX_FILE_BYTES, File
 from gitvs.core.manifests.syntax.document_builder import (
     DocumentBuilder,
@@ -54,7 +55,7 @@ class ParsedFile:
     unread_text: str = ""
 
 
-def parse_file(file: File) -> ParsedFile:
+def parse_file(file: File, checkpoint: Checkpoint = no_checkpoint) -> ParsedFile:
     """Parse the documents of a file.
 
     After a YAML document that cannot be parsed, parsing continues at the next `---`.
@@ -66,8 +67,8 @@ def parse_file(file: File) -> ParsedFile:
         unread = data[:MAX_FILE_BYTES].decode(errors="replace")
         return ParsedFile([], [unreadable.problem(file.path)], unread)
     if file.path.endswith(".json"):
-        return _parse_json_file(file.path, text)
-    return _parse_yaml_file(file.path, text)
+        return _parse_json_file(file.path, text, checkpoint)
+    return _parse_yaml_file(file.path, text, checkpoint)
 
 
 def _decode(data: bytes) -> str:
@@ -96,8 +97,8 @@ def _line_and_column_after(text: str) -> tuple[int, int]:
     return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
 
 
-def _parse_json_file(file: str, text: str) -> ParsedFile:
-    builder = DocumentBuilder(file)
+def _parse_json_file(file: str, text: str, checkpoint: Checkpoint) -> ParsedFile:
+    builder = DocumentBuilder(file, checkpoint)
     try:
         parse_json(text, builder)
     except UnreadableDocument as unreadable:
@@ -113,12 +114,12 @@ def _built_documents(builder: DocumentBuilder) -> list[Document]:
     return [Document(builder.file, ParsedContent(root.value, root.position), not builder.problems)]
 
 
-def _parse_yaml_file(file: str, text: str) -> ParsedFile:
+def _parse_yaml_file(file: str, text: str, checkpoint: Checkpoint) -> ParsedFile:
     parsed = ParsedFile()
     start = 0
     first_line = 1
     for attempt in count(1):
-        stream = _YamlStream(file, text[start:], first_line)
+        stream = _YamlStream(file, text[start:], first_line, checkpoint)
         unreadable = stream.parse()
         parsed.documents += stream.documents
         parsed.problems += stream.problems
@@ -142,10 +143,11 @@ def _parse_yaml_file(file: str, text: str) -> ParsedFile:
 
 def _next_document_start(text: str, start: int, first_line: int, line: int) -> int | None:
     """Return the offset of the next document after `start`, in `line` or a later line."""
-    for match in _DOCUMENT_START.finditer(text, start + 1):
-        if first_line + text.count("\n", start, match.start()) >= line:
-            return match.start()
-    return None
+    lines = text[start:].split("\n", line - first_line)
+    if len(lines) <= line - first_line:
+        return None
+    match = _DOCUMENT_START.search(text, max(len(text) - len(lines[-1]), start + 1))
+    return None if match is None else match.start()
 
 
 class _YamlStream:
@@ -154,12 +156,13 @@ class _YamlStream:
     `lines_read` is the number of lines of the documents that could be read.
     """
 
-    def __init__(self, file: str, text: str, first_line: int) -> None:
+    def __init__(self, file: str, text: str, first_line: int, checkpoint: Checkpoint) -> None:
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
         self.lines_read = 0
         self._file = file
         self._text = text
+        self._checkpoint = checkpoint
         self._first_line = first_line  # the parser counts lines and columns from 0
 
     def parse(self) -> UnreadableDocument | None:
@@ -175,18 +178,18 @@ class _YamlStream:
         return None
 
     def _parse_events(self, parser: CParser) -> None:
-        builder = DocumentBuilder(self._file)
+        builder = DocumentBuilder(self._file, self._checkpoint)
         try:
             while True:
                 event: Any = parser.get_event()
                 event_type = type(event)
                 if event_type is yaml.DocumentStartEvent:
-                    builder = DocumentBuilder(self._file)
+                    self._checkpoint()
                 elif event_type is yaml.DocumentEndEvent:
                     self.documents += _built_documents(builder)
                     self.problems += builder.problems
                     self.lines_read = event.end_mark.line
-                    builder = DocumentBuilder(self._file)
+                    builder = DocumentBuilder(self._file, self._checkpoint)
                 elif event_type is yaml.StreamEndEvent:
                     return
                 elif event_type is not yaml.StreamStartEvent:
