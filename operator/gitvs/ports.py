@@ -238,7 +238,7 @@ class Store(Protocol):
         """Record, without a transaction, that the kernel already matches `target`."""
         ...
 
-    def history(self, limit: int = 500) -> Sequence[HistoryEntry]:
+    def history(self, limit: int | None = None) -> Sequence[HistoryEntry]:
         """Return finished transactions, the newest first."""
         ...
 

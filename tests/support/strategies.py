@@ -22,6 +22,7 @@ from gitvs.core.model.resources import (
     RealServer,
     Resource,
     Scheduler,
+    SyncDaemon,
     Sysctl,
     Timeout,
     TimeoutName,
@@ -41,7 +42,15 @@ SERVERS: dict[AddressFamily, list[IPAddress]] = {
     AddressFamily.IPV4: [ip_address(f"10.0.0.{n}") for n in (1, 2, 3)],
     AddressFamily.IPV6: [ip_address(f"2001:db8:1::{n}") for n in (1, 2, 3)],
 }
+RESOURCE_CLASSES: tuple[type[Resource], ...] = (
+    *(VirtualService, RealServer, Vip, LocalRoute, DummyInterface, Sysctl, Timeout, SyncDaemon),
+)
 SCHEDULERS = [Scheduler.WLC, Scheduler.WRR, Scheduler.SH, Scheduler.MH]
+
+
+def any_resources() -> st.SearchStrategy[Resource]:
+    """Resources of every class with any values that their types allow."""
+    return st.one_of(*(st.from_type(resource_class) for resource_class in RESOURCE_CLASSES))
 
 
 @st.composite

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import stat
@@ -19,12 +20,18 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import gitvs.adapters.store.sqlite_store as store_module
+from gitvs import __version__
+from gitvs.adapters.store.chains import extend_chain
+from gitvs.adapters.store.packed_plans import pack_changes, unpack_changes
+from gitvs.adapters.store.packed_resources import pack_resources, unpack_resources
+from gitvs.adapters.store.sealed_records import Unreadable, seal, unseal
 from gitvs.adapters.store.sqlite_store import SqliteStore
-from gitvs.core.errors import StoreError
+from gitvs.core.errors import StoreDamaged, StoreError
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy
-from gitvs.core.model.history import Commit, Outcome
+from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.ledger import Drain, Incarnation, Ledger
 from gitvs.core.model.resources import (
     DummyInterface,
@@ -51,16 +58,14 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
+from gitvs.core.planning.operations import Operation, OperationKind, Operations
 from gitvs.core.planning.plan import Change, Phase
-from gitvs.core.planning.records import (
-    change_from_record,
-    change_record,
-    desired_from_record,
-    desired_record,
-)
-from gitvs.ports import Applied, Store, TransactionStage
+from gitvs.core.planning.records import desired_from_record, desired_record
+from gitvs.core.settings import KEPT_PLANS, KEPT_TRANSACTIONS
+from gitvs.ports import Applied, Store, Transaction, TransactionStage
+from tests.adapters.store.old_stores import OldStore
 from tests.support.effort import examples
-from tests.support.strategies import desired_states
+from tests.support.strategies import any_resources, desired_states
 
 HERE = Incarnation("boot-1", 7)
 OTHER_NAMESPACE = Incarnation("boot-1", 8)
@@ -173,12 +178,18 @@ def test_it_is_what_the_port_asks_for(store: SqliteStore) -> None:
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: r.key)
 def test_every_kind_of_change_comes_back_as_it_was(resource: Resource) -> None:
-    for change in (
+    changes = (
         Change(None, resource, Phase.MAKE),
         Change(resource, None, Phase.BREAK),
         Change(resource, resource, Phase.MODIFY, DRAIN),
-    ):
-        assert change_from_record(change_record(change)) == change
+    )
+    assert unpack_changes(json.loads(json.dumps(pack_changes(changes)))) == changes
+
+
+@given(st.lists(any_resources()))
+@settings(max_examples=examples(300))
+def test_all_resources_come_back_as_they_were_in_their_order(resources: list[Resource]) -> None:
+    assert unpack_resources(json.loads(json.dumps(pack_resources(resources)))) == resources
 
 
 @given(desired=desired_states())
@@ -324,22 +335,16 @@ def test_history_tells_when_what_and_how(tmp_path: Path) -> None:
     assert entry.summary == {"create": 1, "drain": 1, "delete": 1}
 
 
-def test_history_keeps_500_transactions_and_50_plans(store: SqliteStore, tmp_path: Path) -> None:
-    fast = sqlite3.connect(tmp_path / "gitvs.db")
-    with fast:
-        for number in range(1, 521):
-            fast.execute(
-                "INSERT INTO history VALUES (?, ?, ?, 'applied', NULL, '{}', '')",
-                (number, NOON.isoformat(), NOON.isoformat()),
-            )
-            fast.execute("INSERT INTO plan VALUES (?, '[]')", (number,))
-    fast.close()
-    run_one(store)
-    assert [entry.id for entry in store.history()] == list(range(521, 21, -1))
-    assert [entry.id for entry in store.history(2)] == [521, 520]
-    assert store.changes_of(521) == list(CHANGES)
-    assert store.changes_of(472) == []
-    assert store.changes_of(471) is None
+def test_history_keeps_500_transactions_and_50_plans(store: SqliteStore) -> None:
+    assert (KEPT_TRANSACTIONS, KEPT_PLANS) == (500, 50)
+    store._database.execute("PRAGMA synchronous = OFF")  # 1,500 writes
+    for number in range(1, 506):
+        run_one(store, number)
+    assert [entry.id for entry in store.history()] == list(range(505, 5, -1))
+    assert [entry.id for entry in store.history(2)] == [505, 504]
+    assert store.changes_of(505) == CHANGES
+    assert store.changes_of(456) == CHANGES
+    assert store.changes_of(455) is None
 
 
 def test_settings_say_how_much_history_is_kept(tmp_path: Path) -> None:
@@ -442,24 +447,60 @@ def without(target: Applied, key: Key) -> Applied:
     return replace(target, desired=replace(target.desired, state=state))
 
 
-def target_rows(folder: Path) -> dict[str, bool]:
-    """Which rows an open transaction has, and whether they hold anything."""
+def segment_sizes(folder: Path) -> dict[str, int]:
+    """The segments of large values, and how many bytes each has."""
     with closing(sqlite3.connect(folder / "gitvs.db")) as hand:
-        return dict(hand.execute("SELECT key, record IS NOT NULL FROM target_part").fetchall())
+        query = "SELECT name, length(sealed) FROM record WHERE name LIKE 'segment %'"
+        return dict(hand.execute(query).fetchall())
+
+
+def many(number: int) -> Applied:
+    """A desired state of this many virtual services."""
+    services = [VirtualService(replace(WEB, port=port)) for port in range(1, number + 1)]
+    return replace(applied(), desired=replace(applied().desired, state=State(services)))
 
 
 def test_a_transaction_records_only_in_what_its_target_differs(
     store: SqliteStore, tmp_path: Path
 ) -> None:
-    store.record_converged(HERE, ledger(), applied())
-    later = without(with_weight(applied(), 0), RESOURCES[4].key)
+    store.record_converged(HERE, ledger(), many(2000))
+    before = segment_sizes(tmp_path)
+    later = without(many(2000), many(1).desired.state.of_type(VirtualService)[0].key)
     begun = store.begin(HERE, CHANGES, later)
-    assert target_rows(tmp_path) == {str(WEB): True, RESOURCES[4].key: False}
+    (added,) = segment_sizes(tmp_path).keys() - before.keys()
+    assert segment_sizes(tmp_path)[added] < max(before.values()) / 10
     assert SqliteStore.open_readonly(tmp_path).open_transaction(HERE) == begun
-    store.commit(begun, ledger(2))
-    store.finish(begun, Outcome.APPLIED, ledger(2))
-    assert target_rows(tmp_path) == {}
+    store.commit(begun, ledger())
+    store.finish(begun, Outcome.APPLIED, ledger())
     assert reopened(store, tmp_path).applied() == later
+
+
+def test_segments_that_nothing_needs_are_deleted_and_chains_stay_short(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    counts = []
+    for number in range(1, 100):
+        target = with_weight(many(300), number)
+        begun = store.begin(HERE, CHANGES, target)
+        store.commit(begun, ledger(number))
+        store.finish(begun, Outcome.APPLIED, ledger(number))
+        counts.append(len(segment_sizes(tmp_path)))
+        assert SqliteStore.open_readonly(tmp_path).applied() == target
+    assert max(counts) < 100
+    assert counts[-1] < 70
+    begun = store.begin(HERE, CHANGES, many(1))
+    store.finish(begun, Outcome.ROLLED_BACK, ledger())
+    assert SqliteStore.open_readonly(tmp_path).applied() == with_weight(many(300), 99)
+
+
+def test_a_chain_of_any_number_of_small_differences_stays_short(store: SqliteStore) -> None:
+    chain: list[str] = []
+    whole = "".join(random.Random(7).choices("0123456789abcdef", k=100_000))
+    with store._writing():
+        for number in range(100):
+            chain = extend_chain(store._sealed, chain, lambda n=number: n, lambda: whole, False)  # type: ignore[misc]
+            assert len(chain) <= 32
+    assert len(chain) == 100 % 32
 
 
 @pytest.mark.parametrize("has_transaction", [True, False])
@@ -513,31 +554,92 @@ def test_a_write_that_failed_is_not_remembered(store: SqliteStore) -> None:
     assert (store.applied(), store.ledger(HERE)) == (applied(1), ledger(1))
 
 
-def test_a_database_of_an_older_gitvs_is_brought_up_to_date(tmp_path: Path) -> None:
-    """Version 2 kept each desired state as one text, and a transaction's ledger beside it."""
-    with SqliteStore(tmp_path) as store:
-        run_one(store)
-        begun = store.begin(HERE, CHANGES, with_weight(applied(2), 7))
-    with closing(sqlite3.connect(tmp_path / "gitvs.db")) as hand:
-        hand.executescript(
-            """
-            DROP TABLE target_part;
-            DROP TABLE applied_part;
-            ALTER TABLE applied RENAME COLUMN head TO desired;
-            ALTER TABLE open_transaction RENAME COLUMN head TO desired;
-            ALTER TABLE open_transaction ADD COLUMN ledger TEXT NOT NULL DEFAULT '{}';
-            PRAGMA user_version = 2;
-            """
-        )
-        texts = [json.dumps(desired_record(a.desired)) for a in (applied(), begun.target)]
-        hand.execute("UPDATE applied SET desired = ?", texts[:1])
-        hand.execute("UPDATE open_transaction SET desired = ?", texts[1:])
-        hand.commit()
+@pytest.mark.parametrize("stage", TransactionStage)
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_database_of_an_older_gitvs_is_brought_up_to_date(
+    tmp_path: Path, version: int, stage: TransactionStage
+) -> None:
+    target = applied(1) if stage is TransactionStage.COMMITTED else with_weight(applied(2), 7)
+    conflicts = frozenset({RESOURCES[4].key})
+    begun = Transaction(9, HERE, NOON, stage, CHANGES, ledger(), target, conflicts)
+    entry = HistoryEntry(7, NOON, NOON, Outcome.APPLIED, COMMIT, {"create": 1}, "well")
+    failed = Quarantine("a" * 40, "rolled back", NOON, 2)
+    barred = Quarantine("b" * 40, "rolled back by ada", NOON)
+    drain = Operation(OperationKind.DRAIN, "ada", "disk", NOON, NOON, "10.0.3.5", "web")
+    with OldStore(tmp_path, version, "the-id") as old:
+        old.apply(applied())
+        old.add_incarnation(4, HERE.boot_id, HERE.namespace_cookie)
+        old.keep_ledger(4, ledger())
+        old.finish(entry)
+        old.finish(replace(entry, id=8), "void")
+        old.keep_plan(7, CHANGES)
+        old.begin(4, begun, conflicts)
+        old.suspect(4, __version__, failed)
+        old.accept_head("d" * 40, NOON.isoformat())
+        if version > 1:
+            old.put_operation(drain)
+            old.bar(barred)
+            old.record_alive(NOON.isoformat())
     with pytest.raises(StoreError, match="older gitvs"):
         SqliteStore.open_readonly(tmp_path)
+    with SqliteStore(tmp_path):
+        pass
     with SqliteStore(tmp_path) as store:
+        assert store.id == "the-id"
         assert store.applied() == applied()
+        assert store.ledger(HERE) == ledger()
         assert store.open_transaction(HERE) == begun
+        assert store.history() == [entry]
+        assert store.changes_of(7) == CHANGES
+        assert store.accepted_head() == "d" * 40
+        assert store.quarantined(HERE) == ([barred, failed] if version > 1 else [failed])
+        assert store.operations() == Operations((drain,) if version > 1 else ())
+        assert store.alive_at() == (NOON if version > 1 else None)
+        store.finish(begun, Outcome.APPLIED, ledger())
+        run_one(store, 3)
+        assert [e.id for e in store.history()] == [10, 9, 7]
+        tables = store._database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        )
+        assert [row["name"] for row in tables] == ["record"]
+
+
+@pytest.mark.parametrize("table", ["applied_part", "plan", "saved", "operation", "history"])
+def test_an_older_database_with_a_row_that_cannot_be_read_is_left_as_it_is(
+    tmp_path: Path, table: str
+) -> None:
+    with OldStore(tmp_path, 3, "the-id") as old:
+        old.apply(applied())
+        old.add_incarnation(4, HERE.boot_id, HERE.namespace_cookie)
+        old.keep_ledger(4, ledger())
+        old.finish(HistoryEntry(7, NOON, NOON, Outcome.APPLIED, COMMIT, {}, ""))
+        old.keep_plan(7, CHANGES)
+        old.put_operation(Operation(OperationKind.PAUSE, "ada", "", NOON))
+    column = {"plan": "changes", "saved": "resource", "operation": "said", "history": "summary"}
+    with closing(sqlite3.connect(tmp_path / "gitvs.db")) as hand:
+        hand.execute(f"UPDATE {table} SET {column.get(table, 'record')} = '{{\"kind\": 1'")
+        hand.commit()
+    for _ in range(2):
+        with pytest.raises(StoreDamaged, match=r"older gitvs.*nothing was changed"):
+            SqliteStore(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "gitvs.db")) as hand:
+        assert hand.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+def test_a_new_store_needs_no_newer_sqlite_than_3_34(tmp_path: Path) -> None:
+    """RHEL 9 has 3.34. Source: sqlite.org/changes.html."""
+    newer_than_3_34 = r"\b(STRICT|RETURNING|DROP COLUMN|->>?|UNIXEPOCH|RIGHT JOIN|FULL JOIN)\b"
+    said: list[str] = []
+    with SqliteStore(tmp_path) as store:
+        store._database.set_trace_callback(said.append)
+        run_one(store)
+        store.quarantine(HERE, "a" * 40, "rolled back")
+        store.clear_quarantine()
+    with closing(sqlite3.connect(tmp_path / "gitvs.db")) as hand:
+        said += [row[0] for row in hand.execute("SELECT sql FROM sqlite_master WHERE sql != ''")]
+    assert len(said) > 20
+    assert [x for x in said if re.search(newer_than_3_34, x, re.I)] == []
+    assert [x for x in said if re.search(r"ON CONFLICT\s+DO", x, re.I)] == []
 
 
 # Damage
@@ -549,6 +651,35 @@ def closed_store(folder: Path) -> Path:
     return folder / "gitvs.db"
 
 
+ALL_KINDS = {
+    *("index", "applied", "history", "ledger", "open", "plan", "segment"),
+    *("operations", "barred", "suspects", "accepted-head", "alive"),
+}
+
+
+def full_store(folder: Path) -> list[str]:
+    """Fill a store with a record of each kind; return the names of all."""
+    with SqliteStore(folder) as store:
+        run_one(store)
+        store.begin(HERE, CHANGES, with_weight(applied(), 3))
+        store.quarantine(HERE, "a" * 40, "rolled back")
+        pin = Operation(OperationKind.PIN, "ada", "", NOON, None, "c" * 40)
+        store.pin(pin, ["b" * 40], "rolled back by ada")
+        store.accept_head("d" * 40)
+        store.record_alive()
+        found = store._database.execute("SELECT name FROM record ORDER BY name")
+        return [row["name"] for row in found]
+
+
+def read_everything(store: SqliteStore) -> tuple[object, ...]:
+    """Everything that a store can say."""
+    return (
+        *(store.id, store.applied(), store.ledger(HERE), store.open_transaction(HERE)),
+        *(store.history(), store.changes_of(1), store.changes_of(2), store.accepted_head()),
+        *(store.quarantined(HERE), store.operations(), store.alive_at()),
+    )
+
+
 def zero_page(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4096)
@@ -557,8 +688,15 @@ def zero_page(path: Path) -> None:
 
 def drop_store(path: Path) -> None:
     with closing(sqlite3.connect(path)) as hand:
-        hand.execute("DROP TABLE store")
+        hand.execute("DROP TABLE record")
         hand.commit()
+
+
+def without_journal_mode(path: Path) -> None:
+    """As one flipped bit in the header, after which SQLite would ignore the journal."""
+    data = bytearray(path.read_bytes())
+    data[18:20] = b"\x01\x01"
+    path.write_bytes(data)
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -567,6 +705,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "zeroed": zero_page,
     "another file": lambda path: path.write_bytes(b"apiVersion: gitvs/v1\n" * 1000),
     "without our tables": drop_store,
+    "with another journal mode": without_journal_mode,
 }
 
 
@@ -613,13 +752,75 @@ def test_a_store_that_cannot_be_made_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_record_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
-    path = closed_store(tmp_path)
-    with sqlite3.connect(path) as hand:
-        hand.execute('UPDATE applied SET head = \'{"director": "lb1"}\'')
-    hand.close()
-    with pytest.raises(StoreError, match="unreadable record"):
-        SqliteStore(tmp_path).applied()
+RECORD_DAMAGES = {
+    "changed": "UPDATE record SET sealed = CAST(sealed || X'00' AS BLOB) WHERE name = ?",
+    "another's": "UPDATE record SET sealed = (SELECT sealed FROM record WHERE name != ?1)"
+    " WHERE name = ?1",
+    "lost": "DELETE FROM record WHERE name = ?",
+    "no blob": "UPDATE OR IGNORE record SET sealed = X'' WHERE name = ?",
+}
+
+
+@pytest.mark.parametrize("damage", RECORD_DAMAGES)
+def test_whichever_record_is_damaged_the_store_is_refused_and_the_record_named(
+    tmp_path: Path, damage: str
+) -> None:
+    names = full_store(tmp_path)
+    assert {name.split()[0] for name in names} == ALL_KINDS
+    whole = (tmp_path / "gitvs.db").read_bytes()
+    for name in names:
+        (tmp_path / "gitvs.db").write_bytes(whole)
+        with closing(sqlite3.connect(tmp_path / "gitvs.db")) as hand:
+            hand.execute(RECORD_DAMAGES[damage], (name,))
+            hand.commit()
+        with pytest.raises(StoreDamaged, match=rf"record {name} .*nothing was changed"):
+            SqliteStore(tmp_path)
+
+
+@pytest.mark.parametrize("damage", RECORD_DAMAGES)
+def test_a_reader_refuses_whichever_damaged_record_it_needs(tmp_path: Path, damage: str) -> None:
+    names = full_store(tmp_path)
+    whole = (tmp_path / "gitvs.db").read_bytes()
+    for name in names:
+        (tmp_path / "gitvs.db").write_bytes(whole)
+        with closing(sqlite3.connect(tmp_path / "gitvs.db")) as hand:
+            hand.execute(RECORD_DAMAGES[damage], (name,))
+            hand.commit()
+        with (
+            SqliteStore.open_readonly(tmp_path) as reader,
+            pytest.raises(StoreDamaged, match=rf"record {name} "),
+        ):
+            read_everything(reader)
+
+
+def test_an_older_record_put_back_is_noticed(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path) as store:
+        store.put_operation(Operation(OperationKind.PAUSE, "ada", "", NOON))
+        (older,) = store._database.execute(
+            "SELECT sealed FROM record WHERE name = 'operations'"
+        ).fetchone()
+        store.put_operation(Operation(OperationKind.STANDBY, "ada", "", NOON))
+        store._database.execute("UPDATE record SET sealed = ? WHERE name = 'operations'", (older,))
+        with pytest.raises(StoreDamaged, match="operations is not the one that the index lists"):
+            store.operations()
+
+
+@given(st.data())
+@settings(max_examples=examples(100))
+def test_a_sealed_record_is_what_was_sealed_or_unreadable(data: st.DataObject) -> None:
+    value = {"key": data.draw(st.text()), "list": data.draw(st.lists(st.integers()))}
+    sealed = seal("name", value)
+    assert unseal("name", sealed) == value
+    place = data.draw(st.integers(0, len(sealed) * 8 - 1))
+    flipped = bytearray(sealed)
+    flipped[place // 8] ^= 1 << place % 8
+    for name, record in (
+        ("name", bytes(flipped)),
+        ("other", sealed),
+        ("name", sealed[: place // 8]),
+    ):
+        with pytest.raises(Unreadable, match=f"record {name} "):
+            unseal(name, record)
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:

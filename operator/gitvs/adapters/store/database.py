@@ -16,8 +16,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from gitvs.adapters.store.desired_rows import split_states_into_parts
-from gitvs.adapters.store.migrations import FIRST_VERSION_WITH_PARTS, MIGRATIONS, SCHEMA_VERSION
+from gitvs.adapters.store.migrations import SCHEMA, SCHEMA_VERSION, migrate
+from gitvs.adapters.store.sealed_records import DECODING_ERRORS, SealedRecords, Unreadable
 from gitvs.core.errors import StoreDamaged, StoreError
 
 DATABASE_FILE_NAME = "gitvs.db"
@@ -55,16 +55,27 @@ _DAMAGE_MESSAGE = (
     " file back from a backup; or move it and its -wal and -shm files away, and take the objects"
     " over anew with `gitvs apply --adopt`"
 )
-_DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGE_CODES = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_CONSTRAINT,  # no statement of ours violates one of an undamaged store
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_SCHEMA,
+    sqlite3.SQLITE_ERROR,  # a table or a column has another name
+    0,  # a text that is not UTF-8
+)
 _ERROR_CODE_MASK = 0xFF  # extended result codes keep the primary one in the low byte
 
 
 @contextmanager
 def as_store_errors(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite or the file system about `path` into a `StoreError`."""
+    """Turn errors of SQLite, records or the file system about `path` into a `StoreError`."""
     try:
         yield
-    except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
+    except Unreadable as error:
+        raise damage_error(path, str(error)) from error
+    except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
         raise  # a bug of gitvs
     except sqlite3.DatabaseError as error:
         error_class = StoreDamaged if _primary_code(error) in _DAMAGE_CODES else StoreError
@@ -95,11 +106,6 @@ def damage_error(path: Path, detail: str) -> StoreDamaged:
     return StoreDamaged(f"database {path}: {_DAMAGE_MESSAGE.format(detail=f' ({detail})')}")
 
 
-def unreadable_record_error(path: Path, error: Exception) -> StoreDamaged:
-    """Return the error for a record that could not be decoded."""
-    return damage_error(path, f"unreadable record: {error}")
-
-
 def open_for_writing(state_dir: Path) -> sqlite3.Connection:
     """Open the database of a state folder; create both if missing.
 
@@ -115,11 +121,11 @@ def open_for_writing(state_dir: Path) -> sqlite3.Connection:
         connection = _connect(path, "rw")
         try:
             connection.execute("PRAGMA synchronous = FULL")
-            version = _checked_version(connection, path)
-            _migrate(connection, version)
-        except (KeyError, TypeError, ValueError) as error:
-            connection.close()
-            raise unreadable_record_error(path, error) from error
+            if _checked_version(connection, path) < SCHEMA_VERSION:
+                _migrate(connection)
+            connection.execute("BEGIN")
+            SealedRecords(connection).verify()
+            connection.execute("COMMIT")
         except BaseException:
             connection.close()
             raise
@@ -193,7 +199,7 @@ def _create(path: Path) -> None:
         with closing(_connect(draft, "rw")) as connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_mode = WAL")
-            _migrate(connection, 0)
+            _create_schema(connection)
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -219,7 +225,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _open_empty_database() -> sqlite3.Connection:
     connection = _configured(sqlite3.connect(":memory:", isolation_level=None))
-    _migrate(connection, 0)
+    _create_schema(connection)
     return connection
 
 
@@ -242,24 +248,33 @@ def _checked_version(connection: sqlite3.Connection, path: Path) -> int:
             f" {SCHEMA_VERSION}); install that version again. Nothing was changed"
         )
     tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")}
-    if version == 0 or "store" not in tables:
+    if version <= 0 or ("record" if version == SCHEMA_VERSION else "store") not in tables:
         raise damage_error(path, "empty, or not a database of gitvs")
+    journal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if journal_mode != "wal":  # the newest records would be missing without a word
+        raise damage_error(path, f"its journal mode is {journal_mode}, not wal")
     check_result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if check_result != "ok":
         raise damage_error(path, check_result.splitlines()[-1])
     return version
 
 
-def _migrate(connection: sqlite3.Connection, current_version: int) -> None:
-    """Bring the schema up to date, one version at a time, each complete or not at all."""
-    for next_version, script in enumerate(MIGRATIONS[current_version:], current_version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] < next_version:
-            for statement in script.split(";"):
-                connection.execute(statement)
-            if next_version == 1:
-                connection.execute("INSERT INTO store VALUES (?)", (str(uuid.uuid4()),))
-            if next_version == FIRST_VERSION_WITH_PARTS:
-                split_states_into_parts(connection)
-            connection.execute(f"PRAGMA user_version = {next_version}")
-        connection.execute("COMMIT")
+def _create_schema(connection: sqlite3.Connection) -> None:
+    """Make an empty store."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(SCHEMA)
+    SealedRecords(connection).create_index(str(uuid.uuid4()))
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring a store of an older gitvs up to date, completely or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+        try:
+            migrate(connection)
+        except DECODING_ERRORS as error:
+            raise Unreadable(f"a row of an older gitvs: {error!r}") from error
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")

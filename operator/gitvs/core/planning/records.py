@@ -28,19 +28,8 @@ def resource_from_record(record: Mapping[str, Any]) -> Resource:
     return resource_from_json(Kind(record["kind"]), record["resource"])
 
 
-def change_record(change: Change) -> JsonObject:
-    """Return a change with everything that an undo needs."""
-    return {
-        "kind": str(change.kind),
-        "before": None if change.before is None else resource_json(change.before),
-        "after": None if change.after is None else resource_json(change.after),
-        "phase": str(change.phase),
-        "drain": None if change.drain is None else drain_record(change.drain),
-    }
-
-
 def change_from_record(record: Mapping[str, Any]) -> Change:
-    """The inverse of `change_record`."""
+    """Return a change as stores before schema version 4 recorded it."""
     kind = Kind(record["kind"])
     before, after, drain = record["before"], record["after"], record["drain"]
     return Change(

@@ -1,0 +1,213 @@
+"""Desired states and ledgers as the segments of a chain.
+
+Both are mappings by key, and a segment says which keys have which values now, and which keys are
+gone. The first segment of a chain says so relative to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from gitvs.adapters.store.chains import Chain, extend_chain
+from gitvs.adapters.store.packed_resources import pack_resources, unpack_resources
+from gitvs.adapters.store.sealed_records import SealedRecords
+from gitvs.core.model.desired import Desired, ManifestLocation
+from gitvs.core.model.ledger import Drain, Ledger
+from gitvs.core.model.resource_json import JsonObject
+from gitvs.core.model.resources import Key, Resource
+from gitvs.core.model.state import State
+from gitvs.core.planning.records import (
+    policy_from_record,
+    resource_from_record,
+    resource_record,
+)
+
+V = TypeVar("V")
+
+EMPTY_DESIRED = Desired("", "", State())
+
+
+def changed_keys(before: Mapping[Key, object], after: Mapping[Key, object]) -> list[Key]:
+    """Return the keys whose values differ, in the order of `after`; those that are gone last."""
+    if before is after:
+        return []
+    # Most values are the same object, and comparing their content is slow.
+    pairs = [(key, before.get(key), value) for key, value in after.items()]
+    changed = [key for key, old, new in pairs if old is not new and old != new]
+    return changed + [key for key in before if key not in after]
+
+
+# Desired states
+
+
+def extend_state_chain(
+    records: SealedRecords, chain: Chain, before: Desired, after: Desired
+) -> Chain:
+    """Return a chain for `after`, given that of `before`; its head is not part of it."""
+    if not chain:  # nothing to compare with
+        return extend_chain(records, [], dict, lambda: _pack_whole_state(after), True)
+    keys = changed_keys(before.state.by_key, after.state.by_key)
+    sections = [
+        {key: new.get(key) for key in changed_keys(old, new)}
+        for old, new in zip(_sections(before), _sections(after), strict=True)
+    ]
+    if not keys and not any(sections):
+        return chain
+    count = max(len(keys), *map(len, sections))
+    return extend_chain(
+        records,
+        chain,
+        lambda: _pack_state(after, keys, sections),
+        lambda: _pack_whole_state(after),
+        is_mostly_changed=count * 2 > len(after.state),
+    )
+
+
+def _pack_whole_state(desired: Desired) -> JsonObject:
+    return _pack_state(desired, list(desired.state), _sections(desired))
+
+
+def _sections(desired: Desired) -> tuple[Mapping[Key, Any], ...]:
+    return desired.drain_seconds, desired.locations, desired.server_names
+
+
+def _pack_state(
+    desired: Desired, keys: Sequence[Key], sections: Sequence[Mapping[Key, Any]]
+) -> JsonObject:
+    """Return a segment with the resources of `keys`, and with what the sections say.
+
+    What the sections say of these resources is a column beside them, the rest is by key.
+    """
+    state = desired.state.by_key
+    present = [key for key in keys if key in state]
+    drains, locations, names = _sections(desired)
+    files: dict[tuple[str | None, str], int] = {}
+    beside = [locations.get(key) for key in present]
+    is_beside = set(present)
+    more_drains, more_locations, more_names = (
+        {key: value for key, value in section.items() if key not in is_beside}
+        for section in sections
+    )
+    return {
+        "put": pack_resources([state[key] for key in present]),
+        "dropped": [key for key in keys if key not in state],
+        "drains": [drains.get(key) for key in present],
+        "names": [names.get(key) for key in present],
+        "files": [x and files.setdefault((x.service, x.file), len(files)) for x in beside],
+        "lines": [x and x.line for x in beside],
+        "fileNames": list(files),
+        "moreDrains": more_drains,
+        "moreNames": more_names,
+        "moreLocations": {
+            key: x and [x.service, x.file, x.line] for key, x in more_locations.items()
+        },
+    }
+
+
+def read_state(head: Mapping[str, Any], segments: Iterable[Mapping[str, Any]]) -> Desired:
+    """Return a desired state from its head and the segments of its chain."""
+    resources: dict[Key, Resource] = {}
+    drains: dict[Key, float] = {}
+    locations: dict[Key, ManifestLocation] = {}
+    names: dict[Key, str] = {}
+    for segment in segments:
+        put = unpack_resources(segment["put"])
+        keys = [r.key for r in put]
+        files = segment["fileNames"]
+        beside = [
+            None if file is None else ManifestLocation(files[file][0], files[file][1], line)
+            for file, line in zip(segment["files"], segment["lines"], strict=True)
+        ]
+        for key in segment["dropped"]:
+            del resources[key]
+        resources.update(zip(keys, put, strict=True))
+        _update(drains, zip(keys, segment["drains"], strict=True), segment["moreDrains"])
+        _update(names, zip(keys, segment["names"], strict=True), segment["moreNames"])
+        more = {
+            key: None if x is None else ManifestLocation(*x)
+            for key, x in segment["moreLocations"].items()
+        }
+        _update(locations, zip(keys, beside, strict=True), more)
+    return Desired(
+        head["director"],
+        head["interface"],
+        State(resources.values()),
+        drains,
+        policy_from_record(head["policy"]),
+        locations,
+        names,
+        head["isStandby"],
+    )
+
+
+def _update(
+    section: dict[Key, V],
+    beside: Iterable[tuple[Key, V | None]],
+    more: Mapping[Key, V | None],
+) -> None:
+    """Change what a section says; None means that it says nothing of a key."""
+    for key, value in (*beside, *more.items()):
+        if value is None:
+            section.pop(key, None)
+        else:
+            section[key] = value
+
+
+# Ledgers
+
+
+def extend_ledger_chain(
+    records: SealedRecords, chain: Chain, before: Ledger, after: Ledger
+) -> Chain:
+    """Return a chain for `after`, given that of `before`."""
+    owned, unowned = after.owned - before.owned, before.owned - after.owned
+    drains = {key: after.drains.get(key) for key in changed_keys(before.drains, after.drains)}
+    saved = {
+        key: after.saved_settings.get(key)
+        for key in changed_keys(before.saved_settings, after.saved_settings)
+    }
+    if not (owned or unowned or drains or saved):
+        return chain
+    return extend_chain(
+        records,
+        chain,
+        lambda: _pack_ledger(owned, unowned, drains, saved),
+        lambda: _pack_ledger(after.owned, (), after.drains, after.saved_settings),
+        is_mostly_changed=(len(owned) + len(unowned) + len(drains)) * 2 > len(after.owned),
+    )
+
+
+def _pack_ledger(
+    owned: Iterable[Key],
+    unowned: Iterable[Key],
+    drains: Mapping[Key, Drain | None],
+    saved: Mapping[Key, Resource | None],
+) -> JsonObject:
+    return {
+        "owned": sorted(owned),
+        "unowned": sorted(unowned),
+        "drains": {k: d and [d.timeout_seconds, d.deadline_seconds] for k, d in drains.items()},
+        "saved": {key: r and resource_record(r) for key, r in saved.items()},
+    }
+
+
+def read_ledger(segments: Iterable[Mapping[str, Any]]) -> Ledger:
+    """Return a ledger from the segments of its chain."""
+    owned: set[Key] = set()
+    drains: dict[Key, Drain] = {}
+    saved: dict[Key, Resource] = {}
+    for segment in segments:
+        owned.difference_update(segment["unowned"])
+        owned.update(map(Key, segment["owned"]))
+        new_drains = {
+            key: None if times is None else Drain(Key(key), float(times[0]), float(times[1]))
+            for key, times in segment["drains"].items()
+        }
+        new_saved = {
+            key: None if record is None else resource_from_record(record)
+            for key, record in segment["saved"].items()
+        }
+        _update(drains, (), new_drains)
+        _update(saved, (), new_saved)
+    return Ledger(frozenset(owned), drains, saved)
