@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gitvs.adapters.git.parse_commit import parse_commit
-from gitvs.adapters.store.rows import commit_from_text
+from gitvs.adapters.store.small_records import commit_from_record
 from gitvs.core.model.history import Commit, one_line
 from gitvs.core.planning.gates import parse_allowances
 
@@ -23,7 +21,7 @@ def test_a_subject_of_a_megabyte_is_shortened() -> None:
 
 def test_a_commit_of_an_older_record_is_shortened_too() -> None:
     record = {"id": "a" * 40, "author": "Ada", "subject": HUGE, "committedAt": None}
-    assert commit_from_text(json.dumps(record)) == Commit("a" * 40, "Ada", SHORT)
+    assert commit_from_record(record) == Commit("a" * 40, "Ada", SHORT)
 
 
 def test_a_commit_object_is_shown_short() -> None:
