@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from errno import EACCES
 from ipaddress import ip_address
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import (
@@ -29,6 +31,7 @@ from gitvs.ports import Applied
 from gitvs.reconcile.one_pass import PassResult, reconcile
 from gitvs.reconcile.repair_memory import RepairMemory
 from tests.support import scenario
+from tests.support.faults import Crashed, FaultyKernel, How
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.sweep import ALLOW, World
 
@@ -39,10 +42,15 @@ BEFORE = with_fallback_flags(scenario.before().state)
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
+    return applied_world(tmp_path)
+
+
+def applied_world(folder: Path) -> World:
     """A director on which the scenario's first state is in force."""
     kernel = MemoryKernel("gitvs:test")
     kernel.add_link(scenario.UPLINK, "veth", addresses=["192.0.2.1/24"])
-    world = World(kernel, tmp_path)
+    folder.mkdir(exist_ok=True)
+    world = World(kernel, folder)
     assert world.bring(scenario.before()).outcome is Outcome.APPLIED
     return world
 
@@ -93,6 +101,61 @@ def test_all_is_repaired_but_the_object_that_cannot_be_and_what_needs_it(
     assert (result.outcome, result.unrepairable, result.exit_code) == (Outcome.APPLIED, (), 0)
     assert dict(world.state()) == {**world.state(), **BEFORE}
     assert world.bring(scenario.before()).outcome is Outcome.CONVERGED
+
+
+@pytest.mark.parametrize("how", list(How))
+def test_a_fault_at_any_change_of_a_repair_is_made_good_by_the_next_passes(
+    tmp_path: Path, how: How
+) -> None:
+    for at in count():
+        world = applied_world(tmp_path / str(at))
+        drift(world)
+        faulty = FaultyKernel(world.kernel, at, how)
+        try:
+            outcome: Outcome | None = world.bring(scenario.before(), faulty).outcome
+        except Crashed:
+            outcome = world.recover()
+        except KernelUnreadable:
+            outcome = None
+        assert outcome is not Outcome.STUCK
+        with world.store() as store:
+            assert store.open_transaction(world.kernel.incarnation()) is None
+        world.bring(scenario.before())
+        assert world.bring(scenario.before()).outcome is Outcome.CONVERGED
+        assert dict(world.state()) == {**world.state(), **BEFORE}
+        if not faulty.has_struck:
+            break
+    assert at > (1 if how is How.UNREADABLE else 15), "a sweep over so few places is no sweep"
+
+
+@pytest.mark.parametrize("how", list(How))
+def test_a_fault_in_a_repair_is_never_held_against_a_commit(tmp_path: Path, how: How) -> None:
+    """Whichever repair fails, the commit is in force after the next pass."""
+    commit = changed(scenario.server(scenario.DNS, 2, 7))
+    for at in count():
+        world = applied_world(tmp_path / str(at))
+        drift(world)
+        faulty = FaultyKernel(world.kernel, at, how)
+        try:
+            result = world.bring(commit, faulty)
+        except Crashed:
+            world.recover()
+        except KernelUnreadable:
+            pass
+        else:
+            if result.outcome is Outcome.ROLLED_BACK:
+                assert result.transaction is not None
+                failures = "".join(result.transaction.failures)
+                assert (
+                    result.transaction.is_repair
+                    or "10.0.0.2:8080" in failures
+                    or (result.transaction.is_transient)
+                )
+        world.bring(commit)
+        assert world.bring(commit).outcome is Outcome.CONVERGED
+        assert dict(world.state()) == {**world.state(), **with_fallback_flags(commit.state)}
+        if not faulty.has_struck:
+            break
 
 
 def changed(*resources: Resource) -> Desired:
