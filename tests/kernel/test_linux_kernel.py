@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import socket
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from typing import NoReturn
 
 import pytest
 
@@ -18,7 +20,8 @@ from gitvs.adapters.linux.ipvs_codec import requests
 from gitvs.adapters.linux.ipvs_codec.numbers import Payload
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.linux.netlink import NETLINK_GENERIC, Netlink, Request
-from gitvs.core.errors import KernelUnavailable
+from gitvs.adapters.linux.rtnetlink import ObservedRouting, Rtnetlink
+from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model.observation import ConnectionCounts, Observation, Scope
 from gitvs.core.model.resources import (
     DummyInterface,
@@ -312,6 +315,46 @@ def test_an_address_needs_no_duplicate_address_detection() -> None:
     write(*create(VIP6))
     assert "nodad" in run("ip -6 address show dev gitvs0 to 2001:db8::7")
     assert "tentative" not in run("ip -6 address show dev gitvs0")
+
+
+def test_a_reading_that_fails_after_sending_makes_a_route_unknown_and_is_no_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Rtnetlink) -> NoReturn:
+        raise KernelUnreadable("the kernel changed while it was read, 5 times in a row")
+
+    write(*create(DUMMY))
+    with monkeypatch.context() as busy:
+        busy.setattr(Rtnetlink, "observe", fail)
+        results = LinuxKernel("").execute(create(VIP, VIP6))
+    assert [r.status for r in results] == [WriteStatus.DONE, WriteStatus.UNKNOWN]
+    assert sorted(v.key for v in observe().state.of_type(Vip)) == [VIP.key, VIP6.key]
+
+
+def test_a_routing_that_can_be_read_again_in_time_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, failures = Rtnetlink.observe, [OSError("once"), KernelUnreadable("twice")]
+
+    def fail_at_first(routing: Rtnetlink) -> ObservedRouting:
+        if failures:
+            raise failures.pop()
+        return read(routing)
+
+    write(*create(DUMMY))
+    monkeypatch.setattr(Rtnetlink, "observe", fail_at_first)
+    [result] = LinuxKernel("").execute(create(VIP6))
+    assert (result.status, failures) == (WriteStatus.DONE, [])
+
+
+def test_no_socket_is_unknown_and_no_refusal_of_the_change() -> None:
+    write(*create(DUMMY))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    results = LinuxKernel("").execute(create(VIP, VirtualService(WEB, Scheduler.RR)))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    assert {r.status for r in results} == {WriteStatus.UNKNOWN}
+    assert "Too many open files" in results[0].message
 
 
 def test_a_stranger_s_address_is_observed_with_its_prefix_length() -> None:

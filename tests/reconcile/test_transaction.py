@@ -77,6 +77,20 @@ def test_a_fault_at_any_change_leaves_the_snapshot_or_the_target(
     assert at > (2 if how is How.UNREADABLE else 20), "a sweep over so few places is no sweep"
 
 
+@pytest.mark.parametrize(
+    ("how", "at", "is_transient"),
+    [(How.REFUSED, 2, False), (How.LOST_UNWRITTEN, 2, True), (How.UNREADABLE, 1, True)],
+)
+def test_a_commit_is_blamed_for_a_refusal_and_for_nothing_else(
+    tmp_path: Path, how: How, at: int, is_transient: bool
+) -> None:
+    world = applied_world(tmp_path)
+    result = world.bring(scenario.after(), FaultyKernel(world.kernel, at, how))
+    assert result.outcome is Outcome.ROLLED_BACK
+    assert result.transaction is not None
+    assert result.transaction.is_transient is is_transient
+
+
 class TwiceFaulty(FaultyKernel):
     """A faulty kernel that fails once more, `later` changes after its first fault."""
 

@@ -88,7 +88,8 @@ def _run_phase(
     if unanswered:
         log.warning("answers lost count=%d", len(unanswered))
         read_back = read()
-        _fail(_mismatches(unanswered, read_back), failed_repairs, made_keys=read_back.state.keys())
+        mismatches = _mismatches(unanswered, read_back)
+        _fail(mismatches, failed_repairs, made_keys=read_back.state.keys(), is_transient=True)
 
 
 def _fail(
@@ -97,8 +98,11 @@ def _fail(
     *,
     conflicting_keys: frozenset[Key] = frozenset(),
     made_keys: Collection[Key] = (),
+    is_transient: bool = False,
 ) -> None:
     """Record the repairs that failed; any other failure ends the transaction.
+
+    `is_transient`: a change without an answer that is not there may succeed next time.
 
     Raises:
         ChangesFailed: a change failed that is no repair.
@@ -106,7 +110,7 @@ def _fail(
     if failed_repairs is not None:
         failed_repairs.add(failures, made_keys)
     elif failures:
-        raise ChangesFailed(failures.values(), conflicting_keys)
+        raise ChangesFailed(failures.values(), conflicting_keys, is_transient)
 
 
 def _is_existing_server(write_result: WriteResult) -> bool:

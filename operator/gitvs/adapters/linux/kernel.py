@@ -23,7 +23,13 @@ from gitvs.adapters.linux.ipvs import Ipvs
 from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
 from gitvs.adapters.linux.ipvs_rules import read_rules, read_rules_of
 from gitvs.adapters.linux.listening_sockets import read_wildcard_listeners
-from gitvs.adapters.linux.netlink import ANSWER_DONE, Answer, Request, refused_answer
+from gitvs.adapters.linux.netlink import (
+    ANSWER_DONE,
+    ANSWER_UNKNOWN,
+    Answer,
+    Request,
+    refused_answer,
+)
 from gitvs.adapters.linux.rtnetlink import RoutingCache, Rtnetlink
 from gitvs.adapters.linux.sysctl import read_sysctls, write_sysctl
 from gitvs.adapters.process.network_namespace import namespace_cookie, namespace_file_status
@@ -135,12 +141,14 @@ class LinuxKernel:
             group = list(consecutive)
             try:
                 results += _write_results(group, write(group))
-            except (KernelUnavailable, KernelUnreadable) as error:  # before anything was sent
+            except KernelUnavailable as error:  # before anything was sent
                 results += [
                     WriteResult(c, WriteStatus.REFUSED, errno.EPERM, str(error)) for c in group
                 ]
-            except OSError as error:  # no socket available
-                results += [_write_result(change, refused_answer(error)) for change in group]
+            except (KernelUnreadable, OSError) as error:  # busy, or no socket available
+                results += [
+                    WriteResult(c, WriteStatus.UNKNOWN, None, f"{c.key}: {error}") for c in group
+                ]
         self._written_servers += (c.after for c in changes if isinstance(c.after, RealServer))
         return results
 
@@ -177,8 +185,14 @@ class LinuxKernel:
             answers = iter(
                 routing.execute_groups([p for p in prepared if not isinstance(p, Answer)])
             )
-            routing.wait_for_routes(c.after for c in changes if isinstance(c.after, Vip))
-        return [p if isinstance(p, Answer) else next(answers) for p in prepared]
+            unknown_keys = routing.wait_for_routes(
+                c.after for c in changes if isinstance(c.after, Vip)
+            )
+        answered = [p if isinstance(p, Answer) else next(answers) for p in prepared]
+        return [
+            ANSWER_UNKNOWN if change.key in unknown_keys and answer == ANSWER_DONE else answer
+            for change, answer in zip(changes, answered, strict=True)
+        ]
 
     def _write_links(self, changes: Sequence[Change]) -> list[Answer]:
         with Rtnetlink() as routing:
@@ -273,7 +287,7 @@ def _write_result(change: Change, answer: Answer) -> WriteResult:
             code = answer.errno or errno.EIO
             return WriteResult(change, WriteStatus.REFUSED, code, refusal_message(change, code))
         case WriteStatus.UNKNOWN:
-            message = f"{change.key}: the kernel's answer got lost (ENOBUFS)"
+            message = f"{change.key}: the kernel's answer got lost"
             return WriteResult(change, WriteStatus.UNKNOWN, None, message)
         case _:
             return WriteResult(change, WriteStatus.DONE)

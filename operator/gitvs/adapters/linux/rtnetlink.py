@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeVar
@@ -50,7 +50,7 @@ from gitvs.adapters.linux.rtnetlink_messages import (
 )
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model.observation import Link
-from gitvs.core.model.resources import IPAddress, IPNetwork, LocalRoute, Vip
+from gitvs.core.model.resources import IPAddress, IPNetwork, Key, LocalRoute, Vip
 
 Decoded = TypeVar("Decoded")
 
@@ -132,18 +132,25 @@ class Rtnetlink:
             frozenset(gateway for route in routes for gateway in route.gateways),
         )
 
-    def wait_for_routes(self, vips: Iterable[Vip]) -> None:
+    def wait_for_routes(self, vips: Iterable[Vip]) -> Collection[Key]:
         """Wait until bound IPv6 addresses have their routes, for one second at most.
 
-        The kernel makes these routes after its answer, in a work queue.
+        The kernel makes these routes after its answer, in a work queue. A busy kernel may not let
+        itself be read meanwhile; then the addresses whose routes are still unknown are returned.
         Source: Linux net/ipv6/addrconf.c, addrconf_dad_work.
         """
         awaited = {v.key for v in vips if v.address.version == 6 and v.has_route}
+        is_read = True
         deadline = time.monotonic() + _ROUTE_TIMEOUT_SECONDS
         while awaited and time.monotonic() < deadline:
-            awaited &= {v.key for v in self.observe().vips if not v.has_route}
+            try:
+                awaited &= {v.key for v in self.observe().vips if not v.has_route}
+                is_read = True
+            except (KernelUnavailable, KernelUnreadable, OSError):
+                is_read = False
             if awaited:
                 time.sleep(_ROUTE_POLL_SECONDS)
+        return () if is_read else awaited
 
     def add_dummy(self, name: str, alias: str) -> Answer:
         """Make a dummy interface, DOWN, with the interface alias `alias`."""
