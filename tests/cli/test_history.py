@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+import gitvs.cli.shared.host as host_module
 import gitvs.cli.status as status_module
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.service.control_socket import ControlServer, make_socket
@@ -161,7 +162,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> MemoryKernel:
         with SqliteStore.open_readonly(folder) as store:
             yield Ports(made, store, SystemClock())
 
-    monkeypatch.setattr(status_module, "open_for_reading", reader)
+    monkeypatch.setattr(host_module, "open_for_reading", reader)
     return made
 
 

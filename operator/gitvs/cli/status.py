@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import click
 from rich.text import Text
 
 from gitvs.adapters.service.control_socket import send_request
-from gitvs.cli.shared.host import observe_host, open_for_reading
 from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.cli.shared.options import Seconds, state_options
 from gitvs.cli.shared.output import progress, show, show_json, watch
 from gitvs.core.errors import AgentNotAnswering, AgentUnreachable, ExitCode, UsageError
+from gitvs.core.model.observation import Observation
 from gitvs.core.settings import socket_path_of
 from gitvs.core.status.agent_status import AgentStatus
 from gitvs.core.status.services import last_pass_of
@@ -92,12 +93,14 @@ def _ask_agent(state_dir: Path) -> Mapping[str, Any] | None:
 
 
 def _observed_status_json(state_dir: Path) -> Mapping[str, Any]:
-    with open_for_reading(state_dir) as ports:
-        return status_json(_observe_status(ports))
+    """Return the status that store and kernel show; only now are they loaded."""
+    host = import_module("gitvs.cli.shared.host")
+    with host.open_for_reading(state_dir) as ports:
+        return status_json(_observe_status(ports, host.observe_host(ports).observation))
 
 
-def _observe_status(ports: Ports) -> AgentStatus:
-    agent_status = load_status(ports, observe_host(ports).observation)
+def _observe_status(ports: Ports, observation: Observation) -> AgentStatus:
+    agent_status = load_status(ports, observation)
     newest_entries = ports.store.history(limit=1)
     return (
         replace(agent_status, last_pass=last_pass_of(newest_entries[0]))

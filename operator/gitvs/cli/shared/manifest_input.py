@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from gitvs.adapters.files.directory_source import DirectorySource
-from gitvs.adapters.git.manifests import GitManifests
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.core.manifests.load import Manifests, load_manifest_files
 from gitvs.core.model.history import Commit
@@ -41,7 +41,13 @@ def rev_option(function: F) -> F:
 
 
 def _source(path: Path, rev: str | None) -> FollowedSource:
-    return DirectorySource(path) if rev is None else GitManifests.for_folder(path, rev)
+    """Return where manifests come from; Git is loaded only for a revision."""
+    if rev is None:
+        return DirectorySource(path)
+    source: FollowedSource = import_module("gitvs.adapters.git.manifests").GitManifests.for_folder(
+        path, rev
+    )
+    return source
 
 
 def read_snapshot(path: Path, rev: str | None) -> Snapshot:
