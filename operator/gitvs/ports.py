@@ -55,6 +55,24 @@ class Kernel(Protocol):
         """
         ...
 
+    def read_witness(self) -> int | None:
+        """Return the newest number of this store that was recorded outside it, for this kernel.
+
+        None if none is known: after a reboot, or where nothing could be recorded.
+
+        Raises:
+            KernelUnavailable, KernelUnreadable: the interfaces could not be read.
+        """
+        ...
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        """Record the store's number outside it: in the alias of its interfaces, and in a file.
+
+        If `adopted_interface` has the alias of another store, it gets that of this one. Never
+        raises: where nothing can be recorded, the next number is.
+        """
+        ...
+
     def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         """Write `changes` in their order, in as few calls as possible; return a result for each.
 
@@ -200,6 +218,15 @@ class Store(Protocol):
     @property
     def id(self) -> str:
         """The id of this store, generated once; it is part of the owner alias."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """A number that rises with every write that may matter to the kernel."""
+        ...
+
+    def void(self, incarnation: Incarnation, witness: int) -> None:
+        """Drop what was recorded in this incarnation, and continue after the number `witness`."""
         ...
 
     def ledger(self, incarnation: Incarnation) -> Ledger:

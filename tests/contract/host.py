@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol as Interface
 
 from gitvs.adapters.linux.kernel import LinuxKernel
@@ -155,6 +157,17 @@ class Host:
             assert _unlike(observation, other) == {}
         return observation
 
+    def read_witness(self) -> int | None:
+        """Return the number that is recorded outside the store."""
+        number, *others = (kernel.read_witness() for kernel in self._kernels)
+        assert others == [number] * len(others)
+        return number
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        """Record a number outside the store."""
+        for kernel in self._kernels:
+            kernel.write_witness(number, adopted_interface)
+
     @property
     def state(self) -> State:
         """Everything of the kinds that gitvs manages."""
@@ -234,7 +247,7 @@ def memory_host(*, is_lo_up: bool = True) -> Host:
 
 def twin_host(*, is_lo_up: bool = True) -> Host:
     """Return a host with the Linux of this network namespace, and the kernel in memory beside."""
-    linux = LinuxKernel(MARK)
+    linux = LinuxKernel(MARK, Path(tempfile.mkdtemp()))
     seen = linux.observe(SCOPE)
     memory = MemoryKernel(
         MARK,

@@ -36,6 +36,47 @@ def test_the_dummy_interface_is_made_down_and_marked(host: Host) -> None:
     host.holds(dummy())
 
 
+def test_the_number_of_the_store_is_in_the_alias_of_its_interface_and_outlives_that(
+    host: Host,
+) -> None:
+    assert host.read_witness() is None
+    host.write_witness(3)
+    assert host.read_witness() == 3
+    host.do(create(dummy()))
+    assert host.observe().links["gitvs0"].alias == f"{MARK}:3"
+    host.write_witness(4)
+    assert host.observe().links["gitvs0"].alias == f"{MARK}:4"
+    host.delete_link("gitvs0")
+    assert host.read_witness() == 4
+
+
+def test_an_alias_of_an_older_gitvs_has_the_number_0_until_another_is_written(host: Host) -> None:
+    host.add_link("gitvs0", alias=MARK)
+    assert host.read_witness() == 0
+    host.write_witness(1)
+    assert host.observe().links["gitvs0"].alias == f"{MARK}:1"
+
+
+def test_an_alias_of_another_store_is_changed_only_where_the_interface_is_adopted(
+    host: Host,
+) -> None:
+    host.add_link("gitvs0", alias="gitvs:other:9")
+    host.add_link("gitvs1", alias="theirs")
+    assert host.read_witness() is None
+    host.write_witness(1)
+    assert host.observe().links["gitvs0"].alias == "gitvs:other:9"
+    for interface in ("gitvs0", "gitvs1"):
+        host.write_witness(2, interface)
+    assert host.observe().links["gitvs0"].alias == f"{MARK}:2"
+    assert host.observe().links["gitvs1"].alias == "theirs"
+
+
+def test_the_greatest_number_counts(host: Host) -> None:
+    host.write_witness(7)
+    host.add_link("gitvs0", alias=f"{MARK}:12")
+    assert host.read_witness() == 12
+
+
 def test_an_interface_that_exists_is_not_made_again_and_keeps_its_alias(host: Host) -> None:
     host.add_link("gitvs0", alias="theirs")
     host.refuse(errno.EEXIST, create(dummy()))

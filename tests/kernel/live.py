@@ -66,6 +66,12 @@ class Unhurried:
     def incarnation(self) -> Incarnation:
         return self._kernel.incarnation()
 
+    def read_witness(self) -> int | None:
+        return self._kernel.read_witness()
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        self._kernel.write_witness(number, adopted_interface)
+
     def observe(self, scope: Scope) -> Observation:
         return self._kernel.observe(scope)
 
@@ -146,7 +152,8 @@ class Director:
     def ports(self) -> Iterator[Ports]:
         """Open the store, as every run of gitvs does."""
         with SqliteStore(self.state_dir) as store:
-            kernel: Kernel = LinuxKernel(OWNER_ALIAS_PREFIX + store.id)
+            kernel: Kernel = LinuxKernel(OWNER_ALIAS_PREFIX + store.id, self.state_dir)
+            store.set_witness(kernel.write_witness)
             if self.pause_seconds:
                 kernel = Unhurried(kernel, self.pause_seconds)
             yield Ports(kernel, store, self.clock)

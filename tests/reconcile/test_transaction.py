@@ -30,6 +30,9 @@ from gitvs.core.model.resources import (
     RealServer,
     Resource,
     Scheduler,
+    SyncDaemon,
+    SyncRole,
+    Sysctl,
     Vip,
     VirtualService,
 )
@@ -38,7 +41,7 @@ from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.plan import Change, Phase
 from gitvs.ports import Applied, Kernel, TransactionStage, WriteResult, WriteStatus
 from gitvs.reconcile.one_pass import reconcile
-from gitvs.reconcile.transaction import Interrupted
+from gitvs.reconcile.transaction import Interrupted, recover
 from tests.support import scenario
 from tests.support.faults import Crashed, FaultyKernel, How
 from tests.support.memory.kernel import MemoryKernel
@@ -289,6 +292,12 @@ class Meddling:
 
     def incarnation(self) -> Incarnation:
         return self._kernel.incarnation()
+
+    def read_witness(self) -> int | None:
+        return self._kernel.read_witness()
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        self._kernel.write_witness(number, adopted_interface)
 
     def observe(self, scope: Scope) -> Observation:
         return self._kernel.observe(scope)
@@ -626,3 +635,73 @@ def plan_for_after(world: World) -> Sequence[Change]:
     done = world.bring(scenario.after())
     assert done.planned is not None
     return done.planned.proposal.plan.changes
+
+
+def without_dns() -> Desired:
+    """The scenario's first state without a service that leaves at once."""
+    wanted = scenario.before()
+    dropped = [key for key in wanted.state if str(scenario.DNS) in key]
+    daemon = SyncDaemon(SyncRole.PRIMARY, scenario.UPLINK, 1)
+    return replace(wanted, state=wanted.state.with_changes(drop=[*dropped, daemon.key]))
+
+
+def crashed_in_break(folder: Path) -> World:
+    """A director on which gitvs died past the point of no return, before it removed anything."""
+    world = applied_world(folder)
+    kernel = FaultyKernel(world.kernel, 0, How.CRASH_BEFORE)
+    with pytest.raises(Crashed):
+        world.bring(without_dns(), kernel)
+    return world
+
+
+THEIR_SERVICE = (
+    VirtualService(scenario.DNS, Scheduler.SED),
+    scenario.server(scenario.DNS, 1),
+    scenario.server(scenario.DNS, 9),
+)
+THEIR_DAEMON = (SyncDaemon(SyncRole.PRIMARY, scenario.UPLINK, 77),)
+
+
+@pytest.mark.parametrize("theirs", [THEIR_SERVICE, THEIR_DAEMON])
+def test_a_recovered_break_keeps_what_somebody_else_made_on_a_key_meanwhile(
+    tmp_path: Path, theirs: tuple[Resource, ...]
+) -> None:
+    world = crashed_in_break(tmp_path)
+    world.kernel.remove(world.state()[theirs[0].key])
+    world.kernel.put(*theirs)
+    assert world.recover() is Outcome.APPLIED
+    assert [r for r in theirs if world.state().get(r.key) != r] == []
+    with world.store() as store:
+        assert theirs[0].key not in store.ledger(world.kernel.incarnation()).owned
+        assert (
+            f"{theirs[0].key}: somebody else's by now; left as it is" in store.history()[0].message
+        )
+
+
+def test_a_recovered_break_removes_all_that_is_still_as_it_was(tmp_path: Path) -> None:
+    world = crashed_in_break(tmp_path)
+    assert world.recover() is Outcome.APPLIED
+    assert [key for key in world.state() if str(scenario.DNS) in key or "daemon" in key] == []
+
+
+def test_a_recovered_break_reads_before_it_removes(tmp_path: Path) -> None:
+    world = crashed_in_break(tmp_path)
+    faulty = FaultyKernel(world.kernel, 0, How.UNREADABLE)
+    before = len(world.state())
+    with world.store() as store:
+        assert recover(world.ports(store, faulty)).outcome is Outcome.APPLIED
+    assert faulty.has_struck
+    assert len(world.state()) < before
+
+
+def test_a_former_setting_that_somebody_set_meanwhile_stays_as_they_set_it(tmp_path: Path) -> None:
+    world = applied_world(tmp_path)
+    with pytest.raises(Crashed):
+        world.bring(
+            scenario.after(), FaultyKernel(world.kernel, first_break(tmp_path), How.CRASH_BEFORE)
+        )
+    theirs = Sysctl("net.ipv4.vs.conntrack", "0")
+    assert world.state()[theirs.key] != theirs
+    world.kernel.put(theirs)
+    assert world.recover() is Outcome.APPLIED
+    assert world.state()[theirs.key] == theirs

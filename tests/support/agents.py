@@ -176,6 +176,7 @@ class Site:
         def work() -> None:
             try:
                 with SqliteStore(self.state_dir) as store:
+                    store.set_witness((kernel or self.kernel).write_witness)
                     ports = Ports(kernel or self.kernel, store, self.clock)
                     agent = Agent(
                         ports,

@@ -74,6 +74,12 @@ class FaultyKernel:
         outcomes.append(self._strike(chosen))
         return outcomes + self._kernel.execute(behind)
 
+    def read_witness(self) -> int | None:
+        return self._kernel.read_witness()
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        self._kernel.write_witness(number, adopted_interface)
+
     def _position(self, count: int) -> int | None:
         """Count further, and return which of these is the chosen one."""
         first, self._seen = self._seen, self._seen + count

@@ -73,7 +73,9 @@ class World:
     last: PassResult | None = None
 
     def store(self) -> SqliteStore:
-        return SqliteStore(self.state_dir)
+        store = SqliteStore(self.state_dir)
+        store.set_witness(self.kernel.write_witness)
+        return store
 
     def ports(self, store: Store, kernel: Kernel | None = None) -> Ports:
         return Ports(kernel or self.kernel, store, self.clock)

@@ -37,6 +37,7 @@ from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
 from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.restore import outdated_reason
 from gitvs.reconcile.results import TransactionResult, failures_text
+from gitvs.reconcile.store_age import refuse_older_store
 from gitvs.reconcile.transaction import recover
 
 log = logging.getLogger(__name__)
@@ -341,6 +342,7 @@ def as_problem(what: str, error: Exception) -> GitvsError:
 
 def recover_at_start(ports: Ports) -> TransactionResult | None:
     """Recover an open transaction, and quarantine its commit if that happens too often."""
+    refuse_older_store(ports)  # before anything is counted in it
     incarnation = ports.kernel.incarnation()
     transaction = ports.store.open_transaction(incarnation)
     if transaction is None:

@@ -15,8 +15,6 @@ import click
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.adapters.linux.kernel import LinuxKernel
-from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of, clear_ambient_capabilities
 from gitvs.adapters.process.writer_lock import (
     AGENT_LOCK_NAME,
@@ -37,14 +35,12 @@ from gitvs.agent.control_requests import ControlRequests
 from gitvs.agent.cycle import ChooseDirector, CycleResult, run_single_cycle
 from gitvs.agent.daemon import Agent
 from gitvs.cli.shared.director_option import choose_director
-from gitvs.cli.shared.host import open_for_writing
+from gitvs.cli.shared.host import make_ports, open_for_writing
 from gitvs.cli.shared.options import choose_state_dir, config_option, state_options
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
 from gitvs.core.errors import ExitCode
-from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.core.settings import SOCKET_FILE_NAME, Settings
-from gitvs.ports import Ports
 
 
 @click.command()
@@ -93,8 +89,9 @@ def _run_daemon(config: Path, state_dir: Path) -> ExitCode:
     become_owner_of(state_dir)
     clear_ambient_capabilities()  # threads and children that start from here have none
     with writer_lock(AGENT_LOCK_NAME), SqliteStore(state_dir) as store:
-        ports = Ports(LinuxKernel(OWNER_ALIAS_PREFIX + store.id), store, SystemClock())
-        daemon = Agent(ports, state_dir, partial(load_settings, config), _make_chooser, Notifier())
+        daemon = Agent(
+            make_ports(store), state_dir, partial(load_settings, config), _make_chooser, Notifier()
+        )
         control_socket = socket_from_systemd() or make_socket(state_dir / SOCKET_FILE_NAME)
         control_server = ControlServer(control_socket, ControlRequests(daemon).answer)
         for signal_number in (signal.SIGTERM, signal.SIGINT):

@@ -133,6 +133,25 @@ class StoreDamaged(StoreError):
     """The database cannot be trusted; gitvs stops until a person has examined it."""
 
 
+class StoreOutdated(StoreDamaged):
+    """A store that is older than the kernel: its records are not what gitvs last did here.
+
+    `number` is the store's, `witness` the one that was recorded beside the kernel.
+    """
+
+    def __init__(self, number: int, witness: int) -> None:
+        self.number = number
+        self.witness = witness
+        super().__init__(
+            f"the store in the state folder is older than what gitvs last did here: it is at number"
+            f" {number}, and number {witness} was recorded outside it. Either a copy was brought"
+            " back, or the newest records were lost with a damaged gitvs.db-wal. gitvs does not"
+            " guess what it owns, and nothing was changed. Bring back the newest gitvs.db together"
+            " with its gitvs.db-wal, if there is one; or take the objects over anew with"
+            " `gitvs apply --adopt`"
+        )
+
+
 class LockHeld(GitvsError):
     """Another gitvs is the writer of this network namespace."""
 

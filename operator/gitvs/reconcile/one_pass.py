@@ -17,7 +17,7 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
-from gitvs.core.model.resources import Key, Listener
+from gitvs.core.model.resources import DummyInterface, Key, Listener
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
@@ -32,6 +32,7 @@ from gitvs.reconcile.partial_reading import (
 )
 from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.results import TransactionResult
+from gitvs.reconcile.store_age import adopt_with_older_store, refuse_older_store
 from gitvs.reconcile.transaction import apply, recover
 
 
@@ -113,6 +114,8 @@ def reconcile(
         KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
     """
     started_boottime = ports.clock.boottime()
+    if options.adopt:
+        adopt_with_older_store(ports)
     recovered = recover(ports)
     if recovered is not None and recovered.outcome is Outcome.STUCK:
         return PassResult(Outcome.STUCK, recovered=recovered)
@@ -139,10 +142,12 @@ def reconcile(
     if not proposal.plan and not proposal.unrepairable:
         memory.record({}, (), ports.clock)
         record_converged(ports, planned, target)
+        _mark_adopted_interface(ports, target, options)
         return PassResult(
             Outcome.CONVERGED, planned, recovered=recovered, stage_seconds=stage_seconds
         )
     pass_result = execute(ports, planned, target, memory)
+    _mark_adopted_interface(ports, target, options)
     stage_seconds["apply"] = ports.clock.boottime() - planned_boottime
     return replace(pass_result, recovered=recovered, stage_seconds=stage_seconds)
 
@@ -209,8 +214,25 @@ def _part_of(
     )
 
 
+def _mark_adopted_interface(ports: Ports, target: Applied, options: PassOptions) -> None:
+    """Give an interface that was taken over from another store the alias of this one.
+
+    Otherwise that store, brought back later, would find its own alias and think itself newest.
+    """
+    interface = target.desired.interface
+    ledger = ports.store.ledger(ports.kernel.incarnation())
+    if options.adopt and DummyInterface(interface).key in ledger.owned:
+        ports.kernel.write_witness(ports.store.number, adopted_interface=interface)
+
+
 def plan_pass(ports: Ports, desired: Desired, options: PassOptions = PassOptions()) -> PlannedPass:
-    """Plan against the kernel and the host settings as they are now; writes nothing."""
+    """Plan against the kernel and the host settings as they are now; writes nothing.
+
+    Raises:
+        StoreOutdated: the store is older than the kernel.
+    """
+    if not options.adopt:
+        refuse_older_store(ports)
     ledger = ports.store.ledger(ports.kernel.incarnation())
     scope = replace(scope_of(ledger, desired), includes_host_settings=True)
     return plan_reading(ports, desired, ledger, options, ports.kernel.observe(scope))

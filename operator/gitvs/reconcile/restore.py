@@ -12,6 +12,7 @@ from gitvs.core.planning.plan import is_interface_sysctl
 from gitvs.ports import Ports
 from gitvs.reconcile.one_pass import PassResult, execute, plan_full_reading
 from gitvs.reconcile.repair_memory import RepairMemory
+from gitvs.reconcile.store_age import refuse_older_store
 
 
 def outdated_reason(ports: Ports, max_downtime: timedelta) -> str:
@@ -45,6 +46,7 @@ def restore(ports: Ports) -> PassResult | None:
     Raises:
         KernelUnavailable, KernelUnreadable, StoreError: nothing was written.
     """
+    refuse_older_store(ports)
     applied = ports.store.applied()
     if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
         return None

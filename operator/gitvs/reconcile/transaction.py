@@ -12,7 +12,7 @@ in force already, so each repair is right by itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,9 +23,10 @@ from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key, Sysctl, Timeout
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import scope_of
-from gitvs.core.planning.plan import Change, Phase, Plan, diff
+from gitvs.core.planning.plan import Phase, Plan, diff
 from gitvs.core.planning.proposal import Proposal, ledger_after_break
 from gitvs.core.planning.repairs import Failures, merged_ledger
+from gitvs.core.planning.undo import unfinished_breaks
 from gitvs.ports import (
     Applied,
     Ports,
@@ -35,6 +36,7 @@ from gitvs.ports import (
 from gitvs.reconcile.forward_phases import ChangesFailed, mismatch, run_forward_phases
 from gitvs.reconcile.partial_reading import listeners_of, observe_listeners
 from gitvs.reconcile.results import TransactionResult, failures_text
+from gitvs.reconcile.store_age import refuse_older_store
 from gitvs.reconcile.undo import FIRST_RETRY_DELAY_SECONDS, MAX_ATTEMPTS, undo
 
 log = logging.getLogger(__name__)
@@ -144,7 +146,12 @@ def _record_conflicts(
 
 
 def recover(ports: Ports) -> TransactionResult | None:
-    """Undo an open transaction, or finish it past its point of no return; None if none is open."""
+    """Undo an open transaction, or finish it past its point of no return; None if none is open.
+
+    Raises:
+        StoreOutdated: the store is older than the kernel; nothing was written.
+    """
+    refuse_older_store(ports)
     transaction = ports.store.open_transaction(ports.kernel.incarnation())
     if transaction is None:
         return None
@@ -172,46 +179,44 @@ def _break(
 ) -> TransactionResult:
     """Finish what is past the point of no return; it is never undone.
 
-    `read_back` is the previous reading; if there is nothing to break, it is still valid.
+    `read_back` is the previous reading; without it, the kernel is read before anything is removed.
 
-    A delete whose object is missing is done; anything else is tried again. What the kernel still
-    refuses then is given up, so that the transaction does not stay open: an object stays owned,
-    and a later pass removes it.
+    A delete whose object is missing is done, and what somebody else made meanwhile is left to
+    them; anything else is tried again. What the kernel still refuses then is given up, so that
+    the transaction does not stay open: an object stays owned, and a later pass removes it.
     """
-    remaining = [c for c in transaction.changes if c.phase is Phase.BREAK]
+    breaks = [c for c in transaction.changes if c.phase is Phase.BREAK]
     if failed_repairs is not None:
-        remaining = list(failed_repairs.possible(remaining))
-    if read_back is not None and not remaining:
-        return _finish(ports, transaction, read_back, proposal, {}, failed_repairs)
-    problems: dict[Key, str] = {}
-    read_back, last_error = None, ""
+        breaks = list(failed_repairs.possible(breaks))
+    remaining, refused, last_error = tuple(breaks), {}, ""
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
             ports.clock.sleep(FIRST_RETRY_DELAY_SECONDS * 2**attempt)
-        write_results = ports.kernel.execute(remaining)
         try:
-            read_back = read()
+            read_back = read_back or read()
+            remaining = unfinished_breaks(breaks, read_back.state).remaining
+            if remaining:
+                read_back = None
+                refused = {o.change.key: o.message for o in ports.kernel.execute(remaining)}
+                read_back = read()
+                remaining = unfinished_breaks(breaks, read_back.state).remaining
         except GitvsError as error:
             read_back, last_error = None, str(error)
             continue
-        remaining = [c for c in remaining if not _is_break_done(c, read_back.state)]
-        refused = {o.change.key: o.message for o in write_results}
-        problems = {
-            c.key: refused[c.key] or f"{c.key}: {mismatch(c, read_back.state)}" for c in remaining
-        }
         if not remaining:
             break
     if read_back is None:
         log.critical("stuck id=%d objects=%d", transaction.id, len(remaining))
-        return TransactionResult(Outcome.STUCK, transaction.id, (last_error, *problems.values()))
+        failures = (last_error, *filter(None, refused.values()))
+        return TransactionResult(Outcome.STUCK, transaction.id, failures)
     if remaining:
         log.error("removals given up id=%d count=%d", transaction.id, len(remaining))
-    return _finish(ports, transaction, read_back, proposal, problems, failed_repairs)
-
-
-def _is_break_done(change: Change, observed: State) -> bool:
-    """Whether nothing is left to do: the object is as it should be, or somebody removed it."""
-    return change.key not in observed or observed.get(change.key) == change.after
+    state = read_back.state
+    problems = {c.key: refused.get(c.key) or f"{c.key}: {mismatch(c, state)}" for c in remaining}
+    foreign_keys = unfinished_breaks(breaks, state).given_up
+    return _finish(
+        ports, transaction, read_back, proposal, problems, sorted(foreign_keys), failed_repairs
+    )
 
 
 def _finish(
@@ -220,12 +225,14 @@ def _finish(
     read_back: Observation,
     proposal: Proposal | None,
     given_up: Mapping[Key, str],
+    foreign_keys: Sequence[Key],
     failed_repairs: Failures | None = None,
 ) -> TransactionResult:
     """Close a transaction that is past the point of no return.
 
     `given_up` are the removals that the kernel refuses. An object among them stays owned; a
-    setting keeps its value.
+    setting keeps its value. `foreign_keys` are the objects that somebody else made meanwhile:
+    they are no longer owned.
     """
     failed_keys = {*given_up, *(() if failed_repairs is None else failed_repairs.reasons)}
     done = [
@@ -241,7 +248,11 @@ def _finish(
         if proposal is None
         else _drift_messages(proposal.target, read_back.state, break_keys | failed_keys)
     )
-    remarks = (*(f"{reason}; left as it is" for reason in given_up.values()), *drifted)
+    remarks = (
+        *(f"{reason}; left as it is" for reason in given_up.values()),
+        *(f"{key}: somebody else's by now; left as it is" for key in foreign_keys),
+        *drifted,
+    )
     message = failures_text(remarks)
     if failed_repairs is not None:
         failed_repairs.add(given_up)

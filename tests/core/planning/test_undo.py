@@ -68,6 +68,12 @@ class Refusing:
     def incarnation(self) -> Incarnation:
         return self._kernel.incarnation()
 
+    def read_witness(self) -> int | None:
+        return self._kernel.read_witness()
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        self._kernel.write_witness(number, adopted_interface)
+
     def observe(self, scope: Scope) -> Observation:
         seen = self._kernel.observe(scope)
         if self._is_over:

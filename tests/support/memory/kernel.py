@@ -7,9 +7,11 @@ traffic (connections and counters are what a test says they are) and the passing
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_interface
 from typing import assert_never
 
@@ -39,6 +41,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.kernel_refusals import refusal_message
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, number_in_alias, numbered_alias
 from gitvs.core.planning.plan import Change, Phase
 from gitvs.core.planning.risks.host_settings import host_sysctls
 from gitvs.ports import WriteResult, WriteStatus
@@ -73,6 +76,7 @@ class MemoryKernel:
         self._boot_number = 0
         self.refused_keys: dict[Key, int] = {}
         """Objects that cannot be changed, whoever tries, with the errno of the refusal."""
+        self._store_number: int | None = None
         self.reboot()
 
     def incarnation(self) -> Incarnation:
@@ -109,6 +113,35 @@ class MemoryKernel:
             ipvs.counters(rules),
             frozenset(self._wildcard_listeners) if scope.includes_host_settings else frozenset(),
         )
+
+    def read_witness(self) -> int | None:
+        """Return the newest number that was recorded outside the store; see `ports.Kernel`."""
+        numbers = [
+            number_in_alias(link.alias, self._owner_alias)
+            for link in self._routing.links.values()
+            if link.kind == "dummy"
+        ]
+        return max((n for n in (*numbers, self._witness_file) if n is not None), default=None)
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        """Record the store's number outside it; see `ports.Kernel`."""
+        self._store_number = self._witness_file = number
+        for link in list(self._routing.links.values()):
+            is_ours = number_in_alias(link.alias, self._owner_alias) is not None
+            is_adopted = link.name == adopted_interface and link.alias.startswith(
+                OWNER_ALIAS_PREFIX
+            )
+            if link.kind == "dummy" and (is_ours or is_adopted):
+                self.set_alias(link.name, self._alias())
+
+    def _alias(self) -> str:
+        if self._store_number is None:
+            return self._owner_alias
+        return numbered_alias(self._owner_alias, self._store_number)
+
+    def set_alias(self, name: str, alias: str) -> None:
+        """Give a link another alias."""
+        self._routing.links[name] = replace(self._routing.links[name], alias=alias)
 
     def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         """Write changes in their order; see `ports.Kernel`."""
@@ -194,7 +227,7 @@ class MemoryKernel:
         if change.after is None:
             self._routing.delete_link(name)
         else:
-            self._routing.add_link(Link(name, "dummy", self._owner_alias, is_up=False))
+            self._routing.add_link(Link(name, "dummy", self._alias(), is_up=False))
 
     def _write_sysctl(self, sysctl: Sysctl) -> None:
         try:
@@ -202,11 +235,18 @@ class MemoryKernel:
         finally:
             self._routing.apply_sysctls()
 
+    def as_seen_by(self, owner_alias: str) -> MemoryKernel:
+        """Return the same kernel for another store."""
+        other = copy.copy(self)
+        other._owner_alias, other._store_number, other._witness_file = owner_alias, None, None
+        return other
+
     # What happens on a host behind gitvs's back
 
     def reboot(self) -> None:
         """Begin another life: whatever was made is gone, and everything is as at first."""
         self._boot_number += 1
+        self._witness_file: int | None = None
         self._sysctls = MemorySysctls(self._extra_settings)
         self._routing = MemoryRouting(self._sysctls)
         if self._is_lo_up:

@@ -7,6 +7,7 @@ write results. The content of messages is left to `ipvs_codec`, `rtnetlink` and 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -33,7 +34,8 @@ from gitvs.adapters.linux.netlink import (
 from gitvs.adapters.linux.rtnetlink import RoutingCache, Rtnetlink
 from gitvs.adapters.linux.sysctl import read_sysctls, write_sysctl
 from gitvs.adapters.process.network_namespace import namespace_cookie, namespace_file_status
-from gitvs.core.errors import KernelUnavailable, KernelUnreadable
+from gitvs.adapters.process.witness_file import WitnessFile
+from gitvs.core.errors import GitvsError, KernelUnavailable, KernelUnreadable
 from gitvs.core.model.ledger import Incarnation
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import (
@@ -49,9 +51,12 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.kernel_refusals import refusal_message
+from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, number_in_alias, numbered_alias
 from gitvs.core.planning.plan import Change
 from gitvs.core.planning.risks.host_settings import host_sysctls
 from gitvs.ports import WriteResult, WriteStatus
+
+log = logging.getLogger(__name__)
 
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _MODULES_FOLDER = Path("/lib/modules")
@@ -62,11 +67,14 @@ _SCHEDULER_MODULE = re.compile(r"/ip_vs_(\w+)\.ko")
 class LinuxKernel:
     """The network namespace of this process.
 
-    `owner_alias` is the alias that a dummy interface gets when it is made here.
+    `owner_alias` is the alias that a dummy interface gets when it is made here, followed by the
+    number of the store. The number is also kept in a file of `witness_folder`, if that is given.
     """
 
-    def __init__(self, owner_alias: str) -> None:
+    def __init__(self, owner_alias: str, witness_folder: Path | None = None) -> None:
         self._owner_alias = owner_alias
+        self._witness_folder = witness_folder
+        self._store_number: int | None = None
         self._decoder = IpvsDecoder()
         self._routing_cache = RoutingCache()
         self._written_servers: list[RealServer] = []
@@ -134,6 +142,49 @@ class LinuxKernel:
             read_wildcard_listeners() if scope.includes_host_settings else frozenset(),
         )
 
+    def read_witness(self) -> int | None:
+        """Return the newest number that was recorded outside the store; see `ports.Kernel`."""
+        with Rtnetlink() as routing:
+            aliases = [link.alias for link in routing.read_links() if link.kind == "dummy"]
+        numbers = [number_in_alias(alias, self._owner_alias) for alias in aliases]
+        if (file := self._witness_file()) is not None:
+            numbers.append(file.read())
+        return max((number for number in numbers if number is not None), default=None)
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        """Record the store's number outside it; see `ports.Kernel`."""
+        self._store_number = number
+        try:
+            self._write_aliases(adopted_interface)
+            if (file := self._witness_file()) is not None:
+                file.write(number)
+        except (GitvsError, OSError) as error:
+            log.warning("number not recorded number=%d reason=%s", number, error)
+
+    def _write_aliases(self, adopted_interface: str | None) -> None:
+        with Rtnetlink() as routing:
+            for link in routing.read_links():
+                is_ours = number_in_alias(link.alias, self._owner_alias) is not None
+                is_adopted = link.name == adopted_interface and link.alias.startswith(
+                    OWNER_ALIAS_PREFIX
+                )
+                if link.kind == "dummy" and (is_ours or is_adopted):
+                    routing.set_alias(link.name, self._alias())
+
+    def _alias(self) -> str:
+        """Return the alias of an interface that is made now."""
+        if self._store_number is None:
+            return self._owner_alias
+        return numbered_alias(self._owner_alias, self._store_number)
+
+    def _witness_file(self) -> WitnessFile | None:
+        if self._witness_folder is None:
+            return None
+        here = self.incarnation()
+        store_id = self._owner_alias.removeprefix(OWNER_ALIAS_PREFIX)
+        name = f"{store_id}.{here.namespace_cookie}"
+        return WitnessFile(self._witness_folder, name, here.boot_id)
+
     def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         """Write changes in their order; see `ports.Kernel`."""
         results: list[WriteResult] = []
@@ -199,7 +250,7 @@ class LinuxKernel:
             return [
                 routing.delete_link(_interface_name(change))
                 if change.after is None
-                else routing.add_dummy(_interface_name(change), self._owner_alias)
+                else routing.add_dummy(_interface_name(change), self._alias())
                 for change in changes
             ]
 

@@ -50,6 +50,11 @@ _LINK = struct.Struct("=BxHiII")  # Source: linux/rtnetlink.h, struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # Source: linux/if_addr.h, struct ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # Source: linux/rtnetlink.h, struct rtmsg
 _IFLA_IFNAME = 3
+_UNIMPORTANT_LINK_ATTRIBUTES = frozenset({7, 20, 23, 26})
+"""Counters (IFLA_STATS, IFLA_STATS64, IFLA_AF_SPEC), and IFLA_IFALIAS, where gitvs writes itself.
+
+Source: linux/if_link.h.
+"""
 
 
 class KernelEvents:
@@ -68,6 +73,8 @@ class KernelEvents:
         self.interfaces = frozenset(interfaces)
         self._on_change = on_change
         self._indexes: set[int] = set()
+        self._links: dict[int, bytes] = {}
+        """What was important in the newest message about each link, by its index."""
         try:
             self._socket = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
@@ -137,7 +144,9 @@ class KernelEvents:
                 name = name_text(unpack_attributes(payload, _LINK.size).get(_IFLA_IFNAME, b""))
                 if index in self._indexes or name in self.interfaces:
                     self._indexes.add(index)
-                    return "link changed"
+                    former, important = self._links.get(index), _important_part(payload)
+                    self._links[index] = important
+                    return "" if kind == RTM_NEWLINK and important == former else "link changed"
             case kind if kind in (RTM_NEWADDR, RTM_DELADDR):
                 index = _ADDRESS.unpack_from(payload)[4]
                 if index in self._indexes:
@@ -146,3 +155,15 @@ class KernelEvents:
                 if _ROUTE.unpack_from(payload)[4] == _RT_TABLE_LOCAL:
                     return "local route changed"
         return ""
+
+
+def _important_part(payload: bytes) -> bytes:
+    """Return a link message without what changes by itself, or by what gitvs writes."""
+    attributes = unpack_attributes(payload, _LINK.size)
+    parts = [
+        b"%d %s" % (type_, value)
+        for type_, value in attributes.items()
+        if type_ not in _UNIMPORTANT_LINK_ATTRIBUTES
+    ]
+    family_type_index_flags = payload[: _LINK.size - 4]  # without the mask of changed flags
+    return b" ".join([family_type_index_flags, *parts])

@@ -159,8 +159,16 @@ class Rtnetlink:
         answer = self._execute_one(Request(RTM_NEWLINK, payload, CREATE | EXCLUSIVE))
         if answer != ANSWER_DONE or not alias:
             return answer
-        alias_payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias)])
-        return self._execute_one(Request(RTM_SETLINK, alias_payload))
+        return self.set_alias(name, alias)
+
+    def set_alias(self, name: str, alias: str) -> Answer:
+        """Set the interface alias of an interface."""
+        payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias)])
+        return self._execute_one(Request(RTM_SETLINK, payload))
+
+    def read_links(self) -> list[Link]:
+        """Read the interfaces, without their addresses."""
+        return list(self._read_links()[0].values())
 
     def delete_link(self, name: str) -> Answer:
         """Delete an interface, with its addresses and their routes."""

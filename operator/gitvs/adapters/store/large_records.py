@@ -183,6 +183,13 @@ class LargeRecords:
                     self._records.delete(name)
         self._ledgers = {i: ledger for i, ledger in self._ledgers.items() if i.boot_id == boot_id}
 
+    def void(self, incarnation: Incarnation) -> None:
+        """Drop the records and the open transaction of an incarnation."""
+        for kind in _INCARNATION_KINDS:
+            self._records.delete(f"{kind} {incarnation}")
+        self._ledgers.pop(incarnation, None)
+        delete_unused_segments(self._records)
+
     # Ledgers
 
     def ledger(self, incarnation: Incarnation) -> Ledger:

@@ -75,6 +75,7 @@ class SqliteStore:
         self._path = state_dir / DATABASE_FILE_NAME
         self._now = now
         self._database = open_database(state_dir)
+        self._write_witness: Callable[[int], None] = lambda _: None
         self._sealed = SealedRecords(self._database)
         self._records = LargeRecords(self._sealed)
 
@@ -93,6 +94,22 @@ class SqliteStore:
         """This store's unique id, made once; the owner alias of the dummy interface contains it."""
         with self._reading():
             return self._sealed.index.store_id
+
+    @property
+    def number(self) -> int:
+        """A number that rises with every write that may matter to the kernel."""
+        with self._reading():
+            return self._sealed.index.number
+
+    def set_witness(self, write_witness: Callable[[int], None]) -> None:
+        """Call `write_witness` with the number after each write that raised it."""
+        self._write_witness = write_witness
+
+    def void(self, incarnation: Incarnation, witness: int) -> None:
+        """Drop what was recorded in this incarnation, and continue after the number `witness`."""
+        with self._writing():
+            self._records.void(incarnation)
+            self._sealed.update_index(number=max(self._sealed.index.number, witness))
 
     @property
     def kept_plans(self) -> int:
@@ -293,6 +310,8 @@ class SqliteStore:
             if is_about_kernel:
                 self._sealed.update_index(number=self._sealed.index.number + 1)
             self._sealed.write_index()
+        if is_about_kernel:
+            self._write_witness(self._sealed.index.number)
 
     @contextmanager
     def _transaction(self, begin_statement: str) -> Iterator[None]:

@@ -15,6 +15,7 @@ import click
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of
+from gitvs.adapters.process.witness_file import WITNESS_FOLDER
 from gitvs.adapters.process.writer_lock import prepare_lock_folder, writer_lock
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.output import show_message
@@ -40,7 +41,7 @@ def open_for_reading(state_dir: Path) -> Iterator[Ports]:
     """Open kernel and store for reading; if there is no store yet, nothing is owned."""
     become_owner_of(state_dir)
     with SqliteStore.open_readonly(state_dir) as store:
-        yield _make_ports(store)
+        yield make_ports(store)
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def open_for_writing(state_dir: Path) -> Iterator[Ports]:
     become_owner_of(state_dir)
     with _interruptible_once(), writer_lock(), SqliteStore(state_dir) as store:
         try:
-            yield _make_ports(store)
+            yield make_ports(store)
         except Interrupted as error:
             transaction_result = error.transaction_result
             show_message(
@@ -85,8 +86,11 @@ def _interruptible_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _make_ports(store: SqliteStore) -> Ports:
-    return Ports(LinuxKernel(OWNER_ALIAS_PREFIX + store.id), store, SystemClock())
+def make_ports(store: SqliteStore) -> Ports:
+    """Return the ports of this host; the kernel is told every new number of the store."""
+    kernel = LinuxKernel(OWNER_ALIAS_PREFIX + store.id, WITNESS_FOLDER)
+    store.set_witness(kernel.write_witness)
+    return Ports(kernel, store, SystemClock())
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -30,8 +30,26 @@ from gitvs.core.model.state import State
 OWNER_ALIAS_PREFIX = "gitvs:"
 """The beginning of an owner alias, which is the alias of a dummy interface that gitvs made.
 
-The store's id follows.
+The store's id follows, and then, in the alias of an interface, a number: the newest one that the
+store recorded when it was last written.
 """
+
+
+def numbered_alias(owner_alias: str, number: int) -> str:
+    """Return the alias of an interface of this store, at this number of the store."""
+    return f"{owner_alias}:{number}"
+
+
+def number_in_alias(alias: str, owner_alias: str) -> int | None:
+    """Return the number in the alias of an interface of this store; None for any other alias.
+
+    It is 0 in an alias without a number, as older versions of gitvs set it.
+    """
+    if alias == owner_alias:
+        return 0
+    prefix, _, number = alias.rpartition(":")
+    is_ours = prefix == owner_alias and number.isascii() and number.isdecimal()
+    return int(number) if is_ours else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +160,7 @@ def interfaces_of_other_stores(
         for link in observation.links.values()
         if link.kind == "dummy"
         and link.alias.startswith(OWNER_ALIAS_PREFIX)
-        and link.alias != owner_alias
+        and number_in_alias(link.alias, owner_alias) is None
         and DummyInterface(link.name).key not in ledger.owned
     ]
 
@@ -155,7 +173,10 @@ def interfaces_with_owner_alias(
         DummyInterface(link.name).key
         for link in observation.links.values()
         if link.kind == "dummy"
-        and (link.alias == owner_alias or (adopt and link.alias.startswith(OWNER_ALIAS_PREFIX)))
+        and (
+            number_in_alias(link.alias, owner_alias) is not None
+            or (adopt and link.alias.startswith(OWNER_ALIAS_PREFIX))
+        )
     )
 
 

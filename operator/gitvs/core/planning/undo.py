@@ -1,9 +1,11 @@
-"""The steps from what a failed or interrupted plan left to what was there before.
+"""The steps from what a failed or interrupted plan left to what was there before, or to its end.
 
 Undo reads the kernel, not a log of what was done. Each step is computed from a fresh reading.
 First the new real servers get weight 0, so that no connection arrives between reading and
 deleting; then those without connections are removed. A new real server that has connections by
-then is kept and drains, with what its traffic needs. Pure.
+then is kept and drains, with what its traffic needs. Past the point of no return
+`unfinished_breaks` says what is left to do. Neither touches what somebody else made meanwhile.
+Pure.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from gitvs.core.model.resources import (
     Resource,
     SyncDaemon,
     Sysctl,
+    Timeout,
     Vip,
     VirtualService,
 )
@@ -75,6 +78,38 @@ def undo_step(
     keys_in_scope = {*before, *services}
     present = State(r for key, r in observed.items() if key in keys_in_scope)
     return UndoStep(build_plan(diff(present, target)), _ledger_after_undo(ledger, drains, needed))
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedBreaks:
+    """What is left of the break of a plan. `given_up`: somebody else's by now, so it stays."""
+
+    remaining: tuple[Change, ...]
+    given_up: frozenset[Key]
+
+
+def unfinished_breaks(changes: Iterable[Change], observed: State) -> UnfinishedBreaks:
+    """Return what is left of the break of a plan, as a reading shows.
+
+    An object that is missing is done, and one that is not as the plan found it is given up:
+    somebody else made it, or set it, since. Addresses and routes have nothing to tell that by.
+    """
+    breaks = [c for c in changes if c.phase is Phase.BREAK]
+    unfinished = [c for c in breaks if c.key in observed and observed[c.key] != c.after]
+    given_up = {c.key for c in unfinished if _is_somebody_elses(c, observed[c.key])}
+    given_up |= {c.key for c in unfinished if _service_key(c.before) in given_up}
+    return UnfinishedBreaks(
+        tuple(c for c in unfinished if c.key not in given_up), frozenset(given_up)
+    )
+
+
+def _is_somebody_elses(change: Change, present: Resource) -> bool:
+    is_telling = isinstance(present, VirtualService | SyncDaemon | Sysctl | Timeout)
+    return is_telling and change.before is not None and present != change.before
+
+
+def _service_key(resource: Resource | None) -> Key | None:
+    return resource.service_key if isinstance(resource, RealServer) else None
 
 
 def _occupied_interfaces(undoable: Iterable[Change], observed: State) -> frozenset[Key]:

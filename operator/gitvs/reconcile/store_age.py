@@ -1,0 +1,41 @@
+"""Whether the store is as new as the kernel: an older one is never used.
+
+A copy that was brought back, or a store that lost its newest records, would undo what gitvs did
+since, or remove objects that belong to somebody else by now. So each write of the store raises a
+number, first in the store and then outside it, beside the kernel (`Kernel.write_witness`). A store
+that is one ahead is right: the process died between the two. One that is further ahead is right
+too, as the number never falls: only the last ones could not be recorded beside the kernel.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from gitvs.core.errors import StoreOutdated
+from gitvs.ports import Ports
+
+log = logging.getLogger(__name__)
+
+
+def refuse_older_store(ports: Ports) -> None:
+    """Check that nothing newer than the store was done here.
+
+    Raises:
+        StoreOutdated: it was. Nothing was written.
+        KernelUnavailable, KernelUnreadable: that cannot be found out.
+    """
+    number, witness = ports.store.number, ports.kernel.read_witness()
+    if witness is not None and number < witness:
+        raise StoreOutdated(number, witness)
+
+
+def adopt_with_older_store(ports: Ports) -> None:
+    """Go on with a store that is older than the kernel, as with one that is new.
+
+    What it recorded of this incarnation is dropped: a transaction of the past is neither undone
+    nor finished, and what is owned is what the adopting pass takes over.
+    """
+    witness = ports.kernel.read_witness()
+    if witness is not None and ports.store.number < witness:
+        ports.store.void(ports.kernel.incarnation(), witness)
+        log.warning("older store taken over witness=%d number=%d", witness, ports.store.number)

@@ -1,0 +1,52 @@
+"""What changes an interface is reported, but not the number that gitvs writes into its alias."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+
+import pytest
+
+from gitvs.adapters.linux.kernel_events import KernelEvents
+
+pytestmark = pytest.mark.kernel
+
+
+def ip(arguments: str) -> None:
+    subprocess.run(["ip", *arguments.split()], check=True)
+
+
+def test_an_alias_that_changes_is_no_news_and_everything_else_is() -> None:
+    ip("link add gitvs0 type dummy")
+    heard: queue.Queue[str] = queue.Queue()
+    events = KernelEvents(["gitvs0"], heard.put)
+    events.start()
+    try:
+        ip("link set gitvs0 alias gitvs:x:1")  # the first message: nothing is known before it
+        assert heard.get(timeout=20) == "link changed"
+        for number in range(2, 9):
+            ip(f"link set gitvs0 alias gitvs:x:{number}")
+        for change in ("up", "down", "mtu 1400"):
+            ip(f"link set gitvs0 {change}")
+            assert heard.get(timeout=20) == "link changed"
+            while not heard.empty():  # IPv6 addresses and routes of a link that is up
+                heard.get()
+    finally:
+        events.stop()
+
+
+def test_aliases_alone_are_never_reported() -> None:
+    ip("link add gitvs0 type dummy")
+    heard: queue.Queue[str] = queue.Queue()
+    events = KernelEvents(["gitvs0"], heard.put)
+    events.start()
+    try:
+        for number in range(1, 9):
+            ip(f"link set gitvs0 alias gitvs:x:{number}")
+        ip("address add 203.0.113.10/32 dev gitvs0")
+        found = [heard.get(timeout=20)]
+        while found[-1] != "address changed" and len(found) < 9:
+            found.append(heard.get(timeout=20))
+    finally:
+        events.stop()
+    assert found.count("link changed") <= 1
