@@ -57,6 +57,7 @@ COMMANDS = {
     "restore": LazyCommand(
         "gitvs.cli.restore:restore", "Bring back what was applied, early at boot."
     ),
+    "backup": LazyCommand("gitvs.cli.backup:backup", "Copy this director's database."),
     "teardown": LazyCommand("gitvs.cli.teardown:teardown", "Remove everything that gitvs owns."),
     "install": LazyCommand("gitvs.cli.install:install", "Make gitvs a service of this host."),
     "uninstall": LazyCommand("gitvs.cli.uninstall:uninstall", "Remove the service's files."),
