@@ -269,6 +269,10 @@ class Store(Protocol):
         """Return finished transactions, the newest first."""
         ...
 
+    def keep_history(self, transactions: int | None, plans: int | None) -> None:
+        """Limit the history from now on; a limit that is None stays as it was."""
+        ...
+
     def accepted_head(self) -> str | None:
         """Return the newest commit that was accepted from the remote."""
         ...

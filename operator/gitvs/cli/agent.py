@@ -74,6 +74,7 @@ def _run_once(settings: Settings, state_dir: Path) -> ExitCode:
             if isinstance(source_settings, Path)
             else GitRemote(state_dir, source_settings)
         )
+        ports.store.keep_history(settings.kept_transactions, settings.kept_plans)
         max_downtime = timedelta(seconds=settings.max_downtime_seconds)
         cycle_result = run_single_cycle(
             ports, followed_source, _make_chooser(settings), max_downtime

@@ -14,7 +14,7 @@ from gitvs.cli.shared.options import WholeNumber, state_options
 from gitvs.cli.shared.output import show, show_json
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.model.history import HistoryEntry
-from gitvs.core.settings import KEPT_PLANS, KEPT_TRANSACTIONS
+from gitvs.core.settings import KEPT_TRANSACTIONS
 from gitvs.report.status.history_json import history_json, transaction_json
 from gitvs.report.status.history_text import history_text, transaction_text
 
@@ -25,11 +25,11 @@ DEFAULT_LIMIT = 20
 @click.argument("words", nargs=-1, metavar="[show ID]")
 @click.option(
     "--limit",
-    type=WholeNumber(1, KEPT_TRANSACTIONS),
+    type=WholeNumber(1),
     default=DEFAULT_LIMIT,
     show_default=True,
     metavar="N",
-    help=f"How many are listed; {KEPT_TRANSACTIONS} are kept.",
+    help=f"How many are listed; {KEPT_TRANSACTIONS} are kept, unless settings say otherwise.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @state_options
@@ -82,4 +82,4 @@ def _show_transaction(store: SqliteStore, transaction_id: int, as_json: bool) ->
     if as_json:
         show_json(transaction_json(entry, changes))
     else:
-        show(transaction_text(entry, changes, KEPT_PLANS))
+        show(transaction_text(entry, changes, store.kept_plans))

@@ -77,6 +77,7 @@ class MemoryKernel:
         self.refused_keys: dict[Key, int] = {}
         """Objects that cannot be changed, whoever tries, with the errno of the refusal."""
         self._store_number: int | None = None
+        self._witness_file: int | None = None
         self.reboot()
 
     def incarnation(self) -> Incarnation:
@@ -246,7 +247,7 @@ class MemoryKernel:
     def reboot(self) -> None:
         """Begin another life: whatever was made is gone, and everything is as at first."""
         self._boot_number += 1
-        self._witness_file: int | None = None
+        self._witness_file = None
         self._sysctls = MemorySysctls(self._extra_settings)
         self._routing = MemoryRouting(self._sysctls)
         if self._is_lo_up:

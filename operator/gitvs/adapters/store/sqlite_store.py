@@ -118,7 +118,10 @@ class SqliteStore:
             return self._sealed.index.kept_plans
 
     def keep_history(self, transactions: int | None, plans: int | None) -> None:
-        """Limit the history from now on; a limit that is None stays as it was."""
+        """Limit the history from now on; a limit that is None stays as it was.
+
+        The limits are recorded, so that `gitvs apply`, which reads no settings, keeps as much.
+        """
         with self._reading():
             index = self._sealed.index
             present = {"kept_transactions": index.kept_transactions, "kept_plans": index.kept_plans}
