@@ -163,7 +163,8 @@ class Agent:
 
     def _process(self, triggers: frozenset[str], jobs: Iterable[Callable[[], None]]) -> None:
         """Run the jobs, then a cycle if a trigger is due."""
-        self._triggers.check_clock()
+        self._triggers.check()
+        self._reporter.metrics.restart_if_dead()
         self._record_heartbeat()
         for job in jobs:
             self._notifier.report_alive()

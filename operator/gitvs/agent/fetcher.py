@@ -49,11 +49,16 @@ class Fetcher:
         self._is_maintenance_due = False
         self._is_stopping = False
         self._verified_head = ("", "")
-        self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread; if an earlier one died, its requests are served again."""
+        self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
         self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     def request_fetch(self) -> int:
         """Ask for a fetch; return the number of this request."""

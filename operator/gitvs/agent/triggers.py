@@ -10,7 +10,9 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -33,6 +35,14 @@ MIN_CLOCK_STEP_SECONDS = 2.0
 _JITTER_FACTOR = 0.1
 
 
+def _make_scheduler() -> BackgroundScheduler:
+    return BackgroundScheduler(
+        timezone=UTC,
+        executors={"default": DebugExecutor()},  # jobs only add triggers: no thread pool needed
+        job_defaults={"coalesce": True, "misfire_grace_time": None},
+    )
+
+
 class Triggers:
     """The timers and watchers of one agent, for one version of its settings."""
 
@@ -50,11 +60,9 @@ class Triggers:
         self._folder_watch: DirectoryWatch | None = None
         self._clock_offset_seconds = _wall_clock_offset_seconds()
         self._failures = 0
-        self._scheduler = BackgroundScheduler(
-            timezone=UTC,
-            executors={"default": DebugExecutor()},  # jobs only add triggers: no thread pool needed
-            job_defaults={"coalesce": True, "misfire_grace_time": None},
-        )
+        self._scheduler = _make_scheduler()
+        self._unreported: set[str] = set()
+        """What was alive when last checked, so its end has not been reported yet."""
 
     def start(self, accepted_head: str | None) -> None:
         """Start everything. `accepted_head` is the newest accepted commit.
@@ -66,10 +74,7 @@ class Triggers:
             self.fetcher.accepted_head = accepted_head
             self.fetcher.start()
         elif not isinstance(self._settings.source, RemoteSettings):
-            folder = self._settings.source
-            self._folder_watch = DirectoryWatch(
-                folder, lambda: self._work_queue.add_trigger("folder changed")
-            )
+            self._folder_watch = self._make_folder_watch(self._settings.source)
         self._scheduler.start()
         self._schedule_timers()
 
@@ -118,7 +123,70 @@ class Triggers:
         if delay_seconds is not None:
             self._work_queue.add_trigger("repair", delay_seconds)
 
-    def check_clock(self) -> None:
+    def check(self) -> None:
+        """Follow a clock that was set, and start what has ended by itself again.
+
+        Called by the worker every few seconds. A watcher that died would not be missed
+        otherwise: passes go on, only later, or without new commits.
+        """
+        self._check_clock()
+        for name, is_alive, restart in (
+            ("timers", self._are_timers_alive, self._restart_timers),
+            ("fetch thread", self._is_fetcher_alive, self._restart_fetcher),
+            ("watch of the folder", self._is_folder_watched, self._restart_folder_watch),
+            ("watch of the kernel", self._is_kernel_watched, self._restart_kernel_events),
+        ):
+            if is_alive():
+                self._unreported.add(name)
+                continue
+            if name in self._unreported:  # once, though a missing folder is tried again and again
+                self._unreported.remove(name)
+                log.error("%s ended unexpectedly, started again", name)
+            with suppress(GitvsError):
+                restart()
+
+    def _is_fetcher_alive(self) -> bool:
+        return self.fetcher is None or self.fetcher.is_alive()
+
+    def _restart_fetcher(self) -> None:
+        if self.fetcher is not None:
+            self.fetcher.start()
+
+    def _is_folder_watched(self) -> bool:
+        return self._folder_watch is None or self._folder_watch.is_alive()
+
+    def _restart_folder_watch(self) -> None:
+        if self._folder_watch is not None and not isinstance(self._settings.source, RemoteSettings):
+            restarted = self._make_folder_watch(self._settings.source)
+            self._folder_watch.stop()
+            self._folder_watch = restarted
+
+    def _is_kernel_watched(self) -> bool:
+        return self._kernel_events is None or self._kernel_events.is_alive()
+
+    def _restart_kernel_events(self) -> None:
+        if self._kernel_events is not None:
+            (interface,) = self._kernel_events.interfaces
+            self._kernel_events.stop()
+            self._kernel_events = None
+            self.watch_interface(interface)
+            self._work_queue.add_trigger("events lost")
+
+    def _are_timers_alive(self) -> bool:
+        thread = self._scheduler._thread  # the library has no other way to ask
+        return thread is not None and thread.is_alive()
+
+    def _restart_timers(self) -> None:
+        self._scheduler.shutdown(wait=False)
+        self._scheduler = _make_scheduler()
+        self._scheduler.start()
+        self._schedule_timers()
+        self.schedule_poll(self._failures)
+
+    def _make_folder_watch(self, folder: Path) -> DirectoryWatch:
+        return DirectoryWatch(folder, lambda: self._work_queue.add_trigger("folder changed"))
+
+    def _check_clock(self) -> None:
         """Schedule the timers again if the wall clock was set, since the scheduler uses it."""
         offset_seconds = _wall_clock_offset_seconds()
         step_seconds, self._clock_offset_seconds = (

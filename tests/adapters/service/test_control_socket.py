@@ -219,6 +219,21 @@ def test_whatever_a_client_sends_gets_an_answer_that_is_no_bug(echoing: Path, da
     assert answer["ok"] or "one JSON object on one line" in answer["error"]
 
 
+def test_no_error_ends_the_control_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        monkeypatch.undo()
+        raise MemoryError("no memory")
+
+    with serving(tmp_path / "s", echo) as path:
+        monkeypatch.setattr(threading.BoundedSemaphore, "acquire", fail)
+        with pytest.raises((AgentUnreachable, ControlFailed)):
+            send_request(path, {})
+        assert send_request(path, {"n": 1})["request"] == {"n": 1}
+    assert [r.getMessage() for r in caplog.records] == ["control socket reason=no memory"]
+
+
 def test_clients_are_answered_side_by_side(tmp_path: Path) -> None:
     meeting = threading.Barrier(3, timeout=10)
 

@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -542,6 +543,22 @@ def test_a_server_that_stops_leaves_no_connection_behind() -> None:
     with client:
         assert has_ended(client)
     wait_for_no_requests()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_whose_thread_died_is_started_again(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert metrics._server_and_thread is not None
+    server, thread = metrics._server_and_thread
+    server.service_actions = sys.exit  # type: ignore[method-assign]
+    thread.join()
+    metrics.restart_if_dead()
+    assert "gitvs_build_info" in fetch(metrics)
+    metrics.restart_if_dead()
+    assert [r.getMessage() for r in caplog.records] == [
+        "metrics server ended unexpectedly, started again"
+    ]
 
 
 def request_threads() -> list[threading.Thread]:

@@ -46,6 +46,8 @@ class DirectoryWatch(FileSystemEventHandler):
         self._open_files: dict[str, float] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._folder = folder
+        self._identity = _identity_of(folder)
         self._observer = Observer()
         try:
             self._observer.schedule(self, str(folder), recursive=True)
@@ -63,6 +65,17 @@ class DirectoryWatch(FileSystemEventHandler):
         self._observer.stop()
         self._observer.join()
         self._thread.join()
+
+    def is_alive(self) -> bool:
+        """Whether changes are reported: the threads run, and the folder was not replaced.
+
+        A folder that was removed, or renamed to make room for another, takes its watch with it.
+        """
+        threads = (self._thread, self._observer, *self._observer.emitters)
+        return (
+            all(thread.is_alive() for thread in threads)
+            and _identity_of(self._folder) == self._identity
+        )
 
     def is_quiet(self) -> bool:
         """Whether no file is being written now, as far as is known."""
@@ -92,3 +105,12 @@ class DirectoryWatch(FileSystemEventHandler):
                 with self._lock:
                     self._changed_at = None
                 self._on_change()
+
+
+def _identity_of(folder: Path) -> tuple[int, int] | None:
+    """Return device and inode of a folder; None if it is missing."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

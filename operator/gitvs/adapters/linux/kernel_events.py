@@ -91,6 +91,10 @@ class KernelEvents:
         """Start to report changes."""
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        """Whether changes are reported."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End the thread."""
         os.close(self._stop_write_descriptor)

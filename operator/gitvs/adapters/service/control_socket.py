@@ -110,27 +110,40 @@ class ControlServer:
     def _accept_connections(self) -> None:
         while not self._is_stopping:
             try:
-                connection, _ = self._listener.accept()
+                self._accept_connection()
             except TimeoutError:
                 continue
-            except OSError as error:  # for example, no free descriptor: temporary
-                log.warning("control socket reason=%s", error.strerror)
-                threading.Event().wait(_POLL_SECONDS)
-                continue
-            if not self._free_connections.acquire(blocking=False):
-                _send_busy_error(connection)
-                continue
-            try:
-                threading.Thread(
-                    target=self._serve_connection,
-                    args=(connection,),
-                    name="control-request",
-                    daemon=True,
-                ).start()
-            except RuntimeError as error:  # no thread available: temporary
+            except Exception as error:  # noqa: BLE001  # no error may end the control socket
                 log.warning("control socket reason=%s", error)
-                self._free_connections.release()
-                connection.close()
+                threading.Event().wait(_POLL_SECONDS)
+
+    def _accept_connection(self) -> None:
+        """Accept one connection, and serve it in a thread.
+
+        Raises:
+            OSError, RuntimeError: no free descriptor, or no thread available: temporary.
+        """
+        connection, _ = self._listener.accept()
+        try:
+            self._start_serving(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _start_serving(self, connection: socket.socket) -> None:
+        if not self._free_connections.acquire(blocking=False):
+            _send_busy_error(connection)
+            return
+        try:
+            threading.Thread(
+                target=self._serve_connection,
+                args=(connection,),
+                name="control-request",
+                daemon=True,
+            ).start()
+        except BaseException:
+            self._free_connections.release()
+            raise
 
     def _serve_connection(self, connection: socket.socket) -> None:
         with closing(connection), suppress(OSError):  # a client may disconnect at any time

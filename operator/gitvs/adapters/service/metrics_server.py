@@ -6,6 +6,7 @@ counted here. All of it may be called from any thread.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -34,6 +35,8 @@ from gitvs.core.model.history import Outcome
 from gitvs.core.planning.kernel_refusals import errno_name
 from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import AgentStatus
+
+log = logging.getLogger(__name__)
 
 FAILURE_KINDS = ("source", "manifests", "gate", "quarantine", "kernel", "store", "bug", "other")
 """The kinds of failure that are counted from 0; others appear when they first happen."""
@@ -82,6 +85,17 @@ class Metrics:
         thread.daemon = True
         thread.start()
         self._server_and_thread = server, thread
+
+    def restart_if_dead(self) -> None:
+        """Serve again if the server's thread has died."""
+        if self._server_and_thread is None or self._server_and_thread[1].is_alive():
+            return
+        log.error("metrics server ended unexpectedly, started again")
+        self.stop()
+        try:
+            self.start()
+        except SettingsError as error:
+            log.error("no metrics reason=%s", error)
 
     def stop(self) -> None:
         """Stop serving."""

@@ -1,0 +1,168 @@
+"""Threads that start cycles: each is started again when it has ended by itself."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+from gitvs.adapters.git.remote import GitRemote
+from gitvs.agent.fetcher import Fetcher, FetchResult
+from gitvs.agent.triggers import Triggers
+from gitvs.agent.work_queue import WorkQueue
+from gitvs.core.settings import RemoteSettings, Settings
+from tests.support.agents import eventually
+from tests.support.git.repositories import Repository
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"  # that is how the threads die
+)
+
+
+@contextmanager
+def started(
+    source: Path | RemoteSettings, fetcher: Fetcher | None = None, drift_seconds: float = 3600.0
+) -> Iterator[tuple[Triggers, WorkQueue]]:
+    queue = WorkQueue()
+    triggers = Triggers(Settings(source, drift_seconds=drift_seconds), fetcher, queue)
+    triggers.start(None)
+    try:
+        triggers.check()
+        yield triggers, queue
+    finally:
+        triggers.stop()
+
+
+def kill(thread: threading.Thread | None, wake: Callable[[], object]) -> None:
+    """End a thread as an unexpected error does; `wake` makes it run on until then."""
+    assert thread is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+    )
+    while thread.is_alive():
+        wake()
+        thread.join(0.05)
+
+
+def trigger_of(queue: WorkQueue, wanted: str) -> bool:
+    """Wait for a trigger."""
+    while True:
+        triggers, _ = queue.wait_for_work(20)
+        assert triggers, f"{wanted} never came"
+        if wanted in triggers:
+            return True
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+def test_timers_that_died_are_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with started(tmp_path, drift_seconds=0.2) as (triggers, queue):
+        kill(triggers._scheduler._thread, triggers._scheduler.wakeup)
+        queue.wait_for_work(0)
+        triggers.check()
+        assert trigger_of(queue, "drift timer")
+        triggers.check()
+    assert errors(caplog) == ["timers ended unexpectedly, started again"]
+
+
+def test_a_fetch_thread_that_died_is_started_again_and_serves_what_was_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = RemoteSettings(str(tmp_path / "remote"), allow_local=True)
+    Repository(tmp_path / "remote").commit({"web.yaml": ""})
+    reported: Queue[FetchResult] = Queue()
+    fetcher = Fetcher(GitRemote(tmp_path / "state", settings), lambda _: None, reported.put)
+    with started(settings, fetcher) as (triggers, _):
+        numbers = []
+        kill(fetcher._thread, lambda: numbers.append(fetcher.request_fetch()))
+        triggers.check()
+        while reported.get(timeout=20).request_number < numbers[-1]:
+            pass
+        triggers.check()
+    assert errors(caplog) == ["fetch thread ended unexpectedly, started again"]
+
+
+def test_a_watch_of_the_kernel_that_ended_is_started_again_and_all_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with started(tmp_path) as (triggers, queue):
+        triggers.watch_interface("gitvs0")
+        ended = triggers._kernel_events
+        assert ended is not None
+        os.write(ended._stop_write_descriptor, b"x")
+        eventually(lambda: not ended.is_alive())
+        triggers.check()
+        assert trigger_of(queue, "events lost")
+        again = triggers._kernel_events
+        assert again is not None
+        assert again is not ended
+        assert again.is_alive()
+        assert again.interfaces == {"gitvs0"}
+    assert errors(caplog) == ["watch of the kernel ended unexpectedly, started again"]
+
+
+def test_a_folder_that_another_replaced_is_watched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    with started(folder) as (triggers, queue):
+        assert trigger_of(queue, "folder changed")
+        folder.rename(tmp_path / "former")
+        folder.mkdir()
+        triggers.check()
+        assert trigger_of(queue, "folder changed"), "what changed meanwhile was not seen"
+        (folder / "web.yaml").write_text("a: 1")
+        assert trigger_of(queue, "folder changed")
+    assert errors(caplog) == ["watch of the folder ended unexpectedly, started again"]
+
+
+def test_a_folder_that_was_away_is_watched_again_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    with started(folder) as (triggers, queue):
+        assert trigger_of(queue, "folder changed")
+        folder.rmdir()
+        for _ in range(3):
+            triggers.check()
+        folder.mkdir()
+        triggers.check()
+        assert trigger_of(queue, "folder changed")
+        (folder / "web.yaml").write_text("a: 1")
+        assert trigger_of(queue, "folder changed")
+        triggers.check()
+    assert errors(caplog) == ["watch of the folder ended unexpectedly, started again"]
+
+
+def test_threads_of_a_folder_s_watch_that_died_are_started_again(tmp_path: Path) -> None:
+    with started(tmp_path) as (triggers, queue):
+        assert trigger_of(queue, "folder changed")
+        watch = triggers._folder_watch
+        assert watch is not None
+        kill(watch._thread, lambda: None)
+        triggers.check()
+        assert triggers._folder_watch is not watch
+        assert trigger_of(queue, "folder changed")
+
+
+def test_what_lives_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with started(tmp_path) as (triggers, _):
+        triggers.watch_interface("gitvs0")
+        before = [triggers._folder_watch, triggers._kernel_events, triggers._scheduler]
+        for _ in range(3):
+            triggers.check()
+        assert [triggers._folder_watch, triggers._kernel_events, triggers._scheduler] == before
+    assert errors(caplog) == []
