@@ -120,7 +120,7 @@ def test_a_commit_is_applied_from_what_it_is_about_and_the_status_claims_no_more
     slow_polls(here)
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1, 1, 1])
-        eventually(lambda: running.status.source.head is not None)
+        eventually(lambda: running.status.observed_at is not None)
         read_at = running.status.observed_at
         other = here.state().of_type(RealServer)[-1]
         here.kernel.put(replace(other, weight=77))
@@ -895,7 +895,7 @@ def test_a_fetch_that_was_under_way_when_a_rewrite_was_accepted_refuses_it_no_mo
 def test_a_kernel_that_cannot_be_read_is_asked_less_and_less_often(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gitvs.agent.daemon._MIN_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gitvs.agent.triggers._MIN_RETRY_SECONDS", 0.1)
     slow_polls(here)
     kernel = Unwilling(here)
     kernel.is_unwilling = True

@@ -1,4 +1,4 @@
-"""Threads that start cycles: each is started again when it has ended by itself."""
+"""What starts cycles: threads, each started again when it has ended by itself, and delays."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.agent.fetcher import Fetcher, FetchResult
-from gitvs.agent.triggers import Triggers
+from gitvs.agent.triggers import MAX_POLL_DELAY_SECONDS, Triggers, poll_delay_seconds
 from gitvs.agent.work_queue import WorkQueue
 from gitvs.core.settings import RemoteSettings, Settings
 from tests.support.agents import eventually
@@ -166,3 +168,44 @@ def test_what_lives_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixtu
             triggers.check()
         assert [triggers._folder_watch, triggers._kernel_events, triggers._scheduler] == before
     assert errors(caplog) == []
+
+
+INTERVALS = st.floats(1, 7 * 24 * 3600)
+FAILURES = st.integers(0, 10**9)
+RANDOMS = st.floats(0, 1, exclude_max=True)
+
+
+def range_of(interval: float, failures: int) -> tuple[float, float]:
+    """The shortest and the longest delay."""
+    shortest = poll_delay_seconds(interval, failures, lambda: 0.0)
+    return shortest, poll_delay_seconds(interval, failures, lambda: 1.0)
+
+
+def test_after_a_success_it_is_the_interval_give_or_take_a_tenth() -> None:
+    assert range_of(30, 0) == pytest.approx((27, 33))
+
+
+def test_it_doubles_with_every_failure_and_stops_at_five_minutes() -> None:
+    ranges = [range_of(30, failures) for failures in (1, 2, 3, 4, 5, 1000)]
+    expected = [(30, 60), (60, 120), (120, 240), (150, 300), (150, 300), (150, 300)]
+    assert ranges == [pytest.approx(one) for one in expected]
+
+
+def test_an_interval_over_five_minutes_is_its_own_limit_and_still_varies() -> None:
+    assert range_of(3600, 5) == pytest.approx((3240, 3600))
+
+
+@given(INTERVALS, FAILURES, RANDOMS)
+def test_it_is_never_much_sooner_than_the_interval_nor_over_the_limit(
+    interval: float, failures: int, random: float
+) -> None:
+    delay = poll_delay_seconds(interval, failures, lambda: random)
+    assert delay >= interval * 0.9 * (1 - 1e-9)
+    limit = max(interval, MAX_POLL_DELAY_SECONDS) if failures else interval * 1.1
+    assert delay <= limit * (1 + 1e-9)
+
+
+@given(INTERVALS, st.integers(1, 1000), RANDOMS)
+def test_one_more_failure_never_shortens_it(interval: float, failures: int, random: float) -> None:
+    now = poll_delay_seconds(interval, failures, lambda: random)
+    assert poll_delay_seconds(interval, failures + 1, lambda: random) >= now * (1 - 1e-9)

@@ -16,6 +16,7 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.cycle import CommitFollower
+from gitvs.agent.judge import Judge
 from gitvs.core.model.history import Outcome
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.core.settings import RemoteSettings
@@ -76,7 +77,9 @@ def _followed(load: Load) -> Iterator[tuple[CommitFollower, Callable[[], None]]]
         url = str(repository.folder)
         remote = GitRemote(Path(temporary) / "state", RemoteSettings(url, allow_local=True))
         kernel = MemoryKernel(OWNER_ALIAS_PREFIX + store.id)
-        pilot = CommitFollower(Ports(kernel, store, SystemClock()), remote, lambda _: DIRECTOR)
+        pilot = CommitFollower(
+            Ports(kernel, store, SystemClock()), Judge(remote, lambda _: DIRECTOR)
+        )
         repository.commit({**manifests(load)})
         _follow(pilot, remote)
         after = manifests(load.reweighed(101))
@@ -96,7 +99,6 @@ def _follow(pilot: CommitFollower, remote: GitRemote) -> None:
     """Do what the agent does once a commit is here."""
     head = remote.fetched_head()
     fetched = remote.fetch(None) if head is None else remote.read_commit(head)
-    pilot.prepare(fetched.id)
     pilot.accept_head(fetched)
     turn = pilot.run_cycle(is_full_reading=False)
     assert [done.outcome for done in turn.pass_results] == [Outcome.APPLIED], turn

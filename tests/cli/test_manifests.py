@@ -42,6 +42,16 @@ def fixture_cli(capsys: pytest.CaptureFixture[str]) -> Gitvs:
     return in_process(capsys)
 
 
+def test_what_an_agent_would_not_take_the_time_for_is_a_problem_here_too(
+    cli: Gitvs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitvs.adapters.process.deadline.MAX_JUDGING_SECONDS", 0.02)
+    (tmp_path / "a.yaml").write_text("---\n- 1\n" * 50_000)
+    done = cli("validate", str(tmp_path))
+    assert done.code == 4
+    assert "a.yaml:1:1: judging these manifests takes over 0.02 s" in done.out + done.err
+
+
 @pytest.fixture
 def faulty(tmp_path: Path) -> Path:
     """The quickstart with two faults."""

@@ -14,7 +14,13 @@ from functools import partial
 from gitvs.adapters.service.control_socket import Peer, RequestJson
 from gitvs.agent.cycle import CycleResult
 from gitvs.agent.daemon import Agent
-from gitvs.agent.operator_actions import ActionRequest, Answer, OperatorActions, cycle_json
+from gitvs.agent.operator_actions import (
+    ActionRequest,
+    Answer,
+    AnyAnswer,
+    OperatorActions,
+    cycle_json,
+)
 from gitvs.core.errors import ControlFailed, ExitCode, GitvsError
 from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.report.status.status_json import status_json
@@ -66,9 +72,10 @@ class ControlRequests:
             raise ControlFailed(f"the agent knows no {action_request.command!r}; it knows {known}")
         job = self._agent.work_queue.submit(partial(action, action_request))
         try:
-            result: Answer | Future[CycleResult] = job.result(ACTION_TIMEOUT_SECONDS)
+            result: AnyAnswer = job.result(ACTION_TIMEOUT_SECONDS)
             if isinstance(result, Future):
-                return cycle_json(result.result(ACTION_TIMEOUT_SECONDS))
+                later = result.result(ACTION_TIMEOUT_SECONDS)
+                return cycle_json(later) if isinstance(later, CycleResult) else later
         except Late as error:
             raise ControlFailed(
                 f"the agent has not come to an end of this within {ACTION_TIMEOUT_SECONDS:.0f} s;"

@@ -8,32 +8,34 @@ decides when a cycle runs; `reconcile` implements a pass.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
+from gitvs.agent.judge import (
+    NO_GATES,
+    ChooseDirector,
+    Judge,
+    Judgement,
+    NotYetJudged,
+    Subject,
+    as_problem,
+)
 from gitvs.core.errors import (
     GitvsError,
-    MetBug,
     Quarantined,
     SourceError,
     StoreError,
-    UnknownDirector,
-    UnusableManifests,
 )
-from gitvs.core.manifests.file_cache import validate_file_compactly
-from gitvs.core.manifests.load import Loader
-from gitvs.core.manifests.render import Renderer
+from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.resources import Key
-from gitvs.core.planning.gates import allowed_gates, unknown_gate_names
+from gitvs.core.planning.gates import LIVE_GATES
 from gitvs.core.planning.operations import Operation, Operations, affected_keys, obsolete_drains
-from gitvs.core.problems import InvalidManifests, printable
-from gitvs.ports import Applied, Ports, Snapshot
-from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
+from gitvs.ports import Applied, Ports
+from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, without_counts
 from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.restore import outdated_reason
 from gitvs.reconcile.results import TransactionResult, failures_text
@@ -44,11 +46,6 @@ log = logging.getLogger(__name__)
 
 MAX_TIMES_FOUND_OPEN = 3
 """How often a commit's transaction may be found open at start before it is quarantined."""
-
-ChooseDirector = Callable[[Collection[str]], str]
-"""Picks this host's director among those that have a document, or raises UnknownDirector."""
-
-NO_GATES: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +62,8 @@ class CycleResult:
     recovered: TransactionResult | None = None
     problems: tuple[GitvsError, ...] = ()
     applied_pass_result: PassResult | None = None
+    is_repeated: bool = False
+    """Whether the first pass is an earlier one that was blocked, and still would be."""
     load_seconds: float = 0.0
     """How long reading, validating and rendering took."""
 
@@ -74,35 +73,81 @@ class CycleResult:
         return tuple(p for p in (self.pass_result, self.applied_pass_result) if p is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class _BlockingBasis:
+    """What it depends on whether a pass is blocked, except the kernel."""
+
+    desired: Desired
+    applied: Applied | None
+    allowed_gates: frozenset[str]
+    operations: Operations
+
+
+def _is_blocked_as_before(blocked: PassResult, now: PassResult) -> bool:
+    """Whether a pass would be blocked again, as far as the kernel matters for it."""
+    if blocked.planned is None:
+        return False
+    gates = [gate for gate in blocked.planned.proposal.gates if not gate.is_allowed]
+    if not any(gate.name in LIVE_GATES for gate in gates):
+        return True
+    before, after = blocked.planned.observation, now.observation
+    return after is not None and without_counts(before) == without_counts(after)
+
+
 class NothingFetched(SourceError):
     """No commit was fetched from the remote yet."""
 
 
 @dataclass(slots=True)
 class CommitFollower:
-    """Chooses the target of each cycle, and runs the cycle. For one thread."""
+    """Chooses the target of each cycle, and runs the cycle. For the worker's thread."""
 
     ports: Ports
-    source: GitRemote | DirectorySource
-    choose_director: ChooseDirector
-    _rendered_commits: dict[str, Applied | GitvsError] = field(default_factory=dict)
-    """The newest commit as rendered, or its error: it never changes, and rendering is slow."""
+    judge: Judge
     _last_pass: PassResult | None = None
     """The last pass, if it succeeded; other processes may have written since."""
     _repair_memory: RepairMemory = field(default_factory=RepairMemory)
     """What could not be repaired."""
-    _loader: Loader = field(default_factory=lambda: Loader(validate_file_compactly))
-    _renderer: Renderer = field(default_factory=Renderer)
+    _blocked: tuple[_BlockingBasis, PassResult] | None = None
+    """The last pass, if it was blocked, and what that depends on."""
+    _reading: int = 0
+    """How often the folder of manifests was read."""
 
-    def prepare(self, commit_id: str) -> None:
-        """Read, validate and render a commit that was fetched, in any thread, to have it ready.
+    @property
+    def source(self) -> GitRemote | DirectorySource:
+        return self.judge.source
 
-        A commit without a valid signature is not read; the cycle that needs it reports why.
-        """
-        assert isinstance(self.source, GitRemote), "only a remote has commits"
-        with suppress(SourceError):
-            self.source.verify_signature(commit_id)
-            self._render_commit(commit_id)
+    def subject(self) -> Subject | None:
+        """Return what should be judged: the commit to follow; None before the first fetch."""
+        if isinstance(self.source, DirectorySource):
+            return Subject(reading=self._reading)
+        applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
+        commit_id = pin.subject if pin is not None else self.ports.store.accepted_head()
+        if commit_id is None:
+            return None
+        applied_id = None if applied is None else applied.commit_id
+        return Subject(commit_id, applied_id, is_trusted=pin is not None)
+
+    def is_judged(self) -> bool:
+        """Whether what should be judged is; if not, it is asked for."""
+        subject = self.subject()
+        if subject is None:
+            return True
+        if not self._has_judged(subject):
+            self.judge.request(subject)
+        return self._has_judged(subject)
+
+    def _has_judged(self, subject: Subject) -> bool:
+        commit_id = subject.commit_id
+        if commit_id is not None and commit_id == subject.base_id:
+            return self.judge.rendered(commit_id) is not None
+        return self.judge.is_judged(subject)
+
+    def read_folder_again(self) -> None:
+        """Have the folder read and judged again, if the manifests come from one."""
+        if isinstance(self.source, DirectorySource):
+            self._reading += 1
+            self.judge.request(Subject(reading=self._reading))
 
     def accept_head(self, head: Commit) -> None:
         """Record a commit that was fetched: from now on only its descendants are accepted."""
@@ -158,9 +203,8 @@ class CommitFollower:
             return CycleResult(
                 self._reconcile_applied(), self.ports.store.applied(), problems=tuple(all_problems)
             )
-        started_boottime = self.ports.clock.boottime()
         try:
-            target, lifted_gates = self._choose_target(operations)
+            target, lifted_gates, load_seconds = self._choose_target(operations)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001  # a bug in loading must not end the repairs
@@ -170,8 +214,10 @@ class CommitFollower:
             return CycleResult(
                 self._reconcile_applied(), self.ports.store.applied(), problems=tuple(all_problems)
             )
-        load_seconds = self.ports.clock.boottime() - started_boottime
         options = PassOptions(allowed_gates | lifted_gates, is_full_reading=is_full_reading)
+        basis = self._basis(target, options)
+        if (still_blocked := self._still_blocked(target, basis)) is not None:
+            return replace(still_blocked, problems=tuple(all_problems))
         pass_result = reconcile(self.ports, target, options, last_pass, self._repair_memory)
         applied_pass_result = None
         if pass_result.outcome is Outcome.CONVERGED:
@@ -183,6 +229,7 @@ class CommitFollower:
             if _leaves_drift(pass_result):
                 applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome is Outcome.BLOCKED:
+            self._blocked = basis, pass_result
             applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome in (Outcome.APPLIED, Outcome.CONVERGED) and operations.pin is None:
             self._end_superseded_drains(target, operations)
@@ -194,63 +241,78 @@ class CommitFollower:
             load_seconds=load_seconds,
         )
 
-    def _choose_target(self, operations: Operations) -> tuple[Applied, frozenset[str]]:
-        """Return the target of this cycle, and the gates that its commit messages lift.
+    def _basis(self, target: Applied, options: PassOptions) -> _BlockingBasis:
+        operations = self.ports.store.operations().in_force(self.ports.moment())
+        applied = self.ports.store.applied()
+        return _BlockingBasis(target.desired, applied, options.allowed_gates, operations)
+
+    def _still_blocked(self, target: Applied, basis: _BlockingBasis) -> CycleResult | None:
+        """Keep the applied commit in force, and return the result if the target stays blocked.
+
+        It is planned again only if something changed that it depends on: the commit, the applied
+        state, operations, or, for gates about this host, what is in the kernel.
+        """
+        blocked, self._blocked = self._blocked, None
+        if blocked is None or blocked[0] != basis or basis.applied is None:
+            return None
+        applied_pass_result = self._reconcile_applied()
+        if applied_pass_result is None or not _is_blocked_as_before(
+            blocked[1], applied_pass_result
+        ):
+            return None
+        self._blocked = blocked
+        return CycleResult(
+            blocked[1], target, applied_pass_result=applied_pass_result, is_repeated=True
+        )
+
+    def _choose_target(self, operations: Operations) -> tuple[Applied, frozenset[str], float]:
+        """Return this cycle's target, the gates that its messages lift, and the time to judge it.
 
         Raises:
             NothingFetched: no commit was fetched yet.
+            NotYetJudged: it is being read and checked.
             SourceError, Quarantined, InvalidManifests, UnknownDirector.
         """
-        if isinstance(self.source, DirectorySource):
-            return self._render_snapshot(self.source.load()), NO_GATES
-        applied = self.ports.store.applied()
-        applied_id = None if applied is None else applied.commit_id
-        pin = operations.pin
-        commit_id = pin.subject if pin is not None else self.ports.store.accepted_head()
-        if commit_id is None:
+        subject = self.subject()
+        if subject is None:
             raise NothingFetched("no commit was fetched yet, so there is nothing to go by")
-        if commit_id != applied_id and pin is None:
+        applied, commit_id = self.ports.store.applied(), subject.commit_id
+        if applied is not None and commit_id is not None and commit_id == applied.commit_id:
+            return self._applied_as_judged(applied, operations, commit_id), NO_GATES, 0.0
+        if isinstance(self.source, GitRemote) and operations.pin is None:
+            assert commit_id is not None, "a remote has commits"
             self._refuse_quarantined(commit_id)
-            self.source.verify_signature(commit_id)
-        if pin is not None and applied is not None and commit_id == applied_id:
-            return applied, NO_GATES
-        rendered = self._render_commit(commit_id)
+            self.source.verify_signature(commit_id)  # its signer may have left since
+        judgement = self._judgement_of(subject)
+        if isinstance(judgement.rendered, GitvsError):
+            raise judgement.rendered
+        target = replace(judgement.rendered, applied_at=self.ports.clock.now())
+        return target, judgement.lifted_gates, judgement.seconds
+
+    def _applied_as_judged(
+        self, applied: Applied, operations: Operations, commit_id: str
+    ) -> Applied:
+        """Return the applied commit as this gitvs reads it; as recorded, if it is not judged."""
+        rendered = self.judge.rendered(commit_id)
+        if rendered is None or operations.pin is not None:
+            return applied
         if isinstance(rendered, GitvsError):
             raise rendered
-        target = replace(rendered, applied_at=self.ports.clock.now())
-        if commit_id == applied_id:
-            return target, NO_GATES
-        lifted_gates = allowed_gates(
-            self.source.manifests_of(commit_id).commit_messages(applied_id), target.desired.director
-        )
-        for name in unknown_gate_names(lifted_gates):
-            log.warning("unknown gate commit=%s name=%s", commit_id, printable(name))
-        return target, lifted_gates
+        return replace(rendered, applied_at=self.ports.clock.now())
 
-    def _render_commit(self, commit_id: str) -> Applied | GitvsError:
-        """Return a commit rendered for this director, or the error that prevents it."""
-        assert isinstance(self.source, GitRemote)
-        cached = self._rendered_commits.get(commit_id)
-        if cached is not None:
-            return cached
-        try:
-            with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
-                rendered: Applied | GitvsError = self._render_snapshot(snapshot)
-        except (InvalidManifests, UnknownDirector, UnusableManifests) as error:
-            rendered = error
-        except GitvsError as error:  # may be temporary: not cached
-            return error
-        except Exception as error:  # noqa: BLE001  # a bug that a commit meets is that commit's problem
-            rendered = as_problem(f"commit {commit_id[:12]} was not read", error)
-        self._rendered_commits = {commit_id: rendered}
-        return rendered
+    def _judgement_of(self, subject: Subject) -> Judgement:
+        """Return what is judged; ask for what is not, or may be judged otherwise now.
 
-    def _render_snapshot(self, snapshot: Snapshot) -> Applied:
-        for name in snapshot.skipped:
-            log.warning("left out path=%s reason=link-or-submodule", printable(name))
-        manifests = self._loader.load(snapshot.files)
-        desired = self._renderer.render(manifests, self.choose_director(manifests.director_names))
-        return Applied(desired, snapshot.commit, self.ports.clock.now())
+        Raises:
+            NotYetJudged: nothing is known about it yet.
+        """
+        judgement = self.judge.judgement_of(subject)
+        if judgement is None or (not judgement.is_final and subject.commit_id is not None):
+            self.judge.request(subject)
+            judgement = self.judge.judgement_of(subject)
+        if judgement is None:
+            raise NotYetJudged(subject.commit_id)
+        return judgement
 
     def _reconcile_applied(self) -> PassResult | None:
         """Keep the applied commit in force, if there is one."""
@@ -332,14 +394,6 @@ def _leaves_drift(pass_result: PassResult) -> bool:
     return any(c.key in applied and c.before != applied[c.key] for c in own_changes)
 
 
-def as_problem(what: str, error: Exception) -> GitvsError:
-    """Return an error as a problem; an unexpected one is logged, with its traceback, as a bug."""
-    if isinstance(error, GitvsError):
-        return error
-    log.error("met a bug what=%r", what, exc_info=error)
-    return MetBug(what, error)
-
-
 def recover_at_start(ports: Ports) -> TransactionResult | None:
     """Recover an open transaction, and quarantine its commit if that happens too often."""
     refuse_older_store(ports)  # before anything is counted in it
@@ -369,7 +423,7 @@ def run_single_cycle(
         KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
     """
     recovered = recover_at_start(ports)
-    follower = CommitFollower(ports, source, choose_director)
+    follower = CommitFollower(ports, Judge(source, choose_director))
     problems: list[GitvsError] = []
     if isinstance(source, GitRemote):
         try:

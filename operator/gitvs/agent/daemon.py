@@ -21,24 +21,18 @@ from gitvs.adapters.process.writer_lock import writer_lock
 from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.adapters.service.systemd import Notifier
-from gitvs.agent.cycle import ChooseDirector, CommitFollower, CycleResult, recover_at_start
+from gitvs.agent.cycle import CommitFollower, CycleResult, recover_at_start
 from gitvs.agent.drain_poll import DrainPoll
 from gitvs.agent.fetch_results import FetchResults
 from gitvs.agent.fetcher import Fetcher, FetchResult
+from gitvs.agent.judge import ChooseDirector, Judge
 from gitvs.agent.reporting import Reporter
-from gitvs.agent.triggers import Triggers
+from gitvs.agent.triggers import MAX_RETRY_SECONDS, Triggers, retry_delay_seconds
 from gitvs.agent.work_queue import WorkQueue
 from gitvs.agent.write_lock import WriteLock
-from gitvs.core.errors import (
-    GitvsError,
-    SettingsError,
-    StoreDamaged,
-)
-from gitvs.core.model.desired import Desired
+from gitvs.core.errors import GitvsError, StoreDamaged
 from gitvs.core.model.history import Outcome
-from gitvs.core.model.state import State
 from gitvs.core.planning.operations import Operation
-from gitvs.core.planning.ownership import scope_of
 from gitvs.core.settings import RemoteSettings, Settings
 from gitvs.core.status.agent_status import AgentStatus, SourceStatus
 from gitvs.ports import Ports
@@ -53,10 +47,8 @@ MAX_WAIT_SECONDS = 5.0
 PARTIAL_READING_TRIGGERS = frozenset({"new commit", "folder changed", "drain due"})
 """Triggers about some services only; the drift timer reads the whole kernel anyway."""
 
-HEARTBEAT_SECONDS = 60.0
-_MIN_RETRY_SECONDS = 1.0
-_MAX_RETRY_SECONDS = 60.0
-_MAX_DOUBLINGS = 10
+READING_TRIGGERS = frozenset({"folder changed", "sync", "reload"})
+"""Triggers that have nothing to do before the folder of manifests was read again."""
 
 
 class Agent:
@@ -86,8 +78,8 @@ class Agent:
         self._make_chooser = make_chooser
         self._notifier = notifier
         self.follower, self._triggers = self._make_follower(self.settings)
-        metrics = Metrics(self.settings.metrics)
-        self._reporter = Reporter(ports, metrics, SourceStatus(self._source_name()))
+        source_status = SourceStatus(self._source_name())
+        self._reporter = Reporter(ports, Metrics(self.settings.metrics), source_status)
         self.fetch_results = FetchResults(
             ports, self.follower, self._triggers, self._reporter, self.work_queue
         )
@@ -95,8 +87,8 @@ class Agent:
         self._is_stopping = False
         self._failures_in_a_row = 0
         self._drain_poll = DrainPoll(ports)
-        self._heartbeat_boottime = float("-inf")
         self._ended_operations: list[Operation] = []
+        self._jobs_until_judged: list[Callable[[], None]] = []
 
     @property
     def status(self) -> AgentStatus:
@@ -122,6 +114,8 @@ class Agent:
             stack.callback(self._write_lock.release)
             self._triggers.start(self.ports.store.accepted_head())
             stack.callback(lambda: self._triggers.stop())
+            self._start_judge()
+            stack.callback(lambda: self.follower.judge.stop())
             self._start()
             while not self._is_stopping:
                 self._notifier.report_alive()
@@ -172,7 +166,13 @@ class Agent:
         if "reload" in triggers:
             self._reload()
         all_triggers = {*triggers, *self._due_triggers()}
-        if all_triggers and not self._is_stopping:
+        if not all_triggers or self._is_stopping:
+            return
+        if self.fetch_results.is_source_ready and not all_triggers <= {"drain due"}:
+            self.follower.read_folder_again()
+        if self._triggers.fetcher is None and all_triggers <= READING_TRIGGERS:
+            self.when_judged(lambda: self._attempt_cycle(all_triggers))
+        else:
             self._attempt_cycle(all_triggers)
 
     def _wait_seconds(self) -> float:
@@ -197,17 +197,8 @@ class Agent:
 
     def _record_heartbeat(self) -> None:
         """Record from time to time that the agent is alive, for `gitvs restore`."""
-        now = self.ports.clock.boottime()
-        is_due = now - self._heartbeat_boottime >= HEARTBEAT_SECONDS or self._is_stopping
-        if not is_due or self.fetch_results.outdated_reason:
-            return
-        self._heartbeat_boottime = now
-        try:
-            self.ports.store.record_alive()
-        except StoreDamaged:
-            raise
-        except GitvsError as error:
-            log.warning("no sign of life recorded reason=%s", error)
+        if not self.fetch_results.outdated_reason:
+            self._reporter.record_heartbeat(is_last=self._is_stopping)
 
     # Settings
 
@@ -220,12 +211,9 @@ class Agent:
             else None
         )
         folder = source_settings if isinstance(source_settings, Path) else Path()
-        follower = CommitFollower(
-            self.ports, remote or DirectorySource(folder), self._make_chooser(settings)
-        )
-        fetcher = (
-            None if remote is None else Fetcher(remote, follower.prepare, self._on_fetch_result)
-        )
+        judge = Judge(remote or DirectorySource(folder), self._make_chooser(settings))
+        follower = CommitFollower(self.ports, judge)
+        fetcher = None if remote is None else Fetcher(remote, self._on_fetch_result)
         return follower, Triggers(settings, fetcher, self.work_queue)
 
     def _reload(self) -> None:
@@ -239,8 +227,9 @@ class Agent:
             log.error("settings not reloaded reason=%s", error)
         else:
             self._triggers.stop()
+            self.follower.judge.stop()
             if settings.metrics != self.settings.metrics:
-                self._replace_metrics(settings)
+                self._reporter.replace_metrics(settings.metrics)
             self.settings, self.follower, self._triggers = settings, follower, triggers
             self._attempt("reload", self._limit_history)
             self._reporter.source_status = SourceStatus(self._source_name())
@@ -254,18 +243,12 @@ class Agent:
             self.fetch_results.outdated_reason = (
                 outdated_reason if triggers.fetcher is not None else ""
             )
+            self._start_judge()
             self.fetch_results.add_waiting(waiting)
             self.fetch_results.request_fetch()
+            self._run_jobs_if_judged()
             log.info("settings reloaded source=%s", self._source_name())
         self._notifier.report_ready(self._reporter.status_line())
-
-    def _replace_metrics(self, settings: Settings) -> None:
-        self._reporter.metrics.stop()
-        self._reporter.metrics = Metrics(settings.metrics)
-        try:
-            self._reporter.metrics.start()
-        except SettingsError as error:
-            log.error("no metrics reason=%s", error)
 
     def _source_name(self) -> str:
         source = self.follower.source
@@ -283,9 +266,35 @@ class Agent:
         if fetch_result.remote is not self.follower.source:
             return  # this fetch began before the settings were reloaded
         if trigger := self.fetch_results.handle(fetch_result):
-            self._attempt_cycle({trigger}, fetch_number=fetch_result.request_number)
-        else:
-            self.publish()
+            number = fetch_result.request_number
+            self.when_judged(lambda: self._attempt_cycle({trigger}, fetch_number=number))
+        self.publish()
+
+    # Judging
+
+    def _start_judge(self) -> None:
+        follower, add_job = self.follower, self.work_queue.add_job
+        follower.judge.start(lambda is_news: add_job(lambda: self._on_judged(follower, is_news)))
+
+    def _on_judged(self, follower: CommitFollower, is_news: bool) -> None:
+        if follower is not self.follower:
+            return  # the settings were reloaded since it began
+        has_jobs = bool(self._jobs_until_judged)
+        self._attempt("judged", self._run_jobs_if_judged)
+        if is_news and not has_jobs:
+            self._attempt_cycle({"judged"})
+        self.publish()
+
+    def when_judged(self, job: Callable[[], None]) -> None:
+        """Run a job once the commit to follow is judged, which may be now. For the worker."""
+        self._jobs_until_judged.append(job)
+        self._run_jobs_if_judged()
+
+    def _run_jobs_if_judged(self) -> None:
+        if self.follower.is_judged():
+            jobs, self._jobs_until_judged = self._jobs_until_judged, []
+            for job in jobs:
+                job()
 
     def sync(self) -> Future[CycleResult]:
         """Fetch now; the future gets the result of the cycle after it. For the worker's thread."""
@@ -325,10 +334,10 @@ class Agent:
         if cycle_result.target is not None:
             self._triggers.watch_interface(cycle_result.target.desired.interface)
         if any(p.outcome is Outcome.STUCK or _is_transient(p) for p in cycle_result.pass_results):
-            self.work_queue.add_trigger("retry", _MAX_RETRY_SECONDS / 4)
+            self.work_queue.add_trigger("retry", MAX_RETRY_SECONDS / 4)
         self._triggers.schedule_repair(self.follower.seconds_to_next_repair())
         self._drain_poll.schedule(seconds)
-        self._reporter.publish()
+        self.publish()
         return cycle_result
 
     def _run_locked_cycle(
@@ -345,7 +354,7 @@ class Agent:
                     is_full_reading=is_full_reading,
                 )
         except GitvsError:
-            self.work_queue.add_trigger("retry", _retry_seconds(self._failures_in_a_row + 1))
+            self.work_queue.add_trigger("retry", retry_delay_seconds(self._failures_in_a_row + 1))
             raise
 
     def _attempt_cycle(self, triggers: Collection[str], fetch_number: int = 0) -> None:
@@ -369,7 +378,7 @@ class Agent:
             self.fetch_results.answer_waiting(
                 cycle_results[0] if cycle_results else None, fetch_number
             )
-        self._reporter.publish()
+        self.publish()
         self._notifier.report_status(self._reporter.status_line())
 
     def _attempt(self, trigger: str, work: Callable[[], object]) -> None:
@@ -388,7 +397,7 @@ class Agent:
             self._reporter.report_failure(
                 trigger, error, started_at, time.monotonic() - started_monotonic
             )
-            delay_seconds = _retry_seconds(self._failures_in_a_row)
+            delay_seconds = retry_delay_seconds(self._failures_in_a_row)
             self.work_queue.add_trigger("retry", delay_seconds)
             self._drain_poll.postpone(delay_seconds)
 
@@ -402,21 +411,12 @@ class Agent:
 
     def observe(self) -> None:
         """Read the kernel for a status request. For the worker's thread."""
-        applied = self.ports.store.applied()
-        desired = Desired("", "gitvs0", State()) if applied is None else applied.desired
-        ledger = self.ports.store.ledger(self.ports.kernel.incarnation())
-        self._reporter.record_observation(self.ports.kernel.observe(scope_of(ledger, desired)))
+        self._reporter.observe_kernel()
         self.publish()
 
     def publish(self) -> None:
         """Publish a new status from the store. For the worker's thread."""
-        self._reporter.publish()
-
-
-def _retry_seconds(failures: int) -> float:
-    """Return how long to wait after this many failures in a row."""
-    doublings = min(failures, _MAX_DOUBLINGS)
-    return min(_MIN_RETRY_SECONDS * 2.0**doublings, _MAX_RETRY_SECONDS)
+        self._reporter.publish(self.follower.judge.judging_since)
 
 
 def _is_transient(pass_result: PassResult) -> bool:

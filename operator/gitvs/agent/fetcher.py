@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.core.errors import GitvsError, UntrustedCommit
+from gitvs.core.errors import GitvsError, MetBug, UntrustedCommit
 from gitvs.core.model.history import Commit
 
 log = logging.getLogger(__name__)
@@ -32,15 +32,9 @@ class FetchResult:
 class Fetcher:
     """Fetches on request; requests during a fetch are merged into one more fetch."""
 
-    def __init__(
-        self,
-        remote: GitRemote,
-        prepare: Callable[[str], None],
-        report: Callable[[FetchResult], None],
-    ) -> None:
-        """`prepare` gets a commit of the local copy, `report` the result of each fetch."""
+    def __init__(self, remote: GitRemote, report: Callable[[FetchResult], None]) -> None:
+        """`report` gets the result of each fetch."""
         self.remote = remote
-        self._prepare = prepare
         self.accepted_head: str | None = None
         """The newest accepted commit; the worker keeps it up to date."""
         self._report = report
@@ -91,21 +85,14 @@ class Fetcher:
 
     def _fetch(self, request_number: int) -> FetchResult:
         try:
-            return self._fetch_and_prepare(request_number)
-        except Exception as error:  # a bug here must not end the fetching for ever
-            log.exception("fetch met a bug")
-            reason = GitvsError(f"fetching met a bug: {error!r}")
-            return FetchResult(request_number, self.remote, error=reason)
-
-    def _fetch_and_prepare(self, request_number: int) -> FetchResult:
-        try:
             head = self.remote.fetch(self.accepted_head)
-            self._prepare(head.id)
             return FetchResult(request_number, self.remote, head, self._signer(head))
         except GitvsError as error:
-            if self.accepted_head is not None:
-                self._prepare(self.accepted_head)
             return FetchResult(request_number, self.remote, error=error)
+        except Exception as error:  # a bug here must not end the fetching for ever
+            log.exception("fetch met a bug")
+            bug = MetBug("nothing was fetched", error)
+            return FetchResult(request_number, self.remote, error=bug)
 
     def _signer(self, head: Commit) -> str:
         """Return who signed an accepted head; empty if the signature is no longer trusted."""

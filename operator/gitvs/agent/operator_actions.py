@@ -18,6 +18,7 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.agent.cycle import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.reporting import short_problem_text
+from gitvs.agent.work_queue import run_job
 from gitvs.core.errors import ControlFailed, ExitCode, SourceError
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
@@ -40,6 +41,8 @@ DEFAULT_OPERATION_SECONDS = {OperationKind.PAUSE: 4 * 3600.0, OperationKind.PIN:
 """Pauses and pins expire; the others hold until they are taken back."""
 
 Answer = dict[str, Any]
+AnyAnswer = Answer | Future[CycleResult] | Future[Answer]
+"""An answer, or one that comes later: after a fetch, or once a commit is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class OperatorActions:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self.actions: Mapping[str, Callable[[ActionRequest], Answer | Future[CycleResult]]] = {
+        self.actions: Mapping[str, Callable[[ActionRequest], AnyAnswer]] = {
             "sync": self._sync,
             "pause": self._pause,
             "resume": self._resume,
@@ -85,7 +88,14 @@ class OperatorActions:
         self._record_operation(request, OperationKind.PAUSE)
         return self._run_and_answer("pause", "paused: no new commits, no repair of drift")
 
-    def _resume(self, request: ActionRequest) -> Answer:
+    def _when_judged(self, work: Callable[[], Answer]) -> Future[Answer]:
+        """Run work in the worker once the commit to follow is judged; return its answer."""
+        future: Future[Answer] = Future()
+        self._agent.when_judged(lambda: run_job(work, future))
+        self._agent.publish()
+        return future
+
+    def _resume(self, request: ActionRequest) -> Future[Answer]:
         """End the pause, or the pin if there is no pause; never both: others may need the pin."""
         operations = self._agent.ports.store.operations()
         ended_operation = operations.pause or operations.pin
@@ -94,10 +104,14 @@ class OperatorActions:
         self._end_operation(ended_operation, request)
         is_still_pinned = ended_operation.kind is OperationKind.PAUSE and operations.pin is not None
         more = "; still pinned: `gitvs resume` once more ends that" if is_still_pinned else ""
-        cycle_result = self._agent.run_cycle("resume", ended_operations=[ended_operation])
-        return {**cycle_json(cycle_result), "text": f"{ended_operation.kind} ended{more}"}
 
-    def _rollback(self, request: ActionRequest) -> Answer:
+        def work() -> Answer:
+            cycle_result = self._agent.run_cycle("resume", ended_operations=[ended_operation])
+            return {**cycle_json(cycle_result), "text": f"{ended_operation.kind} ended{more}"}
+
+        return self._when_judged(work)
+
+    def _rollback(self, request: ActionRequest) -> Future[Answer]:
         """Go back to a commit, pin it, and quarantine the applied and the newest commit.
 
         They do not come back by themselves. Pin and quarantine are recorded before the pass, and
@@ -121,6 +135,18 @@ class OperatorActions:
             f"{request.who} rolled back from it: {request.why or 'no reason given'}",
         )
         self._log_operation(request, pin)
+        return self._when_judged(
+            lambda: self._finish_rollback(request, pin, previous_pin, barred_ids)
+        )
+
+    def _finish_rollback(
+        self,
+        request: ActionRequest,
+        pin: Operation,
+        previous_pin: Operation | None,
+        barred_ids: Sequence[str],
+    ) -> Answer:
+        store, target_id = self._agent.ports.store, pin.subject
         cycle_result = self._agent.run_cycle("rollback", request.allowed_gates, ignores_pause=True)
         if _is_applied_by(target_id, cycle_result):
             self._agent.follower.keep_commits()
@@ -249,12 +275,13 @@ class OperatorActions:
             "active", "active: VIPs and local routes as Git says", [standby]
         )
 
-    def _accept_rewrite(self, request: ActionRequest) -> Answer:
+    def _accept_rewrite(self, request: ActionRequest) -> Future[Answer]:
         commit = self._agent.fetch_results.accept_rewrite(request.subject)
         log.warning("rewrite accepted commit=%s who=%s why=%r", commit.id, request.who, request.why)
-        cycle_result = self._agent.run_cycle("accept-rewrite")
         text = f"commit {commit.id[:12]} and what descends from it is followed now"
-        return {**cycle_json(cycle_result), "text": text}
+        return self._when_judged(
+            lambda: {**cycle_json(self._agent.run_cycle("accept-rewrite")), "text": text}
+        )
 
     def _run_and_answer(
         self, command: str, text: str, ended_operations: Sequence[Operation] = ()

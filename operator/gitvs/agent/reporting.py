@@ -16,12 +16,14 @@ from gitvs import __version__
 from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.agent.cycle import CycleResult
+from gitvs.agent.judge import NotYetJudged
 from gitvs.core.errors import (
     GitvsError,
     KernelUnavailable,
     KernelUnreadable,
     MetBug,
     Quarantined,
+    SettingsError,
     SourceError,
     StoreDamaged,
     StoreError,
@@ -32,10 +34,13 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import Key
+from gitvs.core.model.state import State
 from gitvs.core.planning.operations import OperationKind
+from gitvs.core.planning.ownership import scope_of
 from gitvs.core.planning.plan import desired_digest
 from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.problems import InvalidManifests
+from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import AgentStatus, LastPass, SourceStatus
 from gitvs.ports import Ports
 from gitvs.reconcile.director_status import (
@@ -62,6 +67,7 @@ _FAILURE_KINDS: tuple[tuple[type[GitvsError], str], ...] = (
 )
 
 
+HEARTBEAT_SECONDS = 60.0
 _MAX_PROBLEMS = 20
 _MAX_CHARACTERS = 1000
 
@@ -77,6 +83,7 @@ class Reporter:
         self._last_pass: LastPass | None = None
         self._observation: Observation | None = None
         self._observed_at: datetime | None = None
+        self._heartbeat_boottime = float("-inf")
         self._target_commit: Commit | None = None
         self._drift: tuple[Key, ...] = ()
         self._unrepairable: tuple[Unrepairable, ...] = ()
@@ -114,9 +121,10 @@ class Reporter:
             else pass_result.transaction.failures,
         )
         self._report_problems(cycle_result)
-        if pass_result is not None and pass_result.outcome is Outcome.BLOCKED:
+        is_blocked = pass_result is not None and pass_result.outcome is Outcome.BLOCKED
+        if is_blocked and not cycle_result.is_repeated:
             self.metrics.count_failure("gate")
-        for each_result in cycle_result.pass_results:
+        for each_result in cycle_result.pass_results[cycle_result.is_repeated :]:
             self._report_pass(
                 each_result,
                 trigger,
@@ -127,7 +135,11 @@ class Reporter:
     def _report_problems(self, cycle_result: CycleResult) -> None:
         """Count why the newest commit is not applied, and log the reasons that are new."""
         # The source's own error was reported already.
-        problems = [p for p in cycle_result.problems if str(p) != self.source_status.error]
+        problems = [
+            p
+            for p in cycle_result.problems
+            if str(p) != self.source_status.error and not isinstance(p, NotYetJudged)
+        ]
         for problem in problems:
             self.metrics.count_failure(failure_kind(problem))
         reported = {short_problem_text(problem) for problem in problems}
@@ -149,13 +161,42 @@ class Reporter:
         else:
             log.error("pass met a bug trigger=%r", trigger, exc_info=error)
 
-    def record_observation(self, observation: Observation) -> None:
-        """Record an observation of the kernel."""
-        self._observation = observation
+    def record_heartbeat(self, *, is_last: bool) -> None:
+        """Record that the agent is alive, unless it did lately; the last time always."""
+        now = self._ports.clock.boottime()
+        if now - self._heartbeat_boottime < HEARTBEAT_SECONDS and not is_last:
+            return
+        self._heartbeat_boottime = now
+        try:
+            self._ports.store.record_alive()
+        except StoreDamaged:
+            raise
+        except GitvsError as error:
+            log.warning("no sign of life recorded reason=%s", error)
+
+    def observe_kernel(self) -> None:
+        """Read the kernel for the next status."""
+        applied = self._ports.store.applied()
+        desired = Desired("", "gitvs0", State()) if applied is None else applied.desired
+        ledger = self._ports.store.ledger(self._ports.kernel.incarnation())
+        self._observation = self._ports.kernel.observe(scope_of(ledger, desired))
         self._observed_at = self._ports.clock.now()
 
-    def publish(self) -> None:
-        """Publish a new status, which any thread may read."""
+    def replace_metrics(self, settings: MetricsSettings) -> None:
+        """Serve metrics as other settings say."""
+        self.metrics.stop()
+        self.metrics = Metrics(settings)
+        try:
+            self.metrics.start()
+        except SettingsError as error:
+            log.error("no metrics reason=%s", error)
+
+    def publish(self, judging_since: datetime | None = None) -> None:
+        """Publish a new status, which any thread may read.
+
+        `judging_since` is when judging the newest commit began, if that is under way.
+        """
+        self.source_status = replace(self.source_status, judging_since=judging_since)
         try:
             inputs = load_status_inputs(self._ports, self._observation)
             self._set_status(load_summary(self._ports, inputs), inputs)

@@ -19,7 +19,6 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from gitvs.adapters.files.directory_watch import DirectoryWatch
 from gitvs.adapters.linux.kernel_events import KernelEvents
-from gitvs.agent.backoff import delay_seconds
 from gitvs.agent.fetcher import Fetcher
 from gitvs.agent.work_queue import WorkQueue
 from gitvs.core.errors import GitvsError
@@ -33,6 +32,11 @@ EVENT_DELAY_SECONDS = 0.2
 MAINTENANCE_SECONDS = 24 * 3600.0
 MIN_CLOCK_STEP_SECONDS = 2.0
 _JITTER_FACTOR = 0.1
+
+MAX_POLL_DELAY_SECONDS = 300.0
+_MIN_RETRY_SECONDS = 1.0
+MAX_RETRY_SECONDS = 60.0
+_MAX_DOUBLINGS = 30
 
 
 def _make_scheduler() -> BackgroundScheduler:
@@ -111,7 +115,7 @@ class Triggers:
         if self.fetcher is None or not isinstance(source_settings, RemoteSettings):
             return None
         self._failures = failures
-        delay = delay_seconds(source_settings.poll_seconds, failures, random.random)
+        delay = poll_delay_seconds(source_settings.poll_seconds, failures, random.random)
         poll_at = datetime.now(UTC) + timedelta(seconds=delay)
         self._scheduler.add_job(
             self.fetcher.request_fetch, "date", run_date=poll_at, id="poll", replace_existing=True
@@ -221,3 +225,30 @@ class Triggers:
 
 def _wall_clock_offset_seconds() -> float:
     return time.time() - time.monotonic()
+
+
+def retry_delay_seconds(failures: int) -> float:
+    """Return how long to wait after this many failures in a row, the first of them included."""
+    doublings = min(failures - 1, _MAX_DOUBLINGS)
+    return min(_MIN_RETRY_SECONDS * 2.0**doublings, MAX_RETRY_SECONDS)
+
+
+def poll_delay_seconds(
+    interval_seconds: float, failure_count: int, random: Callable[[], float]
+) -> float:
+    """Return how long to wait; `random` returns numbers from 0 up to 1.
+
+    After a success it is the interval, 10 % shorter or longer. It doubles with each failure in
+    a row, up to MAX_POLL_DELAY_SECONDS or the interval if that is longer, and is a random time in
+    the upper half: many directors that lost one remote do not all come back at the same moment.
+    """
+    if failure_count <= 0:
+        shortest, longest = (
+            interval_seconds * (1 - _JITTER_FACTOR),
+            interval_seconds * (1 + _JITTER_FACTOR),
+        )
+    else:
+        ceiling = max(interval_seconds, MAX_POLL_DELAY_SECONDS)
+        longest = min(interval_seconds * 2.0 ** min(failure_count, _MAX_DOUBLINGS), ceiling)
+        shortest = max(longest / 2, min(interval_seconds, longest * (1 - _JITTER_FACTOR)))
+    return shortest + (longest - shortest) * random()

@@ -39,7 +39,7 @@ class WorkQueue:
     def submit(self, job: Callable[[], Any]) -> Future[Any]:
         """Have the worker run a job; the future gets its result."""
         future: Future[Any] = Future()
-        self.add_job(lambda: _run_job(job, future))
+        self.add_job(lambda: run_job(job, future))
         return future
 
     def wake(self) -> None:
@@ -70,7 +70,8 @@ class WorkQueue:
             return due_triggers - {""}, jobs
 
 
-def _run_job(job: Callable[[], Any], future: Future[Any]) -> None:
+def run_job(job: Callable[[], Any], future: Future[Any]) -> None:
+    """Run a job; the future gets its result, or the exception that it raised."""
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -32,8 +32,9 @@ from gitvs.adapters.service.systemd import (
 )
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.control_requests import ControlRequests
-from gitvs.agent.cycle import ChooseDirector, CycleResult, run_single_cycle
+from gitvs.agent.cycle import CycleResult, run_single_cycle
 from gitvs.agent.daemon import Agent
+from gitvs.agent.judge import ChooseDirector
 from gitvs.cli.shared.director_option import choose_director
 from gitvs.cli.shared.host import make_ports, open_for_writing
 from gitvs.cli.shared.options import choose_state_dir, config_option, state_options

@@ -15,6 +15,7 @@ import click
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.files.file_cache_storage import FileCacheStorage, cache_folder
 from gitvs.adapters.git.commits import GitCommits, open_commits
+from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.director_option import choose_director
 from gitvs.cli.shared.gate_options import allow_option
 from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
@@ -155,12 +156,12 @@ def _cached_loader(no_cache: bool) -> Iterator[Loader]:
     """Yield a loader that uses the cached results of files; then save the cache."""
     folder = None if no_cache else cache_folder()
     if folder is None:
-        yield Loader()
+        yield Loader(new_checkpoint=Deadline)
         return
     file_cache = FileCacheStorage(folder, cache_edition())
     if file_cache.unusable_reason:
         show_message(f"gitvs: no cache is used: {file_cache.unusable_reason}")
-    yield Loader(FileCache(file_cache).validate_file)
+    yield Loader(FileCache(file_cache).validate_file, Deadline)
     file_cache.save()
 
 

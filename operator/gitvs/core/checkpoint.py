@@ -11,6 +11,16 @@ Checkpoint = Callable[[], None]
 """Called again and again by long work; raises to end it."""
 
 
+class TookTooLong(Exception):
+    """Work that had its time; raised by a checkpoint."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"judging these manifests takes over {seconds:g} s of a processor; nothing of them is"
+            " used. Make them smaller, or split them"
+        )
+
+
 def no_checkpoint() -> None:
     """Let the work go on, however long it takes."""
 

@@ -14,6 +14,7 @@ from gitvs.core.model.history import Commit
 from gitvs.core.model.resources import IPAddress, Key, Vip
 from gitvs.core.planning.gates import (
     LIFTABLE_GATES,
+    LIVE_GATES,
     UNKNOWN_GATE_RULE,
     Allowance,
     Gate,
@@ -40,8 +41,6 @@ from gitvs.report.plan.plan_view import (
     director_plan,
 )
 from gitvs.report.plan.preview_view import Preview
-
-_LIVE_GATES = ("conflict", "unsupported")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +218,7 @@ def _plan_director(
 def _live_gates(proposal: Proposal, saved: ObservedHost) -> Iterable[Gate]:
     """Return the gates of a proposal that only the state of its host shows."""
     host_gates = _propose_for_host(saved, proposal.desired, saved.applied).gates
-    return [g for g in host_gates if g.name in _LIVE_GATES and g not in proposal.gates]
+    return [g for g in host_gates if g.name in LIVE_GATES and g not in proposal.gates]
 
 
 def _repairs(saved: ObservedHost) -> tuple[tuple[Change, ...], Mapping[Key, str]]:

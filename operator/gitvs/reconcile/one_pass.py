@@ -284,11 +284,12 @@ def _is_plan_reusable(
         and not options.adopt
         and options.only_keys is None
         and proposal.operations == ports.store.operations().in_force(ports.moment())
-        and _without_counts(previous.observation) == _without_counts(observation)
+        and without_counts(previous.observation) == without_counts(observation)
     )
 
 
-def _without_counts(observation: Observation) -> Observation:
+def without_counts(observation: Observation) -> Observation:
+    """Return what was observed, without what changes with the traffic."""
     return replace(observation, connections={}, counters={})
 
 

@@ -1,4 +1,4 @@
-"""This process: `privileges`, `network_namespace`, `writer_lock`, `witness_file`, `clock`.
+"""This process; every other folder of adapters may use it.
 
-Every other folder of adapters may use it.
+`privileges`, `network_namespace`, `writer_lock`, `witness_file`, `deadline`, `clock`.
 """

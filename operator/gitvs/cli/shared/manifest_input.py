@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from gitvs.adapters.files.directory_source import DirectorySource
+from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.core.manifests.load import Manifests, load_manifest_files
 from gitvs.core.model.history import Commit
@@ -76,4 +77,5 @@ def load_manifests(path: Path, rev: str | None) -> LoadedManifests:
     """
     snapshot = read_snapshot(path, rev)
     with progress("validating manifests"):
-        return LoadedManifests(load_manifest_files(snapshot.files), snapshot.commit)
+        manifests = load_manifest_files(snapshot.files, Deadline())
+        return LoadedManifests(manifests, snapshot.commit)

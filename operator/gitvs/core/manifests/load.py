@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, TypeVar, cast
 
-from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
+from gitvs.core.checkpoint import Checkpoint, TookTooLong, checked, no_checkpoint
 from gitvs.core.manifests.defaults import DefaultsTree
 from gitvs.core.manifests.files import File
 from gitvs.core.manifests.parse_directors import check_defaults, parse_director, parse_policy
@@ -66,13 +66,13 @@ class Manifests:
         return (placed for placed in self.placed_services if placed.mask & mask)
 
 
-def load_manifest_files(files: Iterable[File]) -> Manifests:
+def load_manifest_files(files: Iterable[File], checkpoint: Checkpoint = no_checkpoint) -> Manifests:
     """Return the manifests of these files; files without a manifest name are ignored.
 
     Raises:
         InvalidManifests: with every problem, in file order.
     """
-    return Loader().load(files)
+    return Loader().load(files, checkpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +105,26 @@ Validate = Callable[[File, Checkpoint], ValidatedFile]
 class Loader:
     """Loads the manifests of successive commits; unchanged documents are read and checked once.
 
-    It keeps the results of the last commit that was loaded to its end.
+    It keeps the results of the last commit that was loaded to its end. `new_checkpoint` makes the
+    checkpoint of a load that is not given one.
     """
 
-    def __init__(self, validate: Validate = validate_file) -> None:
+    def __init__(
+        self,
+        validate: Validate = validate_file,
+        new_checkpoint: Callable[[], Checkpoint] = lambda: no_checkpoint,
+    ) -> None:
+        self._new_checkpoint = new_checkpoint
         self._cache = _LoadCache()
         self._validate = validate
 
-    def load(self, files: Iterable[File], checkpoint: Checkpoint = no_checkpoint) -> Manifests:
+    def load(self, files: Iterable[File], checkpoint: Checkpoint | None = None) -> Manifests:
         """Do what `load_manifest_files` does; end it where the checkpoint raises."""
-        run = _LoadRun(self._cache, self._validate, checkpoint)
-        for file in checked(sorted(files, key=lambda f: f.path), checkpoint):
-            if is_manifest(file.path):
-                run.add_file(file)
-        run.parse_documents()
-        manifests = run.check_rules()
+        run = _LoadRun(self._cache, self._validate, checkpoint or self._new_checkpoint())
+        try:
+            manifests = run.load(files)
+        except TookTooLong as error:
+            raise InvalidManifests([run.place_problem("takes-too-long", str(error))]) from error
         self._cache = run.cache
         if run.problems:
             raise InvalidManifests(sorted(set(run.problems)))
@@ -163,8 +168,27 @@ class _LoadRun:
     directors: list[Director] = field(default_factory=list)
     policies: list[ManifestPolicy] = field(default_factory=list)
 
+    place: tuple[str, Document | None] = ("", None)
+    """The file, and the document, that the work is about now."""
+
+    def load(self, files: Iterable[File]) -> Manifests:
+        """Read, parse and check everything."""
+        for file in checked(sorted(files, key=lambda f: f.path), self.checkpoint):
+            if is_manifest(file.path):
+                self.add_file(file)
+        self.parse_documents()
+        return self.check_rules()
+
+    def place_problem(self, rule: str, message: str) -> Problem:
+        """Return a problem at the place that the work is about now."""
+        file, document = self.place
+        if document is not None:
+            return document.problem((), rule, message)
+        return Problem(file, 1, 1, "", rule, message)
+
     def add_file(self, file: File) -> None:
         """Add the documents and problems of one file."""
+        self.place = file.path, None
         validated = self.previous_cache.files.get(file) or self.validate(file, self.checkpoint)
         self.cache.files[file] = validated
         self.problems += validated.parsed.problems
@@ -202,6 +226,7 @@ class _LoadRun:
         check: Callable[[T], Iterable[Problem]] = lambda _: (),
     ) -> T:
         """Return a typed document; cached if neither it nor its defaults have changed."""
+        self.place = document.file, document
         self.checkpoint()
         key = (document, *self.defaults.applying_to(document))
         cached = self.previous_cache.parsed_documents.get(key)
@@ -273,6 +298,7 @@ class _LoadRun:
         self, service: Service, directors: DirectorIndex, pools: PoolIndex
     ) -> PlacedService:
         """Return a service on its directors; cached if neither they nor its pools have changed."""
+        self.place = service.origin.document.file, service.origin.document
         parts = (service, *(pools.get(reference.name) for reference in service.pools))
         key = tuple(map(id, parts))
         cached = (

@@ -35,6 +35,9 @@ LIFTABLE_GATES = (
 """The gates that `Gitvs-Allow` and `--allow` lift. `--adopt` resolves a `conflict`."""
 
 
+LIVE_GATES = ("conflict", "unsupported")
+"""The gates that are about this host, and not about the step from one commit to another."""
+
 UNKNOWN_GATE_RULE = "unknown-gate"
 """The rule of the problem that a commit message names an unknown gate."""
 

@@ -34,6 +34,8 @@ class SourceStatus:
     """Why the last reading failed; empty after a success."""
     next_fetch_at: datetime | None = None
     """When it is read again."""
+    judging_since: datetime | None = None
+    """When reading and checking the newest commit began, if that is under way."""
 
 
 @dataclass(frozen=True, slots=True)

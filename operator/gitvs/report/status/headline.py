@@ -149,6 +149,17 @@ def _quarantined(status: JsonObject, now: datetime) -> StyledText | None:
     return None
 
 
+def _being_judged(status: JsonObject, now: datetime) -> StyledText | None:
+    since, target = status["source"].get("judgingSince"), target_commit(status)
+    if since is None or target is None or _is_target_applied(status):
+        return None
+    return (
+        f"commit {target['id'][:12]} is not yet judged, begun {age_text(parse_time(since), now)};"
+        f" {_still_in_force_text(status, now)}",
+        _WARNING_STYLE,
+    )
+
+
 def _blocked(status: JsonObject, now: datetime) -> StyledText | None:
     last = status["last"]
     gates = [] if last is None else [g for g in last["gates"] if not g["allowed"]]
@@ -278,6 +289,7 @@ _HEADLINE_RULES: tuple[Callable[[JsonObject, datetime], StyledText | None], ...]
     _pass_failed,
     _rolled_back,
     _quarantined,
+    _being_judged,
     _blocked,
     _not_applied,
     _unrepairable,

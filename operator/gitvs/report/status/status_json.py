@@ -84,6 +84,7 @@ def _source_json(source: SourceStatus) -> JsonObject:
         "failures": source.failure_count,
         "error": source.error or None,
         "nextAt": time_json(source.next_fetch_at),
+        "judgingSince": time_json(source.judging_since),
     }
 
 

@@ -1,0 +1,259 @@
+"""The judge: reads, checks and renders commits, or a folder, in a thread of its own.
+
+The worker never does. It takes what is judged, and goes on with the applied commit until then.
+Whatever judging does (raise, hang, grow), it is the problem of that commit alone. A newer commit
+ends the judging of an older one at the checkpoints of `core.manifests`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+
+from gitvs.adapters.files.directory_source import DirectorySource
+from gitvs.adapters.git.remote import GitRemote
+from gitvs.adapters.process.deadline import Deadline
+from gitvs.core.checkpoint import Checkpoint, TookTooLong
+from gitvs.core.errors import GitvsError, MetBug, UnknownDirector, UnusableManifests
+from gitvs.core.manifests.file_cache import validate_file_compactly
+from gitvs.core.manifests.load import Loader
+from gitvs.core.manifests.render import Renderer
+from gitvs.core.planning.gates import allowed_gates, unknown_gate_names
+from gitvs.core.problems import InvalidManifests, printable
+from gitvs.ports import Applied, Snapshot
+
+log = logging.getLogger(__name__)
+
+MAX_SKIPPED_LOGGED = 20
+
+ChooseDirector = Callable[[Collection[str]], str]
+"""Picks this host's director among those that have a document, or raises UnknownDirector."""
+
+NO_GATES: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is judged: a commit, after the commit `base_id`; without a commit, the folder.
+
+    A trusted commit is one that an operator chose; its signature is not checked again. `reading`
+    counts how often the folder was read.
+    """
+
+    commit_id: str | None = None
+    base_id: str | None = None
+    is_trusted: bool = False
+    reading: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a subject means for this director, or why it means nothing.
+
+    `lifted_gates` are those that the messages of its commits since the base lift. If it is not
+    final, the same subject may be judged otherwise the next time.
+    """
+
+    rendered: Applied | GitvsError
+    lifted_gates: frozenset[str] = NO_GATES
+    is_final: bool = True
+    seconds: float = 0.0
+
+    def is_same(self, other: Judgement) -> bool:
+        """Whether nothing follows from this that did not follow from the other."""
+        mine, its = self.rendered, other.rendered
+        if isinstance(mine, GitvsError) or isinstance(its, GitvsError):
+            return type(mine) is type(its) and str(mine) == str(its)
+        return (mine.desired, mine.commit) == (its.desired, its.commit) and (
+            self.lifted_gates == other.lifted_gates
+        )
+
+
+class NotYetJudged(GitvsError):
+    """A commit that is being read and checked; what is applied stays in force meanwhile."""
+
+    def __init__(self, commit_id: str | None) -> None:
+        what = "the folder" if commit_id is None else f"commit {commit_id[:12]}"
+        super().__init__(f"{what} is not yet judged; what is applied stays in force meanwhile")
+
+
+class _Superseded(Exception):
+    """A newer commit is to be judged, or nothing any more."""
+
+
+def as_problem(what: str, error: Exception) -> GitvsError:
+    """Return an error as a problem; an unexpected one is logged, with its traceback, as a bug."""
+    if isinstance(error, GitvsError):
+        return error
+    log.error("met a bug what=%r", what, exc_info=error)
+    return MetBug(what, error)
+
+
+class Judge:
+    """Judges the newest subject that was asked for; keeps the newest judgement.
+
+    Until `start` is called, it judges in the thread that asks.
+    """
+
+    def __init__(
+        self, source: GitRemote | DirectorySource, choose_director: ChooseDirector
+    ) -> None:
+        self.source = source
+        self._choose_director = choose_director
+        self._loader = Loader(validate_file_compactly)
+        self._renderer = Renderer()
+        self._rendered: tuple[str, Applied | GitvsError] | None = None
+        """The newest commit as rendered, or its error: it never changes, and takes long."""
+        self._latest: tuple[Subject, Judgement] | None = None
+        self._changed = threading.Condition()
+        self._wanted: Subject | None = None
+        self._current: Subject | None = None
+        self._started_at: datetime | None = None
+        self._is_stopping = False
+        self._report: Callable[[bool], None] | None = None
+
+    def start(self, report: Callable[[bool], None]) -> None:
+        """Start the thread; `report` is called after each judgement, with whether it is news."""
+        self._report = report
+        threading.Thread(target=self._run, name="judge", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread; what is being judged is dropped at its next checkpoint."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+
+    def request(self, subject: Subject) -> None:
+        """Ask for a judgement; what is being judged is dropped if it is something else."""
+        if self._report is None:
+            self._latest = subject, self._judge(subject, Deadline())
+            return
+        with self._changed:
+            if subject != self._current:
+                self._wanted = subject
+                self._started_at = datetime.now(UTC)
+                self._changed.notify()
+
+    def judgement_of(self, subject: Subject) -> Judgement | None:
+        """Return the judgement of a subject; of a folder, that of its newest reading."""
+        latest = self._latest
+        if latest is None or replace(latest[0], reading=0) != replace(subject, reading=0):
+            return None
+        return latest[1]
+
+    def is_judged(self, subject: Subject) -> bool:
+        """Whether exactly this is judged."""
+        latest = self._latest
+        return latest is not None and latest[0] == subject
+
+    def rendered(self, commit_id: str) -> Applied | GitvsError | None:
+        """Return a commit as rendered, or its error; None if it was not judged lately."""
+        rendered = self._rendered
+        return rendered[1] if rendered is not None and rendered[0] == commit_id else None
+
+    @property
+    def judging_since(self) -> datetime | None:
+        """When the judging that is under way began."""
+        return self._started_at
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._wanted is None and not self._is_stopping:
+                    self._changed.wait()
+                if self._is_stopping:
+                    return
+                self._current, self._wanted = self._wanted, None
+                subject = self._current
+            assert subject is not None
+            deadline = Deadline()
+            try:
+                judgement: Judgement | None = self._judge(subject, partial(self._check, deadline))
+            except _Superseded:
+                judgement = None
+                log.info("judging dropped commit=%s", subject.commit_id)
+            with self._changed:
+                self._current = None
+                if self._wanted is None:
+                    self._started_at = None
+                earlier = self.judgement_of(subject)
+                if judgement is not None:
+                    self._latest = subject, judgement
+            if judgement is not None and self._report is not None:
+                self._report(earlier is None or not judgement.is_same(earlier))
+
+    def _check(self, deadline: Deadline) -> None:
+        if self._wanted is not None or self._is_stopping:
+            raise _Superseded
+        deadline()
+
+    def _judge(self, subject: Subject, checkpoint: Checkpoint) -> Judgement:
+        started_monotonic = time.monotonic()
+        try:
+            judgement = self._judge_subject(subject, checkpoint)
+        except _Superseded:
+            raise
+        except GitvsError as error:
+            judgement = Judgement(error, is_final=False)
+        except Exception as error:  # noqa: BLE001  # a bug that a commit meets is its problem
+            judgement = Judgement(as_problem(f"{_name_of(subject)} was not read", error))
+        return replace(judgement, seconds=time.monotonic() - started_monotonic)
+
+    def _judge_subject(self, subject: Subject, checkpoint: Checkpoint) -> Judgement:
+        if isinstance(self.source, DirectorySource):
+            return Judgement(self._render(self.source.load(), checkpoint))
+        commit_id = subject.commit_id
+        assert commit_id is not None, "a remote has commits"
+        if not subject.is_trusted and commit_id != subject.base_id:
+            self.source.verify_signature(commit_id)
+        rendered = self.rendered(commit_id)
+        if rendered is None:
+            with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
+                rendered = self._rendered_or_error(subject, snapshot, checkpoint)
+            self._rendered = commit_id, rendered
+        if isinstance(rendered, GitvsError) or commit_id == subject.base_id:
+            return Judgement(rendered)
+        return Judgement(rendered, self._lifted_gates(subject, rendered.desired.director))
+
+    def _rendered_or_error(
+        self, subject: Subject, snapshot: Snapshot, checkpoint: Checkpoint
+    ) -> Applied | GitvsError:
+        try:
+            return self._render(snapshot, checkpoint)
+        except (InvalidManifests, UnknownDirector, UnusableManifests) as error:
+            return error
+        except (_Superseded, GitvsError):
+            raise
+        except Exception as error:  # noqa: BLE001  # a bug that a commit meets is its problem
+            return as_problem(f"{_name_of(subject)} was not read", error)
+
+    def _render(self, snapshot: Snapshot, checkpoint: Checkpoint) -> Applied:
+        for name in snapshot.skipped[:MAX_SKIPPED_LOGGED]:
+            log.warning("left out path=%s reason=link-or-submodule", printable(name))
+        if len(snapshot.skipped) > MAX_SKIPPED_LOGGED:
+            log.warning("left out more count=%d", len(snapshot.skipped) - MAX_SKIPPED_LOGGED)
+        manifests = self._loader.load(snapshot.files, checkpoint)
+        director = self._choose_director(manifests.director_names)
+        try:
+            desired = self._renderer.render(manifests, director, checkpoint)
+        except TookTooLong as error:
+            raise UnusableManifests(f"rendering director {director}: {error}") from error
+        return Applied(desired, snapshot.commit, datetime.now(UTC))
+
+    def _lifted_gates(self, subject: Subject, director: str) -> frozenset[str]:
+        assert isinstance(self.source, GitRemote)
+        assert subject.commit_id is not None
+        messages = self.source.manifests_of(subject.commit_id).commit_messages(subject.base_id)
+        gates = allowed_gates(messages, director)
+        for name in unknown_gate_names(gates):
+            log.warning("unknown gate commit=%s name=%s", subject.commit_id, printable(name))
+        return gates
+
+
+def _name_of(subject: Subject) -> str:
+    return "the folder" if subject.commit_id is None else f"commit {subject.commit_id[:12]}"
