@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES
 from gitvs.core.model.resources import RealServer
+from gitvs.core.planning.gates import Allowance, parse_allowances
 from tests.support.agents import DIRECTOR, Running, Site, eventually, service, site
+from tests.support.git.repositories import Repository
 
 
 @pytest.fixture
@@ -147,7 +150,7 @@ def test_while_a_commit_is_being_judged_drift_is_repaired_drains_end_and_orders_
         here.set_weight(77)
         running.agent.work_queue.add_trigger("drift timer")
         eventually(lambda: here.weights() == [2, 0])
-        assert "is not yet judged" in str(running.status.last_pass)
+        eventually(lambda: "is not yet judged" in str(running.status.last_pass))
         assert running.order("standby")["exitCode"] == 0
         assert running.order("active")["exitCode"] == 0
         here.clock.ahead_seconds += 61
@@ -171,6 +174,38 @@ def test_a_newer_commit_does_not_wait_for_the_judging_of_an_older_one(
         assert here.weights() == [3, 3]
         assert f"judging dropped commit={slow}" in caplog.text
         assert sync.result().result().target is not None, "who asked before is answered too"
+
+
+def test_a_long_history_of_long_messages_is_read_once_and_a_little_of_each(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def parse(message: str) -> Iterator[Allowance]:
+        read.append(len(message))
+        return parse_allowances(message)
+
+    monkeypatch.setattr("gitvs.agent.judge.parse_allowances", parse)
+    repository = Repository(here.remote)
+    with here.running() as running:
+        running.order("sync")
+        turn = watched(running)
+        here.push(service(weight=2))
+        running.order("sync")
+        of_a_good_commit = turn.most
+        turn.most = 0
+        read.clear()
+        for number in range(10):
+            repository.commit({"web.yaml": service(weight=0)}, f"{number}\n{'x' * 300_000}")
+        assert running.order("sync")["exitCode"] == 3
+        assert (len(read), sum(read)) == (10, 10 * MAX_MESSAGE_BYTES)
+        repository.commit({"web.yaml": service(weight=0) + "\n"}, "more")
+        assert running.order("sync")["exitCode"] == 3
+        assert len(read) == 11
+        revert(here, 3)
+        assert running.order("sync")["exitCode"] == 0
+        assert here.weights() == [3, 3]
+        assert turn.most < 3 * of_a_good_commit
 
 
 def test_a_commit_that_takes_too_long_is_a_problem_with_its_file(

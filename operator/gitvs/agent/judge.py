@@ -18,12 +18,12 @@ from functools import partial
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.deadline import Deadline
-from gitvs.core.checkpoint import Checkpoint, TookTooLong
+from gitvs.core.checkpoint import Checkpoint, TookTooLong, checked
 from gitvs.core.errors import GitvsError, MetBug, UnknownDirector, UnusableManifests
 from gitvs.core.manifests.file_cache import validate_file_compactly
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
-from gitvs.core.planning.gates import allowed_gates, unknown_gate_names
+from gitvs.core.planning.gates import Allowance, parse_allowances, unknown_gate_names
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import Applied, Snapshot
 
@@ -109,6 +109,8 @@ class Judge:
         self._renderer = Renderer()
         self._rendered: tuple[str, Applied | GitvsError] | None = None
         """The newest commit as rendered, or its error: it never changes, and takes long."""
+        self._allowances: dict[str, tuple[Allowance, ...]] = {}
+        """What the messages of commits lift that are newer than the applied one."""
         self._latest: tuple[Subject, Judgement] | None = None
         self._changed = threading.Condition()
         self._wanted: Subject | None = None
@@ -218,7 +220,8 @@ class Judge:
             self._rendered = commit_id, rendered
         if isinstance(rendered, GitvsError) or commit_id == subject.base_id:
             return Judgement(rendered)
-        return Judgement(rendered, self._lifted_gates(subject, rendered.desired.director))
+        gates = self._lifted_gates(subject, rendered.desired.director, checkpoint)
+        return Judgement(rendered, gates)
 
     def _rendered_or_error(
         self, subject: Subject, snapshot: Snapshot, checkpoint: Checkpoint
@@ -245,11 +248,23 @@ class Judge:
             raise UnusableManifests(f"rendering director {director}: {error}") from error
         return Applied(desired, snapshot.commit, datetime.now(UTC))
 
-    def _lifted_gates(self, subject: Subject, director: str) -> frozenset[str]:
+    def _lifted_gates(
+        self, subject: Subject, director: str, checkpoint: Checkpoint
+    ) -> frozenset[str]:
+        """Return the gates that the commits since the base lift; each message is read once."""
         assert isinstance(self.source, GitRemote)
         assert subject.commit_id is not None
-        messages = self.source.manifests_of(subject.commit_id).commit_messages(subject.base_id)
-        gates = allowed_gates(messages, director)
+        known, self._allowances = self._allowances, {}
+        messages = self.source.manifests_of(subject.commit_id).commit_messages(
+            subject.base_id, known
+        )
+        for commit_id, message in checked(messages, checkpoint):
+            found = known.get(commit_id)
+            self._allowances[commit_id] = (
+                tuple(parse_allowances(message)) if found is None else found
+            )
+        every = (a for of_commit in self._allowances.values() for a in of_commit)
+        gates = frozenset(a.gate for a in every if a.applies_to(director))
         for name in unknown_gate_names(gates):
             log.warning("unknown gate commit=%s name=%s", subject.commit_id, printable(name))
         return gates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -76,13 +77,13 @@ def apply(
     return pass_result.exit_code
 
 
-def _commit_messages(ports: Ports, path: Path, rev: str | None) -> list[str]:
+def _commit_messages(ports: Ports, path: Path, rev: str | None) -> Iterable[str]:
     """Return the commit messages since the applied commit; a work tree has none."""
     if rev is None:
         return []
     applied = ports.store.applied()
     base_id = None if applied is None else applied.commit_id
-    return GitManifests.for_folder(path, rev).commit_messages(base_id)
+    return (text for _, text in GitManifests.for_folder(path, rev).commit_messages(base_id))
 
 
 def _wait_for_drains(ports: Ports, target: Applied, pass_result: PassResult) -> PassResult:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ import pytest
 
 from gitvs.adapters.git.find_repository import find_repository
 from gitvs.adapters.git.manifests import GitManifests
+from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES
 from gitvs.core.errors import SourceError
 from gitvs.core.manifests.files import MAX_FILE_BYTES
 from gitvs.core.model.history import Commit
@@ -193,7 +195,7 @@ def test_nothing_that_a_repository_configures_is_run(repository: Repository) -> 
         shutil.copy(program, hooks / hook)
     source = GitManifests.for_folder(repository.folder, "HEAD")
     assert [file.data for file in source.load().files] == [b"a"]
-    assert source.commit_messages(commit_id) == []
+    assert texts(source.commit_messages(commit_id)) == []
     assert not mark.exists()
 
 
@@ -230,7 +232,7 @@ def test_a_graft_does_not_change_history(repository: Repository) -> None:
     (repository.folder / ".git/info").mkdir(exist_ok=True)
     (repository.folder / ".git/info/grafts").write_text(f"{head}\n")
     repository.commit({"a.yaml": "2"}, "More")
-    assert GitManifests.for_folder(repository.folder, "HEAD").commit_messages(base) == [
+    assert texts(GitManifests.for_folder(repository.folder, "HEAD").commit_messages(base)) == [
         "More\n",
         "Text\n",
     ]
@@ -493,21 +495,33 @@ def test_messages_are_those_between_base_and_head_the_newest_first(
     repository.git("checkout", "--quiet", "main")
     repository.git("merge", "--quiet", "--no-ff", "--message=Merge\n\nGitvs-Allow: x", "side")
     source = GitManifests.for_folder(repository.folder, "main")
-    messages = source.commit_messages(base)
+    messages = texts(source.commit_messages(base))
     assert messages[0] == "Merge\n\nGitvs-Allow: x\n"
     assert sorted(messages[1:]) == [
         "One\n\nGitvs-Allow: mass-removal lb3\n",
         "Side\n\nGitvs-Allow: empty-state\n",
     ]
-    assert source.commit_messages(repository.git("rev-parse", "main")) == []
+    assert texts(source.commit_messages(repository.git("rev-parse", "main"))) == []
+
+
+def test_of_each_message_64_kilobytes_are_read_and_of_known_commits_none(
+    repository: Repository,
+) -> None:
+    base = repository.commit(message="Base")
+    known = repository.commit(message="Known")
+    long = repository.commit(message=f"Long {'x' * 200_000}\n\nGitvs-Allow: empty-state\n")
+    source = GitManifests.for_folder(repository.folder, "main")
+    (found, text), (other, nothing) = source.commit_messages(base, {known})
+    assert (found, len(text), text[:6]) == (long, MAX_MESSAGE_BYTES, "Long x")
+    assert (other, nothing) == (known, "")
 
 
 def test_without_a_base_only_the_head_speaks(repository: Repository) -> None:
     repository.commit(message="Old\n\nGitvs-Allow: empty-state")
     repository.commit(message="New")
     source = GitManifests.for_folder(repository.folder, "main")
-    assert source.commit_messages(None) == ["New\n"]
-    assert source.commit_messages("f" * 40) == ["New\n"]
+    assert texts(source.commit_messages(None)) == ["New\n"]
+    assert texts(source.commit_messages("f" * 40)) == ["New\n"]
 
 
 def written(
@@ -552,7 +566,9 @@ def test_a_time_beyond_all_time_is_none(repository: Repository, seconds: str) ->
 
 def test_a_message_ends_where_git_ends_it(repository: Repository) -> None:
     head = written(repository, b"Text\n\0\n\nGitvs-Allow: empty-state\n").id
-    assert GitManifests.for_folder(repository.folder, head).commit_messages(None) == ["Text\n"]
+    assert texts(GitManifests.for_folder(repository.folder, head).commit_messages(None)) == [
+        "Text\n"
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root meets other people's repositories so")
@@ -570,3 +586,7 @@ def test_root_reads_somebody_elses_repository_as_its_owner() -> None:
         secret.write_text(f"{closed.folder}/.git/objects\n")
         with pytest.raises(SourceError, match="has no commit"):
             loaded(repository.folder, hidden)
+
+
+def texts(messages: Iterator[tuple[str, str]]) -> list[str]:
+    return [text for _, text in messages]

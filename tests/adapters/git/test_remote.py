@@ -61,7 +61,7 @@ def test_a_branch_is_fetched_with_all_of_its_history(upstream: Repository, state
     assert (commit.id, commit.subject, commit.author) == (second, "Second", "Ada <ada@example.org>")
     assert files(remote, second) == {"a.yaml": b"2", "sites/b.yaml": b"b"}
     assert files(remote, first) == {"a.yaml": b"1"}
-    assert remote.manifests_of(second).commit_messages(first) == ["Second\n"]
+    assert texts(remote.manifests_of(second).commit_messages(first)) == ["Second\n"]
 
 
 def test_a_folder_of_the_remote_is_read_by_itself(upstream: Repository, state: Path) -> None:
@@ -857,3 +857,7 @@ print(GitRemote(Path({str(state)!r}), RemoteSettings("ssh://host{upstream.folder
     assert "0000000000001000" in done
     effective = (ssh / "capabilities").read_text().split("CapEff:\t")[1].split("\n")[0]
     assert int(effective, 16) == 0
+
+
+def texts(messages: Iterator[tuple[str, str]]) -> list[str]:
+    return [text for _, text in messages]

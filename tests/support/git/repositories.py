@@ -52,5 +52,6 @@ class Repository:
         """Commit files on top of what is there; return the commit's id."""
         self.write(files or {})
         self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", f"--message={message}")
+        options = ("--quiet", "--allow-empty", "--file=-")  # an argument has 128 KiB at most
+        self.git("commit", *options, stdin=message.encode(errors="surrogateescape"))
         return self.git("rev-parse", "HEAD")

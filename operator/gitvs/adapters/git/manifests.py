@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -71,15 +71,20 @@ class GitManifests:
             self._report_damage()
             raise
 
-    def commit_messages(self, base: str | None) -> list[str]:
-        """Return the messages of the commits since `base`, the newest first.
+    def commit_messages(
+        self, base: str | None, known: Container[str] = ()
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the commits since `base` with their messages, the newest first, one at a time.
+
+        Those of `known` commits are not read, and empty here.
 
         Raises:
             SourceError: the repository cannot be read.
         """
         with open_objects(self._git_dir) as objects:
             commit_ids = objects.commits_since(base, objects.resolve(self._revision))
-            return [objects.read_message(commit_id) for commit_id in commit_ids]
+            for commit_id in commit_ids:
+                yield commit_id, "" if commit_id in known else objects.read_message(commit_id)
 
 
 def snapshot_of(objects: GitObjects, commit_id: str, folder: str) -> Snapshot:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
-from gitvs.adapters.git.parse_commit import parse_commit, parse_message
+from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES, parse_commit, parse_message
 from gitvs.core.errors import SourceError
 from gitvs.core.model.history import Commit
 
@@ -23,6 +23,11 @@ _REF_NAME = re.compile(r"(?:[^~^:@]|@(?!\{))*")
 """The name in a revision such as `main~2` or `main@{1}`. Source: gitrevisions(7)."""
 
 _REF_RULES = ("refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
+
+MAX_COMMIT_BYTES = MAX_MESSAGE_BYTES + 64 * 1024
+"""How much is kept of a commit: its headers, which have a signature, and its message."""
+
+_PIECE_BYTES = 1024 * 1024
 
 SHALLOW_ADVICE = (
     "this clone is shallow: `git fetch --unshallow` brings the rest (in a CI job, check out with"
@@ -214,33 +219,43 @@ class GitObjects:
         This costs no extra process: the one that answers also reads the commit's files.
         """
         try:
-            return self._read_kind_and_content(object_id)[0] == "commit"
+            return self._read_kind_and_content(object_id, 0)[0] == "commit"
         except DamagedObject:
             return False
 
-    def _read_kind_and_content(self, object_id: str) -> tuple[str, bytes]:
-        """Return the kind and the content of an object; raises as `read` does."""
+    def _read_kind_and_content(
+        self, object_id: str, max_bytes: int | None = None
+    ) -> tuple[str, bytes]:
+        """Return the kind and the content of an object, or its beginning; raises as `read` does.
+
+        All of it is checked against its id, a piece at a time.
+        """
+        kept = bytearray()
         try:
             _, kind, size, stream = self._git.stream_object_data(object_id)
-            data: bytes = stream.read(size)
+            kind = os.fsdecode(kind)  # GitPython returns text or bytes
+            digest = hashlib.sha1(f"{kind} {size}\0".encode(), usedforsecurity=False)
+            while piece := stream.read(_PIECE_BYTES):
+                digest.update(piece)
+                kept += piece if max_bytes is None else piece[: max_bytes - len(kept)]
         except (ValueError, OSError) as error:
             raise DamagedObject(
                 f"object {object_id} of {self._git_dir} is missing, or cannot be read; `git fsck`"
                 " tells more"
             ) from error
-        kind = os.fsdecode(kind)  # GitPython returns text or bytes
-        header = f"{kind} {size}\0".encode()
-        digest = hashlib.sha1(header + data, usedforsecurity=False)
         if digest.hexdigest() != object_id:
             raise DamagedObject(
                 f"object {object_id} of {self._git_dir} is damaged: its content has another id;"
                 " `git fsck` tells more"
             )
-        return kind, data
+        return kind, bytes(kept)
+
+    def _read_start_of_commit(self, commit_id: str) -> bytes:
+        return self._read_kind_and_content(commit_id, MAX_COMMIT_BYTES)[1]
 
     def read_commit(self, commit_id: str) -> Commit:
         """Return a commit's id, author, subject and time."""
-        return parse_commit(commit_id, self.read(commit_id))
+        return parse_commit(commit_id, self._read_start_of_commit(commit_id))
 
     def commits_since(self, base: str | None, head: str) -> list[str]:
         """Return the commits of `head` that `base` lacks, the newest first.
@@ -262,8 +277,8 @@ class GitObjects:
         return self._rev_list(head, f"^{base}") if bases == [base] else [head]
 
     def read_message(self, commit_id: str) -> str:
-        """Return the whole message of a commit."""
-        return parse_message(self.read(commit_id))
+        """Return the message of a commit, up to MAX_MESSAGE_BYTES."""
+        return parse_message(self._read_start_of_commit(commit_id))
 
     def first_parents(self, commit_id: str, limit: int) -> list[str]:
         """Return up to `limit` commits before one, along first parents, the newest first."""

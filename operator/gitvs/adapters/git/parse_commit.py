@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from gitvs.core.model.history import Commit
 
 _PERSON_AND_TIME = re.compile(r"(?P<who>.*) (?P<seconds>-?[0-9]{1,20}) [+-][0-9]+", re.DOTALL)
+MAX_MESSAGE_BYTES = 64 * 1024
+"""How much of a message is read; nobody writes that much, and a history may have thousands."""
+
 _CODECS_NOT_FOR_TEXT = frozenset(
     {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 )
@@ -34,8 +37,9 @@ def parse_commit(commit_id: str, data: bytes) -> Commit:
 
 
 def parse_message(data: bytes) -> str:
-    """Return the message of a commit up to the first null character, as Git shows it."""
-    return _decode(data, data.partition(b"\n\n")[2].partition(b"\0")[0])
+    """Return the beginning of a commit's message, up to a null character, as Git shows it."""
+    start = data.partition(b"\n\n")[2][:MAX_MESSAGE_BYTES]
+    return _decode(data, start.partition(b"\0")[0])
 
 
 def _parse_headers(data: bytes) -> dict[str, str]:
