@@ -7,7 +7,7 @@ LANGUAGE_SERVER := .venv/language-server
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check test test-long demo soak bench lint fast-tests kernel-tests system-tests \
+.PHONY: check test test-long fuzz demo soak bench lint fast-tests kernel-tests system-tests \
 	system-packages clean
 
 # Format, lint, types, imports, and the tests that need no kernel.
@@ -21,6 +21,11 @@ test: fast-tests kernel-tests system-tests
 # issue is closed.
 test-long: export GITVS_TEST_LONG = 1
 test-long: fast-tests kernel-tests system-tests soak
+
+# Random inputs, thousands of each kind, and other ones every time; `make test` tries hundreds.
+fuzz: export GITVS_TEST_LONG = 1
+fuzz: .venv/ready
+	$(BIN)/pytest -q tests/fuzz -n $$(nproc) $(PYTEST_OPTIONS)
 
 # The whole story on a real kernel, in about a minute: commits, traffic, drains, a rollback.
 demo: .venv/ready system-packages

@@ -22,7 +22,7 @@ from gitvs.core.planning.operations import OperationKind
 from gitvs.core.planning.plan import Change
 from gitvs.core.settings import RemoteSettings, Settings, SshSignatures
 from gitvs.ports import WriteResult
-from tests.support.agents import Site, eventually, service, site
+from tests.support.agents import Running, Site, eventually, service, site
 from tests.support.builders import endpoint, virtual_service
 from tests.support.faults import FaultyKernel, How
 from tests.support.git.repositories import Repository
@@ -170,6 +170,67 @@ def test_a_thousand_events_make_one_or_two_passes(here: Site) -> None:
         eventually(lambda: kernel.readings > before)
         time.sleep(0.5)
         assert kernel.readings - before <= 2
+
+
+def blocked_lines(caplog: pytest.LogCaptureFixture) -> int:
+    return caplog.text.count("pass result=blocked")
+
+
+def drift_pass(running: Running) -> None:
+    """Have a drift pass made, and wait for it."""
+    before = running.status.last_pass
+    running.agent.work_queue.add_trigger("drift timer")
+    eventually(lambda: running.status.last_pass not in (None, before))
+
+
+def test_what_stays_blocked_is_planned_and_told_once_and_again_when_something_changed(
+    here: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow_polls(here)
+    kernel = Counting(here)
+    with here.running(kernel) as running:  # type: ignore[arg-type]  # counts, else the same
+        running.order("sync")
+        here.push(service(weight=0))
+        assert running.order("sync")["exitCode"] == 3
+        assert blocked_lines(caplog) == 1
+        before = kernel.readings
+        for number in range(1, 4):
+            drift_pass(running)
+            assert kernel.readings - before == number, "one reading, for the applied commit"
+            assert running.status.last_pass is not None
+            assert [g.name for g in running.status.last_pass.gates if not g.is_allowed] != []
+        here.set_weight(77)
+        drift_pass(running)
+        assert here.weights() == [1, 1]
+        assert blocked_lines(caplog) == 1
+        running.order("drain", subject="s1")
+        assert blocked_lines(caplog) == 2, "it depends on operations"
+        running.order("undrain", subject="s1")
+        here.push(
+            service(weight=0) + "\n",
+            "off\n\nGitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop",
+        )
+        assert running.order("sync")["exitCode"] == 0
+        assert here.weights() == [0, 0]
+
+
+def test_what_a_conflict_blocks_is_applied_once_the_conflict_is_gone(
+    here: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow_polls(here)
+    foreign = virtual_service(endpoint("203.0.113.11", 80))
+    with here.running() as running:
+        running.order("sync")
+        here.kernel.put(foreign)
+        (here.remote / "other.yaml").write_text(OTHERS)
+        here.push(service(weight=5))
+        assert running.order("sync")["exitCode"] == 3
+        drift_pass(running)
+        drift_pass(running)
+        assert blocked_lines(caplog) == 1
+        here.kernel.remove(foreign)
+        drift_pass(running)
+        assert here.weights() == [5, 5, 1, 1]
 
 
 def test_an_idle_drain_ends_though_the_remote_hangs(here: Site) -> None:

@@ -1,4 +1,4 @@
-"""What starts cycles: threads, each started again when it has ended by itself, and delays."""
+"""What starts cycles: threads, each started again when it has ended, and the delays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.agent.fetcher import Fetcher, FetchResult
-from gitvs.agent.triggers import MAX_POLL_DELAY_SECONDS, Triggers, poll_delay_seconds
+from gitvs.agent.triggers import (
+    MAX_POLL_DELAY_SECONDS,
+    Triggers,
+    poll_delay_seconds,
+    retry_delay_seconds,
+)
 from gitvs.agent.work_queue import WorkQueue
 from gitvs.core.settings import RemoteSettings, Settings
 from tests.support.agents import eventually
@@ -84,7 +89,7 @@ def test_a_fetch_thread_that_died_is_started_again_and_serves_what_was_asked(
     settings = RemoteSettings(str(tmp_path / "remote"), allow_local=True)
     Repository(tmp_path / "remote").commit({"web.yaml": ""})
     reported: Queue[FetchResult] = Queue()
-    fetcher = Fetcher(GitRemote(tmp_path / "state", settings), lambda _: None, reported.put)
+    fetcher = Fetcher(GitRemote(tmp_path / "state", settings), reported.put)
     with started(settings, fetcher) as (triggers, _):
         numbers = []
         kill(fetcher._thread, lambda: numbers.append(fetcher.request_fetch()))
@@ -209,3 +214,8 @@ def test_it_is_never_much_sooner_than_the_interval_nor_over_the_limit(
 def test_one_more_failure_never_shortens_it(interval: float, failures: int, random: float) -> None:
     now = poll_delay_seconds(interval, failures, lambda: random)
     assert poll_delay_seconds(interval, failures + 1, lambda: random) >= now * (1 - 1e-9)
+
+
+def test_the_first_retry_is_after_a_second_and_each_further_one_takes_twice_as_long() -> None:
+    delays = [retry_delay_seconds(failures) for failures in (1, 2, 3, 6, 7, 10**9)]
+    assert delays == [1.0, 2.0, 4.0, 32.0, 60.0, 60.0]

@@ -529,6 +529,7 @@ def test_what_cannot_be_undone_is_stuck_and_tried_again_at_the_next_start(tmp_pa
 
     done = world.bring(scenario.after(), Refusing(world.kernel, 15, How.REFUSED))
     assert done.outcome is Outcome.STUCK
+    assert world.clock.slept == [0.4, 0.8, 1.6, 3.2]
     with world.store() as store:
         opened = store.open_transaction(world.kernel.incarnation())
         assert opened is not None

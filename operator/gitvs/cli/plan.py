@@ -229,6 +229,10 @@ def _host_preview(
     return Preview(base, head, (replace(planned_view(planned), risks=found_risks),))
 
 
+MAX_STATE_BYTES = 256 * 1024 * 1024
+"""Several times what `gitvs observe` writes of a director with 200,000 rules."""
+
+
 def load_saved_observation(file: Path) -> ObservedHost:
     """Read a saved observation.
 
@@ -236,9 +240,14 @@ def load_saved_observation(file: Path) -> ObservedHost:
         UsageError: the file cannot be read, or is not a saved observation.
     """
     try:
-        text = file.read_text("utf-8")
+        with file.open("rb") as opened:
+            data = opened.read(MAX_STATE_BYTES + 1)
+        text = data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
+    if len(data) > MAX_STATE_BYTES:
+        size = f"{MAX_STATE_BYTES // 1024 // 1024} MiB"
+        raise UsageError(f"{file} is no saved state: it has over {size}, the limit for one")
     return parse_observation(text, str(file))
 
 

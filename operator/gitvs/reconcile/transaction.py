@@ -37,7 +37,7 @@ from gitvs.reconcile.forward_phases import ChangesFailed, mismatch, run_forward_
 from gitvs.reconcile.partial_reading import listeners_of, observe_listeners
 from gitvs.reconcile.results import TransactionResult, failures_text
 from gitvs.reconcile.store_age import refuse_older_store
-from gitvs.reconcile.undo import FIRST_RETRY_DELAY_SECONDS, MAX_ATTEMPTS, undo
+from gitvs.reconcile.undo import MAX_ATTEMPTS, retry_delay_seconds, undo
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _break(
     remaining, refused, last_error = tuple(breaks), {}, ""
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
-            ports.clock.sleep(FIRST_RETRY_DELAY_SECONDS * 2**attempt)
+            ports.clock.sleep(retry_delay_seconds(attempt))
         try:
             read_back = read_back or read()
             remaining = unfinished_breaks(breaks, read_back.state).remaining

@@ -23,8 +23,13 @@ log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
 """How often an undo, or the end of a break, is tried before it counts as stuck."""
 
-FIRST_RETRY_DELAY_SECONDS = 0.2
-"""Doubled before each retry: the pauses are 0.4, 0.8, 1.6 and 3.2 s."""
+FIRST_RETRY_DELAY_SECONDS = 0.4
+"""Doubled for each further retry: the pauses are 0.4, 0.8, 1.6 and 3.2 s."""
+
+
+def retry_delay_seconds(retry: int) -> float:
+    """Return how long to wait before a retry; the first is 1."""
+    return FIRST_RETRY_DELAY_SECONDS * 2.0 ** (retry - 1)
 
 
 def undo(
@@ -38,7 +43,7 @@ def undo(
     problems: list[str] = []
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
-            ports.clock.sleep(FIRST_RETRY_DELAY_SECONDS * 2**attempt)
+            ports.clock.sleep(retry_delay_seconds(attempt))
         try:
             step = _run_undo_steps(ports, transaction, scope)
         except GitvsError as error:

@@ -28,6 +28,8 @@ from gitvs.core.settings import (
     SshSignatures,
 )
 
+MAX_SETTINGS_BYTES = 1024 * 1024
+
 _TABLE = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?")
 _ASSIGNMENT = re.compile(r"\s*(?P<name>[\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=")
 _TOML_ERROR = re.compile(r"(?P<text>.*) \(at line (?P<line>[0-9]+), column (?P<column>[0-9]+)\)")
@@ -49,11 +51,15 @@ def load_settings(file: Path) -> Settings:
             lines.
     """
     try:
-        text = file.read_bytes().decode()
+        with file.open("rb") as opened:
+            data = opened.read(MAX_SETTINGS_BYTES + 1)
+        text = data.decode()
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: byte {error.start} is not UTF-8; save it as UTF-8") from error
+    if len(data) > MAX_SETTINGS_BYTES:
+        raise SettingsError(f"{file} is no settings file: it has over 1 MiB")
     parsed = Document(str(file), ParsedContent(_parse_toml(file, text), _positions(text)))
     problems = _problems(parsed)
     if problems:
