@@ -12,15 +12,18 @@ import pytest
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.sqlite_store import SqliteStore
-from gitvs.agent.cycle import MAX_TIMES_FOUND_OPEN, CycleResult, run_single_cycle
+from gitvs.agent.cycle import CycleResult, run_single_cycle
 from gitvs.cli.agent import cycle_exit_code
 from gitvs.core.errors import ExitCode, SourceError
 from gitvs.core.model.history import Outcome
-from gitvs.core.settings import RemoteSettings
+from gitvs.core.settings import RemoteSettings, SshSignatures
 from gitvs.ports import Kernel, Ports
+from gitvs.reconcile.quarantine import MAX_TIMES_FOUND_OPEN
 from tests.support.agents import DIRECTOR, Site, service
 from tests.support.agents import site as make_site
 from tests.support.faults import Crashed, FaultyKernel, How
+from tests.support.git.repositories import Repository
+from tests.support.git.signing import ssh_signer
 from tests.support.sweep import TestClock
 
 
@@ -29,9 +32,11 @@ def site(tmp_path: Path) -> Site:
     return make_site(tmp_path)
 
 
-def turn(site: Site, kernel: Kernel | None = None) -> CycleResult:
+def turn(
+    site: Site, kernel: Kernel | None = None, policy: SshSignatures | None = None
+) -> CycleResult:
     """One run of `gitvs agent --once`."""
-    settings = RemoteSettings(str(site.remote), allow_local=True)
+    settings = RemoteSettings(str(site.remote), allow_local=True, signatures=policy)
     with SqliteStore(site.state_dir) as store:
         ports = Ports(kernel or site.kernel, store, TestClock())
         return run_single_cycle(ports, GitRemote(site.state_dir, settings), site.choose)
@@ -93,6 +98,60 @@ def test_a_line_in_any_message_since_the_applied_commit_lifts_a_gate(site: Site)
     site.push(service(weight=0) + "\n", "later\n\nGitvs-Allow: capacity-drop")
     assert cycle_exit_code(turn(site)) is ExitCode.DONE
     assert site.weights() == [0, 0]
+
+
+def two_services(*weights: int) -> str:
+    """Manifests of two services, with these weights."""
+    other = service(weight=weights[1]).replace("name: web", "name: db").replace(".10]", ".11]")
+    return f"{service(weight=weights[0])}\n---\n{other}"
+
+
+LINES = "\n\nGitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop"
+
+
+def test_a_line_does_not_cover_what_comes_after_it(site: Site) -> None:
+    site.push(two_services(1, 1))
+    turn(site)
+    site.push(two_services(0, 1), f"web off{LINES}")
+    site.push(two_services(0, 0), "db off too")
+    assert cycle_exit_code(turn(site)) is ExitCode.BLOCKED
+    assert site.weights() == [1, 1, 1, 1]
+    site.push(two_services(0, 0), f"yes, both{LINES}")
+    assert cycle_exit_code(turn(site)) is ExitCode.DONE
+    assert site.weights() == [0, 0, 0, 0]
+
+
+def test_a_line_of_an_invalid_commit_lifts_nothing_and_that_is_said(site: Site) -> None:
+    turn(site)
+    invalid = site.push(service().replace("scheduler", "shceduler"), f"off{LINES}")
+    site.push(service(weight=0))
+    done = turn(site)
+    assert cycle_exit_code(done) is ExitCode.BLOCKED
+    assert [str(problem) for problem in done.problems] == [
+        f"`Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)"
+    ]
+
+
+def test_a_line_of_an_unsigned_commit_lifts_nothing_below_a_signed_head(
+    site: Site, tmp_path: Path
+) -> None:
+    signer = ssh_signer(tmp_path, "ada@example.org")
+    signers = tmp_path / "allowed_signers"
+    signers.write_text(signer.allowed)
+    policy = SshSignatures(signers)
+    remote = Repository.__new__(Repository)
+    remote.folder = site.remote
+    signer.commit(remote, {"web.yaml": service()})
+    turn(site, policy=policy)
+    unsigned = site.push(service(weight=0), f"off{LINES}")
+    signer.commit(remote, {"web.yaml": service(weight=0) + "\n"})
+    done = turn(site, policy=policy)
+    assert cycle_exit_code(done) is ExitCode.BLOCKED
+    assert site.weights() == [1, 1]
+    [problem] = done.problems
+    assert f"`Gitvs-Allow` in commit {unsigned[:12]} is not counted" in str(problem)
+    assert "is not signed" in str(problem)
+    assert cycle_exit_code(turn(site)) is ExitCode.DONE
 
 
 def test_a_line_from_before_the_applied_commit_lifts_nothing(site: Site) -> None:

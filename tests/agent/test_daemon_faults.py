@@ -21,13 +21,14 @@ import pytest
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.sqlite_store import SqliteStore
-from gitvs.agent.cycle import CycleResult, recover_at_start, run_single_cycle
+from gitvs.agent.cycle import CycleResult, run_single_cycle
 from gitvs.core.errors import StoreError
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.state import State
 from gitvs.core.settings import RemoteSettings
 from gitvs.ports import Kernel, Ports
+from gitvs.reconcile.quarantine import recover_at_start
 from tests.support.agents import eventually, site
 from tests.support.agents import service as service_of_two
 from tests.support.faults import Crashed, FaultyKernel, How

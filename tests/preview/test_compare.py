@@ -306,12 +306,14 @@ def test_an_invalid_base_stands_for_the_newest_sound_commit_before_it(
     commit(repository, *BOTH, service(realServers=[server(weight=0)]))
     preview = compared(repository, base)
     assert preview.base.commit == sound
+    invalid = repository.git("rev-parse", f"{base}~1")
     assert preview.remarks == (
         f"commit {base[:12]} is invalid (1 problem), so that agents stay with an older commit",
         f"compared from commit {sound[:12]}, the newest sound commit",
+        f"`Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)",
     )
     gates = {gate.name: gate.is_allowed for gate in preview.plans[0].gates}
-    assert gates == {"last-real-server": True, "capacity-drop": False}
+    assert gates == {"last-real-server": False, "capacity-drop": False}
 
 
 def test_with_no_sound_commit_before_it_everything_is_new(repository: Repository) -> None:
@@ -366,6 +368,31 @@ def test_messages_of_a_merged_branch_count(repository: Repository) -> None:
     repository.git("switch", "--quiet", "main")
     repository.git("merge", "--quiet", "--no-ff", "--message=Merge", "topic")
     assert verdicts(compared(repository, base)) == {"lb1": True, "lb2": True}
+
+
+def test_a_line_does_not_cover_what_comes_after_it(repository: Repository) -> None:
+    base = commit(repository, *BOTH, service(), ANOTHER)
+    lines = "\n\nGitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop"
+    off = service(realServers=[server(weight=0)])
+    commit(repository, *BOTH, off, ANOTHER, message=f"Off{lines}")
+    assert verdicts(compared(repository, base)) == {"lb1": True, "lb2": True}
+    other_off = service("db", vips=["203.0.113.11"], realServers=[server(weight=0)])
+    commit(repository, *BOTH, off, other_off)
+    assert verdicts(compared(repository, base)) == {"lb1": False, "lb2": False}
+    commit(repository, *BOTH, off, other_off, message=f"That too{lines}")
+    assert verdicts(compared(repository, base)) == {"lb1": True, "lb2": True}
+
+
+def test_a_line_of_an_invalid_commit_lifts_nothing_and_is_remarked(repository: Repository) -> None:
+    base = commit(repository, *BOTH, service())
+    lines = "Gitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop"
+    invalid = commit(repository, *BOTH, service(scheduler="x"), message=lines)
+    commit(repository, *BOTH, service(realServers=[server(weight=0)]))
+    preview = compared(repository, base)
+    assert verdicts(preview) == {"lb1": False, "lb2": False}
+    assert preview.remarks == (
+        f"`Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)",
+    )
 
 
 def test_messages_before_the_base_do_not_count(repository: Repository) -> None:

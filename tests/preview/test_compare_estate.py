@@ -21,7 +21,7 @@ from gitvs.cli import GC_THRESHOLDS
 from gitvs.core.manifests.load import Loader, Manifests
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.history import Commit, Outcome
-from gitvs.core.planning.gates import LIFTABLE_GATES, allowed_gates
+from gitvs.core.planning.gates import LIFTABLE_GATES, parse_allowances
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
 from gitvs.ports import Applied, Ports
 from gitvs.preview.compare import Comparison, compare
@@ -141,7 +141,8 @@ def expect_real(company: Company, preview: Preview, base: Sides, head: Sides) ->
         company.host(name)
     there: dict[str, DirectorPlan] = {}
     for name, host in company.hosts.items():
-        allowed = allowed_gates(head.messages, name)
+        given = (a for message in head.messages for a in parse_allowances(message))
+        allowed = frozenset(a.gate for a in given if a.applies_to(name))
         if name in plans:
             expect_same(plans[name], host.follow(head, allowed))
             host.settle(head)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.store.sqlite_store import SqliteStore
-from gitvs.agent.cycle import recover_at_start
 from gitvs.core.errors import StoreOutdated
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.ledger import Ledger
@@ -20,6 +19,7 @@ from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.ownership import number_in_alias, numbered_alias
 from gitvs.ports import Applied
 from gitvs.reconcile.one_pass import plan_pass, reconcile
+from gitvs.reconcile.quarantine import recover_at_start
 from gitvs.reconcile.restore import restore
 from gitvs.reconcile.teardown import teardown
 from tests.reconcile.test_transaction import add_uplink

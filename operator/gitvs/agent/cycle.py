@@ -15,7 +15,6 @@ from datetime import timedelta
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.agent.judge import (
-    NO_GATES,
     ChooseDirector,
     Judge,
     Judgement,
@@ -25,27 +24,23 @@ from gitvs.agent.judge import (
 )
 from gitvs.core.errors import (
     GitvsError,
-    Quarantined,
     SourceError,
     StoreError,
+    UncountedLines,
 )
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.resources import Key
-from gitvs.core.planning.gates import LIVE_GATES
+from gitvs.core.planning.gates import LIVE_GATES, FoundLifts, Lift
 from gitvs.core.planning.operations import Operation, Operations, affected_keys, obsolete_drains
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, without_counts
+from gitvs.reconcile.quarantine import quarantine, recover_at_start, refuse_quarantined
 from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.restore import outdated_reason
-from gitvs.reconcile.results import TransactionResult, failures_text
-from gitvs.reconcile.store_age import refuse_older_store
-from gitvs.reconcile.transaction import recover
+from gitvs.reconcile.results import TransactionResult
 
 log = logging.getLogger(__name__)
-
-MAX_TIMES_FOUND_OPEN = 3
-"""How often a commit's transaction may be found open at start before it is quarantined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +75,7 @@ class _BlockingBasis:
     desired: Desired
     applied: Applied | None
     allowed_gates: frozenset[str]
+    lifts: tuple[Lift, ...]
     operations: Operations
 
 
@@ -125,8 +121,11 @@ class CommitFollower:
         commit_id = pin.subject if pin is not None else self.ports.store.accepted_head()
         if commit_id is None:
             return None
-        applied_id = None if applied is None else applied.commit_id
-        return Subject(commit_id, applied_id, is_trusted=pin is not None)
+        if applied is None:
+            return Subject(commit_id, is_trusted=pin is not None)
+        return Subject(
+            commit_id, applied.commit_id, is_trusted=pin is not None, base=applied.desired
+        )
 
     def is_judged(self) -> bool:
         """Whether what should be judged is; if not, it is asked for."""
@@ -176,7 +175,7 @@ class CommitFollower:
     def run_cycle(
         self,
         *,
-        allowed_gates: frozenset[str] = NO_GATES,
+        allowed_gates: frozenset[str] = frozenset(),
         ended_operations: Iterable[Operation] = (),
         problems: Iterable[GitvsError] = (),
         is_source_ready: bool = True,
@@ -204,7 +203,7 @@ class CommitFollower:
                 self._reconcile_applied(), self.ports.store.applied(), problems=tuple(all_problems)
             )
         try:
-            target, lifted_gates, load_seconds = self._choose_target(operations)
+            target, found_lifts, load_seconds = self._choose_target(operations)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001  # a bug in loading must not end the repairs
@@ -214,10 +213,13 @@ class CommitFollower:
             return CycleResult(
                 self._reconcile_applied(), self.ports.store.applied(), problems=tuple(all_problems)
             )
-        options = PassOptions(allowed_gates | lifted_gates, is_full_reading=is_full_reading)
+        options = PassOptions(
+            allowed_gates, is_full_reading=is_full_reading, lifts=found_lifts.lifts
+        )
+        uncounted = [UncountedLines(*entry) for entry in found_lifts.uncounted.items()]
         basis = self._basis(target, options)
         if (still_blocked := self._still_blocked(target, basis)) is not None:
-            return replace(still_blocked, problems=tuple(all_problems))
+            return replace(still_blocked, problems=(*all_problems, *uncounted))
         pass_result = reconcile(self.ports, target, options, last_pass, self._repair_memory)
         applied_pass_result = None
         if pass_result.outcome is Outcome.CONVERGED:
@@ -225,11 +227,12 @@ class CommitFollower:
         elif pass_result.outcome is Outcome.APPLIED:
             self._last_pass = replace(pass_result, planned=None)  # the state before it is large
         if pass_result.outcome is Outcome.ROLLED_BACK:
-            self._quarantine(target, pass_result)
+            quarantine(self.ports, target, pass_result)
             if _leaves_drift(pass_result):
                 applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome is Outcome.BLOCKED:
             self._blocked = basis, pass_result
+            all_problems += uncounted
             applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome in (Outcome.APPLIED, Outcome.CONVERGED) and operations.pin is None:
             self._end_superseded_drains(target, operations)
@@ -244,7 +247,9 @@ class CommitFollower:
     def _basis(self, target: Applied, options: PassOptions) -> _BlockingBasis:
         operations = self.ports.store.operations().in_force(self.ports.moment())
         applied = self.ports.store.applied()
-        return _BlockingBasis(target.desired, applied, options.allowed_gates, operations)
+        return _BlockingBasis(
+            target.desired, applied, options.allowed_gates, options.lifts, operations
+        )
 
     def _still_blocked(self, target: Applied, basis: _BlockingBasis) -> CycleResult | None:
         """Keep the applied commit in force, and return the result if the target stays blocked.
@@ -265,8 +270,8 @@ class CommitFollower:
             blocked[1], target, applied_pass_result=applied_pass_result, is_repeated=True
         )
 
-    def _choose_target(self, operations: Operations) -> tuple[Applied, frozenset[str], float]:
-        """Return this cycle's target, the gates that its messages lift, and the time to judge it.
+    def _choose_target(self, operations: Operations) -> tuple[Applied, FoundLifts, float]:
+        """Return this cycle's target, the commits that lift its gates, and the time to judge it.
 
         Raises:
             NothingFetched: no commit was fetched yet.
@@ -278,16 +283,16 @@ class CommitFollower:
             raise NothingFetched("no commit was fetched yet, so there is nothing to go by")
         applied, commit_id = self.ports.store.applied(), subject.commit_id
         if applied is not None and commit_id is not None and commit_id == applied.commit_id:
-            return self._applied_as_judged(applied, operations, commit_id), NO_GATES, 0.0
+            return self._applied_as_judged(applied, operations, commit_id), FoundLifts(), 0.0
         if isinstance(self.source, GitRemote) and operations.pin is None:
             assert commit_id is not None, "a remote has commits"
-            self._refuse_quarantined(commit_id)
+            refuse_quarantined(self.ports, commit_id)
             self.source.verify_signature(commit_id)  # its signer may have left since
         judgement = self._judgement_of(subject)
         if isinstance(judgement.rendered, GitvsError):
             raise judgement.rendered
         target = replace(judgement.rendered, applied_at=self.ports.clock.now())
-        return target, judgement.lifted_gates, judgement.seconds
+        return target, judgement.found_lifts, judgement.seconds
 
     def _applied_as_judged(
         self, applied: Applied, operations: Operations, commit_id: str
@@ -347,42 +352,6 @@ class CommitFollower:
             self.ports.store.end_operation(operation)
             log.info("drain by hand ended server=%s reason=git-agrees", operation.subject)
 
-    def _quarantine(self, target: Applied, pass_result: PassResult) -> None:
-        """Quarantine a commit that was rolled back, so that it is not tried again and again.
-
-        An applied commit is not quarantined: its drift must be repaired. Nor is a commit judged
-        by the repairs before it.
-        """
-        applied = self.ports.store.applied()
-        if target.commit is None or (applied is not None and applied.commit == target.commit):
-            return
-        transaction_result = pass_result.transaction
-        if transaction_result is not None and transaction_result.is_repair:
-            return
-        incarnation = self.ports.kernel.incarnation()
-        is_transient = transaction_result is not None and transaction_result.is_transient
-        count_found_open = self.ports.store.count_found_open
-        if is_transient and count_found_open(incarnation, target.commit.id) < MAX_TIMES_FOUND_OPEN:
-            return
-        reason = failures_text(
-            transaction_result.failures if transaction_result is not None else ()
-        )
-        self.ports.store.quarantine(incarnation, target.commit.id, reason)
-        log.error("quarantined commit=%s reason=%s", target.commit.id, reason)
-
-    def _refuse_quarantined(self, commit_id: str) -> None:
-        """Reject a commit in quarantine.
-
-        Raises:
-            Quarantined: with the recorded reason.
-        """
-        for entry in self.ports.store.quarantined(self.ports.kernel.incarnation()):
-            if entry.commit_id == commit_id:
-                raise Quarantined(
-                    f"commit {commit_id[:12]} is not tried again: {entry.reason}."
-                    " Push a new commit, or say `gitvs sync --retry`"
-                )
-
 
 def _leaves_drift(pass_result: PassResult) -> bool:
     """Whether a commit that was rolled back was also to change what others had changed."""
@@ -392,23 +361,6 @@ def _leaves_drift(pass_result: PassResult) -> bool:
     applied, repair_keys = planned.applied.desired.state, planned.proposal.repair_keys
     own_changes = (c for c in planned.proposal.plan.changes if c.key not in repair_keys)
     return any(c.key in applied and c.before != applied[c.key] for c in own_changes)
-
-
-def recover_at_start(ports: Ports) -> TransactionResult | None:
-    """Recover an open transaction, and quarantine its commit if that happens too often."""
-    refuse_older_store(ports)  # before anything is counted in it
-    incarnation = ports.kernel.incarnation()
-    transaction = ports.store.open_transaction(incarnation)
-    if transaction is None:
-        return None
-    commit, applied = transaction.target.commit, ports.store.applied()
-    is_applied = applied is not None and applied.commit == commit
-    if commit is None or is_applied:
-        return recover(ports)
-    if ports.store.count_found_open(incarnation, commit.id) >= MAX_TIMES_FOUND_OPEN:
-        reason = f"its transaction was found open at start {MAX_TIMES_FOUND_OPEN} times"
-        ports.store.quarantine(incarnation, commit.id, reason)
-    return recover(ports)
 
 
 def run_single_cycle(

@@ -21,7 +21,7 @@ from gitvs.adapters.process.writer_lock import writer_lock
 from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.adapters.service.systemd import Notifier
-from gitvs.agent.cycle import CommitFollower, CycleResult, recover_at_start
+from gitvs.agent.cycle import CommitFollower, CycleResult
 from gitvs.agent.drain_poll import DrainPoll
 from gitvs.agent.fetch_results import FetchResults
 from gitvs.agent.fetcher import Fetcher, FetchResult
@@ -36,7 +36,7 @@ from gitvs.core.planning.operations import Operation
 from gitvs.core.settings import RemoteSettings, Settings
 from gitvs.core.status.agent_status import AgentStatus, SourceStatus
 from gitvs.ports import Ports
-from gitvs.reconcile.one_pass import PassResult
+from gitvs.reconcile.quarantine import recover_at_start
 from gitvs.reconcile.restore import outdated_reason
 
 log = logging.getLogger(__name__)
@@ -333,7 +333,7 @@ class Agent:
         self._reporter.report_cycle(cycle_result, trigger, now, seconds)
         if cycle_result.target is not None:
             self._triggers.watch_interface(cycle_result.target.desired.interface)
-        if any(p.outcome is Outcome.STUCK or _is_transient(p) for p in cycle_result.pass_results):
+        if any(p.outcome is Outcome.STUCK or p.is_transient for p in cycle_result.pass_results):
             self.work_queue.add_trigger("retry", MAX_RETRY_SECONDS / 4)
         self._triggers.schedule_repair(self.follower.seconds_to_next_repair())
         self._drain_poll.schedule(seconds)
@@ -417,8 +417,3 @@ class Agent:
     def publish(self) -> None:
         """Publish a new status from the store. For the worker's thread."""
         self._reporter.publish(self.follower.judge.judging_since)
-
-
-def _is_transient(pass_result: PassResult) -> bool:
-    """Whether a pass failed for a reason that may be temporary."""
-    return pass_result.transaction is not None and pass_result.transaction.is_transient

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -19,13 +19,27 @@ from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.core.checkpoint import Checkpoint, TookTooLong, checked
-from gitvs.core.errors import GitvsError, MetBug, UnknownDirector, UnusableManifests
+from gitvs.core.errors import (
+    GitvsError,
+    MetBug,
+    SourceError,
+    UnknownDirector,
+    UnusableManifests,
+)
 from gitvs.core.manifests.file_cache import validate_file_compactly
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
-from gitvs.core.planning.gates import Allowance, parse_allowances, unknown_gate_names
+from gitvs.core.model.desired import Desired
+from gitvs.core.planning.gates import (
+    Allowance,
+    FoundLifts,
+    find_lifts,
+    parse_allowances,
+    unknown_gate_names,
+)
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import Applied, Snapshot
+from gitvs.report.text.problems import count_text
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +47,6 @@ MAX_SKIPPED_LOGGED = 20
 
 ChooseDirector = Callable[[Collection[str]], str]
 """Picks this host's director among those that have a document, or raises UnknownDirector."""
-
-NO_GATES: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +61,20 @@ class Subject:
     base_id: str | None = None
     is_trusted: bool = False
     reading: int = 0
+    base: Desired | None = field(default=None, compare=False, repr=False)
+    """The desired state that is applied, to find the commits that lift gates of the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What a subject means for this director, or why it means nothing.
 
-    `lifted_gates` are those that the messages of its commits since the base lift. If it is not
-    final, the same subject may be judged otherwise the next time.
+    `found_lifts` are the commits since the base whose messages lift gates. If it is not final,
+    the same subject may be judged otherwise the next time.
     """
 
     rendered: Applied | GitvsError
-    lifted_gates: frozenset[str] = NO_GATES
+    found_lifts: FoundLifts = field(default_factory=FoundLifts)
     is_final: bool = True
     seconds: float = 0.0
 
@@ -70,7 +84,7 @@ class Judgement:
         if isinstance(mine, GitvsError) or isinstance(its, GitvsError):
             return type(mine) is type(its) and str(mine) == str(its)
         return (mine.desired, mine.commit) == (its.desired, its.commit) and (
-            self.lifted_gates == other.lifted_gates
+            self.found_lifts == other.found_lifts
         )
 
 
@@ -111,6 +125,8 @@ class Judge:
         """The newest commit as rendered, or its error: it never changes, and takes long."""
         self._allowances: dict[str, tuple[Allowance, ...]] = {}
         """What the messages of commits lift that are newer than the applied one."""
+        self._lifting_commits: dict[str, Applied | GitvsError] = {}
+        """The commits whose lines lifted gates last, as rendered."""
         self._latest: tuple[Subject, Judgement] | None = None
         self._changed = threading.Condition()
         self._wanted: Subject | None = None
@@ -220,8 +236,10 @@ class Judge:
             self._rendered = commit_id, rendered
         if isinstance(rendered, GitvsError) or commit_id == subject.base_id:
             return Judgement(rendered)
-        gates = self._lifted_gates(subject, rendered.desired.director, checkpoint)
-        return Judgement(rendered, gates)
+        if subject.base is None:
+            return Judgement(rendered)
+        found_lifts = self._find_lifts(subject, rendered, subject.base, checkpoint)
+        return Judgement(rendered, found_lifts, is_final=not found_lifts.uncounted)
 
     def _rendered_or_error(
         self, subject: Subject, snapshot: Snapshot, checkpoint: Checkpoint
@@ -248,26 +266,59 @@ class Judge:
             raise UnusableManifests(f"rendering director {director}: {error}") from error
         return Applied(desired, snapshot.commit, datetime.now(UTC))
 
-    def _lifted_gates(
-        self, subject: Subject, director: str, checkpoint: Checkpoint
-    ) -> frozenset[str]:
-        """Return the gates that the commits since the base lift; each message is read once."""
+    def _find_lifts(
+        self, subject: Subject, head: Applied, base: Desired, checkpoint: Checkpoint
+    ) -> FoundLifts:
+        """Return the commits since the base whose messages lift the gates of this step.
+
+        Only a commit counts that could have been applied itself: signed and valid.
+        """
+        known_allowances, self._allowances = self._allowances, {}
+        known_states, self._lifting_commits = self._lifting_commits, {}
+
+        def desired_at(commit_id: str) -> Desired | str:
+            assert isinstance(self.source, GitRemote)
+            try:
+                self.source.verify_signature(commit_id)
+            except SourceError as error:
+                return str(error)
+            found = head if commit_id == head.commit_id else known_states.get(commit_id)
+            if found is None:
+                found = self._load(commit_id, checkpoint)
+            if isinstance(found, Applied | InvalidManifests | UnknownDirector):
+                self._lifting_commits[commit_id] = found  # others may be temporary
+            if isinstance(found, InvalidManifests):
+                return f"it is invalid ({count_text(len(found.problems), 'problem')})"
+            return str(found) if isinstance(found, GitvsError) else found.desired
+
+        allowances = self._allowances_since(subject, known_allowances, checkpoint)
+        return find_lifts(base, head.desired, (), allowances, desired_at)
+
+    def _allowances_since(
+        self, subject: Subject, known: Mapping[str, tuple[Allowance, ...]], checkpoint: Checkpoint
+    ) -> Iterator[tuple[str, tuple[Allowance, ...]]]:
+        """Yield what the commits since the base allow, the newest first; a message is read once."""
         assert isinstance(self.source, GitRemote)
         assert subject.commit_id is not None
-        known, self._allowances = self._allowances, {}
-        messages = self.source.manifests_of(subject.commit_id).commit_messages(
-            subject.base_id, known
-        )
-        for commit_id, message in checked(messages, checkpoint):
+        manifests = self.source.manifests_of(subject.commit_id)
+        for commit_id, message in checked(
+            manifests.commit_messages(subject.base_id, known), checkpoint
+        ):
             found = known.get(commit_id)
-            self._allowances[commit_id] = (
-                tuple(parse_allowances(message)) if found is None else found
-            )
-        every = (a for of_commit in self._allowances.values() for a in of_commit)
-        gates = frozenset(a.gate for a in every if a.applies_to(director))
-        for name in unknown_gate_names(gates):
-            log.warning("unknown gate commit=%s name=%s", subject.commit_id, printable(name))
-        return gates
+            if found is None:
+                found = tuple(parse_allowances(message))
+                for name in unknown_gate_names(a.gate for a in found):
+                    log.warning("unknown gate commit=%s name=%s", commit_id, printable(name))
+            self._allowances[commit_id] = found
+            yield commit_id, found
+
+    def _load(self, commit_id: str, checkpoint: Checkpoint) -> Applied | GitvsError:
+        assert isinstance(self.source, GitRemote)
+        try:
+            with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
+                return self._rendered_or_error(Subject(commit_id), snapshot, checkpoint)
+        except GitvsError as error:
+            return error
 
 
 def _name_of(subject: Subject) -> str:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from gitvs.adapters.git.manifests import GitManifests
+from gitvs.adapters.git.commits import open_commits
 from gitvs.cli.shared.director_option import choose_director, director_option
-from gitvs.cli.shared.gate_options import allow_option, lifted_gates
+from gitvs.cli.shared.gate_options import allow_option
 from gitvs.cli.shared.host import open_for_reading, open_for_writing
-from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
+from gitvs.cli.shared.manifest_input import (
+    LoadedManifests,
+    load_manifests,
+    path_argument,
+    rev_option,
+)
 from gitvs.cli.shared.options import state_options
-from gitvs.cli.shared.output import progress
+from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import report_drained, report_pass, show_pass_plan
+from gitvs.core.errors import UncountedLines
+from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import render_director
+from gitvs.core.model.desired import Desired
+from gitvs.core.planning.gates import LIFTABLE_GATES, Lift, unknown_gate_names
 from gitvs.ports import Applied, Ports
+from gitvs.preview.commit_lifts import CommitLifts, allowances_of
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, reconcile_until_drained
 
 
@@ -64,8 +73,8 @@ def apply(
         loaded.manifests, choose_director(director, loaded.manifests.director_names)
     )
     with open_for_reading(state_dir) as ports:
-        messages = _commit_messages(ports, path, rev)
-    options = PassOptions(lifted_gates(allow, messages, desired.director), adopt, expect)
+        lifts = _find_commit_lifts(path, loaded, ports.store.applied(), desired)
+    options = PassOptions(frozenset(allow), adopt, expect, lifts=lifts)
     with open_for_writing(state_dir) as ports:
         target = Applied(desired, loaded.commit, ports.clock.now())
         with progress("applying"):
@@ -77,13 +86,28 @@ def apply(
     return pass_result.exit_code
 
 
-def _commit_messages(ports: Ports, path: Path, rev: str | None) -> Iterable[str]:
-    """Return the commit messages since the applied commit; a work tree has none."""
-    if rev is None:
-        return []
-    applied = ports.store.applied()
-    base_id = None if applied is None else applied.commit_id
-    return (text for _, text in GitManifests.for_folder(path, rev).commit_messages(base_id))
+def _find_commit_lifts(
+    path: Path, loaded: LoadedManifests, applied: Applied | None, desired: Desired
+) -> tuple[Lift, ...]:
+    """Return the commits since the applied one that lift gates; a work tree has none.
+
+    Unknown gates, and lines that are not counted, are told.
+    """
+    if loaded.commit is None or applied is None:
+        return ()
+    head_id, base_id = loaded.commit.id, applied.commit_id
+    with open_commits(path) as commits:
+        commit_ids = [head_id] if base_id is None else commits.since(base_id, head_id)
+        allowances = allowances_of(commits, commit_ids)
+        lifts = CommitLifts(commits, Loader(), allowances, (head_id, loaded.manifests))
+        found_lifts = lifts.find(applied.desired, desired, ())
+    for name in unknown_gate_names(a.gate for given in allowances.values() for a in given):
+        show_message(
+            f"gitvs: Gitvs-Allow: {name} is no gate; there are {', '.join(LIFTABLE_GATES)}"
+        )
+    for commit_id, reason in found_lifts.uncounted.items():
+        show_message(f"gitvs: {UncountedLines(commit_id, reason)}")
+    return found_lifts.lifts
 
 
 def _wait_for_drains(ports: Ports, target: Applied, pass_result: PassResult) -> PassResult:

@@ -109,6 +109,15 @@ class Quarantined(GitvsError):
     exit_code = ExitCode.ROLLED_BACK
 
 
+class UncountedLines(GitvsError):
+    """Lines of a commit's message that lift no gate, and why; the step is blocked without them."""
+
+    exit_code = ExitCode.BLOCKED
+
+    def __init__(self, commit_id: str, reason: str) -> None:
+        super().__init__(f"`Gitvs-Allow` in commit {commit_id[:12]} is not counted: {reason}")
+
+
 class UnknownDirector(GitvsError):
     """A director that no manifest describes; it is never treated as an empty state."""
 

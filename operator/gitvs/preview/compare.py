@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import starmap
 
-from gitvs.core.errors import UnknownDirector
+from gitvs.core.errors import UncountedLines, UnknownDirector
 from gitvs.core.manifests.load import Loader, Manifests
 from gitvs.core.manifests.render import Renderer, affected_directors, directors_with_vips
 from gitvs.core.manifests.schema_messages import did_you_mean
@@ -16,9 +17,9 @@ from gitvs.core.planning.gates import (
     LIFTABLE_GATES,
     LIVE_GATES,
     UNKNOWN_GATE_RULE,
-    Allowance,
+    FoundLifts,
     Gate,
-    parse_allowances,
+    Lift,
 )
 from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.core.planning.plan import Change
@@ -26,6 +27,7 @@ from gitvs.core.planning.proposal import Proposal, propose
 from gitvs.core.planning.risks import director_risks, vip_risks
 from gitvs.core.problems import InvalidManifests, Problem, printable
 from gitvs.ports import Commits
+from gitvs.preview.commit_lifts import Allowances, CommitLifts, allowances_of
 from gitvs.preview.starting_point import (
     StartingPoint,
     commit_text,
@@ -85,7 +87,7 @@ def compare(commits: Commits, comparison: Comparison, loader: Loader | None = No
             *sides, problems=error.problems, remarks=tuple(remarks), folder=commits.folder
         )
     starting_point = find_starting_point(commits, base, loader, remarks)
-    return _compare_manifests(commits, comparison, starting_point, head, after, remarks)
+    return _compare_manifests(commits, comparison, starting_point, head, after, loader, remarks)
 
 
 def _compare_manifests(
@@ -94,6 +96,7 @@ def _compare_manifests(
     starting_point: StartingPoint,
     head: Commit,
     after: Manifests,
+    loader: Loader,
     remarks: list[str],
 ) -> Preview:
     base_directors = (
@@ -102,7 +105,9 @@ def _compare_manifests(
     names = _select_directors(
         comparison.directors, sorted({*base_directors, *after.director_names})
     )
-    allowances_by_commit = _allowances_by_commit(commits, starting_point.commit, head)
+    commit_ids = commits.since(starting_point.commit.id, head.id)
+    allowances_by_commit = allowances_of(commits, commit_ids)
+    commit_lifts = CommitLifts(commits, loader, allowances_by_commit, (head.id, after))
     remarks += _shallow_clone_remarks(commits, list(allowances_by_commit))
     remarks += _unknown_director_remarks(
         allowances_by_commit, {*base_directors, *after.director_names}
@@ -111,17 +116,17 @@ def _compare_manifests(
     remarks += _other_observation_remarks(saved_observations, names, starting_point.commit)
     old, new = _render_directors(starting_point.manifests, after, saved_observations)
     plans = []
+    uncounted: dict[str, str] = {}
     for name in (n for n in names if n in old or n in new):
-        lifted_gates = {
-            a.gate
-            for commit_allowances in allowances_by_commit.values()
-            for a in commit_allowances
-            if a.applies_to(name)
-        }
+        found_lifts = FoundLifts()
+        if name in new:
+            found_lifts = commit_lifts.find(old.get(name), new[name], comparison.allowed_gates)
+        uncounted |= found_lifts.uncounted
         plan = _plan_director(
             old.get(name),
             new.get(name),
-            comparison.allowed_gates | lifted_gates,
+            comparison.allowed_gates,
+            found_lifts.lifts,
             saved_observations.get(name),
         )
         if plan.is_notable or plan.repairs:
@@ -132,7 +137,7 @@ def _compare_manifests(
         plans=tuple(plans),
         unchanged=len(names) - len(plans),
         risks=vip_risks(old, new),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *map(str, starmap(UncountedLines, uncounted.items()))),
         problems=tuple(_unknown_gate_problems(allowances_by_commit)),
         folder=commits.folder,
     )
@@ -190,6 +195,7 @@ def _plan_director(
     before: Desired | None,
     after: Desired | None,
     allowed_gates: frozenset[str],
+    lifts: Sequence[Lift],
     saved: ObservedHost | None,
 ) -> DirectorPlan:
     """Return the plan of one director. A director that disappears keeps its objects."""
@@ -197,7 +203,7 @@ def _plan_director(
         assert before is not None, "a director is on one side at least"
         disappearing = director_plan(propose_preview(before, before), applied=before)
         return replace(disappearing, presence=Presence.DISAPPEARS)
-    proposal = propose_preview(before, after, allowed_gates)
+    proposal = propose_preview(before, after, allowed_gates, lifts)
     observation = None
     repairs: tuple[Change, ...] = ()
     unrepairable: Mapping[Key, str] = {}
@@ -238,16 +244,6 @@ def _propose_for_host(saved: ObservedHost, desired: Desired, applied: Desired | 
     )
 
 
-def _allowances_by_commit(
-    commits: Commits, base: Commit, head: Commit
-) -> dict[str, list[Allowance]]:
-    """Return the allowances of each commit since the base, the newest first."""
-    commit_ids = commits.since(base.id, head.id)
-    return {
-        commit_id: list(parse_allowances(commits.message(commit_id))) for commit_id in commit_ids
-    }
-
-
 def _shallow_clone_remarks(commits: Commits, read_commit_ids: Sequence[str]) -> Iterator[str]:
     """Yield a remark if a shallow clone lacks commits between the base and the head."""
     if read_commit_ids and commits.cut_off and not commits.first_parents(read_commit_ids[-1], 1):
@@ -258,7 +254,7 @@ def _shallow_clone_remarks(commits: Commits, read_commit_ids: Sequence[str]) -> 
 
 
 def _unknown_gate_problems(
-    allowances_by_commit: Mapping[str, list[Allowance]],
+    allowances_by_commit: Allowances,
 ) -> Iterator[Problem]:
     for commit_id, commit_allowances in allowances_by_commit.items():
         for allowance in commit_allowances:
@@ -273,7 +269,7 @@ def _unknown_gate_problems(
 
 
 def _unknown_director_remarks(
-    allowances_by_commit: Mapping[str, list[Allowance]], known: Iterable[str]
+    allowances_by_commit: Allowances, known: Iterable[str]
 ) -> Iterator[str]:
     names = sorted(known)
     for commit_id, commit_allowances in allowances_by_commit.items():

@@ -19,6 +19,7 @@ from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import DummyInterface, Key, Listener
 from gitvs.core.model.state import State
+from gitvs.core.planning.gates import Lift
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from gitvs.core.planning.plan import Change, Plan, diff
@@ -40,6 +41,7 @@ from gitvs.reconcile.transaction import apply, recover
 class PassOptions:
     """The options of one pass. `expected_digest` is a plan's or a desired state's digest.
 
+    `allowed_gates` are lifted by hand, `lifts` by commit messages.
     `only_keys` are the keys that a pause lets change. Without `is_full_reading`, and if the
     result of the previous pass is known, only those virtual services are read that the step from
     the applied state to the target is about; a full reading finds drift of the others.
@@ -50,6 +52,7 @@ class PassOptions:
     expected_digest: str | None = None
     only_keys: frozenset[Key] | None = None
     is_full_reading: bool = True
+    lifts: tuple[Lift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,11 @@ class PassResult:
             if result is not None and result.observation is not None:
                 return result.observation
         return None if self.planned is None else self.planned.observation
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether it failed for a reason that may be temporary."""
+        return self.transaction is not None and self.transaction.is_transient
 
     @property
     def exit_code(self) -> ExitCode:
@@ -362,6 +370,7 @@ def plan_from_observation(
         owner_alias,
         adopt=options.adopt,
         allowed=options.allowed_gates,
+        lifts=options.lifts,
         operations=operations,
         only_keys=options.only_keys,
     )

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +26,10 @@ from tests.support.git.repositories import Repository
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
+
+
+def messages(source: GitManifests, base: str | None) -> list[str]:
+    return [message for _, message in source.commit_messages(base)]
 
 
 def loaded(path: Path, revision: str = "HEAD") -> dict[str, bytes]:
@@ -195,7 +198,7 @@ def test_nothing_that_a_repository_configures_is_run(repository: Repository) -> 
         shutil.copy(program, hooks / hook)
     source = GitManifests.for_folder(repository.folder, "HEAD")
     assert [file.data for file in source.load().files] == [b"a"]
-    assert texts(source.commit_messages(commit_id)) == []
+    assert messages(source, commit_id) == []
     assert not mark.exists()
 
 
@@ -232,7 +235,7 @@ def test_a_graft_does_not_change_history(repository: Repository) -> None:
     (repository.folder / ".git/info").mkdir(exist_ok=True)
     (repository.folder / ".git/info/grafts").write_text(f"{head}\n")
     repository.commit({"a.yaml": "2"}, "More")
-    assert texts(GitManifests.for_folder(repository.folder, "HEAD").commit_messages(base)) == [
+    assert messages(GitManifests.for_folder(repository.folder, "HEAD"), base) == [
         "More\n",
         "Text\n",
     ]
@@ -495,13 +498,13 @@ def test_messages_are_those_between_base_and_head_the_newest_first(
     repository.git("checkout", "--quiet", "main")
     repository.git("merge", "--quiet", "--no-ff", "--message=Merge\n\nGitvs-Allow: x", "side")
     source = GitManifests.for_folder(repository.folder, "main")
-    messages = texts(source.commit_messages(base))
-    assert messages[0] == "Merge\n\nGitvs-Allow: x\n"
-    assert sorted(messages[1:]) == [
+    found = messages(source, base)
+    assert found[0] == "Merge\n\nGitvs-Allow: x\n"
+    assert sorted(found[1:]) == [
         "One\n\nGitvs-Allow: mass-removal lb3\n",
         "Side\n\nGitvs-Allow: empty-state\n",
     ]
-    assert texts(source.commit_messages(repository.git("rev-parse", "main"))) == []
+    assert messages(source, repository.git("rev-parse", "main")) == []
 
 
 def test_of_each_message_64_kilobytes_are_read_and_of_known_commits_none(
@@ -520,8 +523,8 @@ def test_without_a_base_only_the_head_speaks(repository: Repository) -> None:
     repository.commit(message="Old\n\nGitvs-Allow: empty-state")
     repository.commit(message="New")
     source = GitManifests.for_folder(repository.folder, "main")
-    assert texts(source.commit_messages(None)) == ["New\n"]
-    assert texts(source.commit_messages("f" * 40)) == ["New\n"]
+    assert messages(source, None) == ["New\n"]
+    assert messages(source, "f" * 40) == ["New\n"]
 
 
 def written(
@@ -566,9 +569,7 @@ def test_a_time_beyond_all_time_is_none(repository: Repository, seconds: str) ->
 
 def test_a_message_ends_where_git_ends_it(repository: Repository) -> None:
     head = written(repository, b"Text\n\0\n\nGitvs-Allow: empty-state\n").id
-    assert texts(GitManifests.for_folder(repository.folder, head).commit_messages(None)) == [
-        "Text\n"
-    ]
+    assert messages(GitManifests.for_folder(repository.folder, head), None) == ["Text\n"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root meets other people's repositories so")
@@ -586,7 +587,3 @@ def test_root_reads_somebody_elses_repository_as_its_owner() -> None:
         secret.write_text(f"{closed.folder}/.git/objects\n")
         with pytest.raises(SourceError, match="has no commit"):
             loaded(repository.folder, hidden)
-
-
-def texts(messages: Iterator[tuple[str, str]]) -> list[str]:
-    return [text for _, text in messages]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gitvs.core.model.desired import Desired, Policy
 from gitvs.core.model.resources import (
@@ -19,9 +22,12 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import (
+    MAX_LIFTING_COMMITS,
+    Allowance,
     Gate,
-    allowed_gates,
+    Lift,
     evaluate_gates,
+    find_lifts,
     parse_allowances,
     stricter_policy,
     unknown_gate_names,
@@ -36,13 +42,13 @@ def desired(*resources: Resource, policy: Policy = Policy()) -> Desired:
     return Desired("lb1", "gitvs0", State(resources), policy=policy)
 
 
-def web(*weights: int) -> list[Resource]:
+def web(*weights: int, listener: Endpoint = WEB) -> list[Resource]:
     """A service with a real server of each weight."""
     servers = [
-        RealServer(WEB, ip_address(f"10.0.0.{n}"), 80, weight)
+        RealServer(listener, ip_address(f"10.0.0.{n}"), 80, weight)
         for n, weight in enumerate(weights, 1)
     ]
-    return [VirtualService(WEB), *servers]
+    return [VirtualService(listener), *servers]
 
 
 def many(count: int) -> list[Resource]:
@@ -170,6 +176,12 @@ def test_an_allowed_gate_is_shown_as_lifted() -> None:
     assert gate.is_allowed
 
 
+def allowed_gates(messages: Iterable[str], director: str) -> frozenset[str]:
+    """The gates that messages lift on a director."""
+    given = (allowance for message in messages for allowance in parse_allowances(message))
+    return frozenset(a.gate for a in given if a.applies_to(director))
+
+
 def test_any_line_of_any_message_lifts_a_gate() -> None:
     messages = [
         "Merge\n\nGitvs-Allow: mass-removal\n\nmore text",
@@ -208,3 +220,124 @@ def test_a_name_that_is_no_gate_is_told() -> None:
         "conflict",
         "mass-removals",
     ]
+
+
+# Lines of commit messages
+
+
+def said(*gates: str) -> list[Allowance]:
+    """What a message with these lines allows."""
+    return list(parse_allowances("".join(f"Gitvs-Allow: {gate}\n" for gate in gates)))
+
+
+def lifted(
+    applied: Desired, steps: dict[str, tuple[Desired | str, list[Allowance]]]
+) -> dict[str, bool]:
+    """Whether each gate of the step to the last commit is lifted by the lines of these commits."""
+    newest_first = list(reversed(steps.items()))
+    head = newest_first[0][1][0]
+    assert isinstance(head, Desired)
+    commits = [(commit_id, allowances) for commit_id, (_, allowances) in newest_first]
+    found = find_lifts(applied, head, (), commits, lambda commit_id: steps[commit_id][0])
+    gates = evaluate_gates(applied, head, (), found.lifts)
+    return {f"{g.name} {g.key or g.measured}": g.is_allowed for g in gates}
+
+
+DNS = Endpoint(Protocol.UDP, VIP, 53)
+BOTH = desired(*web(1), *web(1, listener=DNS))
+WEB_OFF = desired(*web(0), *web(1, listener=DNS))
+ALL_OFF = desired(*web(0), *web(0, listener=DNS))
+LINES = said("last-real-server", "capacity-drop")
+
+
+def test_a_line_lifts_a_gate_up_to_its_commit() -> None:
+    assert set(lifted(BOTH, {"a": (WEB_OFF, LINES)}).values()) == {True}
+    assert set(lifted(BOTH, {"a": (WEB_OFF, LINES), "b": (WEB_OFF, [])}).values()) == {True}
+
+
+def test_an_empty_commit_with_a_line_lifts_what_came_before_it() -> None:
+    assert set(lifted(BOTH, {"a": (WEB_OFF, []), "b": (WEB_OFF, LINES)}).values()) == {True}
+
+
+def test_a_line_never_covers_what_comes_after_it() -> None:
+    gates = lifted(BOTH, {"a": (WEB_OFF, LINES), "b": (ALL_OFF, [])})
+    assert gates == {
+        f"last-real-server {WEB}": True,
+        f"capacity-drop {WEB}": True,
+        f"last-real-server {DNS}": False,
+        f"capacity-drop {DNS}": False,
+    }
+
+
+def test_a_line_of_an_unrelated_commit_before_lifts_nothing() -> None:
+    assert set(lifted(BOTH, {"a": (BOTH, LINES), "b": (WEB_OFF, [])}).values()) == {False}
+
+
+def test_one_of_several_lines_is_enough() -> None:
+    """What an older line lifted stays lifted, even if a newer line is about another step."""
+    steps = {"a": (WEB_OFF, LINES), "b": (BOTH, LINES), "c": (WEB_OFF, [])}
+    assert set(lifted(BOTH, steps).values()) == {True}
+
+
+def test_a_commit_that_could_not_be_applied_lifts_nothing() -> None:
+    steps: dict[str, tuple[Desired | str, list[Allowance]]] = {
+        "a": ("it is not signed", LINES),
+        "b": (WEB_OFF, []),
+    }
+    assert set(lifted(BOTH, steps).values()) == {False}
+    commits = [("b", []), ("a", LINES)]
+    found = find_lifts(BOTH, WEB_OFF, (), commits, lambda commit_id: steps[commit_id][0])
+    assert found.uncounted == {"a": "it is not signed"}
+
+
+def test_an_address_that_is_lost_after_the_line_is_not_lifted() -> None:
+    other = ip_address("203.0.113.11")
+    policy = Policy(protected_vips=frozenset({VIP, other}))
+    before = replace(desired(Vip(VIP, "gitvs0", 32), Vip(other, "gitvs0", 32)), policy=policy)
+    one = replace(desired(Vip(other, "gitvs0", 32)), policy=policy)
+    none = replace(desired(*web(1)), policy=policy)
+    gates = lifted(before, {"a": (one, said("protected-vip")), "b": (none, [])})
+    assert gates == {f"protected-vip {VIP}": True, f"protected-vip {other}": False}
+
+
+def test_only_commits_with_a_line_for_an_open_gate_are_rendered_and_ten_at_most() -> None:
+    rendered = []
+
+    def render(commit_id: str) -> Desired:
+        rendered.append(commit_id)
+        return BOTH
+
+    commits = [(str(n), LINES if n % 2 else said("empty-state")) for n in range(40)]
+    found = find_lifts(BOTH, WEB_OFF, (), commits, render)
+    assert rendered == [str(n) for n in range(1, 2 * MAX_LIFTING_COMMITS, 2)]
+    assert list(found.uncounted) == [str(n) for n in range(21, 40, 2)]
+    rendered.clear()
+    assert find_lifts(BOTH, BOTH, (), commits, render).lifts == ()
+    assert find_lifts(BOTH, WEB_OFF, ["last-real-server", "capacity-drop"], commits, render)
+    assert rendered == []
+
+
+@given(st.lists(st.tuples(st.sampled_from([BOTH, WEB_OFF, ALL_OFF]), st.booleans()), min_size=1))
+def test_what_is_lifted_was_lifted_at_a_commit_after_which_it_is_not_triggered(
+    history: list[tuple[Desired, bool]],
+) -> None:
+    steps: dict[str, tuple[Desired | str, list[Allowance]]] = {
+        str(number): (state, LINES * has_line) for number, (state, has_line) in enumerate(history)
+    }
+    head = history[-1][0]
+    for name, is_allowed in lifted(BOTH, steps).items():
+        sound = [
+            name not in {f"{g.name} {g.key}" for g in evaluate_gates(state, head)}
+            for state, has_line in history[::-1]
+            if has_line
+        ]
+        assert is_allowed == any(sound[:MAX_LIFTING_COMMITS])
+
+
+def test_a_lift_is_about_its_own_gates_alone() -> None:
+    lift = Lift(frozenset({"capacity-drop"}), WEB_OFF)
+    gates = evaluate_gates(BOTH, WEB_OFF, (), [lift])
+    assert {g.name: g.is_allowed for g in gates} == {
+        "last-real-server": False,
+        "capacity-drop": True,
+    }

@@ -1,14 +1,13 @@
-"""Which gates people lift, with `--allow` or in commit messages."""
+"""Which gates people lift by hand, with `--allow`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from gitvs.cli.shared.output import show_message
-from gitvs.core.planning.gates import LIFTABLE_GATES, allowed_gates, unknown_gate_names
+from gitvs.core.planning.gates import LIFTABLE_GATES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,13 +21,3 @@ def allow_option(function: F) -> F:
         metavar="GATE",
         help=f"Lift a gate this once: {', '.join(LIFTABLE_GATES)}.",
     )(function)
-
-
-def lifted_gates(allow: Iterable[str], messages: Iterable[str], director: str) -> frozenset[str]:
-    """Return the gates that options and commit messages lift; warn of unknown names."""
-    from_messages = allowed_gates(messages, director)
-    for name in unknown_gate_names(from_messages):
-        show_message(
-            f"gitvs: Gitvs-Allow: {name} is no gate; there are {', '.join(LIFTABLE_GATES)}"
-        )
-    return frozenset(allow) | from_messages

@@ -7,7 +7,7 @@ and the agent agree, and a removal counts once: when it is committed. The live g
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gitvs.core.model.desired import Desired, Policy
@@ -90,23 +90,97 @@ def parse_allowances(message: str) -> Iterator[Allowance]:
             yield Allowance(one_line(words[0]), shown, number)
 
 
-def allowed_gates(messages: Iterable[str], director: str) -> frozenset[str]:
-    """Return the gates that commit messages lift for a director."""
-    given = (allowance for message in messages for allowance in parse_allowances(message))
-    return frozenset(a.gate for a in given if a.applies_to(director))
-
-
 def unknown_gate_names(names: Iterable[str]) -> list[str]:
     """Return the names that are not gates that can be lifted."""
     return sorted(set(names) - set(LIFTABLE_GATES))
 
 
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Gates that a commit's message lifts on a director, and the desired state at that commit.
+
+    They are lifted for the step from the applied state to this one. The step from here to a
+    later commit is judged without them: a line never covers what comes after it.
+    """
+
+    gates: frozenset[str]
+    desired: Desired
+
+    def lifted(self, gates: Iterable[Gate], desired: Desired) -> set[tuple[str, str]]:
+        """Return which of these gates it lifts, by identity, in the step to `desired`.
+
+        These are the gates that are not triggered again after its commit.
+        """
+        again = set(map(_identity, evaluate_gates(self.desired, desired)))
+        return {_identity(gate) for gate in gates if gate.name in self.gates} - again
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLifts:
+    """The lifts of a step, and by commit why its lines are not counted."""
+
+    lifts: tuple[Lift, ...] = ()
+    uncounted: Mapping[str, str] = field(default_factory=dict)
+
+
+MAX_LIFTING_COMMITS = 10
+"""How many commits with a line are rendered for one step."""
+
+
+def find_lifts(
+    applied: Desired | None,
+    desired: Desired,
+    allowed: Collection[str],
+    commits: Iterable[tuple[str, Iterable[Allowance]]],
+    desired_at: Callable[[str], Desired | str],
+) -> FoundLifts:
+    """Return the lifts that a step needs: the newest commits whose lines lift its gates.
+
+    `commits` are the allowances of the commits of this step, the newest first. `desired_at`
+    returns the desired state of this director at a commit, or why the commit's lines are not
+    counted. Neither is used if no gate blocks the step.
+    """
+    open_gates = [gate for gate in evaluate_gates(applied, desired, allowed) if not gate.is_allowed]
+    lifts: list[Lift] = []
+    uncounted: dict[str, str] = {}
+    rendered_count = 0
+    for commit_id, allowances in commits if open_gates else ():
+        given = {a.gate for a in allowances if a.applies_to(desired.director)}
+        names = frozenset(given.intersection(gate.name for gate in open_gates))
+        if not names:
+            continue
+        if rendered_count == MAX_LIFTING_COMMITS:
+            uncounted[commit_id] = f"{rendered_count} newer commits have lines, and no more count"
+            continue
+        rendered_count += 1
+        found = desired_at(commit_id)
+        if isinstance(found, str):
+            uncounted[commit_id] = found
+            continue
+        lifts.append(Lift(names, found))
+        lifted = lifts[-1].lifted(open_gates, desired)
+        open_gates = [gate for gate in open_gates if _identity(gate) not in lifted]
+        if not open_gates:
+            break
+    return FoundLifts(tuple(lifts), uncounted)
+
+
+def _identity(gate: Gate) -> tuple[str, str]:
+    """Return what makes a gate of one step the same as one of another step."""
+    is_about_address = gate.name == "protected-vip"
+    return gate.name, gate.measured if is_about_address else gate.key or ""
+
+
 def evaluate_gates(
-    applied: Desired | None, desired: Desired, allowed: Collection[str]
+    applied: Desired | None,
+    desired: Desired,
+    allowed: Collection[str] = (),
+    lifts: Sequence[Lift] = (),
 ) -> list[Gate]:
     """Return every gate that the step from applied to desired state triggers.
 
-    Without an applied state nothing can be lost, so there are no gates.
+    `allowed` are gates that are lifted by hand. Without an applied state nothing can be lost, so
+    there are no gates.
     """
     if applied is None:
         return []
@@ -127,7 +201,11 @@ def evaluate_gates(
             *gates,
             *_other_director(applied, desired),
         ]
-    return [replace(gate, is_allowed=gate.name in allowed) for gate in gates]
+    lifted = {identity for lift in lifts for identity in lift.lifted(gates, desired)}
+    return [
+        replace(gate, is_allowed=gate.name in allowed or _identity(gate) in lifted)
+        for gate in gates
+    ]
 
 
 def stricter_policy(old: Policy, new: Policy) -> Policy:

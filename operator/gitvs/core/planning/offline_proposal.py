@@ -7,7 +7,7 @@ knows: the values of settings before gitvs, and what its kernel lacks.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from gitvs.core.model.desired import Desired
@@ -24,6 +24,7 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
+from gitvs.core.planning.gates import Lift
 from gitvs.core.planning.overlay import with_fallback_flags
 from gitvs.core.planning.plan import Plan, build_plan, is_forwarding_sysctl
 from gitvs.core.planning.proposal import Proposal, propose
@@ -32,7 +33,10 @@ _PREVIEW_OWNER_ALIAS = "gitvs:preview"
 
 
 def propose_preview(
-    applied: Desired | None, desired: Desired, allowed: Collection[str] = ()
+    applied: Desired | None,
+    desired: Desired,
+    allowed: Collection[str] = (),
+    lifts: Sequence[Lift] = (),
 ) -> Proposal:
     """Return the plan from `applied` to `desired`; `applied` is None if nothing is in force yet.
 
@@ -48,6 +52,7 @@ def propose_preview(
         0.0,
         _PREVIEW_OWNER_ALIAS,
         allowed=allowed,
+        lifts=lifts,
         is_host_known=False,
     )
     changes = proposal.plan.changes

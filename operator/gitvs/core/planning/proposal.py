@@ -6,7 +6,7 @@ saved observation, and every pass of the agent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitvs.core.model.desired import Desired
@@ -25,7 +25,7 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.planning.gates import Gate, conflict_gates, evaluate_gates
+from gitvs.core.planning.gates import Gate, Lift, conflict_gates, evaluate_gates
 from gitvs.core.planning.operations import (
     NO_OPERATIONS,
     Operations,
@@ -103,6 +103,7 @@ def propose(
     *,
     adopt: bool = False,
     allowed: Collection[str] = (),
+    lifts: Sequence[Lift] = (),
     operations: Operations = NO_OPERATIONS,
     only_keys: Collection[Key] | None = None,
     is_host_known: bool = True,
@@ -135,7 +136,7 @@ def propose(
         *conflict_gates(c for c in ownership.conflicts if not _is_repair(c, applied, desired)),
         *mixed_families_while_syncing(effective.state, observation.state, applied),
         *(lacking_gate(r.key, what) for r, what in lacking if not is_in_force(r, applied)),
-        *evaluate_gates(applied, desired, allowed),
+        *evaluate_gates(applied, desired, allowed, lifts),
     )
     reasons = {
         **{r.key: f"{r.key}: {what}" for r, what in lacking},

@@ -1,0 +1,72 @@
+"""Finds the commits whose messages lift the gates of a step, from Git alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from gitvs.core.errors import SourceError
+from gitvs.core.manifests.load import Loader, Manifests
+from gitvs.core.manifests.render import Renderer
+from gitvs.core.model.desired import Desired
+from gitvs.core.planning.gates import Allowance, FoundLifts, find_lifts, parse_allowances
+from gitvs.core.problems import InvalidManifests
+from gitvs.ports import Commits
+
+Allowances = Mapping[str, Sequence[Allowance]]
+"""What the message of each commit allows, the newest first."""
+
+
+def allowances_of(commits: Commits, commit_ids: Iterable[str]) -> Allowances:
+    """Return what the messages of these commits allow."""
+    return {
+        commit_id: list(parse_allowances(commits.message(commit_id))) for commit_id in commit_ids
+    }
+
+
+class CommitLifts:
+    """The lifts of one step, on one director after another; a commit is read once.
+
+    Who signed a commit is not known here: only agents have a signature policy.
+    """
+
+    def __init__(
+        self, commits: Commits, loader: Loader, allowances: Allowances, head: tuple[str, Manifests]
+    ) -> None:
+        """`head` is the commit that the step leads to, with its manifests."""
+        self._commits = commits
+        self._loader = loader
+        self._allowances = allowances
+        self._renderer = Renderer()
+        self._manifests: dict[str, Manifests | str] = dict([head])
+
+    def find(
+        self, applied: Desired | None, desired: Desired, allowed: Collection[str]
+    ) -> FoundLifts:
+        """Return the lifts of the step on the director of `desired`, as `find_lifts` does."""
+        return find_lifts(
+            applied,
+            desired,
+            allowed,
+            self._allowances.items(),
+            lambda commit_id: self._desired_at(commit_id, desired.director),
+        )
+
+    def _desired_at(self, commit_id: str, director: str) -> Desired | str:
+        if commit_id not in self._manifests:
+            self._manifests[commit_id] = self._load(commit_id)
+        manifests = self._manifests[commit_id]
+        if isinstance(manifests, str):
+            return manifests
+        if director not in manifests.director_names:
+            return f"it has no director {director}"
+        return self._renderer.render(manifests, director)
+
+    def _load(self, commit_id: str) -> Manifests | str:
+        """Return the manifests of a commit, or why agents could not apply it."""
+        try:
+            return self._loader.load(self._commits.snapshot(commit_id).files)
+        except InvalidManifests as error:
+            count = len(error.problems)
+            return f"it is invalid ({count} problem{'s' * (count > 1)})"
+        except SourceError as error:
+            return str(error)
