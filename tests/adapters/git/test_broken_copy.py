@@ -178,3 +178,13 @@ def test_a_commit_that_is_kept_is_kept_in_the_new_copy(upstream: Repository, sta
     (state / "repository.git/HEAD").write_bytes(b"")
     remote.fetch(first)
     assert (state / f"repository.git/refs/gitvs/kept/{first}").is_file()
+
+
+def test_what_a_killed_replacement_left_is_deleted(upstream: Repository, state: Path) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    remote = follow(upstream, state)
+    remote.fetch(None)
+    (state / "repository.git").rename(state / "repository.broken")
+    (state / "repository.new/objects").mkdir(parents=True)
+    assert remote.fetch(head).id == head
+    assert {path.name for path in state.iterdir()} == {"repository.git", "repository.lock"}

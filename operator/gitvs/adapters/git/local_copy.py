@@ -104,12 +104,14 @@ class GitCopy:
             yield
 
     def prepare(self) -> None:
-        """Create the copy if there is none, and delete files that a killed Git left.
+        """Create the copy if there is none, and delete what a killed Git or gitvs left.
 
         Raises:
             SourceError: the copy cannot be written.
         """
         try:
+            for leftover in self._replacement_folders():
+                shutil.rmtree(leftover, ignore_errors=True)
             if self.git_dir.is_file():
                 self.git_dir.unlink()
             if not (self.git_dir / "HEAD").exists():
@@ -149,7 +151,7 @@ class GitCopy:
         Raises:
             SourceError: it could not be fetched or written; the old copy stays.
         """
-        new, old = (self.git_dir.with_suffix(suffix) for suffix in (".new", ".broken"))
+        new, old = self._replacement_folders()
         try:
             for leftover in (new, old):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -189,6 +191,10 @@ class GitCopy:
         """Whether `newer` is `older` or descends from it; False if `older` is not in the copy."""
         with open_objects(self.git_dir) as objects:
             return objects.is_ancestor(older, newer)
+
+    def _replacement_folders(self) -> tuple[Path, Path]:
+        """Return where a new copy is made, and where the broken one is put before it is deleted."""
+        return self.git_dir.with_suffix(".new"), self.git_dir.with_suffix(".broken")
 
     def has_commit(self, commit_id: str) -> bool:
         """Whether a commit is in the copy."""
