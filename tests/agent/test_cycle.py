@@ -6,6 +6,7 @@ Whatever keeps the newest commit from being applied, the applied one stays in fo
 from __future__ import annotations
 
 from collections.abc import Collection
+from errno import EACCES
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,13 @@ from gitvs.agent.cycle import CycleResult, run_single_cycle
 from gitvs.cli.agent import cycle_exit_code
 from gitvs.core.errors import ExitCode, SourceError
 from gitvs.core.model.history import Outcome
+from gitvs.core.model.resources import RealServer, Vip
 from gitvs.core.settings import RemoteSettings, SshSignatures
 from gitvs.ports import Kernel, Ports
 from gitvs.reconcile.quarantine import MAX_TIMES_FOUND_OPEN
 from tests.support.agents import DIRECTOR, Site, service
 from tests.support.agents import site as make_site
+from tests.support.builders import vip
 from tests.support.faults import Crashed, FaultyKernel, How
 from tests.support.git.repositories import Repository
 from tests.support.git.signing import ssh_signer
@@ -263,3 +266,43 @@ def test_where_several_exit_codes_hold_the_severest_is_told() -> None:
     assert ExitCode.severest(every) is ExitCode.STUCK
     assert ExitCode.severest([ExitCode.ERROR, ExitCode.BLOCKED]) is ExitCode.BLOCKED
     assert ExitCode.severest([]) is ExitCode.DONE
+
+
+def test_a_commit_is_not_judged_by_what_cannot_be_repaired(site: Site) -> None:
+    turn(site)
+    sick = vip("203.0.113.10")
+    site.kernel.remove(sick)
+    site.kernel.refused_keys[sick.key] = EACCES
+    site.push(service(weight=5))
+    done = turn(site)
+    assert cycle_exit_code(done) is ExitCode.ERROR
+    assert [u.key for p in done.pass_results for u in p.unrepairable] == [sick.key]
+    assert site.weights() == [5, 5]
+    site.kernel.refused_keys.clear()
+    assert cycle_exit_code(turn(site)) is ExitCode.DONE
+    assert sick.key in site.state()
+
+
+def test_drift_of_what_a_commit_changes_is_repaired_if_it_is_rolled_back(site: Site) -> None:
+    turn(site)
+    first, second = site.state().of_type(RealServer)
+    drift(site)
+    site.kernel.refused_keys[second.key] = EACCES
+    site.push(service(weight=5))
+    assert cycle_exit_code(turn(site)) is ExitCode.ROLLED_BACK
+    assert site.state()[first.key] == first
+
+
+def test_a_repair_that_cannot_be_read_back_is_not_held_against_the_commit(site: Site) -> None:
+    turn(site)
+    site.push(service(weight=5))
+    for _ in range(MAX_TIMES_FOUND_OPEN):
+        site.kernel.remove(site.state().of_type(Vip)[0])
+        done = turn(site, FaultyKernel(site.kernel, 1, How.UNREADABLE))
+        assert done.pass_result is not None
+        assert done.pass_result.transaction is not None
+        assert done.pass_result.transaction.is_repair
+        assert done.pass_result.outcome is Outcome.ROLLED_BACK
+        site.kernel.put(vip("203.0.113.10"))
+    assert cycle_exit_code(turn(site)) is ExitCode.DONE
+    assert site.weights() == [5, 5]

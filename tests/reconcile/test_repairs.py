@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from errno import EACCES
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,8 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.planning.overlay import with_fallback_flags
-from gitvs.ports import Applied
+from gitvs.core.planning.plan import Change
+from gitvs.ports import Applied, WriteResult
 from gitvs.reconcile.one_pass import PassResult, reconcile
 from gitvs.reconcile.repair_memory import RepairMemory
 from tests.support import scenario
@@ -284,3 +287,68 @@ def test_a_setting_that_went_away_blocks_nothing(world: World) -> None:
     world.kernel.add_link("vlan5", "vlan")
     assert world.bring(commit).unrepairable == ()
     assert world.bring(commit).outcome is Outcome.CONVERGED
+
+
+def owned(world: World) -> frozenset[Key]:
+    with world.store() as store:
+        return store.ledger(world.kernel.incarnation()).owned
+
+
+def test_what_could_not_be_made_is_not_owned(world: World) -> None:
+    """After a reboot, somebody else may take the key: then it is theirs."""
+    before = owned(world)
+    world.kernel.reboot()
+    world.kernel.add_link(scenario.UPLINK, "veth", addresses=["192.0.2.1/24"])
+    world.kernel.refused_keys[VIP6.key] = EACCES
+    world.bring(scenario.before())
+    assert owned(world) == before - {VIP6.key}
+    world.kernel.refused_keys.clear()
+    world.kernel.put(VIP6)
+    result = world.bring(scenario.before())
+    assert [u.key for u in result.unrepairable] == [VIP6.key]
+    assert "is not gitvs's" in result.unrepairable[0].reason
+    world.kernel.remove(VIP6)
+    assert world.bring(scenario.before()).unrepairable == ()
+    assert owned(world) == before
+
+
+def test_a_repair_owns_nothing_of_a_commit_that_is_rolled_back(world: World) -> None:
+    before = owned(world)
+    new = VirtualService(scenario.NEW)
+    drift(world)
+    world.kernel.refused_keys[new.key] = EACCES
+    assert world.bring(changed(new)).outcome is Outcome.ROLLED_BACK
+    assert owned(world) == before
+    assert dict(world.state()) == {**world.state(), **BEFORE}
+
+
+class Rival:
+    """A kernel on which somebody else makes an object right before gitvs does."""
+
+    def __init__(self, kernel: MemoryKernel, rival: Resource) -> None:
+        self._kernel, self._rival = kernel, rival
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kernel, name)
+
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
+        if any(c.key == self._rival.key and c.before is None for c in changes):
+            self._kernel.put(self._rival)
+        return self._kernel.execute(changes)
+
+
+def test_no_real_server_is_left_in_a_service_that_somebody_else_made_meanwhile(
+    world: World,
+) -> None:
+    world.kernel.reboot()
+    world.kernel.add_link(scenario.UPLINK, "veth", addresses=["192.0.2.1/24"])
+    theirs = VirtualService(scenario.WEB4, Scheduler.SED)
+    kernel: Any = Rival(world.kernel, theirs)
+    result = world.bring(scenario.before(), kernel)
+    assert result.outcome is Outcome.APPLIED
+    state = world.state()
+    assert state[theirs.key] == theirs
+    assert not [s for s in state.of_type(RealServer) if s.listener == scenario.WEB4]
+    assert theirs.key not in owned(world)
+    lost = {k for k, r in BEFORE.items() if state.get(k) != r}
+    assert lost == {k for k, r in BEFORE.items() if r == BEFORE[theirs.key] or needs(r, theirs)}
