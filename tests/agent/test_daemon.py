@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from errno import EACCES
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from gitvs.core.planning.plan import Change
 from gitvs.core.settings import RemoteSettings, Settings, SshSignatures
 from gitvs.ports import WriteResult
 from tests.support.agents import Running, Site, eventually, service, site
-from tests.support.builders import endpoint, virtual_service
+from tests.support.builders import endpoint, vip, virtual_service
 from tests.support.faults import FaultyKernel, How
 from tests.support.git.repositories import Repository
 from tests.support.git.signing import SshSigner, ssh_signer
@@ -836,6 +837,35 @@ def test_a_drain_that_the_kernel_refuses_is_no_success(here: Site) -> None:
         assert answer["text"].startswith("recorded, but not yet so in the kernel")
         assert running.order("sync")["exitCode"] == 0
         assert here.weights() == [1, 0]
+
+
+def test_what_cannot_be_repaired_is_told_once_and_stops_neither_commits_nor_operators(
+    here: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    sick = vip("203.0.113.10")
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.kernel.refuse_from_now_on(sick, EACCES)
+        answer = running.order("sync")
+        assert answer["exitCode"] == 1
+        assert answer["problems"][0].startswith(f"not repaired: VIP {sick.key}")
+        assert [u.key for u in running.status.unrepairable] == [sick.key]
+        answer = running.order("drain", subject="s2")
+        assert answer["exitCode"] == 0
+        assert here.weights() == [1, 0]
+        running.order("undrain", subject="s2")
+        here.push(service(weight=5))
+        eventually(lambda: here.weights() == [5, 5])
+        assert running.status.quarantined == ()
+        assert running.order("standby")["exitCode"] == 0
+        assert running.status.unrepairable == ()
+        assert running.order("active")["exitCode"] == 1
+        here.kernel.refused_keys.clear()
+        assert running.order("sync")["exitCode"] == 0
+        assert running.status.unrepairable == ()
+        assert sick.key in here.state()
+    told = [r.getMessage() for r in caplog.records if "not repaired key=" in r.getMessage()]
+    assert len(told) == 2  # once before the standby, and once after it
 
 
 def test_a_drain_by_hand_under_dh_is_told_to_refuse_clients(here: Site) -> None:

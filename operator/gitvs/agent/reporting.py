@@ -261,14 +261,18 @@ class Reporter:
         self.metrics.count_pass(str(pass_result.outcome), stage_seconds)
         self.metrics.count_drift(len(set(self._drift) - (known_keys & failed_keys)), repaired)
         if pass_result.planned is not None and pass_result.transaction is not None:
-            changes = pass_result.planned.proposal.plan.changes
+            changes = [
+                c for c in pass_result.planned.proposal.plan.changes if c.key not in failed_keys
+            ]
             self.metrics.count_changes(Counter((str(c.kind), str(c.action)) for c in changes))
         self._log_pass(pass_result, trigger, seconds)
 
     def _report_unrepairable(self, pass_result: PassResult) -> None:
         """Log what cannot be repaired, and what can be again, once each."""
-        if pass_result.planned is None or pass_result.outcome is Outcome.BLOCKED:
-            return  # nothing was tried
+        repairs = pass_result.repairs
+        were_undone = repairs is not None and repairs.outcome is not Outcome.APPLIED
+        if pass_result.planned is None or pass_result.outcome is Outcome.BLOCKED or were_undone:
+            return  # nothing is known of it
         known_keys = {u.key for u in self._unrepairable}
         self._unrepairable = pass_result.unrepairable
         for unrepairable in self._unrepairable:

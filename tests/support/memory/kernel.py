@@ -282,6 +282,11 @@ class MemoryKernel:
         for resource in resources:
             self._write(Change(resource, None, Phase.BREAK))
 
+    def refuse_from_now_on(self, resource: Resource, code: int) -> None:
+        """Take an object away, and refuse it to whoever wants it back."""
+        self.remove(resource)
+        self.refused_keys[resource.key] = code
+
     def set_connections(
         self, server: RealServer, active: int = 0, inactive: int = 0, persistent: int = 0
     ) -> None:

@@ -83,7 +83,8 @@ def scope_of(ledger: Ledger, desired: Desired, changed_state: State | None = Non
         interfaces |= {interface.name for interface in state.of_type(DummyInterface)}
     interfaces |= _interfaces_in(ledger)
     sysctls = {sysctl.name for state in states for sysctl in state.of_type(Sysctl)}
-    sysctls |= {name for r in desired.state.values() for name in ipv6_switches(r)}
+    sysctls |= {name for vip in desired.state.of_type(Vip) for name in ipv6_switches(vip)}
+    sysctls |= {name for r in desired.state.of_type(LocalRoute) for name in ipv6_switches(r)}
     return Scope(frozenset(interfaces), frozenset(sysctls))
 
 
