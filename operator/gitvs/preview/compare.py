@@ -129,7 +129,7 @@ def _compare_manifests(
             found_lifts.lifts,
             saved_observations.get(name),
         )
-        if plan.is_notable or plan.repairs:
+        if plan.is_notable or plan.repairs or plan.unrepairable:
             plans.append(plan)
     return Preview(
         _side(starting_point.commit),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitvs.core.model.resources import Key
 from gitvs.core.planning.operations import Operation, OperationKind, Operations
 from gitvs.core.problems import printable
 from gitvs.report.html.elements import element, prose
@@ -169,6 +170,14 @@ def test_capacity_and_shares_that_cannot_be_known_say_so() -> None:
 def test_drift_is_told_apart_from_the_plan() -> None:
     [drift] = [d for d in page(REALISTIC).parts["details"] if d.startswith("Drift that the next")]
     assert "net.ipv4.vs.conntrack0 → 1" in drift
+
+
+def test_what_cannot_be_repaired_is_told_with_the_reason() -> None:
+    [first, *others] = REALISTIC.plans
+    sick = replace(first, unrepairable={Key("a"): "a: IPv6 is switched off"})
+    made = replace(REALISTIC, plans=(sick, *others))
+    assert rows_with(made, "a: IPv6 is switched off")
+    assert "Cannot be repaired, and is left out" in preview_html(made)
 
 
 def test_problems_come_first_and_plans_follow() -> None:

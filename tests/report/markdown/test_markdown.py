@@ -37,7 +37,7 @@ from gitvs.report.plan.plan_view import (
 from gitvs.report.plan.preview_view import Preview
 from gitvs.report.plan.removals import AFTER_DRAINS_TITLE
 from tests.support import paths, scenario
-from tests.support.builders import endpoint, real_server, sysctl, update, virtual_service
+from tests.support.builders import endpoint, real_server, sysctl, update, vip, virtual_service
 from tests.support.effort import examples
 
 GOLDEN = paths.GOLDEN / "preview.md"
@@ -290,6 +290,12 @@ def test_drift_that_is_repaired_anyway_is_told_apart() -> None:
     assert "nothing would change" in text
     assert "3 directors: 3 unchanged\n" in text
     assert "the next sync repairs, whatever is merged @@\n! update net.ipv4.vs.conntrack" in text
+
+
+def test_what_cannot_be_repaired_is_told_with_the_reason() -> None:
+    sick = replace(plan(desired(), desired()), unrepairable={vip().key: "IPv6 is `off`"})
+    text = preview_markdown(preview(sick, unchanged=2))
+    assert "Cannot be repaired, and is left out @@\n! IPv6 is `off`" in text
 
 
 def test_every_problem_is_listed_with_its_place_and_plans_follow() -> None:

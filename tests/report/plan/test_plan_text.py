@@ -516,3 +516,13 @@ def test_gates_are_in_the_document() -> None:
 def test_the_schema_refuses_what_is_no_plan(wrong: JsonObject) -> None:
     made = {**document(everything()), **wrong}
     assert not Draft202012Validator(schema_for("plan")).is_valid(made)
+
+
+def test_what_cannot_be_repaired_is_told_and_blocks_nothing() -> None:
+    applied = scenario.before()
+    sick = scenario.server(scenario.WEB4, 1).service_key
+    found = applied.state.with_changes(drop=[sick])
+    made = replace(view(applied, applied, found=found), unrepairable={sick: f"{sick}: no module"})
+    text = plain(made)
+    assert f"Cannot be repaired, and is left out\n  {sick}: no module\n" in text
+    assert "blocked" not in last_line(text)

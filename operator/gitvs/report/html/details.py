@@ -32,6 +32,7 @@ from gitvs.report.text.changes import (
     FOREIGN_TITLE,
     REPAIRS_TITLE,
     SIGNS_AND_COLOURS,
+    UNREPAIRABLE_TITLE,
     fields_of_change,
     notes_of_change,
 )
@@ -74,6 +75,7 @@ def _group_content(group: DirectorGroup) -> Iterator[Html]:
     yield _changes_section(plan)
     yield _more_changes_section(plan, AFTER_DRAINS_TITLE, plan.after_drains)
     yield _more_changes_section(plan, REPAIRS_TITLE, plan.repairs)
+    yield _text_section(UNREPAIRABLE_TITLE, plan.unrepairable.values())
     yield from map(service_details, changed_services(plan))
     yield _text_section(FOREIGN_TITLE, plan.foreign_names)
 

@@ -25,7 +25,7 @@ from gitvs.report.plan.preview_view import DirectorGroup
 from gitvs.report.plan.removals import AFTER_DRAINS_TITLE, changes_text
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView, changed_services
-from gitvs.report.text.changes import REPAIRS_TITLE, change_text, location_text
+from gitvs.report.text.changes import REPAIRS_TITLE, UNREPAIRABLE_TITLE, change_text, location_text
 from gitvs.report.text.fields import fields_text
 from gitvs.report.text.problems import count_text
 
@@ -58,6 +58,7 @@ def details_of(group: DirectorGroup) -> GroupDetails:
             *((str(c.phase), _change_line(plan, c)) for c in plan.plan.changes),
             *((AFTER_DRAINS_TITLE, _change_line(plan, c)) for c in plan.after_drains),
             *((REPAIRS_TITLE, _change_line(plan, c)) for c in plan.repairs),
+            *((UNREPAIRABLE_TITLE, f"! {reason}") for reason in plan.unrepairable.values()),
         ),
         tuple(_service_text(view) for view in changed_services(plan)),
     )
