@@ -139,7 +139,7 @@ class CommitFollower:
     def _has_judged(self, subject: Subject) -> bool:
         commit_id = subject.commit_id
         if commit_id is not None and commit_id == subject.base_id:
-            return self.judge.rendered(commit_id) is not None
+            return subject.is_trusted or self.judge.rendered(commit_id) is not None
         return self.judge.is_judged(subject)
 
     def read_folder_again(self) -> None:

@@ -152,7 +152,7 @@ class Judge:
             self._latest = subject, self._judge(subject, Deadline())
             return
         with self._changed:
-            if subject != self._current:
+            if subject != self._current or self._wanted is not None:
                 self._wanted = subject
                 self._started_at = datetime.now(UTC)
                 self._changed.notify()
@@ -180,6 +180,7 @@ class Judge:
         return self._started_at
 
     def _run(self) -> None:
+        """Judge what is asked for until `stop` is called."""
         while True:
             with self._changed:
                 while self._wanted is None and not self._is_stopping:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -233,6 +234,17 @@ def test_a_long_text_is_not_repeated_by_aliases() -> None:
     with pytest.raises(InvalidManifests) as raised:
         Loader().load([text_file("a.yaml", text)])
     assert "aliases-explode" in {problem.rule for problem in raised.value.problems}
+
+
+def test_a_json_text_without_an_end_takes_little_memory() -> None:
+    file = text_file("a.json", '["' + "x\\n" * 500_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidManifests, match="is not JSON"):
+            Loader().load([file])
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(file.data)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
