@@ -692,10 +692,10 @@ def drop_store(path: Path) -> None:
         hand.commit()
 
 
-def without_journal_mode(path: Path) -> None:
-    """As one flipped bit in the header, after which SQLite would ignore the journal."""
+def with_format_versions(path: Path, versions: bytes) -> None:
+    """As one flipped bit in the header, after which SQLite ignores the journal, or cannot write."""
     data = bytearray(path.read_bytes())
-    data[18:20] = b"\x01\x01"
+    data[18:20] = versions
     path.write_bytes(data)
 
 
@@ -705,7 +705,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "zeroed": zero_page,
     "another file": lambda path: path.write_bytes(b"apiVersion: gitvs/v1\n" * 1000),
     "without our tables": drop_store,
-    "with another journal mode": without_journal_mode,
+    "with another journal mode": lambda path: with_format_versions(path, b"\x01\x01"),
+    "with a schema that is not UTF-8": lambda path: path.write_bytes(
+        path.read_bytes().replace(b"CREATE TABLE record", b"CREATE TABLE\xa0record")
+    ),
+    "read-only by its header": lambda path: with_format_versions(path, b"\x03\x02"),
 }
 
 

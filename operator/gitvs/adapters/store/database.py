@@ -65,6 +65,12 @@ _DAMAGE_CODES = (
     sqlite3.SQLITE_ERROR,  # a table or a column has another name
     0,  # a text that is not UTF-8
 )
+_FORMAT_VERSIONS = slice(18, 20)
+"""Where a database says which versions of SQLite can write and read it.
+
+Source: sqlite.org/fileformat.html, section 1.3.
+"""
+_WAL_FORMAT_VERSIONS = b"\x02\x02"
 _ERROR_CODE_MASK = 0xFF  # extended result codes keep the primary one in the low byte
 
 
@@ -75,6 +81,8 @@ def as_store_errors(path: Path) -> Iterator[None]:
         yield
     except Unreadable as error:
         raise damage_error(path, str(error)) from error
+    except UnicodeDecodeError as error:  # in what SQLite says of a damaged schema
+        raise damage_error(path, "a text in it is not UTF-8") from error
     except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
         raise  # a bug of gitvs
     except sqlite3.DatabaseError as error:
@@ -251,12 +259,18 @@ def _checked_version(connection: sqlite3.Connection, path: Path) -> int:
     if version <= 0 or ("record" if version == SCHEMA_VERSION else "store") not in tables:
         raise damage_error(path, "empty, or not a database of gitvs")
     journal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-    if journal_mode != "wal":  # the newest records would be missing without a word
-        raise damage_error(path, f"its journal mode is {journal_mode}, not wal")
+    if journal_mode != "wal" or _format_versions(path) != _WAL_FORMAT_VERSIONS:
+        # The newest records would be missing, or nothing could be written, without a word.
+        raise damage_error(path, "it says that it has another journal, or another format")
     check_result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if check_result != "ok":
         raise damage_error(path, check_result.splitlines()[-1])
     return version
+
+
+def _format_versions(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_FORMAT_VERSIONS.stop)[_FORMAT_VERSIONS]
 
 
 def _create_schema(connection: sqlite3.Connection) -> None:
