@@ -159,6 +159,7 @@ class Agent:
         """Run the jobs, then a cycle if a trigger is due."""
         self._triggers.check()
         self._reporter.metrics.restart_if_dead()
+        self.follower.judge.restart_if_dead()
         self._record_heartbeat()
         for job in jobs:
             self._notifier.report_alive()

@@ -134,11 +134,22 @@ class Judge:
         self._started_at: datetime | None = None
         self._is_stopping = False
         self._report: Callable[[bool], None] | None = None
+        self._thread: threading.Thread | None = None
 
     def start(self, report: Callable[[bool], None]) -> None:
         """Start the thread; `report` is called after each judgement, with whether it is news."""
         self._report = report
-        threading.Thread(target=self._run, name="judge", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="judge", daemon=True)
+        self._thread.start()
+
+    def restart_if_dead(self) -> None:
+        """Start the thread again if it has ended by itself; what it was at is judged anew."""
+        if self._thread is None or self._thread.is_alive() or self._is_stopping:
+            return
+        log.error("judge ended unexpectedly, started again")
+        self._wanted, self._current = self._wanted or self._current, None
+        assert self._report is not None, "it was started"
+        self.start(self._report)
 
     def stop(self) -> None:
         """End the thread; what is being judged is dropped at its next checkpoint."""
