@@ -51,7 +51,9 @@ _ADDRESS = struct.Struct("=BBBBI")  # Source: linux/if_addr.h, struct ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # Source: linux/rtnetlink.h, struct rtmsg
 _IFLA_IFNAME = 3
 _UNIMPORTANT_LINK_ATTRIBUTES = frozenset({7, 20, 23, 26})
-"""Counters (IFLA_STATS, IFLA_STATS64, IFLA_AF_SPEC), and IFLA_IFALIAS, where gitvs writes itself.
+"""Counters (IFLA_STATS, IFLA_STATS64, IFLA_AF_SPEC), and IFLA_IFALIAS, which gitvs writes itself.
+
+The kernel reports a changed alias only where the link is up.
 
 Source: linux/if_link.h.
 """
