@@ -137,7 +137,6 @@ class Agent:
         """Recover an open transaction, run the first cycle, and report that the agent is ready."""
         log.info("started state_dir=%s source=%s", self._state_dir, self._source_name())
         self._attempt("start", self._recover)
-        self._attempt("start", self._limit_history)
         if isinstance(self.follower.source, GitRemote):
             max_downtime = timedelta(seconds=self.settings.max_downtime_seconds)
             self.fetch_results.outdated_reason = outdated_reason(self.ports, max_downtime)
@@ -151,8 +150,6 @@ class Agent:
         if recovered is not None:
             self._reporter.metrics.count_transaction_found_open()
             log.warning("recovered id=%d result=%s", recovered.id, recovered.outcome)
-
-    def _limit_history(self) -> None:
         self.ports.store.keep_history(self.settings.kept_transactions, self.settings.kept_plans)
 
     def _process(self, triggers: frozenset[str], jobs: Iterable[Callable[[], None]]) -> None:
@@ -223,6 +220,7 @@ class Agent:
         try:
             settings = self._load_settings()
             follower, triggers = self._make_follower(settings)
+            self.ports.store.keep_history(settings.kept_transactions, settings.kept_plans)
             triggers.start(self.ports.store.accepted_head())
         except GitvsError as error:
             log.error("settings not reloaded reason=%s", error)
@@ -232,7 +230,6 @@ class Agent:
             if settings.metrics != self.settings.metrics:
                 self._reporter.replace_metrics(settings.metrics)
             self.settings, self.follower, self._triggers = settings, follower, triggers
-            self._attempt("reload", self._limit_history)
             self._reporter.source_status = SourceStatus(self._source_name())
             waiting, outdated_reason = (
                 self.fetch_results.remove_waiting(),
