@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gitvs.adapters.process.writer_lock import prepare_lock_folder
+from gitvs.core.settings import LOCK_FOLDER
 from tests.harness.lab import run
 from tests.kernel.agent_process import PATIENCE_SECONDS, Host, eventually
 from tests.support.agents import DIRECTOR, service
@@ -108,6 +110,10 @@ def test_children_that_fetch_hold_no_capability(host: Host, tmp_path: Path) -> N
     for folder in (tmp_path, *tmp_path.parents):
         folder.chmod(folder.stat().st_mode | 0o055)
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    prepare_lock_folder()
+    # In this test's mount namespace alone, NOBODY's group may hold the locks.
+    options = f"mode=0770,gid={NOBODY}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(LOCK_FOLDER)], check=True)
     with host.log.open("ab") as log:
         process = subprocess.Popen(
             host.command("agent", "--config", str(host.config)),

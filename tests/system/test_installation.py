@@ -82,11 +82,12 @@ def test_users_and_folders_are_there(host: SystemGuest) -> None:
         "gitvs",
         "gitvs-admin:",
     ]
-    paths = "/etc/gitvs /etc/gitvs/gitvs.toml /run/gitvs"
+    paths = "/etc/gitvs /etc/gitvs/gitvs.toml /run/gitvs /run/gitvs/lock"
     assert host.check(f"stat -c '%a %U:%G %n' {paths}").splitlines() == [
         "750 root:gitvs /etc/gitvs",
         "640 root:gitvs /etc/gitvs/gitvs.toml",
         "755 root:root /run/gitvs",
+        "770 root:gitvs /run/gitvs/lock",
     ]
 
 

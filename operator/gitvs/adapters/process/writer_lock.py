@@ -125,7 +125,7 @@ def _open_lock_file(path: Path) -> int:
     except PermissionError as error:
         raise LockUnusable(
             f"{path}: no permission for user {os.geteuid()}; be root, or a member of group"
-            f" {LOCK_GROUP}"
+            f" {LOCK_GROUP} (as root, gitvs acts as the owner of its state directory)"
         ) from error
     except OSError as error:
         remedy = "; remove it" if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO) else ""
