@@ -262,11 +262,14 @@ class Store(Protocol):
         ...
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
-        """Record, without a transaction, that the kernel already matches `target`."""
+        """Record, without a transaction, that the kernel already matches `target`.
+
+        A commit that was not applied before is added to the history.
+        """
         ...
 
     def history(self, limit: int | None = None) -> Sequence[HistoryEntry]:
-        """Return finished transactions, the newest first."""
+        """Return finished transactions and converged commits, the newest first."""
         ...
 
     def keep_history(self, transactions: int | None, plans: int | None) -> None:

@@ -419,6 +419,53 @@ def test_a_rollback_goes_back_pins_and_bars_what_it_left(here: Site) -> None:
         assert here.weights() == [1, 1]
 
 
+def test_a_rollback_goes_back_to_what_was_different_here(here: Site) -> None:
+    """Commits that change nothing on this director are nothing to go back to."""
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        good = here.push(service(weight=3))
+        running.order("sync")
+        bad = here.push(service(weight=50))
+        running.order("sync")
+        same = []
+        for count in (1, 2):
+            same.append(here.push(service(weight=50) + "\n" * count))
+            assert running.order("sync")["result"] == "converged"
+        answer = running.order("rollback", seconds=3600)
+        assert (answer["result"], answer["exitCode"]) == ("applied", 0)
+        assert here.weights() == [3, 3]
+        pin = running.status.operations.pin
+        assert pin is not None
+        assert pin.subject == good
+    with SqliteStore(here.state_dir) as store:
+        found = [(str(e.outcome), e.commit.id) for e in store.history() if e.commit]
+    assert found[:4] == [
+        ("applied", good),
+        ("converged", same[1]),
+        ("converged", same[0]),
+        ("applied", bad),
+    ]
+
+
+def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        first = here.git("rev-parse", "HEAD")
+        for text in (service(weight=5), service(weight=5) + "\n"):
+            here.push(text)
+            running.order("sync")
+    with SqliteStore(here.state_dir) as store, store._writing(is_about_kernel=False):
+        older = [replace(entry, state_digest="") for entry in store._records.history()]
+        store._records.add_history(older)
+    with here.running() as running:
+        eventually(lambda: running.status.last_pass is not None)
+        running.order("rollback", seconds=3600)
+        assert here.weights() == [1, 1]
+        pin = running.status.operations.pin
+        assert pin is not None
+        assert pin.subject == first
+
+
 def test_what_a_rollback_left_does_not_come_back_when_its_pin_expires(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])

@@ -1,6 +1,6 @@
 """The agent's end of the control socket: checks requests, and has the worker carry them out.
 
-`operator_actions` implements the actions, `adapters.service.control_socket` the protocol.
+`actions` implements the actions, `adapters.service.control_socket` the protocol.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from contextlib import suppress
 from functools import partial
 
 from gitvs.adapters.service.control_socket import Peer, RequestJson
-from gitvs.agent.cycle import CycleResult
-from gitvs.agent.daemon import Agent
-from gitvs.agent.operator_actions import (
+from gitvs.agent.actions.operator_actions import (
     ActionRequest,
     Answer,
     AnyAnswer,
     OperatorActions,
     cycle_json,
 )
+from gitvs.agent.cycle import CycleResult
+from gitvs.agent.daemon import Agent
 from gitvs.core.errors import ControlFailed, ExitCode, GitvsError
 from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.report.status.status_json import status_json

@@ -2,7 +2,7 @@
 
 Passes happen in the thread that calls `Agent.run`, one at a time, and do no network I/O.
 Triggers that arrive during a cycle are merged into one further cycle. `cycle` implements a
-cycle, `triggers` starts cycles, and `operator_actions` carries out what operators ask for.
+cycle, `triggers` starts cycles, and `actions` carries out what operators ask for.
 """
 
 from __future__ import annotations

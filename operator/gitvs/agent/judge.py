@@ -136,6 +136,13 @@ class Judge:
         self._report: Callable[[bool], None] | None = None
         self._thread: threading.Thread | None = None
 
+    def apart(self) -> Judge:
+        """Return another judge, for the thread that asks; the two share nothing that changes.
+
+        For what an operator waits for, such as which older commit differs.
+        """
+        return Judge(self.source, self._choose_director)
+
     def start(self, report: Callable[[bool], None]) -> None:
         """Start the thread; `report` is called after each judgement, with whether it is news."""
         self._report = report

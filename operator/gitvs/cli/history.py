@@ -13,7 +13,7 @@ from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.options import WholeNumber, state_options
 from gitvs.cli.shared.output import show, show_json
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.core.model.history import HistoryEntry
+from gitvs.core.model.history import HistoryEntry, Outcome
 from gitvs.core.settings import KEPT_TRANSACTIONS
 from gitvs.report.status.history_json import history_json, transaction_json
 from gitvs.report.status.history_text import history_text, transaction_text
@@ -35,6 +35,8 @@ DEFAULT_LIMIT = 20
 @state_options
 def history(words: tuple[str, ...], limit: int, as_json: bool, state_dir: Path) -> int:
     """List the transactions of this host, the newest first; `show ID` prints one with its plan.
+
+    Commits for which nothing had to change are listed too, as converged.
 
     It works with and without an agent.
 
@@ -78,7 +80,7 @@ def _show_transaction(store: SqliteStore, transaction_id: int, as_json: bool) ->
     entry = next((e for e in store.history() if e.id == transaction_id), None)
     if entry is None:
         raise UsageError(f"there is no transaction {transaction_id}; `gitvs history` lists them")
-    changes = store.changes_of(transaction_id)
+    changes = [] if entry.outcome is Outcome.CONVERGED else store.changes_of(transaction_id)
     if as_json:
         show_json(transaction_json(entry, changes))
     else:

@@ -18,7 +18,7 @@ from gitvs.cli.shared.options import state_options
 @why_option
 @state_options
 def rollback(commit: str, seconds: float, allow: tuple[str, ...], why: str, state_dir: Path) -> int:
-    """Go back to COMMIT, by default the one applied before, and stay there.
+    """Go back to COMMIT, and stay there; by default to the last one that was different here.
 
     What it leaves does not come back by itself, also when the time is over: only newer commits do.
 

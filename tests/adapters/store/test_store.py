@@ -28,6 +28,7 @@ from gitvs.adapters.store.chains import extend_chain
 from gitvs.adapters.store.packed_plans import pack_changes, unpack_changes
 from gitvs.adapters.store.packed_resources import pack_resources, unpack_resources
 from gitvs.adapters.store.sealed_records import Unreadable, seal, unseal
+from gitvs.adapters.store.small_records import history_from_record, history_record
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.errors import StoreDamaged, StoreError
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy
@@ -58,6 +59,7 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
+from gitvs.core.model.state_digest import state_digest
 from gitvs.core.planning.operations import Operation, OperationKind, Operations
 from gitvs.core.planning.plan import Change, Phase
 from gitvs.core.planning.records import desired_from_record, desired_record
@@ -647,6 +649,69 @@ def test_a_new_store_needs_no_newer_sqlite_than_3_34(tmp_path: Path) -> None:
     assert len(said) > 20
     assert [x for x in said if re.search(newer_than_3_34, x, re.I)] == []
     assert [x for x in said if re.search(r"ON CONFLICT\s+DO", x, re.I)] == []
+
+
+# Commits that converged
+
+OTHER_COMMITS = [Commit(f"{number:040x}") for number in range(20)]
+
+
+def test_a_commit_that_converged_is_a_line_of_the_history_once(store: SqliteStore) -> None:
+    run_one(store)
+    for commit in (COMMIT, OTHER_COMMITS[1], OTHER_COMMITS[1], OTHER_COMMITS[2]):
+        store.record_converged(HERE, Ledger(), replace(applied(), commit=commit))
+    found = [(entry.outcome, entry.commit) for entry in store.history()]
+    assert found == [
+        (Outcome.CONVERGED, OTHER_COMMITS[2]),
+        (Outcome.CONVERGED, OTHER_COMMITS[1]),
+        (Outcome.APPLIED, COMMIT),
+    ]
+    digests = {entry.state_digest for entry in store.history()}
+    assert digests == {state_digest(applied().desired.state)}
+
+
+def test_only_what_was_applied_has_a_digest(store: SqliteStore) -> None:
+    run_one(store)
+    store.finish(store.begin(HERE, CHANGES, applied(2)), Outcome.ROLLED_BACK, Ledger())
+    assert store.history()[0].state_digest == ""
+
+
+def test_the_digest_follows_what_is_applied(store: SqliteStore, tmp_path: Path) -> None:
+    for weight in (7, 8, 7):
+        target = with_weight(applied(), weight)
+        transaction = store.begin(HERE, CHANGES, target)
+        store.commit(transaction, Ledger())
+        store.finish(transaction, Outcome.APPLIED, Ledger())
+        assert store.history()[0].state_digest == state_digest(target.desired.state)
+    first, second, third = (entry.state_digest for entry in reopened(store, tmp_path).history())
+    assert first == third != second
+
+
+def test_commits_that_converged_displace_no_transaction(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, kept_transactions=3, kept_plans=1)
+    run_one(store)
+    for commit in OTHER_COMMITS:
+        store.record_converged(HERE, Ledger(), replace(applied(), commit=commit))
+    outcomes = [str(entry.outcome) for entry in store.history()]
+    assert outcomes == ["converged"] * 3 + ["applied"]
+    assert store.changes_of(1) == CHANGES
+
+
+def test_transactions_displace_no_commit_that_converged(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, kept_transactions=2)
+    store.record_converged(HERE, Ledger(), replace(applied(), commit=OTHER_COMMITS[0]))
+    for number in range(4):
+        run_one(store, number)
+    outcomes = [str(entry.outcome) for entry in store.history()]
+    assert outcomes == ["applied"] * 2 + ["converged"]
+
+
+def test_a_line_of_the_history_of_an_older_gitvs_has_no_digest() -> None:
+    entry = HistoryEntry(7, NOON, NOON, Outcome.APPLIED, COMMIT, {"create": 1}, "well", "abc")
+    record = history_record(entry)
+    assert history_from_record(record) == entry
+    del record["stateDigest"]
+    assert history_from_record(record) == replace(entry, state_digest="")
 
 
 # Damage

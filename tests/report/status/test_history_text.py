@@ -131,3 +131,11 @@ def test_the_schemas_share_their_words_with_the_others() -> None:
     one = schema_for("history")["$defs"]["transaction"]["properties"]
     assert {**one, "formatVersion": 0, "changes": 0}.keys() == transaction["properties"].keys()
     assert schema_for("history")["$defs"]["commit"] == schema_for("status")["$defs"]["commit"]
+
+
+def test_a_commit_that_converged_says_that_nothing_had_to_change() -> None:
+    converged = entry(18, Outcome.CONVERGED, summary={})
+    [_, done] = lines(converged)
+    assert re.split(r" {2,}", done)[:3] == ["18", "2026-01-02 11:58:00 UTC", "converged"]
+    text = transaction_text(converged, [], 50).plain
+    assert text.endswith("\nnothing had to change on this director\n")

@@ -37,6 +37,8 @@ from gitvs.core.model.history import HistoryEntry, Outcome
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key
+from gitvs.core.model.state import State
+from gitvs.core.model.state_digest import state_digest
 from gitvs.core.planning.plan import Change
 from gitvs.core.planning.records import desired_head_record
 from gitvs.ports import Applied, Transaction, TransactionStage
@@ -50,6 +52,7 @@ class LargeRecords:
 
     def __init__(self, records: SealedRecords) -> None:
         self._records = records
+        self._last_digest: tuple[State, str] | None = None
         self.invalidate()
 
     def invalidate(self) -> None:
@@ -166,6 +169,7 @@ class LargeRecords:
                     transaction.target.commit,
                     Counter(str(change.action) for change in transaction.changes),
                     message,
+                    self._digest_of(transaction.target) if outcome is Outcome.APPLIED else "",
                 )
             ]
         )
@@ -235,7 +239,7 @@ class LargeRecords:
                 self._records.delete(f"plan {old_id}")
 
     def history(self) -> list[HistoryEntry]:
-        """Return the finished transactions, in the order in which they began."""
+        """Return finished transactions and converged commits, in the order in which they began."""
         return [history_from_record(record) for _, record in sorted(self._history().items())]
 
     def _history(self) -> dict[int, JsonObject]:
@@ -246,17 +250,44 @@ class LargeRecords:
                 entries.pop(dropped, None)
         return entries
 
+    def add_converged(self, target: Applied, at: datetime) -> None:
+        """Add a commit for which nothing had to change to the history."""
+        id_, digest = self._records.next_transaction(), self._digest_of(target)
+        entry = HistoryEntry(id_, at, at, Outcome.CONVERGED, target.commit, {}, "", digest)
+        self.add_history([entry])
+
+    def _digest_of(self, target: Applied) -> str:
+        """Return the digest of a desired state, computed from the last one by difference."""
+        state = target.desired.state
+        self._last_digest = state, state_digest(state, self._last_digest)
+        return self._last_digest[1]
+
     def add_history(self, added: Sequence[HistoryEntry]) -> None:
-        """Add finished transactions, and drop the oldest of those that are too many."""
+        """Add to the history, and drop the oldest of what is too much.
+
+        Commits for which nothing had to change are counted apart: many of them displace no
+        transaction.
+        """
         entries = self._history() | {entry.id: history_record(entry) for entry in added}
-        excess = max(len(entries) - self._records.index.kept_transactions, 0)
-        dropped = sorted(entries)[:excess]
-        kept = {id_: entries[id_] for id_ in sorted(entries)[excess:]}
+        dropped = self._excess(entries)
+        kept = {id_: entries[id_] for id_ in sorted(entries.keys() - dropped)}
         chain = extend_chain(
             self._records,
             self._chain("history"),
-            lambda: {"put": [kept[e.id] for e in added if e.id in kept], "dropped": dropped},
+            lambda: {
+                "put": [kept[e.id] for e in added if e.id in kept],
+                "dropped": sorted(dropped),
+            },
             lambda: {"put": list(kept.values()), "dropped": []},
             is_mostly_changed=len(added) * 2 > len(kept),
         )
         self._records.put("history", {"chain": chain})
+
+    def _excess(self, entries: Mapping[int, JsonObject]) -> set[int]:
+        """Return the ids of the oldest transactions and converged commits that are too many."""
+        kept_count = self._records.index.kept_transactions
+        excess: set[int] = set()
+        converged = {i for i, entry in entries.items() if entry["outcome"] == Outcome.CONVERGED}
+        for ids in (converged, entries.keys() - converged):
+            excess.update(sorted(ids)[: max(len(ids) - kept_count, 0)])
+        return excess

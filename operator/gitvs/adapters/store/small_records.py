@@ -43,7 +43,7 @@ def commit_from_record(record: Mapping[str, Any] | None) -> Commit | None:
 
 
 def history_record(entry: HistoryEntry) -> JsonObject:
-    """Return a finished transaction."""
+    """Return a line of the history."""
     return {
         "id": entry.id,
         "startedAt": entry.started_at.isoformat(),
@@ -52,6 +52,7 @@ def history_record(entry: HistoryEntry) -> JsonObject:
         "commit": commit_record(entry.commit),
         "summary": dict(entry.summary),
         "message": entry.message,
+        "stateDigest": entry.state_digest,
     }
 
 
@@ -65,6 +66,7 @@ def history_from_record(record: Mapping[str, Any]) -> HistoryEntry:
         commit_from_record(record["commit"]),
         dict(record["summary"]),
         record["message"],
+        record.get("stateDigest", ""),
     )
 
 

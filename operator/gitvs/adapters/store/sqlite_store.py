@@ -191,14 +191,22 @@ class SqliteStore:
             self._records.write_ledger(transaction.incarnation, ledger)
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
-        """Record, without a transaction, that the kernel already matches `target`."""
+        """Record, without a transaction, that the kernel already matches `target`.
+
+        Another commit than the applied one is added to the history.
+        """
         with self._writing():
             self._records.void_other_boots(incarnation)
+            applied = self._records.applied()
+            if target.commit is not None and (
+                applied is None or applied.commit_id != target.commit_id
+            ):
+                self._records.add_converged(target, self._now())
             self._records.record_applied(target)
             self._records.write_ledger(incarnation, ledger)
 
     def history(self, limit: int | None = None) -> Sequence[HistoryEntry]:
-        """Return finished transactions, the newest first."""
+        """Return finished transactions and converged commits, the newest first."""
         with self._reading():
             return self._records.history()[::-1][:limit]
 

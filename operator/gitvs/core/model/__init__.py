@@ -2,5 +2,5 @@
 
 In reading order: `resources` (the kinds of object), `state` (resources by key), `desired`
 (desired state at one commit), `observation` (the result of one kernel reading), `ledger` (what
-gitvs owns), `history` (commits and how passes ended), `resource_json`.
+gitvs owns), `history` (commits and how passes ended), `resource_json`, `state_digest`.
 """

@@ -60,7 +60,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One finished transaction."""
+    """One finished transaction, or a commit for which nothing had to change.
+
+    `state_digest` is that of the desired state that it applied; empty if it applied none, or if
+    an older gitvs recorded it.
+    """
 
     id: int
     started_at: datetime
@@ -69,6 +73,7 @@ class HistoryEntry:
     commit: Commit | None
     summary: Mapping[str, int]
     message: str
+    state_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ _WORK_TREE = "work tree"
 
 
 def history_text(entries: Sequence[HistoryEntry]) -> Text:
-    """Return transactions as a table, in the order in which they are given."""
+    """Return transactions and converged commits as a table, in the order given."""
     if not entries:
         return lines_text([line("no transaction is finished yet")])
     history_table = new_table(
@@ -54,7 +54,9 @@ def transaction_text(
         line(""),
         *aligned(list(_fact_lines(entry))),
     ]
-    if changes is None:
+    if entry.outcome is Outcome.CONVERGED:
+        lines += [line(""), line("nothing had to change on this director")]
+    elif changes is None:
         note = f"the plan is forgotten: only the newest {retained_plan_count} are kept"
         lines += [line(""), line(note)]
     else:

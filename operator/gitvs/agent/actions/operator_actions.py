@@ -14,12 +14,12 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from gitvs.adapters.git.remote import GitRemote
+from gitvs.agent.actions.rollback import find_rollback_commit
 from gitvs.agent.cycle import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.reporting import short_problem_text
 from gitvs.agent.work_queue import run_job
-from gitvs.core.errors import ControlFailed, ExitCode, SourceError
+from gitvs.core.errors import ControlFailed, ExitCode
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
@@ -121,7 +121,9 @@ class OperatorActions:
         store = self._agent.ports.store
         applied = store.applied()
         applied_id = None if applied is None else applied.commit_id
-        target_id = self._find_rollback_commit(request.subject, applied_id)
+        target_id = find_rollback_commit(
+            self._agent.follower.judge, self._agent.ports, request.subject
+        )
         previous_pin = store.operations().pin
         quarantined_ids = {
             q.commit_id for q in store.quarantined(self._agent.ports.kernel.incarnation())
@@ -161,36 +163,6 @@ class OperatorActions:
             store.clear_quarantine(commit_id)
         self._agent.publish()
         return {**cycle_json(cycle_result), "text": f"not rolled back to {target_id[:12]}"}
-
-    def _find_rollback_commit(self, revision: str, applied_id: str | None) -> str:
-        """Return the full id of a commit: the named one, or by default the one applied before.
-
-        Raises:
-            SourceError: there is none, or it is not on the branch.
-        """
-        source, store = self._agent.follower.source, self._agent.ports.store
-        if not isinstance(source, GitRemote):
-            raise SourceError("the manifests come from a folder: there is no commit to go back to")
-        applied_before = [
-            e.commit.id for e in store.history() if e.outcome is Outcome.APPLIED and e.commit
-        ]
-        if not revision:
-            quarantined_ids = {
-                q.commit_id for q in store.quarantined(self._agent.ports.kernel.incarnation())
-            }
-            earlier = (c for c in applied_before if c not in {applied_id, *quarantined_ids})
-            ancestors = (c for c in earlier if applied_id and source.is_ancestor(c, applied_id))
-            revision = next(ancestors, "")
-            if not revision:
-                raise SourceError("no commit was applied before this one: name one")
-        commit_id = source.resolve(revision)
-        head = store.accepted_head()
-        if head is None or not source.is_ancestor(commit_id, head):
-            raise SourceError(f"commit {commit_id[:12]} is not part of the branch that is followed")
-        # An applied commit was trusted, even if its key expired since.
-        if commit_id not in applied_before:
-            source.verify_signature(commit_id)
-        return commit_id
 
     def _drain(self, request: ActionRequest) -> Answer:
         desired = self._require_applied().desired

@@ -1,0 +1,79 @@
+"""Which commit a rollback goes back to.
+
+Commits that change nothing on this director are nothing to go back to. What each came to is known
+by its digest; only what an older gitvs recorded without one is rendered again, one commit after
+another until one differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gitvs.adapters.git.remote import GitRemote
+from gitvs.agent.judge import Judge, Subject
+from gitvs.core.errors import SourceError
+from gitvs.core.model.history import HistoryEntry, Outcome
+from gitvs.core.model.state_digest import state_digest
+from gitvs.ports import Applied, Ports
+
+
+def find_rollback_commit(judge: Judge, ports: Ports, revision: str) -> str:
+    """Return the full id of a commit: the named one, or by default an earlier one.
+
+    Raises:
+        SourceError: there is none, or it is not on the branch.
+    """
+    source, store = judge.source, ports.store
+    if not isinstance(source, GitRemote):
+        raise SourceError("the manifests come from a folder: there is no commit to go back to")
+    entries = [
+        entry
+        for entry in store.history()
+        if entry.outcome in (Outcome.APPLIED, Outcome.CONVERGED) and entry.commit is not None
+    ]
+    applied_before = {entry.commit.id for entry in entries if entry.commit is not None}
+    revision = revision or _find_different_commit(source, judge.apart(), ports, entries)
+    commit_id = source.resolve(revision)
+    head = store.accepted_head()
+    if head is None or not source.is_ancestor(commit_id, head):
+        raise SourceError(f"commit {commit_id[:12]} is not part of the branch that is followed")
+    # An applied commit was trusted, even if its key expired since.
+    if commit_id not in applied_before:
+        source.verify_signature(commit_id)
+    return commit_id
+
+
+def _find_different_commit(
+    source: GitRemote, judge: Judge, ports: Ports, entries: Iterable[HistoryEntry]
+) -> str:
+    """Return the newest commit before the applied one that was different on this director.
+
+    Raises:
+        SourceError: there is none.
+    """
+    applied = ports.store.applied()
+    if applied is not None and applied.commit_id is not None:
+        quarantined = ports.store.quarantined(ports.kernel.incarnation())
+        seen = {applied.commit_id, *(q.commit_id for q in quarantined)}
+        digest = state_digest(applied.desired.state)
+        for entry in entries:
+            commit_id = "" if entry.commit is None else entry.commit.id
+            if commit_id in seen:
+                continue
+            seen.add(commit_id)
+            if source.is_ancestor(commit_id, applied.commit_id) and (
+                _digest_of(judge, entry, commit_id) not in ("", digest)
+            ):
+                return commit_id
+    raise SourceError(
+        "no commit was applied before this one that was different on this director: name one"
+    )
+
+
+def _digest_of(judge: Judge, entry: HistoryEntry, commit_id: str) -> str:
+    """Return the digest of what a commit came to here; empty if it cannot be rendered."""
+    if entry.state_digest:
+        return entry.state_digest
+    judge.request(Subject(commit_id, commit_id, is_trusted=True))
+    rendered = judge.rendered(commit_id)
+    return state_digest(rendered.desired.state) if isinstance(rendered, Applied) else ""
