@@ -26,6 +26,7 @@ NEEDED = {
     "observe": HOST,
     "restore": HOST,
     "teardown": HOST,
+    "backup": frozenset({STORE}),
     "history": frozenset({STORE}),
     "plan": MANIFESTS | {GIT},
     "render": MANIFESTS,

@@ -16,6 +16,9 @@ from gitvs.core.model.history import HistoryEntry, Outcome
 from gitvs.core.model.state_digest import state_digest
 from gitvs.ports import Applied, Ports
 
+MAX_RENDERED_COMMITS = 3
+"""How many commits without a digest are rendered; the worker does nothing else meanwhile."""
+
 
 def find_rollback_commit(judge: Judge, ports: Ports, revision: str) -> str:
     """Return the full id of a commit: the named one, or by default an earlier one.
@@ -55,15 +58,19 @@ def _find_different_commit(
     if applied is not None and applied.commit_id is not None:
         quarantined = ports.store.quarantined(ports.kernel.incarnation())
         seen = {applied.commit_id, *(q.commit_id for q in quarantined)}
-        digest = state_digest(applied.desired.state)
+        digest, rendered_count = state_digest(applied.desired.state), 0
         for entry in entries:
             commit_id = "" if entry.commit is None else entry.commit.id
-            if commit_id in seen:
+            if commit_id in seen or not source.is_ancestor(commit_id, applied.commit_id):
                 continue
             seen.add(commit_id)
-            if source.is_ancestor(commit_id, applied.commit_id) and (
-                _digest_of(judge, entry, commit_id) not in ("", digest)
-            ):
+            rendered_count += not entry.state_digest
+            if rendered_count > MAX_RENDERED_COMMITS:
+                raise SourceError(
+                    f"commit {commit_id[:12]} and earlier ones were recorded by an older gitvs,"
+                    " which did not note what they were on this director: name one"
+                )
+            if _digest_of(judge, entry, commit_id) not in ("", digest):
                 return commit_id
     raise SourceError(
         "no commit was applied before this one that was different on this director: name one"
