@@ -24,9 +24,9 @@ from tests.support.git.repositories import Repository
 
 IN_KERNEL = "from gitvs.cli import main; main()"
 IN_MEMORY = f"""
-import gitvs.cli.agent
+import gitvs.cli.shared.host
 from tests.support.memory.kernel import MemoryKernel
-gitvs.cli.agent.LinuxKernel = MemoryKernel
+gitvs.cli.shared.host.LinuxKernel = lambda owner_alias, witness_folder: MemoryKernel(owner_alias)
 {IN_KERNEL}
 """
 """Where there is no IPVS. Of 10,000 services with five real servers, that kernel takes 16 MB."""
