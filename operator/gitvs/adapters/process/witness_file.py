@@ -9,8 +9,6 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-WITNESS_FOLDER = Path("/run/gitvs/lock")
-
 _FOLDER_MODE = 0o770
 
 

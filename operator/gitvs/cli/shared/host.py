@@ -15,7 +15,6 @@ import click
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of
-from gitvs.adapters.process.witness_file import WITNESS_FOLDER
 from gitvs.adapters.process.writer_lock import prepare_lock_folder, writer_lock
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.output import show_message
@@ -28,6 +27,7 @@ from gitvs.core.model.resources import Sysctl
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from gitvs.core.planning.risks.host_settings import host_sysctls
+from gitvs.core.settings import LOCK_FOLDER
 from gitvs.ports import Ports
 from gitvs.reconcile.transaction import Interrupted
 from gitvs.report.host.observation_json import ObservedHost
@@ -88,7 +88,7 @@ def _interruptible_once() -> Iterator[None]:
 
 def make_ports(store: SqliteStore) -> Ports:
     """Return the ports of this host; the kernel is told every new number of the store."""
-    kernel = LinuxKernel(OWNER_ALIAS_PREFIX + store.id, WITNESS_FOLDER)
+    kernel = LinuxKernel(OWNER_ALIAS_PREFIX + store.id, LOCK_FOLDER)
     store.set_witness(kernel.write_witness)
     return Ports(kernel, store, SystemClock())
 
