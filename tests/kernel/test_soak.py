@@ -209,6 +209,8 @@ class Soak:
                 self._remote_goes()
             case Mishap.LINK_GONE:
                 self._delete_link(deed)
+            case Mishap.SICK:
+                self._switch_ipv6(is_on=False)
 
     def _remote_goes(self) -> None:
         """Move the remote away: people go on, and the director cannot know."""
@@ -220,6 +222,12 @@ class Soak:
         remote = self.host.remote
         if remote.folder.name == "away":
             remote.folder = remote.folder.rename(remote.folder.with_name("remote"))
+
+    def _switch_ipv6(self, is_on: bool) -> None:
+        """Switch IPv6 on the interface; while it is off, no IPv6 VIP can be repaired."""
+        setting = Path("/proc/sys/net/ipv6/conf", INTERFACE, "disable_ipv6")
+        if setting.exists():
+            setting.write_text("0" if is_on else "1")
 
     def _delete_link(self, deed: Deed) -> None:
         """Take every VIP away for a moment: open connections live, nobody connects meanwhile."""
@@ -284,6 +292,7 @@ class Soak:
     def _wait_until_judged(self) -> None:
         """Wait until the newest commit is in force, or refused for what it is."""
         self._remote_comes()
+        self._switch_ipv6(is_on=True)
         self._have(self._is_judged, f"{self._push} is judged: {self._head}")
 
     def _is_judged(self) -> bool:

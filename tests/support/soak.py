@@ -33,6 +33,14 @@ _SCHEDULERS = ("wlc", "wrr", "sed", "nq", "sh", "mh")
 _ALLOWED = "\n\nGitvs-Allow: capacity-drop\nGitvs-Allow: mass-removal"
 
 
+MILLIONS_OF_RULES = service(
+    "millions",
+    vips=[f"198.51.{100 + number // 200}.{number % 200 + 1}" for number in range(400)],
+    ports=[{"port": 10_000 + number} for number in range(300)],
+    realServers=[server(f"10.0.3.{number + 1}") for number in range(9)],
+)
+
+
 class Push(StrEnum):
     """What is pushed."""
 
@@ -54,6 +62,7 @@ class Mishap(StrEnum):
     DRIFT = "drift"
     LINK_GONE = "the interface is deleted"
     REMOTE_AWAY = "the remote goes away"
+    SICK = "IPv6 is switched off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +212,7 @@ class Author:
                 text[:-20],
                 text.replace('"weight": ', '"weight": 70000', 1),
                 text + text,
+                text + file_of("", MILLIONS_OF_RULES).data.decode(),
             )
         )
 
@@ -355,7 +365,7 @@ def _pushes(random: Random, count: int) -> list[Push]:
 def _mishaps(random: Random, count: int) -> list[list[Mishap]]:
     """Return what befalls each step: some of each kind at least."""
     each = [*Mishap, Mishap.KILL, Mishap.DRIFT, Mishap.DRIFT]
-    more = random.choices(list(Mishap), weights=(30, 60, 4, 6), k=count // 2)
+    more = random.choices(list(Mishap), weights=(30, 60, 4, 6, 10), k=count // 2)
     befalling: list[list[Mishap]] = [[] for _ in range(count)]
     for mishap in [*each, *more]:
         random.choice(befalling).append(mishap)
