@@ -107,3 +107,23 @@ def test_root_copies_what_another_user_owns_into_a_folder_of_its_own(
     assert (ran.code, ran.err) == (0, "")
     assert (tmp_path / "private" / "copy.db").stat().st_uid == 0
     assert {p.stat().st_uid for p in (tmp_path / "state").iterdir()} == {65534}
+
+
+@pytest.mark.parametrize(
+    "name", ["state/gitvs.db", "state/gitvs.db-wal", "state/../state/gitvs.db"]
+)
+def test_the_database_is_never_replaced_by_its_copy(cli: Gitvs, tmp_path: Path, name: str) -> None:
+    with SqliteStore(tmp_path / "state") as store:
+        run_one(store)
+        before = {p.name: p.stat().st_ino for p in (tmp_path / "state").iterdir()}
+        ran = cli("backup", "--force", tmp_path / name)
+        assert (ran.code, ran.out) == (1, "")
+        assert "is the database itself, or a part of it" in ran.err
+        assert {p.name: p.stat().st_ino for p in (tmp_path / "state").iterdir()} == before
+
+
+def test_another_name_of_the_database_is_refused_as_well(cli: Gitvs, tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "state") as store:
+        run_one(store)
+        os.link(tmp_path / "state" / "gitvs.db", tmp_path / "other.db")
+        assert cli("backup", "--force", tmp_path / "other.db").code == 1

@@ -216,7 +216,8 @@ def test_a_host_that_is_no_director_is_exit_4(cli: Gitvs, monkeypatch: pytest.Mo
     assert ran.code == ExitCode.INVALID
     assert ran.err == (
         "gitvs: no Director document is named as this host, laptop.example.net or laptop;"
-        " name one with --director (known: lb-ams, lb-lax)\n"
+        " name one with --director, or for an agent with `director` in its settings"
+        " (known: lb-ams, lb-lax)\n"
     )
 
 

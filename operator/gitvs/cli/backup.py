@@ -9,10 +9,11 @@ import click
 
 from gitvs.adapters.process.privileges import become_owner_of
 from gitvs.adapters.store.backup import copy_database, write_file
+from gitvs.adapters.store.database import DATABASE_FILE_NAME
 from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import show
-from gitvs.core.errors import ExitCode
+from gitvs.core.errors import ExitCode, StoreError
 from gitvs.core.model.resource_json import JsonObject
 
 
@@ -33,11 +34,22 @@ def backup(file: Path, force: bool, state_dir: Path) -> int:
       gitvs backup /var/backups/gitvs.db
       gitvs backup --force /var/backups/gitvs.db
     """
+    if _is_part_of_database(file, state_dir):
+        raise StoreError(f"{file} is the database itself, or a part of it; name another FILE")
     copy = in_child_process(lambda: _read(state_dir))  # as root, FILE is written as root
     content = b64decode(copy["content"])
     write_file(file, content, is_replacing=force)
     show(f"{file}: {len(content):,} bytes, every record checked\n")
     return ExitCode.DONE
+
+
+def _is_part_of_database(file: Path, state_dir: Path) -> bool:
+    if file.resolve().parent == state_dir and file.name.startswith(DATABASE_FILE_NAME):
+        return True
+    try:
+        return file.samefile(state_dir / DATABASE_FILE_NAME)
+    except OSError:
+        return False
 
 
 def _read(state_dir: Path) -> JsonObject:

@@ -243,7 +243,9 @@ def load_saved_observation(file: Path) -> ObservedHost:
         with file.open("rb") as opened:
             data = opened.read(MAX_STATE_BYTES + 1)
         text = data.decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
     if len(data) > MAX_STATE_BYTES:
         size = f"{MAX_STATE_BYTES // 1024 // 1024} MiB"

@@ -17,7 +17,12 @@ def find_repository(path: Path) -> tuple[Path, str]:
     Raises:
         SourceError: the folder is not in a repository.
     """
-    wanted = path.absolute()
+    try:
+        wanted = path.absolute()
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{path}: the folder that this runs in was deleted; change to another one"
+        ) from error
     existing = next(p for p in (wanted, *wanted.parents) if p.is_dir())
     missing = "" if wanted == existing else wanted.relative_to(existing).as_posix()
     git = HardenedGit(existing, owner=existing.stat())

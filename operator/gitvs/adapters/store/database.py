@@ -51,9 +51,9 @@ _ADVICE_BY_ERRNO = {
     errno.EROFS: "remount that disk read-write, or choose another --state-dir",
 }
 _DAMAGE_MESSAGE = (
-    "is damaged{detail}. gitvs does not guess what it owns, and nothing was changed. Bring the"
-    " file back from a backup; or move it and its -wal and -shm files away, and take the objects"
-    " over anew with `gitvs apply --adopt`"
+    "is damaged{detail}. gitvs does not guess what it owns, and nothing was changed. Move it"
+    " and its -wal and -shm files away, and take the objects over anew with `gitvs apply --adopt`;"
+    " a copy by `gitvs backup` is of use only if nothing was applied since"
 )
 _DAMAGE_CODES = (
     sqlite3.SQLITE_CORRUPT,

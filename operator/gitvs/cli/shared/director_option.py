@@ -35,9 +35,10 @@ def choose_director(named: str | None, known: Collection[str]) -> str:
         if name in known:
             return name
     listed = ", ".join(sorted(known)[:8]) + (", …" if len(known) > 8 else "")
+    those = f"known: {listed}" if known else "the manifests have none at all"
     raise UnknownDirector(
         f"no Director document is named as this host, {' or '.join(names)}; name one with"
-        f" --director ({f'known: {listed}' if known else 'the manifests have none at all'})"
+        f" --director, or for an agent with `director` in its settings ({those})"
     )
 
 

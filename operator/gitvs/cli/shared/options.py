@@ -49,7 +49,7 @@ def state_options(function: F) -> F:
 def _state_dir_option(*, expose_value: bool) -> Callable[[F], F]:
     return click.option(
         "--state-dir",
-        type=click.Path(file_okay=False, readable=False, path_type=Path),
+        type=click.Path(file_okay=False, readable=False, resolve_path=True, path_type=Path),
         envvar="GITVS_STATE_DIR",
         default=DEFAULT_STATE_DIR,
         show_default=True,
