@@ -139,7 +139,11 @@ class CommitFollower:
     def _has_judged(self, subject: Subject) -> bool:
         commit_id = subject.commit_id
         if commit_id is not None and commit_id == subject.base_id:
-            return subject.is_trusted or self.judge.rendered(commit_id) is not None
+            return (
+                subject.is_trusted
+                or self.judge.rendered(commit_id) is not None
+                or self.judge.is_judged(subject)
+            )
         return self.judge.is_judged(subject)
 
     def read_folder_again(self) -> None:
@@ -283,7 +287,7 @@ class CommitFollower:
             raise NothingFetched("no commit was fetched yet, so there is nothing to go by")
         applied, commit_id = self.ports.store.applied(), subject.commit_id
         if applied is not None and commit_id is not None and commit_id == applied.commit_id:
-            return self._applied_as_judged(applied, operations, commit_id), FoundLifts(), 0.0
+            return self._applied_as_judged(applied, operations, subject), FoundLifts(), 0.0
         if isinstance(self.source, GitRemote) and operations.pin is None:
             assert commit_id is not None, "a remote has commits"
             refuse_quarantined(self.ports, commit_id)
@@ -295,12 +299,16 @@ class CommitFollower:
         return target, judgement.found_lifts, judgement.seconds
 
     def _applied_as_judged(
-        self, applied: Applied, operations: Operations, commit_id: str
+        self, applied: Applied, operations: Operations, subject: Subject
     ) -> Applied:
         """Return the applied commit as this gitvs reads it; as recorded, if it is not judged."""
-        rendered = self.judge.rendered(commit_id)
-        if rendered is None or operations.pin is not None:
+        if operations.pin is not None:
             return applied
+        rendered = self.judge.rendered(str(subject.commit_id))
+        if rendered is None:
+            if not self.judge.is_judged(subject):
+                return applied
+            rendered = self._judgement_of(subject).rendered
         if isinstance(rendered, GitvsError):
             raise rendered
         return replace(rendered, applied_at=self.ports.clock.now())
@@ -339,7 +347,7 @@ class CommitFollower:
             applied.desired, [*operations.all, *ended_operations]
         )
         options = PassOptions(only_keys=only_keys)
-        pass_result = reconcile(self.ports, applied, options, memory=self._repair_memory)
+        pass_result = reconcile(self.ports, applied, options)  # it says nothing of other repairs
         return CycleResult(pass_result, applied)
 
     def _is_first_since_boot(self) -> bool:
@@ -386,4 +394,5 @@ def run_single_cycle(
                 problems.append(SourceError(f"nothing is done before the source answers: {reason}"))
                 return CycleResult(None, None, recovered, tuple(problems))
     ports.store.record_alive()
+    follower.is_judged()  # the applied commit too: settings or gitvs may be others by now
     return replace(follower.run_cycle(problems=problems), recovered=recovered)

@@ -61,7 +61,7 @@ class Subject:
     base_id: str | None = None
     is_trusted: bool = False
     reading: int = 0
-    base: Desired | None = field(default=None, compare=False, repr=False)
+    base: Desired | None = field(default=None, hash=False, repr=False)
     """The desired state that is applied, to find the commits that lift gates of the step."""
 
 

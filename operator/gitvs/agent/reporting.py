@@ -271,8 +271,11 @@ class Reporter:
         """Log what cannot be repaired, and what can be again, once each."""
         repairs = pass_result.repairs
         were_undone = repairs is not None and repairs.outcome is not Outcome.APPLIED
-        if pass_result.planned is None or pass_result.outcome is Outcome.BLOCKED or were_undone:
+        planned = pass_result.planned
+        if planned is None or planned.is_paused or were_undone:
             return  # nothing is known of it
+        if pass_result.outcome is Outcome.BLOCKED:
+            return
         known_keys = {u.key for u in self._unrepairable}
         self._unrepairable = pass_result.unrepairable
         for unrepairable in self._unrepairable:

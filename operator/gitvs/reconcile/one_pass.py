@@ -68,6 +68,8 @@ class PlannedPass:
     """Whether a transaction was left open: the next pass undoes or finishes it first."""
     is_full_reading: bool = True
     """Whether everything was read for it, not only what might have to change."""
+    is_paused: bool = False
+    """Whether a pause lets it change a few keys only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +376,10 @@ def plan_from_observation(
         operations=operations,
         only_keys=options.only_keys,
     )
-    return PlannedPass(proposal, observation, ledger, applied, boottime_seconds)
+    is_paused = options.only_keys is not None
+    return PlannedPass(
+        proposal, observation, ledger, applied, boottime_seconds, is_paused=is_paused
+    )
 
 
 def record_converged(ports: Ports, planned: PlannedPass, target: Applied) -> None:

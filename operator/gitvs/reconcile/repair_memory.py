@@ -53,7 +53,7 @@ class RepairMemory:
         self._failed = {
             key: self._next(key, reason, boottime) if key in tried_keys else self._failed[key]
             for key, reason in failed.items()
-            if key in tried_keys or key in self._failed
+            if key in tried_keys or key in self.waiting((key,), boottime)
         }
         self._since = {key: self._since.get(key, now) for key in failed}
         return tuple(
@@ -71,7 +71,10 @@ class RepairMemory:
     def seconds_to_next_try(self, boottime_seconds: float) -> float | None:
         """Return the time until something is tried again; None if nothing waits."""
         waits = [f.next_try_boottime - boottime_seconds for f in self._failed.values()]
-        return max(0.0, min(waits)) if waits else None
+        if not waits:
+            return None
+        soonest = min(waits)
+        return soonest if soonest > 0 else FIRST_DELAY_SECONDS  # the pass did not get to it
 
     def _next(self, key: Key, reason: str, boottime_seconds: float) -> _Failed:
         former = self._failed.get(key)

@@ -24,7 +24,8 @@ def refuse_older_store(ports: Ports) -> None:
         StoreOutdated: it was. Nothing was written.
         KernelUnavailable, KernelUnreadable: that cannot be found out.
     """
-    number, witness = ports.store.number, ports.kernel.read_witness()
+    witness = ports.kernel.read_witness()
+    number = ports.store.number  # read last: another process may write meanwhile
     if witness is not None and number < witness:
         raise StoreOutdated(number, witness)
 

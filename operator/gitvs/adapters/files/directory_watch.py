@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from watchdog.events import (
+    DirDeletedEvent,
     FileClosedEvent,
     FileDeletedEvent,
     FileModifiedEvent,
@@ -48,6 +49,7 @@ class DirectoryWatch(FileSystemEventHandler):
         self._stopping = threading.Event()
         self._folder = folder
         self._identity = _identity_of(folder)
+        self._is_gone = False
         self._observer = Observer()
         try:
             self._observer.schedule(self, str(folder), recursive=True)
@@ -69,13 +71,15 @@ class DirectoryWatch(FileSystemEventHandler):
     def is_alive(self) -> bool:
         """Whether changes are reported: the threads run, and the folder was not replaced.
 
-        A folder that was removed, or renamed to make room for another, takes its watch with it.
+        A folder that was removed, or renamed to make room for another, takes its watch with it,
+        even if the kernel gives the number of its inode to the next one.
         """
         threads = (self._thread, self._observer, *self._observer.emitters)
-        return (
-            all(thread.is_alive() for thread in threads)
-            and _identity_of(self._folder) == self._identity
-        )
+        if not all(thread.is_alive() for thread in threads):
+            self._is_gone = True
+        if _identity_of(self._folder) != self._identity:
+            self._is_gone = True
+        return not self._is_gone
 
     def is_quiet(self) -> bool:
         """Whether no file is being written now, as far as is known."""
@@ -92,6 +96,8 @@ class DirectoryWatch(FileSystemEventHandler):
         if event.event_type in ("opened", "closed_no_write"):
             return
         path, now = str(event.src_path), time.monotonic()
+        if isinstance(event, DirDeletedEvent) and path == str(self._folder):
+            self._is_gone = True
         with self._lock:
             self._changed_at = now
             if isinstance(event, FileModifiedEvent):

@@ -284,10 +284,19 @@ class LargeRecords:
         self._records.put("history", {"chain": chain})
 
     def _excess(self, entries: Mapping[int, JsonObject]) -> set[int]:
-        """Return the ids of the oldest transactions and converged commits that are too many."""
+        """Return the ids of the oldest transactions and converged commits that are too many.
+
+        The newest of each commit is dropped last: repairs of one commit displace no other one.
+        """
         kept_count = self._records.index.kept_transactions
         excess: set[int] = set()
         converged = {i for i, entry in entries.items() if entry["outcome"] == Outcome.CONVERGED}
         for ids in (converged, entries.keys() - converged):
-            excess.update(sorted(ids)[: max(len(ids) - kept_count, 0)])
+            newest = {_commit_of(entries[id_]): id_ for id_ in sorted(ids)}.values()
+            by_worth = sorted(ids, key=lambda id_: (id_ in newest, id_))
+            excess.update(by_worth[: max(len(ids) - kept_count, 0)])
         return excess
+
+
+def _commit_of(entry: JsonObject) -> str:
+    return str((entry["commit"] or {}).get("id", ""))

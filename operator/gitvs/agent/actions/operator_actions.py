@@ -19,7 +19,7 @@ from gitvs.agent.cycle import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.reporting import short_problem_text
 from gitvs.agent.work_queue import run_job
-from gitvs.core.errors import ControlFailed, ExitCode
+from gitvs.core.errors import ControlFailed, ExitCode, LockHeld
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
@@ -65,6 +65,7 @@ class OperatorActions:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
+        self._is_rollback_waiting = False
         self.actions: Mapping[str, Callable[[ActionRequest], AnyAnswer]] = {
             "sync": self._sync,
             "pause": self._pause,
@@ -118,6 +119,11 @@ class OperatorActions:
         removed if the pass did not apply the commit. After a crash or a kernel failure in
         between, the next pass continues.
         """
+        if self._is_rollback_waiting:
+            raise ControlFailed(
+                "another rollback waits until its commit is judged; nothing was changed, try again"
+                " in a moment"
+            )
         store = self._agent.ports.store
         applied = store.applied()
         applied_id = None if applied is None else applied.commit_id
@@ -137,6 +143,7 @@ class OperatorActions:
             f"{request.who} rolled back from it: {request.why or 'no reason given'}",
         )
         self._log_operation(request, pin)
+        self._is_rollback_waiting = True
         return self._when_judged(
             lambda: self._finish_rollback(request, pin, previous_pin, barred_ids)
         )
@@ -148,21 +155,35 @@ class OperatorActions:
         previous_pin: Operation | None,
         barred_ids: Sequence[str],
     ) -> Answer:
-        store, target_id = self._agent.ports.store, pin.subject
-        cycle_result = self._agent.run_cycle("rollback", request.allowed_gates, ignores_pause=True)
+        self._is_rollback_waiting = False
+        target_id = pin.subject
+        try:
+            cycle_result = self._agent.run_cycle(
+                "rollback", request.allowed_gates, ignores_pause=True
+            )
+        except LockHeld:
+            self._take_back(pin, previous_pin, barred_ids)
+            raise
         if _is_applied_by(target_id, cycle_result):
             self._agent.follower.keep_commits()
             return {
                 **cycle_json(cycle_result),
                 "text": f"commit {target_id[:12]} is in force, and pinned",
             }
+        self._take_back(pin, previous_pin, barred_ids)
+        return {**cycle_json(cycle_result), "text": f"not rolled back to {target_id[:12]}"}
+
+    def _take_back(
+        self, pin: Operation, previous_pin: Operation | None, barred_ids: Sequence[str]
+    ) -> None:
+        """Undo what a rollback recorded, since its commit was not applied."""
+        store = self._agent.ports.store
         store.end_operation(pin)
         if previous_pin is not None:
             store.put_operation(previous_pin)
         for commit_id in barred_ids:
             store.clear_quarantine(commit_id)
         self._agent.publish()
-        return {**cycle_json(cycle_result), "text": f"not rolled back to {target_id[:12]}"}
 
     def _drain(self, request: ActionRequest) -> Answer:
         desired = self._require_applied().desired
