@@ -235,6 +235,8 @@ class Judge:
             judgement = self._judge_subject(subject, checkpoint)
         except _Superseded:
             raise
+        except TookTooLong as error:
+            judgement = Judgement(UnusableManifests(f"{_name_of(subject)}: {error}"))
         except GitvsError as error:
             judgement = Judgement(error, is_final=False)
         except Exception as error:  # noqa: BLE001  # a bug that a commit meets is its problem
