@@ -257,7 +257,11 @@ def test_watching_shows_again_and_ctrl_c_ends_it_well(
 @as_root
 def test_on_a_terminal_it_is_watched_in_place_and_cut_to_the_width(tmp_path: Path) -> None:
     document = status_json(in_sync(director="a-very-long-name" * 10))
-    script = f"from gitvs.cli import main; import sys; sys.argv[1:] = {WATCH!r}; main()"
+    script = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job of a shell ignores it
+        f"from gitvs.cli import main; sys.argv[1:] = {WATCH!r}; main()"
+    )
     terminal, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (20, 60))
     with answering(tmp_path, document):
