@@ -704,8 +704,7 @@ def test_a_remote_that_never_answers_is_given_up_with_all_its_children(
             remote.fetch(None)
         assert time.monotonic() - began < 5
         assert failure.value.is_transient
-        time.sleep(0.1)
-        assert commands_with(str(port)) == []
+        eventually(lambda: not commands_with(str(port)))
 
 
 def test_an_https_server_that_stops_in_the_middle_of_a_pack_is_given_up(
