@@ -252,27 +252,29 @@ class Judge:
             self.source.verify_signature(commit_id)
         rendered = self.rendered(commit_id)
         if rendered is None:
-            with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
-                rendered = self._rendered_or_error(subject, snapshot, checkpoint)
+            rendered = self._render_commit(commit_id, checkpoint)
             self._rendered = commit_id, rendered
-        if isinstance(rendered, GitvsError) or commit_id == subject.base_id:
-            return Judgement(rendered)
-        if subject.base is None:
+        if isinstance(rendered, GitvsError) or commit_id == subject.base_id or subject.base is None:
             return Judgement(rendered)
         found_lifts = self._find_lifts(subject, rendered, subject.base, checkpoint)
         return Judgement(rendered, found_lifts, is_final=not found_lifts.uncounted)
 
-    def _rendered_or_error(
-        self, subject: Subject, snapshot: Snapshot, checkpoint: Checkpoint
-    ) -> Applied | GitvsError:
-        try:
-            return self._render(snapshot, checkpoint)
-        except (InvalidManifests, UnknownDirector, UnusableManifests) as error:
-            return error
-        except (_Superseded, GitvsError):
-            raise
-        except Exception as error:  # noqa: BLE001  # a bug that a commit meets is its problem
-            return as_problem(f"{_name_of(subject)} was not read", error)
+    def _render_commit(self, commit_id: str, checkpoint: Checkpoint) -> Applied | GitvsError:
+        """Return a commit as rendered, or its error.
+
+        Raises:
+            GitvsError: what may be otherwise the next time.
+        """
+        assert isinstance(self.source, GitRemote)
+        with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
+            try:
+                return self._render(snapshot, checkpoint)
+            except (InvalidManifests, UnknownDirector, UnusableManifests) as error:
+                return error
+            except (_Superseded, GitvsError):
+                raise
+            except Exception as error:  # noqa: BLE001  # a bug that a commit meets is its problem
+                return as_problem(f"{_name_of(Subject(commit_id))} was not read", error)
 
     def _render(self, snapshot: Snapshot, checkpoint: Checkpoint) -> Applied:
         for name in snapshot.skipped[:MAX_SKIPPED_LOGGED]:
@@ -304,8 +306,10 @@ class Judge:
             except SourceError as error:
                 return str(error)
             found = head if commit_id == head.commit_id else known_states.get(commit_id)
-            if found is None:
-                found = self._load(commit_id, checkpoint)
+            try:
+                found = found or self._render_commit(commit_id, checkpoint)
+            except GitvsError as error:
+                return str(error)
             if isinstance(found, Applied | InvalidManifests | UnknownDirector):
                 self._lifting_commits[commit_id] = found  # others may be temporary
             if isinstance(found, InvalidManifests):
@@ -332,14 +336,6 @@ class Judge:
                     log.warning("unknown gate commit=%s name=%s", commit_id, printable(name))
             self._allowances[commit_id] = found
             yield commit_id, found
-
-    def _load(self, commit_id: str, checkpoint: Checkpoint) -> Applied | GitvsError:
-        assert isinstance(self.source, GitRemote)
-        try:
-            with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
-                return self._rendered_or_error(Subject(commit_id), snapshot, checkpoint)
-        except GitvsError as error:
-            return error
 
 
 def _name_of(subject: Subject) -> str:

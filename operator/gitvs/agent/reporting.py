@@ -272,10 +272,9 @@ class Reporter:
         repairs = pass_result.repairs
         were_undone = repairs is not None and repairs.outcome is not Outcome.APPLIED
         planned = pass_result.planned
-        if planned is None or planned.is_paused or were_undone:
+        is_blocked = pass_result.outcome is Outcome.BLOCKED
+        if planned is None or planned.is_paused or is_blocked or were_undone:
             return  # nothing is known of it
-        if pass_result.outcome is Outcome.BLOCKED:
-            return
         known_keys = {u.key for u in self._unrepairable}
         self._unrepairable = pass_result.unrepairable
         for unrepairable in self._unrepairable:

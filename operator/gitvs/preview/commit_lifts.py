@@ -11,6 +11,7 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.planning.gates import Allowance, FoundLifts, find_lifts, parse_allowances
 from gitvs.core.problems import InvalidManifests
 from gitvs.ports import Commits
+from gitvs.report.text.problems import count_text
 
 Allowances = Mapping[str, Sequence[Allowance]]
 """What the message of each commit allows, the newest first."""
@@ -66,7 +67,6 @@ class CommitLifts:
         try:
             return self._loader.load(self._commits.snapshot(commit_id).files)
         except InvalidManifests as error:
-            count = len(error.problems)
-            return f"it is invalid ({count} problem{'s' * (count > 1)})"
+            return f"it is invalid ({count_text(len(error.problems), 'problem')})"
         except SourceError as error:
             return str(error)

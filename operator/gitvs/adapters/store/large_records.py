@@ -292,7 +292,7 @@ class LargeRecords:
         excess: set[int] = set()
         converged = {i for i, entry in entries.items() if entry["outcome"] == Outcome.CONVERGED}
         for ids in (converged, entries.keys() - converged):
-            newest = {_commit_of(entries[id_]): id_ for id_ in sorted(ids)}.values()
+            newest = set({_commit_of(entries[id_]): id_ for id_ in sorted(ids)}.values())
             by_worth = sorted(ids, key=lambda id_: (id_ in newest, id_))
             excess.update(by_worth[: max(len(ids) - kept_count, 0)])
         return excess
