@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from errno import EACCES
@@ -20,12 +20,10 @@ from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import RealServer, Vip
 from gitvs.core.planning.operations import OperationKind
-from gitvs.core.planning.plan import Change
 from gitvs.core.settings import RemoteSettings, Settings, SshSignatures
-from gitvs.ports import WriteResult
 from tests.support.agents import Running, Site, eventually, service, site
 from tests.support.builders import endpoint, vip, virtual_service
-from tests.support.faults import FaultyKernel, How
+from tests.support.faults import FaultyKernel, How, WrappedKernel
 from tests.support.git.repositories import Repository
 from tests.support.git.signing import SshSigner, ssh_signer
 
@@ -134,35 +132,23 @@ def test_a_commit_is_applied_from_what_it_is_about_and_the_status_claims_no_more
         assert running.status.observed_at != read_at
 
 
-class Counting:
+class Counting(WrappedKernel):
     """A kernel that counts its readings, and takes its time."""
 
     def __init__(self, site: Site) -> None:
-        self._kernel = site.kernel
+        super().__init__(site.kernel)
         self.readings = 0
-
-    def incarnation(self) -> object:
-        return self._kernel.incarnation()
-
-    def read_witness(self) -> int | None:
-        return self._kernel.read_witness()
-
-    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
-        self._kernel.write_witness(number, adopted_interface)
 
     def observe(self, scope: Scope) -> Observation:
         self.readings += 1
         time.sleep(0.05)
         return self._kernel.observe(scope)
 
-    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
-        return self._kernel.execute(changes)
-
 
 def test_a_thousand_events_make_one_or_two_passes(here: Site) -> None:
     slow_polls(here)
     kernel = Counting(here)
-    with here.running(kernel) as running:  # type: ignore[arg-type]  # counts, else the same
+    with here.running(kernel) as running:
         eventually(lambda: here.weights() == [1, 1])
         running.order("sync")
         before = kernel.readings
@@ -189,7 +175,7 @@ def test_what_stays_blocked_is_planned_and_told_once_and_again_when_something_ch
 ) -> None:
     slow_polls(here)
     kernel = Counting(here)
-    with here.running(kernel) as running:  # type: ignore[arg-type]  # counts, else the same
+    with here.running(kernel) as running:
         running.order("sync")
         here.push(service(weight=0))
         assert running.order("sync")["exitCode"] == 3

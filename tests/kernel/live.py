@@ -19,7 +19,7 @@ from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
-from gitvs.core.model.ledger import Incarnation, Ledger
+from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
@@ -28,6 +28,7 @@ from gitvs.ports import Applied, Kernel, Ports, WriteResult
 from gitvs.reconcile.one_pass import PassOptions, PassResult, plan_pass, reconcile
 from tests.harness.lab import Lab
 from tests.harness.traffic import Flood
+from tests.support.faults import WrappedKernel
 from tests.support.manifests.writing import Doc, director, file_of, server
 
 NAME = "lb1"
@@ -53,27 +54,15 @@ def desired(*documents: Doc, name: str = NAME) -> Desired:
     return render_director(load_manifest_files([file_of("all.yaml", *written)]), name)
 
 
-class Unhurried:
+class Unhurried(WrappedKernel):
     """A kernel that rests after each write, so that clients see every state on the way.
 
     gitvs sends many changes at once, and a wrong order among them would rarely be noticed.
     """
 
     def __init__(self, kernel: Kernel, pause_seconds: float) -> None:
-        self._kernel = kernel
+        super().__init__(kernel)
         self._pause_seconds = pause_seconds
-
-    def incarnation(self) -> Incarnation:
-        return self._kernel.incarnation()
-
-    def read_witness(self) -> int | None:
-        return self._kernel.read_witness()
-
-    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
-        self._kernel.write_witness(number, adopted_interface)
-
-    def observe(self, scope: Scope) -> Observation:
-        return self._kernel.observe(scope)
 
     def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         outcomes = []

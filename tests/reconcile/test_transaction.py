@@ -20,7 +20,6 @@ from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.errors import KernelUnreadable, StoreError
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
-from gitvs.core.model.ledger import Incarnation
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import (
     DummyInterface,
@@ -43,7 +42,7 @@ from gitvs.ports import Applied, Kernel, TransactionStage, WriteResult, WriteSta
 from gitvs.reconcile.one_pass import reconcile
 from gitvs.reconcile.transaction import Interrupted, recover
 from tests.support import scenario
-from tests.support.faults import Crashed, FaultyKernel, How
+from tests.support.faults import Crashed, FaultyKernel, How, WrappedKernel
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.sweep import ALLOW, SCOPE, World, assert_state, check_fault, check_target
 
@@ -283,24 +282,13 @@ def test_no_vip_is_bound_while_an_answer_is_missing(tmp_path: Path) -> None:
     assert done.outcome is Outcome.APPLIED
 
 
-class Meddling:
+class Meddling(WrappedKernel):
     """A kernel in which somebody does something right before a change is first made."""
 
     def __init__(self, kernel: Kernel, key: str, meddle: Callable[[Any], None]):
-        self._kernel, self._key, self._meddle = kernel, key, meddle
+        super().__init__(kernel)
+        self._key, self._meddle = key, meddle
         self._has_meddled = False
-
-    def incarnation(self) -> Incarnation:
-        return self._kernel.incarnation()
-
-    def read_witness(self) -> int | None:
-        return self._kernel.read_witness()
-
-    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
-        self._kernel.write_witness(number, adopted_interface)
-
-    def observe(self, scope: Scope) -> Observation:
-        return self._kernel.observe(scope)
 
     def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         outcomes = []

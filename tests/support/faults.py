@@ -40,7 +40,29 @@ def crash() -> NoReturn:
     raise Crashed
 
 
-class FaultyKernel:
+class WrappedKernel:
+    """Passes everything on to another kernel; a subclass changes some of it."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def incarnation(self) -> Incarnation:
+        return self._kernel.incarnation()
+
+    def read_witness(self) -> int | None:
+        return self._kernel.read_witness()
+
+    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
+        self._kernel.write_witness(number, adopted_interface)
+
+    def observe(self, scope: Scope) -> Observation:
+        return self._kernel.observe(scope)
+
+    def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
+        return self._kernel.execute(changes)
+
+
+class FaultyKernel(WrappedKernel):
     """Wraps a kernel; at the change number `at`, counted from 0 over all calls, `how` happens.
 
     For `How.UNREADABLE` it is the readings that are counted. Afterwards nothing goes wrong any
@@ -50,15 +72,12 @@ class FaultyKernel:
     def __init__(
         self, kernel: Kernel, at: int, how: How, die: Callable[[], NoReturn] = crash
     ) -> None:
-        self._kernel = kernel
+        super().__init__(kernel)
         self._at = at
         self._how = how
         self._die = die
         self._seen = 0
         self.has_struck = False
-
-    def incarnation(self) -> Incarnation:
-        return self._kernel.incarnation()
 
     def observe(self, scope: Scope) -> Observation:
         if self._how is How.UNREADABLE and self._position(1) is not None:
@@ -73,12 +92,6 @@ class FaultyKernel:
         outcomes = self._kernel.execute(before)
         outcomes.append(self._strike(chosen))
         return outcomes + self._kernel.execute(behind)
-
-    def read_witness(self) -> int | None:
-        return self._kernel.read_witness()
-
-    def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
-        self._kernel.write_witness(number, adopted_interface)
 
     def _position(self, count: int) -> int | None:
         """Count further, and return which of these is the chosen one."""
