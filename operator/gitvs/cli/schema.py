@@ -7,8 +7,8 @@ import click
 from gitvs.cli.shared.options import common_options
 from gitvs.cli.shared.output import show_json
 from gitvs.core.errors import ExitCode, UsageError
+from gitvs.core.manifests.messages.schema_messages import did_you_mean
 from gitvs.core.manifests.schema import DOCUMENT_KINDS, schema_for
-from gitvs.core.manifests.schema_messages import did_you_mean
 
 SCHEMA_KINDS = (
     *("Manifest", *DOCUMENT_KINDS),

@@ -14,7 +14,12 @@ from gitvs.cli.shared.options import common_options
 from gitvs.core.errors import ExitCode
 from gitvs.core.manifests.load import Manifests
 from gitvs.core.problems import InvalidManifests, Problem
-from gitvs.report.text.problems import ProblemFormat, count_text, report_problems
+from gitvs.report.text.problems import (
+    ProblemFormat,
+    count_text,
+    problem_count_text,
+    report_problems,
+)
 
 
 @click.command()
@@ -47,7 +52,7 @@ def validate(path: Path, rev: str | None, form: str) -> int:
         manifests = load_manifests(path, rev).manifests
     except InvalidManifests as error:
         _write_problems(error.problems, problem_format, path)
-        click.echo(f"gitvs: {count_text(len(error.problems), 'problem')}", err=True)
+        click.echo(f"gitvs: {problem_count_text(error)}", err=True)
         return error.exit_code
     if problem_format is ProblemFormat.TEXT:
         click.echo(_counts_text(manifests))

@@ -41,10 +41,14 @@ class Problem:
 
 
 class InvalidManifests(GitvsError):
-    """Manifests with problems; `problems` has all of them, in file order."""
+    """Manifests with problems; `problems` has all of them, in file order.
+
+    `may_have_more` where a part could not be judged: more may follow once these are mended.
+    """
 
     exit_code = ExitCode.INVALID
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], may_have_more: bool = False) -> None:
         self.problems = tuple(problems)
+        self.may_have_more = may_have_more
         super().__init__("\n".join(str(p) for p in self.problems))

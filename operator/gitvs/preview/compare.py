@@ -8,8 +8,8 @@ from itertools import starmap
 
 from gitvs.core.errors import UncountedLines, UnknownDirector
 from gitvs.core.manifests.load import Loader, Manifests
+from gitvs.core.manifests.messages.schema_messages import did_you_mean
 from gitvs.core.manifests.render import Renderer, affected_directors, directors_with_vips
-from gitvs.core.manifests.schema_messages import did_you_mean
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit
 from gitvs.core.model.resources import IPAddress, Key, Vip

@@ -14,9 +14,9 @@ import pytest
 from gitvs.core.manifests.file_cache import validate_file_compactly
 from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import Loader
+from gitvs.core.manifests.messages.schema_messages import MAX_SUGGESTIONS
 from gitvs.core.manifests.render import render_director
 from gitvs.core.manifests.rules.unread_manifests import UnreadManifests
-from gitvs.core.manifests.schema_messages import MAX_SUGGESTIONS
 from gitvs.core.manifests.syntax.source_positions import value_text
 from gitvs.core.problems import InvalidManifests
 from tests.support.manifests.writing import (

@@ -7,13 +7,14 @@ them, `rules` checks what no schema can check. What a director gets is left to `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import is_
 from typing import Any, TypeVar, cast
 
 from gitvs.core.checkpoint import Checkpoint, TookTooLong, checked, no_checkpoint
 from gitvs.core.manifests.defaults import DefaultsTree
 from gitvs.core.manifests.files import File
+from gitvs.core.manifests.messages.schema_messages import Suggestions
 from gitvs.core.manifests.parse_directors import check_defaults, parse_director, parse_policy
 from gitvs.core.manifests.parse_services import parse_pool, parse_service
 from gitvs.core.manifests.parse_values import ValueParser
@@ -35,8 +36,8 @@ from gitvs.core.manifests.rules.single_documents import (
     service_problems,
 )
 from gitvs.core.manifests.rules.unread_manifests import UnreadManifests
-from gitvs.core.manifests.schema import schema_problems
-from gitvs.core.manifests.schema_messages import Suggestions
+from gitvs.core.manifests.schema import FOLDER_HINT, schema_problems
+from gitvs.core.manifests.sound_part import SoundPart, sound_part
 from gitvs.core.manifests.syntax.source_positions import Document
 from gitvs.core.manifests.syntax.yaml_documents import ParsedFile, is_manifest, parse_file
 from gitvs.core.manifests.types import Director, ManifestPolicy, Pool, Service
@@ -127,7 +128,8 @@ class Loader:
             raise InvalidManifests([run.place_problem("takes-too-long", str(error))]) from error
         self._cache = run.cache
         if run.problems:
-            raise InvalidManifests(sorted(set(run.problems)))
+            problems = _with_one_folder_hint(sorted(set(run.problems)))
+            raise InvalidManifests(problems, run.may_have_more)
         return manifests
 
 
@@ -162,6 +164,10 @@ class _LoadRun:
     problems: list[Problem] = field(default_factory=list)
     unread: UnreadManifests = field(default_factory=UnreadManifests)
     documents_by_kind: dict[str, list[Document]] = field(default_factory=dict)
+    sound_parts: list[SoundPart] = field(default_factory=list)
+    """Of documents with schema problems."""
+    may_have_more: bool = False
+    """Whether a part could not be judged."""
     defaults: DefaultsTree = field(default_factory=DefaultsTree)
     services: list[Service] = field(default_factory=list)
     pools: list[Pool] = field(default_factory=list)
@@ -193,6 +199,7 @@ class _LoadRun:
         self.cache.files[file] = validated
         self.problems += validated.parsed.problems
         self.unread.add_text(validated.parsed.unread_text)
+        self.may_have_more |= bool(validated.parsed.unread_text)
         for document, problems in validated.documents:
             self.problems += problems
             if document.is_well_formed and not problems:
@@ -201,6 +208,10 @@ class _LoadRun:
                 self.unread.add_document(document)
                 if document.kind == "Defaults":
                     self.defaults.add_unreadable(document.file)
+                part = sound_part(document, problems, self._is_sound)
+                self.sound_parts += () if part is None else (part,)
+                is_foreign = any(p.message.endswith(FOLDER_HINT) for p in problems)
+                self.may_have_more |= not (is_foreign or (part and part.lacks_only_items))
 
     def parse_documents(self) -> None:
         """Fill in the defaults, and parse every document that passed its schema."""
@@ -218,6 +229,35 @@ class _LoadRun:
         for document in self.documents_by_kind.get("Service", ()):
             if self._has_defaults(document):
                 self.services.append(self._parse(document, self._parse_service, service_problems))
+
+        for part in self.sound_parts:
+            self._parse_sound_part(part)
+
+    def _is_sound(self, document: Document) -> bool:
+        """Whether a document can be parsed: the parsers take any name, and need no list."""
+        problems = schema_problems(document, checkpoint=self.checkpoint)
+        return all(p.pointer in ("/spec", "/metadata/name") or p.rule == "empty" for p in problems)
+
+    def _parse_sound_part(self, part: SoundPart) -> None:
+        """Find what else is wrong in a document with schema problems."""
+        document = part.document
+        if not self._has_defaults(document):
+            return
+        match document.kind:
+            case "Service" if part.lacks_only_items:
+                service = self._parse(document, self._parse_service, service_problems)
+                self.services.append(replace(service, is_complete=False))
+            case "Pool" if part.lacks_only_items:
+                pool = self._parse(document, parse_pool, pool_problems)
+                self.pools.append(replace(pool, is_complete=False))
+            case "Service":
+                self._parse(document, self._parse_service)
+            case "Pool":
+                self._parse(document, parse_pool)
+            case "Director":
+                self._parse(document, self._parse_director)
+            case "Policy":
+                self._parse(document, parse_policy)
 
     def _parse(
         self,
@@ -255,6 +295,7 @@ class _LoadRun:
         """Return whether the defaults of a document are known; if not, record it as unread."""
         if self.defaults.is_unreadable_for(document.file):
             self.unread.add_document(document)
+            self.may_have_more = True
             return False
         return True
 
@@ -313,6 +354,17 @@ class _LoadRun:
         _, placed, problems = cached
         self.problems += problems
         return placed
+
+
+def _with_one_folder_hint(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems of which only the first says that the folder may be the wrong one."""
+    result, is_said = [], False
+    for problem in problems:
+        has_hint = problem.message.endswith(FOLDER_HINT)
+        message = problem.message.removesuffix(f" {FOLDER_HINT}") if is_said else problem.message
+        result.append(replace(problem, message=message))
+        is_said |= has_hint
+    return result
 
 
 def _first_of_each_name(directors: Iterable[Director]) -> list[Director]:

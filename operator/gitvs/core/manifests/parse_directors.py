@@ -88,6 +88,13 @@ def _parse_addresses(parser: ValueParser, fields: SpecFields) -> dict[str, dict[
     return {name: dict(parse_list(parser, named, name, _parse_address)) for name in values}
 
 
+_BOOLEAN_WORDS = {
+    **dict.fromkeys(("true", "yes", "on"), 1),
+    **dict.fromkeys(("false", "no", "off"), 0),
+}
+"""No setting below net. takes one of these words."""
+
+
 def _parse_sysctls(parser: ValueParser, fields: SpecFields) -> dict[str, str]:
     result: dict[str, str] = {}
     for name, value in fields.values.get("sysctls", {}).items():
@@ -95,6 +102,10 @@ def _parse_sysctls(parser: ValueParser, fields: SpecFields) -> dict[str, str]:
         text = " ".join(str(value).split())
         if any(not part.strip("/") for part in name.split(".")):  # a / is a dot inside a part
             message = f"{value_text(name)} is not the name of a setting"
+            parser.reject(origin, "bad-sysctl", message)
+        elif text.lower() in _BOOLEAN_WORDS:
+            number = _BOOLEAN_WORDS[text.lower()]
+            message = f"{value_text(value)} is no value of the kernel's; write {number}"
             parser.reject(origin, "bad-sysctl", message)
         elif not text.isprintable() or not text:
             message = (

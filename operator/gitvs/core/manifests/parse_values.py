@@ -17,10 +17,12 @@ from typing import Any
 from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.durations import parse_milliseconds
 from gitvs.core.manifests.defaults import SpecFields
+from gitvs.core.manifests.messages.remedies import remedy_for_address
+from gitvs.core.manifests.sound_part import LEFT_OUT
 from gitvs.core.manifests.syntax.source_positions import Origin, value_text
 from gitvs.core.manifests.types import DirectorSelector, LabelMatch
 from gitvs.core.model.resources import IPAddress, IPNetwork, Tunnel, TunnelChecksum, TunnelType
-from gitvs.core.problems import Problem
+from gitvs.core.problems import Problem, printable
 
 MAX_INTERFACE_NAME_BYTES = 15
 _INTERFACE_NAME = re.compile(r"(?!-)[^\s/:%]+")
@@ -171,8 +173,11 @@ def parse_ip_address(text: str) -> IPAddress:
 
 
 def _bad_address_message(text: str) -> str:
-    if "/" in text:
-        return f"{value_text(text)} has a prefix length; give the address alone"
+    if remedy := remedy_for_address(text):
+        return f"{value_text(text)} is not one address{remedy}"
+    address, _, length = text.partition("/")
+    if length:
+        return f"{value_text(text)} has a prefix length; write {printable(address)} alone"
     if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", text):
         parts = [str(int(part)) if len(part) < 5 else part for part in text.split(".")]
         hint = "; write it without leading zeros" if ".".join(parts) != text else ""
@@ -201,12 +206,12 @@ def parse_label_match(data: Mapping[str, Any] | None) -> LabelMatch:
 
 
 def list_items(fields: SpecFields, name: str) -> list[tuple[Origin, Any]]:
-    """Return the items of a list field, each with its origin."""
+    """Return the items of a list field that were not left out, each with its origin."""
     values = fields.values.get(name)
     if not values:
         return []
     origin = fields.origins.get(name) or fields.origin / name
-    return [(origin / index, value) for index, value in enumerate(values)]
+    return [(origin / index, value) for index, value in enumerate(values) if value is not LEFT_OUT]
 
 
 def parse_list(parser: ValueParser, fields: SpecFields, name: str, parse_item: Any) -> list[Any]:

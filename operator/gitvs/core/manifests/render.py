@@ -9,6 +9,7 @@ from functools import cache
 from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.errors import UnknownDirector
 from gitvs.core.manifests.load import Manifests
+from gitvs.core.manifests.messages.schema_messages import did_you_mean
 from gitvs.core.manifests.placement import (
     ChosenServer,
     DirectorMask,
@@ -20,7 +21,6 @@ from gitvs.core.manifests.placement import (
     serves_family,
     tunnel_of,
 )
-from gitvs.core.manifests.schema_messages import did_you_mean
 from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.manifests.types import Director, ManifestPort, Service
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy

@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
-from gitvs.core.manifests.schema_messages import (
+from gitvs.core.manifests.messages.schema_messages import (
     NO_ITEM,
     Suggestions,
     first_repeated,
@@ -29,10 +29,13 @@ from gitvs.core.problems import Problem
 DOCUMENT_KINDS = ("Director", "Service", "Pool", "Defaults", "Policy")
 API_VERSION = "gitvs/v1"
 
-_FOLDER_HINT = (
+FOLDER_HINT = (
     "If this file is not gitvs's, let it read a folder of its own: PATH on the command line, "
     "`path` in the agent's settings"
 )
+"""Ends the message about a document of something else."""
+
+_KUBERNETES_VERSION = re.compile(r"([a-z0-9.-]+/)?v[0-9]+((alpha|beta)[0-9]+)?")
 
 
 @cache
@@ -172,9 +175,12 @@ def _api_version_problem(document: Document, data: Mapping[str, Any]) -> Problem
         )
     elif version is None:
         message = f"no apiVersion; every manifest begins with apiVersion: {API_VERSION}. "
-        message += _FOLDER_HINT
+        message += FOLDER_HINT
+    elif {"kind", "metadata"} <= data.keys() and _KUBERNETES_VERSION.fullmatch(str(version)):
+        message = f"this is a Kubernetes {value_text(data['kind'])}, of apiVersion"
+        message += f" {value_text(version)}; gitvs's documents have {API_VERSION}. {FOLDER_HINT}"
     else:
-        message = f"apiVersion {value_text(version)} is not {API_VERSION}. {_FOLDER_HINT}"
+        message = f"apiVersion {value_text(version)} is not {API_VERSION}. {FOLDER_HINT}"
     return document.problem(("apiVersion",), "unknown-api-version", message)
 
 

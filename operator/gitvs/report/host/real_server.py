@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gitvs.core.errors import UsageError
-from gitvs.core.manifests.schema_messages import did_you_mean
+from gitvs.core.manifests.messages.schema_messages import did_you_mean
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.resources import (
     AddressFamily,

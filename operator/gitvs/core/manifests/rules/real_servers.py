@@ -228,7 +228,9 @@ def _family_problems(
 ) -> Iterator[Problem]:
     service = placed.service
     if not variant.servers:
-        if service.firewall_mark is not None and not placed.mark_families(variant):
+        is_placed = variant.mask or not service.vips  # else its directors may be unread
+        is_mark = service.firewall_mark is not None
+        if is_mark and is_placed and not placed.mark_families(variant):
             message = f"service {service.name} has no VIP and no real server; give addressFamily"
             yield service.origin_of("firewallMark").problem("mark-without-family", message)
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from gitvs.core.manifests.messages.schema_messages import Suggestions
 from gitvs.core.manifests.placement import DirectorIndex
 from gitvs.core.manifests.rules.unread_manifests import UnreadManifests
-from gitvs.core.manifests.schema_messages import Suggestions
 from gitvs.core.manifests.types import Director, DirectorSelector, ManifestPolicy, Pool, Service
 from gitvs.core.problems import Problem
 

@@ -89,7 +89,11 @@ class DocumentBuilder:
             raise nested_too_deep(line, column)
         if self._awaits_key():
             raise UnreadableDocument(
-                line, column, "key-not-text", "a list or mapping is used as a key; keys are text"
+                line,
+                column,
+                "key-not-text",
+                "a list or mapping is used as a key; keys are text (`{{ … }}` of a template has to"
+                " be filled in before it is committed)",
             )
         self._open_nodes.append(Node(container, SourcePosition(line, column), anchor))
         self._pending_keys.append((_NO_KEY, 0, 0))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from jsonschema.exceptions import ValidationError
 
+from gitvs.core.manifests.messages.foreign_words import translated_field, translated_value
+from gitvs.core.manifests.messages.remedies import TEMPLATE_HINT, is_template, remedy_for_type
 from gitvs.core.manifests.syntax.source_positions import Document, ValuePath, value_text
 from gitvs.core.problems import Problem
 
@@ -61,6 +63,8 @@ class Violation(NamedTuple):
     schema: Any
     message: str
     suggestions: Suggestions
+    field: str
+    """The name of the field, or of the list that the value is an item of."""
 
 
 def problems_of_error(
@@ -73,7 +77,10 @@ def problems_of_error(
         known = list(schema["properties"])
         instance: Any = error.instance
         unknown = [key for key in instance if key not in known]
-        return [_unknown_field(document, path, key, known, suggestions) for key in unknown]
+        return [
+            _unknown_field(document, (*path, key), instance[key], known, suggestions)
+            for key in unknown
+        ]
     if "propertyNames" in error.absolute_schema_path:
         key: Any = error.instance
         schema = error.schema
@@ -81,7 +88,12 @@ def problems_of_error(
         message = f"key {value_text(key)} of {_path_text(path)} does not fit: {hint}"
         return [document.problem((*path, key), "bad-key", message, at_key=True)]
     violation = Violation(
-        error.instance, error.validator_value, error.schema, error.message, suggestions
+        error.instance,
+        error.validator_value,
+        error.schema,
+        error.message,
+        suggestions,
+        _field_name(path),
     )
     rule, text = _MESSAGES_BY_KEYWORD.get(str(error.validator), _unexplained)(violation)
     rule = violation.schema.get("x-rule", rule)
@@ -94,17 +106,38 @@ def _path_text(path: Iterable[str | int]) -> str:
     return text.removeprefix(".") or "the document"
 
 
+def _field_name(path: ValuePath) -> str:
+    """Return the last name in a path: of the value, or of the list that it is an item of."""
+    return next((step for step in reversed(path) if isinstance(step, str)), "")
+
+
+def _place(document: Document, path: ValuePath) -> str:
+    """Return what `translated_field` calls the parent of a field: the kind stands for its spec."""
+    if path == ("spec",):
+        return str(document.kind)
+    if document.kind == "Defaults" and path in (("spec", "services"), ("spec", "directors")):
+        return "Service" if path[1] == "services" else "Director"
+    return _field_name(path)
+
+
 def _unknown_field(
-    document: Document, path: ValuePath, key: str, known: list[str], suggestions: Suggestions
+    document: Document, path: ValuePath, value: Any, known: list[str], suggestions: Suggestions
 ) -> Problem:
-    if key in _RESERVED_FIELDS:
-        text = f"field {key} comes with health checks, which this gitvs does not have yet"
-    elif key == "<<":
+    """Return the problem with a field, of which `path` is the whole path."""
+    *parent, key = path
+    word = str(key)
+    if word in _RESERVED_FIELDS:
+        text = f"field {word} comes with health checks, which this gitvs does not have yet"
+    elif word == "<<":
         text = "merge keys (<<) are not supported; use a Defaults or Pool document"
     else:
-        text = f"{_path_text(path)} has no field {value_text(key)}"
-        text += suggestions.did_you_mean(key, known) or f"; it has {', '.join(known)}"
-    return document.problem((*path, key), "unknown-field", text, at_key=True)
+        text = f"{_path_text(parent)} has no field {value_text(word)}"
+        if translation := translated_field(_place(document, tuple(parent)), word, value):
+            text += f"; {translation}"
+        else:
+            text += suggestions.did_you_mean(word, known) or f"; it has {', '.join(known)}"
+            text += "" if parent else "; everything else stands below spec"
+    return document.problem(path, "unknown-field", text, at_key=True)
 
 
 RuleAndMessage = tuple[str, str]
@@ -139,9 +172,11 @@ def _described_value(value: Any) -> str:
     return "a list" if isinstance(value, list) else value_text(value)
 
 
-def _hint(violation: Violation, types: Iterable[str]) -> str:
-    """Return what to write instead, if YAML syntax is the likely reason."""
+def _hint(violation: Violation, types: Collection[str]) -> str:
+    """Return what to write instead, if that is clear."""
     value = violation.value
+    if remedy := remedy_for_type(violation.field, value, types):
+        return remedy
     if isinstance(value, str):
         if "boolean" in types:
             word = _BOOLEAN_WORDS.get(value.lower())
@@ -183,8 +218,16 @@ _NUMBER_HINTS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
 def _not_allowed(violation: Violation) -> RuleAndMessage:
     allowed = [str(v) for v in violation.limit if v is not None]
     is_text = isinstance(violation.value, str)
-    near = violation.suggestions.did_you_mean(violation.value, allowed) if is_text else ""
-    return "not-allowed", f"{value_text(violation.value)} is not one of {', '.join(allowed)}{near}"
+    text = f"{value_text(violation.value)} is not one of {', '.join(allowed)}"
+    word = str(violation.value)
+    if is_text and word.lower() in allowed:
+        return "not-allowed", f"{text}; write it as {word.lower()}"
+    if is_template(word):
+        return "not-allowed", text + TEMPLATE_HINT
+    if translation := translated_value(violation.field, word):
+        return "not-allowed", f"{text}; {translation}"
+    near = violation.suggestions.did_you_mean(word, allowed) if is_text else ""
+    return "not-allowed", text + near
 
 
 def _too_low(violation: Violation) -> RuleAndMessage:
@@ -201,7 +244,8 @@ def _too_high(violation: Violation) -> RuleAndMessage:
 
 def _bad_format(violation: Violation) -> RuleAndMessage:
     wanted = violation.schema.get("patternErrorMessage", f"pattern {violation.limit}")
-    return "bad-format", f"{value_text(violation.value)} does not fit: {wanted}"
+    hint = TEMPLATE_HINT if is_template(violation.value) else ""
+    return "bad-format", f"{value_text(violation.value)} does not fit: {wanted}{hint}"
 
 
 def _empty(violation: Violation) -> RuleAndMessage:

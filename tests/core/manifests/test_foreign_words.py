@@ -1,0 +1,171 @@
+"""What people bring from keepalived, ldirectord, HAProxy, Envoy, Kubernetes and ipvsadm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gitvs.core.manifests.messages import foreign_words
+from gitvs.core.manifests.schema import FOLDER_HINT
+from tests.support.manifests.writing import (
+    defaults,
+    director,
+    problems_in,
+    problems_of,
+    server,
+    service,
+    text_file,
+)
+
+SERVICE_FIELDS = {
+    "vip": ("10.0.0.1", "write vips: [10.0.0.1]"),
+    "clusterIP": ("10.0.0.1", "write vips: [10.0.0.1]"),
+    "virtual_address": ("10.0.0.1", "write vips: [10.0.0.1]"),
+    "port": (443, "write ports: [{port: 443}]"),
+    "protocol": ("TCP", "it is said of each port"),
+    "lb_algo": ("rr", "write scheduler: wlc"),
+    "lvs_sched": ("rr", "write scheduler: wlc"),
+    "balance": ("leastconn", "write scheduler: wlc"),
+    "lb_policy": ("ROUND_ROBIN", "write scheduler: wlc"),
+    "lb_kind": ("DR", "write forwarding: nat, dr or tun"),
+    "lvs_method": ("DR", "write forwarding: nat, dr or tun"),
+    "persistence_timeout": (300, "write persistence: {timeout: 5m}"),
+    "sessionAffinity": ("ClientIP", "write persistence: {timeout: 5m}"),
+    "real_server": ([], "write realServers: [{address: 10.1.0.1, port: 8080}]"),
+    "backends": ([], "write realServers: [{address: 10.1.0.1, port: 8080}]"),
+    "sorry_server": ("10.0.0.9", "sorry servers come with health checks"),
+    "healthCheck": ({}, "it comes with health checks"),
+    "delay_loop": (6, "it comes with health checks"),
+    "HTTP_GET": ({}, "it comes with health checks"),
+    "livenessProbe": ({}, "it comes with health checks"),
+    "fwmark": (7, "write firewallMark: 7"),
+    "ops": (True, "it is said of each port"),
+    "maxconn": (500, "write upperThreshold: 500"),
+    "vrrp_instance": ({}, "VRRP stays with keepalived"),
+    "selector": ({}, "matchLabels: {role: edge}"),
+    "type": ("LoadBalancer", "that is Kubernetes's"),
+    "tls": (True, "IPVS sees no HTTP and no TLS"),
+    "labels": ({}, "labels stand in metadata"),
+    "slow_start": (10, "gitvs has no slow start"),
+}
+VALUES = {
+    ("scheduler", "roundrobin"): "write rr",
+    ("scheduler", "round_robin"): "write rr",
+    ("scheduler", "WLC"): "write it as wlc",
+    ("scheduler", "leastconn"): "write wlc",
+    ("scheduler", "LEAST_REQUEST"): "write wlc",
+    ("scheduler", "source"): "write mh",
+    ("scheduler", "maglev"): "write mh",
+    ("forwarding", "DR"): "write it as dr",
+    ("forwarding", "masq"): "write nat",
+    ("forwarding", "gate"): "write dr",
+    ("forwarding", "ipip"): "write tun",
+    ("forwarding", "fullnat"): "no full NAT",
+}
+SHAPES = [
+    ({"ports": [80]}, "write {port: 80}"),
+    ({"ports": ["80"]}, "write {port: 80}"),
+    ({"ports": ["53/udp"]}, "write {port: 53, protocol: udp}"),
+    ({"ports": ["80:8080"]}, "write {port: 80, targetPort: 8080}"),
+    ({"ports": ["8000-8010"]}, "give firewallMark"),
+    ({"ports": 443}, "write [{port: 443}]"),
+    ({"ports": {"port": 443}}, "write [{port: 443}]"),
+    ({"ports": [{"port": 80, "protocol": "TCP"}]}, "write it as tcp"),
+    ({"ports": [{"port": 80, "protocol": "http"}]}, "write tcp"),
+    ({"realServers": ["10.1.0.1:8080"]}, "write {address: 10.1.0.1, port: 8080}"),
+    ({"realServers": ["10.1.0.1"]}, "write {address: 10.1.0.1}"),
+    ({"realServers": ["2001:db8::5"]}, 'write {address: "2001:db8::5"}'),
+    ({"realServers": ["[2001:db8::5]:80"]}, 'write {address: "2001:db8::5", port: 80}'),
+    ({"realServers": [server(ip="10.1.0.9")]}, "write address: 10.1.0.9"),
+    ({"vips": "10.0.0.1"}, "write [10.0.0.1]"),
+    ({"vips": ["10.0.0.1/32"]}, "write 10.0.0.1 alone"),
+    ({"vips": ["10.0.0.1-10"]}, "no ranges of addresses"),
+    ({"vips": ["10.0.0.1:80"]}, "10.0.0.1 and port 80"),
+    ({"vips": ["{{ vip }}"]}, "gitvs fills in no templates"),
+    ({"scheduler": "${SCHEDULER}"}, "gitvs fills in no templates"),
+    ({"persistence": True}, "write {timeout: 5m}"),
+    ({"persistence": 300}, "write {timeout: 300s}"),
+    ({"persistence": "5m"}, "write {timeout: 5m}"),
+    ({"persistence": False}, "write null, or leave it out"),
+    ({"drain": "60s"}, "write {timeout: 60s}"),
+    ({"drain": {"timeout": 60}}, "write 60s"),
+    ({"directors": ["lb1"]}, "write {names: [lb1]}"),
+    ({"directors": "lb1"}, "write {names: [lb1]}"),
+    ({"tunnel": "gue"}, "write {type: gue}"),
+]
+DIRECTOR_SHAPES = [
+    ({"sysctls": {"net.ipv4.ip_forward": True}}, "write 1"),
+    ({"sysctls": {"net.ipv4.ip_forward": "yes"}}, "write 1"),
+    ({"sysctls": {"net.ipv4.ip_forward": "off"}}, "write 0"),
+    ({"timeouts": {"tcp": 900}}, "write 900s"),
+    ({"vips": ["10.0.0.1"]}, "VIPs and real servers are said in Services"),
+    ({"lvs_sync_daemon": {}}, "write syncDaemons"),
+]
+
+
+@pytest.mark.parametrize(("word", "given"), SERVICE_FIELDS.items())
+def test_a_field_of_another_program_is_answered_with_gitvs_s_own(
+    word: str, given: tuple[Any, str]
+) -> None:
+    value, says = given
+    [found] = [p for p in problems_of(service(**{word: value})) if p.rule == "unknown-field"]
+    assert f'spec has no field "{word}"' in found.message
+    assert says in found.message
+    [found] = [
+        p for p in problems_of(defaults({word: value}), director()) if p.rule == "unknown-field"
+    ]
+    assert says in found.message, "in Defaults too"
+
+
+@pytest.mark.parametrize(("given", "says"), VALUES.items())
+def test_a_value_of_another_program_is_answered_with_gitvs_s_own(
+    given: tuple[str, str], says: str
+) -> None:
+    field, word = given
+    [found] = problems_of(service(**{field: word}), director())
+    assert found.rule == "not-allowed"
+    assert says in found.message
+
+
+@pytest.mark.parametrize(("spec", "says"), SHAPES)
+def test_a_value_of_another_shape_is_answered_with_what_to_write(
+    spec: dict[str, Any], says: str
+) -> None:
+    assert says in problems_of(service(**spec), director())[0].message
+
+
+@pytest.mark.parametrize(("spec", "says"), DIRECTOR_SHAPES)
+def test_so_is_one_of_a_director(spec: dict[str, Any], says: str) -> None:
+    [found] = problems_of(director(**spec))
+    assert says in found.message
+
+
+def test_a_word_has_one_translation_and_is_looked_up_as_it_is_written() -> None:
+    for table in (foreign_words._FIELD_WORDS, *foreign_words._VALUE_WORDS.values()):
+        words = [word for text in table.values() for word in text.split()]
+        assert len(words) == len(set(words)), sorted(w for w in words if words.count(w) > 1)
+        assert [w for w in words if foreign_words.bare_word(w) != w] == []
+
+
+def test_a_template_in_yaml_is_named() -> None:
+    text = "apiVersion: gitvs/v1\nkind: Service\nmetadata: {name: x}\nspec: {vips: [{{ vip }}]}\n"
+    [found] = problems_in(text_file("a.yaml", text))
+    assert "`{{ … }}` of a template has to be filled in" in found.message
+
+
+def test_a_document_of_kubernetes_is_called_one() -> None:
+    [found] = problems_of({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}})
+    assert 'this is a Kubernetes "Deployment", of apiVersion "apps/v1"' in found.message
+
+
+def test_that_the_folder_may_be_the_wrong_one_is_said_once() -> None:
+    files = [text_file(f"{n}.yaml", "services: {}\n") for n in range(5)]
+    found = problems_in(*files)
+    assert len(found) == 5
+    assert [p.message.endswith(FOLDER_HINT) for p in found] == [True] + 4 * [False]
+
+
+def test_what_belongs_below_spec_is_said_to() -> None:
+    [found] = problems_of({**service(), "scheduler": "wlc"}, director())
+    assert "everything else stands below spec" in found.message
