@@ -210,7 +210,10 @@ def test_an_output_without_our_letters_gets_escapes_not_a_traceback(tmp_path: Pa
     (tmp_path / "é→.yaml").write_text("apiVersion: gitvs/v1\nkind: Sevice\n")
     for form in ("text", "json"):
         ran = in_child("validate", tmp_path, "--format", form, PYTHONIOENCODING="ascii")
-        assert (ran.code, ran.err) == (4, "gitvs: 1 problem; more may follow once they are mended\n")
+        assert (ran.code, ran.err) == (
+            4,
+            "gitvs: 1 problem; more may follow once they are mended\n",
+        )
         assert "\\xe9\\u2192.yaml" in ran.out
 
 

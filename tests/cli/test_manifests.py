@@ -138,8 +138,35 @@ def test_a_path_that_is_a_file_is_a_clear_error(cli: Gitvs) -> None:
 
 def test_a_folder_without_manifests_is_told_of(cli: Gitvs, tmp_path: Path) -> None:
     ran = cli("validate", str(tmp_path))
-    assert (ran.code, ran.out) == (0, "no problems: 0 directors, 0 services, 0 pools\n")
+    assert ran.code == 4
+    assert f"no manifests (*.yaml, *.yml, *.json) in {tmp_path}" in ran.out
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "render"])
+def test_nothing_is_made_of_it(cli: Gitvs, tmp_path: Path, command: str) -> None:
+    ran = cli(command, str(tmp_path), "--director", "lb1")
+    assert (ran.code, ran.out) == (4, "")
     assert f"no manifests (*.yaml, *.yml, *.json) in {tmp_path}" in ran.err
+
+
+@pytest.mark.parametrize("form", [str(f) for f in ProblemFormat])
+def test_a_folder_without_a_director_is_sound_with_a_warning(
+    cli: Gitvs, tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "web.yaml").write_text((QUICKSTART / "mail.yaml").read_text())
+    ran = cli("validate", str(tmp_path), "--format", form)
+    assert ran.code == 0
+    assert ran.out.count("no Director document") == 1
+    if form == "text":
+        assert ran.out.startswith(".: warning: no Director document, so no host gets anything")
+        assert "no problems, 1 warning: 0 directors, 1 service" in ran.out
+
+
+def test_a_folder_without_a_director_is_nothing_to_plan(cli: Gitvs, tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text((QUICKSTART / "mail.yaml").read_text())
+    ran = cli("plan", str(tmp_path))
+    assert (ran.code, ran.out) == (4, "")
+    assert "the manifests have none at all" in ran.err
 
 
 def test_file_names_do_nothing_to_a_terminal(cli: Gitvs, tmp_path: Path) -> None:

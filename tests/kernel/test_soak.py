@@ -81,7 +81,7 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-@pytest.mark.kernel(timeout_seconds=120 + 10 * COMMITS)
+@pytest.mark.kernel(timeout_seconds=120 + PATIENCE_SECONDS * COMMITS)
 def test_nothing_is_lost_in_a_soak(lab: Lab, tmp_path: Path) -> None:
     seed = int(SEED) if SEED else SystemRandom().randrange(10**6) if IS_LONG else SHORT_SEED
     print(f"again: GITVS_SOAK_SEED={seed} GITVS_SOAK_COMMITS={COMMITS}")

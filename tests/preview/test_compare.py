@@ -87,15 +87,44 @@ def test_directors_that_appear_get_everything_and_those_that_leave_keep_it(
     assert preview.directors_with(Presence.APPEARS) == ("lb2",)
     assert keys(preview, "lb1") == []
     assert "create tcp 203.0.113.10:443" in keys(preview, "lb2")
-    assert preview.verdict is Verdict.CHANGES
+    assert preview.verdict is Verdict.BLOCKED
 
 
-def test_a_director_that_leaves_is_news_though_nothing_changes(repository: Repository) -> None:
+@pytest.mark.parametrize(
+    ("message", "verdict"),
+    [
+        ("Rebuild lb2", Verdict.BLOCKED),
+        ("Gitvs-Allow: director-leaves", Verdict.CHANGES),
+        ("Gitvs-Allow: director-leaves lb2", Verdict.CHANGES),
+        ("Gitvs-Allow: director-leaves lb1", Verdict.BLOCKED),
+    ],
+)
+def test_a_director_that_leaves_has_to_be_meant(
+    repository: Repository, message: str, verdict: Verdict
+) -> None:
     base = commit(repository, *BOTH, service())
-    commit(repository, director("lb1"), service())
+    commit(repository, director("lb1"), service(), message=message)
+    commit(repository, director("lb1"), service(scheduler="wrr"))
     preview = compared(repository, base)
-    assert preview.verdict is Verdict.CHANGES
+    assert preview.verdict is verdict
     assert preview.directors_with(Presence.DISAPPEARS) == ("lb2",)
+    [gate] = next(plan for plan in preview.plans if plan.director == "lb2").gates
+    assert (gate.name, gate.is_allowed) == ("director-leaves", verdict is Verdict.CHANGES)
+
+
+def test_a_line_from_before_a_director_left_says_nothing_of_it(repository: Repository) -> None:
+    base = commit(repository, *BOTH, service())
+    commit(repository, *BOTH, service(scheduler="wrr"), message="Gitvs-Allow: director-leaves")
+    commit(repository, director("lb1"), service(scheduler="wrr"))
+    assert compared(repository, base).verdict is Verdict.BLOCKED
+
+
+def test_manifests_without_a_director_are_no_green_preview(repository: Repository) -> None:
+    base = commit(repository, director("lb1"), service())
+    commit(repository, service(scheduler="wrr"))
+    preview = compared(repository, base)
+    assert (preview.verdict, preview.exit_code) == (Verdict.INVALID, ExitCode.INVALID)
+    assert [problem.rule for problem in preview.problems] == ["no-director"]
 
 
 def test_only_the_directors_that_were_asked_for(repository: Repository) -> None:
@@ -271,17 +300,19 @@ def test_without_the_folder_at_the_head_there_is_nothing_to_look_at(
 ) -> None:
     head = repository.commit({"README.md": "x"})
     commit(repository, director("lb1"), service())
-    with pytest.raises(SourceError, match="has no folder manifests"):
-        compared(repository, "HEAD", head)
+    preview = compared(repository, "HEAD", head)
+    assert (preview.verdict, preview.exit_code) == (Verdict.INVALID, ExitCode.INVALID)
+    assert [problem.rule for problem in preview.problems] == ["no-manifests"]
 
 
-def test_a_folder_without_manifests_at_the_head_is_remarked(repository: Repository) -> None:
+def test_neither_is_there_without_manifests_in_it(repository: Repository) -> None:
     base = commit(repository, director("lb1"), service())
     repository.git("mv", f"{FOLDER}/all.yaml", f"{FOLDER}/all.txt")
     repository.commit()
     preview = compared(repository, base)
-    assert preview.directors_with(Presence.DISAPPEARS) == ("lb1",)
-    assert "no manifests" in preview.remarks[0]
+    assert preview.verdict is Verdict.INVALID
+    [problem] = preview.problems
+    assert str(problem).startswith(".: no manifests (*.yaml, *.yml, *.json) in manifests at commit")
 
 
 # Invalid manifests

@@ -38,7 +38,7 @@ def validate(path: Path, rev: str | None, form: str) -> int:
     """Report every problem in the manifests of a folder, or count what is there.
 
     PATH is the folder, by default the one you are in. Needs no director, kernel or network.
-    Exits with 4 if there are problems.
+    Exits with 4 if there are problems, and with 0 if there are only warnings.
 
     \b
     Examples:
@@ -51,24 +51,27 @@ def validate(path: Path, rev: str | None, form: str) -> int:
     try:
         manifests = load_manifests(path, rev).manifests
     except InvalidManifests as error:
-        _write_problems(error.problems, problem_format, path)
+        _write_problems(error.problems, error.warnings, problem_format, path)
         click.echo(f"gitvs: {problem_count_text(error)}", err=True)
         return error.exit_code
+    _write_problems((), manifests.warnings, problem_format, path)
     if problem_format is ProblemFormat.TEXT:
         click.echo(_counts_text(manifests))
-    else:
-        _write_problems((), problem_format, path)
     return ExitCode.DONE
 
 
-def _write_problems(problems: tuple[Problem, ...], form: ProblemFormat, path: Path) -> None:
+def _write_problems(
+    problems: tuple[Problem, ...], warnings: tuple[Problem, ...], form: ProblemFormat, path: Path
+) -> None:
     """Problems are the result of `validate`, so they go to standard output.
 
     Forges want paths from the root of the repository, where their jobs run.
     """
     folder = os.path.relpath(path)
     prefix = "" if folder == "." or folder.startswith("..") else folder
-    sys.stdout.write(report_problems(problems, form, folder=prefix, gitvs_version=__version__))
+    sys.stdout.write(
+        report_problems(problems, form, warnings=warnings, folder=prefix, gitvs_version=__version__)
+    )
 
 
 def _counts_text(manifests: Manifests) -> str:
@@ -77,4 +80,5 @@ def _counts_text(manifests: Manifests) -> str:
         count_text(len(manifests.services), "service"),
         count_text(len(manifests.pools), "pool"),
     )
-    return f"no problems: {', '.join(counts)}"
+    warnings = f", {count_text(len(manifests.warnings), 'warning')}" if manifests.warnings else ""
+    return f"no problems{warnings}: {', '.join(counts)}"

@@ -24,8 +24,9 @@ def printable_lines(text: str) -> str:
 class Problem:
     """One problem in the manifests.
 
-    `file` is relative to the chosen folder; `line` and `column` count from 1; `pointer` is a
-    JSON pointer into the document; `rule` is the stable name of the rule that it breaks.
+    `file` is relative to the chosen folder; `line` and `column` count from 1, and a line of 0 is
+    the whole folder; `pointer` is a JSON pointer into the document; `rule` is the stable name of
+    the rule that it breaks.
     """
 
     file: str
@@ -37,18 +38,31 @@ class Problem:
 
     def __str__(self) -> str:
         message = printable_lines(self.message)
-        return f"{printable(self.file)}:{self.line}:{self.column}: {message} [{self.rule}]"
+        return f"{self.place}: {message} [{self.rule}]"
+
+    @property
+    def place(self) -> str:
+        """Where it is, as editors and terminals know it."""
+        if not self.line:
+            return printable(self.file)
+        return f"{printable(self.file)}:{self.line}:{self.column}"
 
 
 class InvalidManifests(GitvsError):
-    """Manifests with problems; `problems` has all of them, in file order.
+    """Manifests with problems; `problems` has all of them, in file order, beside the `warnings`.
 
     `may_have_more` where a part could not be judged: more may follow once these are mended.
     """
 
     exit_code = ExitCode.INVALID
 
-    def __init__(self, problems: Sequence[Problem], may_have_more: bool = False) -> None:
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        may_have_more: bool = False,
+        warnings: Sequence[Problem] = (),
+    ) -> None:
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         self.may_have_more = may_have_more
         super().__init__("\n".join(str(p) for p in self.problems))

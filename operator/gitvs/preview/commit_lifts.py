@@ -52,10 +52,25 @@ class CommitLifts:
             lambda commit_id: self._desired_at(commit_id, desired.director),
         )
 
-    def _desired_at(self, commit_id: str, director: str) -> Desired | str:
+    def lets_leave(self, director: str) -> bool:
+        """Whether a commit without a director says that it is meant."""
+        return any(
+            self._has_left(commit_id, director)
+            for commit_id, allowances in self._allowances.items()
+            if any(a.gate == "director-leaves" and a.applies_to(director) for a in allowances)
+        )
+
+    def _has_left(self, commit_id: str, director: str) -> bool:
+        manifests = self._manifests_at(commit_id)
+        return not isinstance(manifests, str) and director not in manifests.director_names
+
+    def _manifests_at(self, commit_id: str) -> Manifests | str:
         if commit_id not in self._manifests:
             self._manifests[commit_id] = self._load(commit_id)
-        manifests = self._manifests[commit_id]
+        return self._manifests[commit_id]
+
+    def _desired_at(self, commit_id: str, director: str) -> Desired | str:
+        manifests = self._manifests_at(commit_id)
         if isinstance(manifests, str):
             return manifests
         if director not in manifests.director_names:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import starmap
 
 from gitvs.core.errors import UncountedLines, UnknownDirector
-from gitvs.core.manifests.load import Loader, Manifests
+from gitvs.core.manifests.load import NO_DIRECTOR, Loader, Manifests, no_manifests_problem
 from gitvs.core.manifests.messages.schema_messages import did_you_mean
 from gitvs.core.manifests.render import Renderer, affected_directors, directors_with_vips
 from gitvs.core.model.desired import Desired
@@ -20,13 +20,14 @@ from gitvs.core.planning.gates import (
     FoundLifts,
     Gate,
     Lift,
+    director_leaves_gate,
 )
 from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.core.planning.plan import Change
 from gitvs.core.planning.proposal import Proposal, propose
 from gitvs.core.planning.risks import director_risks, vip_risks
 from gitvs.core.problems import InvalidManifests, Problem, printable
-from gitvs.ports import Commits
+from gitvs.ports import Commits, Snapshot
 from gitvs.preview.commit_lifts import Allowances, CommitLifts, allowances_of
 from gitvs.preview.starting_point import (
     StartingPoint,
@@ -72,19 +73,26 @@ def compare(commits: Commits, comparison: Comparison, loader: Loader | None = No
     remarks: list[str] = []
     head = commits.commit(comparison.head)
     base = find_fork_point(commits, commits.commit(comparison.base), head, remarks)
-    snapshot = commits.snapshot(head.id)
+    has_folder = commits.has_folder(head.id)
+    snapshot = commits.snapshot(head.id) if has_folder else Snapshot(())
     remarks += [
         f"{printable(name)}: left out, it is a link or a submodule" for name in snapshot.skipped
     ]
-    if not snapshot.files:
-        where = commits.folder or "the repository"
-        remarks.append(f"no manifests (*.yaml, *.yml, *.json) in {where} at {head.id[:12]}")
     try:
+        if not snapshot.files:
+            where = f"{commits.folder or 'the repository'} at {commit_text(head)}"
+            raise InvalidManifests([no_manifests_problem(where)])
         after = loader.load(snapshot.files)
+        if not after.director_names:
+            raise InvalidManifests([NO_DIRECTOR])
     except InvalidManifests as error:
-        sides = _side(base), _side(head)
         return Preview(
-            *sides, problems=error.problems, remarks=tuple(remarks), folder=commits.folder
+            _side(base),
+            _side(head),
+            problems=error.problems,
+            warnings=error.warnings,
+            remarks=tuple(remarks),
+            folder=commits.folder,
         )
     starting_point = find_starting_point(commits, base, loader, remarks)
     return _compare_manifests(commits, comparison, starting_point, head, after, loader, remarks)
@@ -118,14 +126,16 @@ def _compare_manifests(
     plans = []
     uncounted: dict[str, str] = {}
     for name in (n for n in names if n in old or n in new):
-        found_lifts = FoundLifts()
+        found_lifts, allowed = FoundLifts(), comparison.allowed_gates
+        if name not in new and commit_lifts.lets_leave(name):
+            allowed |= {"director-leaves"}
         if name in new:
             found_lifts = commit_lifts.find(old.get(name), new[name], comparison.allowed_gates)
         uncounted |= found_lifts.uncounted
         plan = _plan_director(
             old.get(name),
             new.get(name),
-            comparison.allowed_gates,
+            allowed,
             found_lifts.lifts,
             saved_observations.get(name),
         )
@@ -140,6 +150,7 @@ def _compare_manifests(
         remarks=(*remarks, *map(str, starmap(UncountedLines, uncounted.items()))),
         problems=tuple(_unknown_gate_problems(allowances_by_commit)),
         folder=commits.folder,
+        warnings=after.warnings,
     )
 
 
@@ -201,8 +212,10 @@ def _plan_director(
     """Return the plan of one director. A director that disappears keeps its objects."""
     if after is None:
         assert before is not None, "a director is on one side at least"
+        gate = director_leaves_gate(before.director)
+        gate = replace(gate, is_allowed=gate.name in allowed_gates)
         disappearing = director_plan(propose_preview(before, before), applied=before)
-        return replace(disappearing, presence=Presence.DISAPPEARS)
+        return replace(disappearing, presence=Presence.DISAPPEARS, gates=(gate,))
     proposal = propose_preview(before, after, allowed_gates, lifts)
     observation = None
     repairs: tuple[Change, ...] = ()

@@ -91,7 +91,10 @@ def _load_usable(commits: Commits, commit_id: str, loader: Loader) -> Manifests:
     if not commits.has_folder(commit_id):
         raise _UnusableCommit(f"has no folder {commits.folder}")
     try:
-        return loader.load(commits.snapshot(commit_id).files)
+        snapshot = commits.snapshot(commit_id)
+        if not snapshot.files:
+            raise _UnusableCommit("has no manifests")
+        return loader.load(snapshot.files)
     except InvalidManifests as error:
         count = len(error.problems)
         raise _UnusableCommit(f"is invalid ({count} problem{'s' * (count > 1)})") from error

@@ -13,12 +13,14 @@ from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.parse_values import parse_ip_address
 from gitvs.core.manifests.types import Service
 from gitvs.core.model.resources import Scheduler
+from gitvs.core.problems import InvalidManifests
 from tests.support.effort import examples
 from tests.support.manifests.writing import (
     Doc,
     defaults,
     director,
     file_of,
+    loaded,
     policy,
     pool,
     problems_in,
@@ -206,9 +208,14 @@ def test_the_policy_is_that_of_the_chosen_path() -> None:
     assert (limits.location.file, limits.location.line) == ("p.yaml", 2)
 
 
-def test_no_files_are_manifests_of_nothing() -> None:
-    manifests = load_manifest_files([])
-    assert (manifests.director_names, list(manifests.services)) == ((), [])
+def test_no_files_are_a_problem() -> None:
+    with pytest.raises(InvalidManifests, match="is it the right folder"):
+        load_manifest_files([])
+
+
+def test_manifests_without_a_director_are_warned_of() -> None:
+    assert [w.rule for w in loaded(service()).warnings] == ["no-director"]
+    assert loaded(service(), director()).warnings == ()
 
 
 SEED = file_of(

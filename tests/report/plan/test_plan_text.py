@@ -437,6 +437,7 @@ def test_a_plan_of_everything_is_as_the_schema_says() -> None:
         "risks",
         "remarks",
         "problems",
+        "warnings",
     ]
     assert made["formatVersion"] == "1.0"
     assert made["base"] == {"kind": "live", "commit": "a" * 40}

@@ -113,7 +113,8 @@ def test_json_has_every_field() -> None:
                 "rule": "wrong-type",
                 "message": "a number is wanted",
             }
-        ]
+        ],
+        "warnings": [],
     }
 
 
@@ -170,7 +171,7 @@ def test_no_problems_are_a_report_too(form: ProblemFormat) -> None:
         case ProblemFormat.TEXT | ProblemFormat.GITHUB:
             assert text == ""
         case ProblemFormat.JSON:
-            assert json.loads(text) == {"problems": []}
+            assert json.loads(text) == {"problems": [], "warnings": []}
         case ProblemFormat.GITLAB:
             assert json.loads(text) == []
         case ProblemFormat.SARIF:

@@ -13,9 +13,9 @@ import click
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.output import progress, show_message
-from gitvs.core.manifests.load import Manifests, load_manifest_files
+from gitvs.core.manifests.load import Manifests, load_manifest_files, no_manifests_problem
 from gitvs.core.model.history import Commit
-from gitvs.core.problems import printable
+from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import FollowedSource, Snapshot
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,10 +61,6 @@ def read_snapshot(path: Path, rev: str | None) -> Snapshot:
         snapshot = _source(path, rev).load()
     for name in snapshot.skipped:
         show_message(f"gitvs: {printable(name)}: left out, it is a link or a submodule")
-    if not snapshot.files:
-        show_message(
-            f"gitvs: no manifests (*.yaml, *.yml, *.json) in {path}; is it the right folder?"
-        )
     return snapshot
 
 
@@ -73,9 +69,11 @@ def load_manifests(path: Path, rev: str | None) -> LoadedManifests:
 
     Raises:
         SourceError: they cannot be read.
-        InvalidManifests: with every problem.
+        InvalidManifests: with every problem; there are no manifests at all, too.
     """
     snapshot = read_snapshot(path, rev)
+    if not snapshot.files:
+        raise InvalidManifests([no_manifests_problem(printable(str(path)))])
     with progress("validating manifests"):
         manifests = load_manifest_files(snapshot.files, Deadline())
         return LoadedManifests(manifests, snapshot.commit)

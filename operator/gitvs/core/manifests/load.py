@@ -46,6 +46,24 @@ from gitvs.core.problems import InvalidManifests, Problem
 
 T = TypeVar("T")
 
+NO_DIRECTOR = Problem(
+    ".",
+    0,
+    0,
+    "",
+    "no-director",
+    "no Director document, so no host gets anything of this, and what selects directors was not"
+    " checked: right for one team's folder by itself, wrong for what agents follow",
+)
+"""A warning where manifests are checked, and a problem where they are compared or applied."""
+
+
+def no_manifests_problem(where: str = "") -> Problem:
+    """Return the problem of a folder without manifests; `where` names it."""
+    place = f" in {where}" if where else ""
+    message = f"no manifests (*.yaml, *.yml, *.json){place}; is it the right folder?"
+    return Problem(".", 0, 0, "", "no-manifests", message)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
@@ -56,6 +74,8 @@ class Manifests:
     director_index: DirectorIndex
     placed_services: Sequence[PlacedService]
     policy: Policy
+    warnings: tuple[Problem, ...] = ()
+    """What is allowed, and probably not meant."""
 
     @property
     def director_names(self) -> tuple[str, ...]:
@@ -129,7 +149,7 @@ class Loader:
         self._cache = run.cache
         if run.problems:
             problems = _with_one_folder_hint(sorted(set(run.problems)))
-            raise InvalidManifests(problems, run.may_have_more)
+            raise InvalidManifests(problems, run.may_have_more, manifests.warnings)
         return manifests
 
 
@@ -182,6 +202,8 @@ class _LoadRun:
         for file in checked(sorted(files, key=lambda f: f.path), self.checkpoint):
             if is_manifest(file.path):
                 self.add_file(file)
+        if not self.cache.files:
+            self.problems.append(no_manifests_problem())
         self.parse_documents()
         return self.check_rules()
 
@@ -319,8 +341,14 @@ class _LoadRun:
             of_owners = owner_problems(policy, placed_services, directors, self.directors)
             self.problems += checked(of_owners, self.checkpoint)
         limits = Policy() if policy is None else policy.limits
+        has_directors = bool(directors.all) or self.unread.may_contain_any("Director")
         return Manifests(
-            tuple(self.services), tuple(self.pools), directors, tuple(placed_services), limits
+            tuple(self.services),
+            tuple(self.pools),
+            directors,
+            tuple(placed_services),
+            limits,
+            warnings=() if has_directors or not self.cache.files else (NO_DIRECTOR,),
         )
 
     def _director_index(self) -> DirectorIndex:

@@ -31,6 +31,7 @@ LIFTABLE_GATES = (
     "capacity-drop",
     "protected-vip",
     "other-director",
+    "director-leaves",
 )
 """The gates that `Gitvs-Allow` and `--allow` lift. `--adopt` resolves a `conflict`."""
 
@@ -224,6 +225,20 @@ def conflict_gates(conflicts: Iterable[Conflict]) -> list[Gate]:
         Gate("conflict", str(c.key), "none", c.message, is_allowed=False, key=c.key)
         for c in conflicts
     ]
+
+
+def director_leaves_gate(director: str) -> Gate:
+    """Return the gate of a director that a preview's head has no Director document of.
+
+    The agent there keeps what is applied, and reports an error.
+    """
+    return _liftable_gate(
+        "director-leaves",
+        f"{director} → none",
+        "a Director document",
+        f"Director {director} leaves the manifests: its agent keeps what it has, and reports an"
+        " error until `gitvs teardown` is run there",
+    )
 
 
 def _liftable_gate(

@@ -65,6 +65,9 @@ def sections(preview: Preview, groups: Sequence[DirectorGroup]) -> Iterable[Html
     yield _section(
         "Problems", "", ("Where", "Rule", "Problem"), map(_problem_row, preview.problems)
     )
+    yield _section(
+        "Warnings", "", ("Where", "Rule", "Warning"), map(_problem_row, preview.warnings)
+    )
     yield _gate_section(preview, "Blocked", is_allowed=False)
     yield _gate_section(preview, "Allowed", is_allowed=True)
     columns = (
@@ -93,7 +96,7 @@ def _section(title: str, description: str, columns: Iterable[str], rows: Iterabl
 
 
 def _problem_row(problem: Problem) -> Html:
-    position = element("code", f"{problem.file}:{problem.line}:{problem.column}")
+    position = element("code", problem.place)
     message_cell = element("td", prose(problem.message), class_="told")
     return row(element("td", position), element("td", element("code", problem.rule)), message_cell)
 

@@ -39,6 +39,7 @@ _CUT_ORDER = {
     "directors": "rows of directors",
     "risks": "risk notes",
     "remarks": "remarks",
+    "warnings": "warnings",
     "allowed": "allowed gates",
     "problems": "problems",
     "blocked": "gates that block",

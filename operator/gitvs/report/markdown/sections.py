@@ -35,6 +35,7 @@ def sections_of(preview: Preview, groups: Iterable[DirectorGroup]) -> dict[str, 
     return {
         "remarks": Section("", remarks),
         "problems": Section("### Problems\n\n", tuple(map(_problem_item, preview.problems))),
+        "warnings": Section("### Warnings\n\n", tuple(map(_problem_item, preview.warnings))),
         "blocked": _gate_section(preview, is_allowed=False),
         "allowed": _gate_section(preview, is_allowed=True),
         "directors": _director_section(groups),
@@ -43,8 +44,7 @@ def sections_of(preview: Preview, groups: Iterable[DirectorGroup]) -> dict[str, 
 
 
 def _problem_item(problem: Problem) -> str:
-    position = code(f"{problem.file}:{problem.line}:{problem.column}")
-    return f"- {position} {code(problem.rule)}: {prose(problem.message)}\n"
+    return f"- {code(problem.place)} {code(problem.rule)}: {prose(problem.message)}\n"
 
 
 def _gate_section(preview: Preview, *, is_allowed: bool) -> Section:

@@ -28,6 +28,7 @@ def plan_json(preview: Preview) -> JsonObject:
         "risks": [_risk_json(risk) for risk in preview.risks],
         "remarks": list(preview.remarks),
         "problems": [asdict(problem) for problem in preview.problems],
+        "warnings": [asdict(warning) for warning in preview.warnings],
     }
 
 

@@ -28,6 +28,7 @@ from gitvs.report.text.problems import ProblemFormat, finding_of
 def findings_of(preview: Preview) -> list[Finding]:
     """Return problems, gates and risks; what several directors share is one finding."""
     findings = [_problem_finding(problem, preview.folder) for problem in preview.problems]
+    findings += [finding_of(w, preview.folder, FindingLevel.WARNING) for w in preview.warnings]
     directors_by_finding = directors_by_item(
         (p.director, _plan_findings(p, preview.folder)) for p in preview.plans
     )

@@ -40,6 +40,7 @@ class Preview:
     """Notes on how base and head were chosen, if they are not what was asked for."""
     problems: tuple[Problem, ...] = ()
     folder: str = ""
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from gitvs.core.model.resource_json import json_text
-from gitvs.core.problems import InvalidManifests, Problem
+from gitvs.core.problems import InvalidManifests, Problem, printable_lines
 from gitvs.report.text.findings import (
     Finding,
     FindingLevel,
@@ -31,7 +31,12 @@ class ProblemFormat(StrEnum):
 
 
 def report_problems(
-    problems: Sequence[Problem], format: ProblemFormat, *, folder: str = "", gitvs_version: str = ""
+    problems: Sequence[Problem],
+    format: ProblemFormat,
+    *,
+    warnings: Sequence[Problem] = (),
+    folder: str = "",
+    gitvs_version: str = "",
 ) -> str:
     """Return problems in a format; text and github are empty if there are none.
 
@@ -39,11 +44,18 @@ def report_problems(
     """
     match format:
         case ProblemFormat.TEXT:
-            return "".join(f"{problem}\n" for problem in problems)
+            lines = [*map(str, problems), *map(warning_text, warnings)]
+            return "".join(f"{text}\n" for text in lines)
         case ProblemFormat.JSON:
-            return json_text({"problems": [asdict(p) for p in problems]})
+            return json_text(
+                {
+                    "problems": [asdict(p) for p in problems],
+                    "warnings": [asdict(p) for p in warnings],
+                }
+            )
         case ProblemFormat.GITHUB | ProblemFormat.GITLAB | ProblemFormat.SARIF:
             findings = [finding_of(problem, folder) for problem in problems]
+            findings += [finding_of(p, folder, FindingLevel.WARNING) for p in warnings]
             return findings_text(findings, ForgeFormat(format.value), gitvs_version)
         case _:
             assert_never(format)
@@ -60,10 +72,17 @@ def problem_count_text(error: InvalidManifests) -> str:
     return count_text(len(error.problems), "problem") + more
 
 
-def finding_of(problem: Problem, folder: str) -> Finding:
+def warning_text(warning: Problem) -> str:
+    """Return a warning as one line: what stands where a problem does not have `warning`."""
+    return f"{warning.place}: warning: {printable_lines(warning.message)} [{warning.rule}]"
+
+
+def finding_of(problem: Problem, folder: str, level: FindingLevel = FindingLevel.ERROR) -> Finding:
     """Return a problem as a forge shows it; `folder` is the chosen folder in the repository."""
+    if not problem.line:
+        return Finding(level, problem.rule, problem.message)
     return Finding(
-        FindingLevel.ERROR,
+        level,
         problem.rule,
         problem.message,
         path_in_repository(problem.file, folder),
