@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gitvs.adapters.git.find_repository import find_repository
 from gitvs.adapters.git.hardened_git import GitFailed
-from gitvs.adapters.git.objects import DamagedObject, GitObjects, TreeEntry, open_objects
+from gitvs.adapters.git.object_reader import DamagedObject
+from gitvs.adapters.git.objects import GitObjects, TreeEntry, open_objects
 from gitvs.core.manifests.files import (
     MAX_READ_BYTES,
     GitFile,
@@ -105,11 +106,13 @@ def _stored_files(objects: GitObjects, entries: list[TreeEntry]) -> list[GitFile
     total = TotalSizeLimit()
     for entry in entries:
         total.add_file(min(entry.size, MAX_READ_BYTES))
+    entries = sorted(entries, key=lambda entry: entry.path)
+    objects.expect(entry for entry in entries if entry.size < MAX_READ_BYTES)
     return [
         GitFile(
             utf8_name(e.path), e.object_id, partial(_read_limited, objects, e.object_id, e.size)
         )
-        for e in sorted(entries, key=lambda e: e.path)
+        for e in entries
     ]
 
 
