@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,13 +28,13 @@ class GitManifests:
 
     def __init__(
         self,
-        git_dir: Path,
+        open_objects: Callable[[], AbstractContextManager[GitObjects]],
         folder: str,
         revision: str,
         report_damage: Callable[[], None] = lambda: None,
     ) -> None:
         """`report_damage` is called if the repository turns out to be damaged."""
-        self._git_dir = git_dir
+        self._open_objects = open_objects
         self._folder = folder
         self._revision = revision
         self._report_damage = report_damage
@@ -47,7 +47,7 @@ class GitManifests:
             SourceError: the folder is not in a repository.
         """
         git_dir, folder = find_repository(path)
-        return cls(git_dir, folder, revision)
+        return cls(partial(open_objects, git_dir), folder, revision)
 
     def load(self) -> Snapshot:
         """Read all manifest files of the folder, sorted by path.
@@ -66,7 +66,7 @@ class GitManifests:
             SourceError: as `load`; also inside the block, when a file is read.
         """
         try:
-            with open_objects(self._git_dir) as objects:
+            with self._open_objects() as objects:
                 yield snapshot_of(objects, objects.resolve(self._revision), self._folder)
         except (DamagedObject, GitFailed):
             self._report_damage()
@@ -82,7 +82,7 @@ class GitManifests:
         Raises:
             SourceError: the repository cannot be read.
         """
-        with open_objects(self._git_dir) as objects:
+        with self._open_objects() as objects:
             commit_ids = objects.commits_since(base, objects.resolve(self._revision))
             for commit_id in commit_ids:
                 yield commit_id, "" if commit_id in known else objects.read_message(commit_id)

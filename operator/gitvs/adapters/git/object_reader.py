@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from subprocess import Popen
 
@@ -54,6 +55,7 @@ class ObjectReader:
         self._git = git
         self._name = name
         self._process: Popen[bytes] | None = None
+        self._end: Callable[[], object] = lambda: None
         self._expected: Sequence[tuple[str, int]] = ()
         self._index_by_id: dict[str, int] = {}
         self._ahead: dict[str, GitObject] = {}
@@ -125,6 +127,8 @@ class ObjectReader:
     def _exchange(self, names: Sequence[str], max_bytes: int | None) -> list[GitObject]:
         if self._process is None:
             self._process = self._git.start("cat-file", "--batch")
+            end = self._end = weakref.finalize(self, kill_and_close, self._process)
+            end.atexit = False  # Git ends by itself when our end of its input is closed
         assert self._process.stdin is not None
         self._process.stdin.write("".join(f"{name}\n" for name in names).encode())
         self._process.stdin.flush()
@@ -169,6 +173,6 @@ class ObjectReader:
     def close(self) -> None:
         """End the process; the next object starts another one."""
         if self._process is not None:
-            kill_and_close(self._process)
+            self._end()
         self._process = None
         self._ahead = {}

@@ -11,7 +11,12 @@ from pathlib import Path
 
 from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
 from gitvs.adapters.git.object_reader import DamagedObject, ObjectReader
-from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES, parse_commit, parse_message
+from gitvs.adapters.git.parse_commit import (
+    MAX_MESSAGE_BYTES,
+    parent_ids,
+    parse_commit,
+    parse_message,
+)
 from gitvs.core.errors import SourceError
 from gitvs.core.model.history import Commit
 
@@ -26,6 +31,9 @@ _REF_NAME = re.compile(r"(?:[^~^:@]|@(?!\{))*")
 """The name in a revision such as `main~2` or `main@{1}`. Source: gitrevisions(7)."""
 
 _REF_RULES = ("refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
+
+_MAX_STRAIGHT_LINE = 20
+"""How many commits are followed one by one before Git is asked; most pushes have fewer."""
 
 MAX_COMMIT_BYTES = MAX_MESSAGE_BYTES + 64 * 1024
 """How much is kept of a commit: its headers, which have a signature, and its message."""
@@ -241,6 +249,8 @@ class GitObjects:
         """
         if base is None:
             return [head]
+        if (line := self._straight_line(base, head)) is not None:
+            return line
         try:
             bases = self.merge_bases(base, head)
         except GitFailed:
@@ -268,19 +278,34 @@ class GitObjects:
                 return []
             raise
 
+    def _straight_line(self, base: str, head: str) -> list[str] | None:
+        """Do what `commits_since` does, without a process, where history is a short line.
+
+        None if it is longer, if a commit has several parents, or if `base` is not on it.
+        """
+        if any((self._git_dir / name).exists() for name in ("shallow", "commondir")):
+            return None  # what Git takes for parents may not be what the commits name
+        line: list[str] = []
+        commit_id = head
+        try:
+            while commit_id != base and len(line) < _MAX_STRAIGHT_LINE:
+                line.append(commit_id)
+                (commit_id,) = parent_ids(self._read_start_of_commit(commit_id))
+        except (DamagedObject, ValueError):  # it has no parent, or several
+            return None
+        return line if commit_id == base and self.has_commit(base) else None
+
     def _rev_list(self, *args: str) -> list[str]:
         return self._git.run("rev-list", *args).decode().split()
 
     def has_commit(self, commit_id: str) -> bool:
         """Whether a commit is in the repository."""
-        try:
-            self._git.run("cat-file", "-e", f"{commit_id}^{{commit}}")
-        except GitFailed:
-            return False
-        return True
+        return self._find_commit(commit_id) is not None
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` is `older` or descends from it; False if `older` is missing."""
+        if self._straight_line(older, newer) is not None:
+            return True
         try:
             self._git.run("merge-base", "--is-ancestor", older, newer)
         except GitFailed as error:
@@ -301,14 +326,23 @@ def open_objects(git_dir: Path) -> Iterator[GitObjects]:
     Raises:
         SourceError: there is no repository at `git_dir`.
     """
-    try:
-        objects = GitObjects(git_dir)
-    except OSError as error:
-        raise SourceError(f"repository {git_dir}: {error.strerror}") from error
+    objects = new_objects(git_dir)
     try:
         yield objects
     finally:
         objects.close()
+
+
+def new_objects(git_dir: Path) -> GitObjects:
+    """Return the objects of a repository; the caller closes them.
+
+    Raises:
+        SourceError: there is no repository at `git_dir`.
+    """
+    try:
+        return GitObjects(git_dir)
+    except OSError as error:
+        raise SourceError(f"repository {git_dir}: {error.strerror}") from error
 
 
 def quarantine_environment(git_dir: Path) -> dict[str, str]:
