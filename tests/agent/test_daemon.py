@@ -26,6 +26,7 @@ from tests.support.builders import endpoint, vip, virtual_service
 from tests.support.faults import FaultyKernel, How, WrappedKernel
 from tests.support.git.repositories import Repository
 from tests.support.git.signing import SshSigner, ssh_signer
+from tests.support.programs import started_programs
 
 
 @pytest.fixture
@@ -47,6 +48,19 @@ def test_a_commit_is_applied_within_one_poll(here: Site) -> None:
         eventually(lambda: here.weights() == [5, 5])
         eventually(lambda: getattr(running.status.applied_commit, "id", None) == head)
         assert running.status.source.head == running.status.applied_commit
+
+
+def test_a_change_starts_a_fetch_a_listing_and_a_pin_and_no_other_program(here: Site) -> None:
+    slow_polls(here)
+    with here.running() as running:
+        running.order("sync")
+        for weight in (5, 6):
+            here.push(service(weight=weight))
+            with started_programs(here.state_dir) as started:
+                running.order("sync")
+                eventually(lambda: "update-ref" in started)  # it comes after the apply
+            assert here.weights() == [weight, weight]
+        assert started == ["fetch", "ls-tree", "update-ref"]
 
 
 def test_a_database_that_is_damaged_when_a_commit_comes_ends_the_agent(

@@ -155,10 +155,12 @@ class CommitFollower:
     def accept_head(self, head: Commit) -> None:
         """Record a commit that was fetched: from now on only its descendants are accepted."""
         self.ports.store.accept_head(head.id)
-        self.keep_commits()
 
     def keep_commits(self) -> None:
-        """Keep the commits that matter in the local copy, even if the branch is rewritten."""
+        """Keep the commits that matter in the local copy, even if the branch is rewritten.
+
+        Call it after a cycle: what was just fetched is not deleted for two weeks.
+        """
         if isinstance(self.source, GitRemote):
             applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
             commit_ids = (
@@ -395,4 +397,6 @@ def run_single_cycle(
                 return CycleResult(None, None, recovered, tuple(problems))
     ports.store.record_alive()
     follower.is_judged()  # the applied commit too: settings or gitvs may be others by now
-    return replace(follower.run_cycle(problems=problems), recovered=recovered)
+    cycle_result = follower.run_cycle(problems=problems)
+    follower.keep_commits()
+    return replace(cycle_result, recovered=recovered)

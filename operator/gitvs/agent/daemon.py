@@ -378,6 +378,8 @@ class Agent:
             )
         self.publish()
         self._notifier.report_status(self._reporter.status_line())
+        if self.follower.judge.judging_since is None:
+            self._attempt("pins", self.follower.keep_commits)
 
     def _attempt(self, trigger: str, work: Callable[[], object]) -> None:
         """Do work that may fail; report a failure, and try again soon.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,7 @@ import pytest
 
 from gitvs.adapters.git.find_repository import find_repository
 from gitvs.adapters.git.manifests import GitManifests
+from gitvs.adapters.git.objects import open_objects
 from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES
 from gitvs.core.errors import SourceError
 from gitvs.core.manifests.files import MAX_FILE_BYTES
@@ -338,7 +340,7 @@ def test_a_path_that_is_no_folder_is_an_error(
     commit_id = repository.commit({"a.yaml": "", "in/b.yaml": ""})
     git_dir = repository.folder / ".git"
     with pytest.raises(SourceError) as failure:
-        GitManifests(git_dir, name, "HEAD").load()
+        GitManifests(partial(open_objects, git_dir), name, "HEAD").load()
     assert str(failure.value) == f"commit {commit_id[:12]} {words}"
 
 
@@ -455,12 +457,6 @@ def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.Monk
     programs = repository.folder / "programs"
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))
-    with pytest.raises(SourceError) as failure:
-        loaded(repository.folder)
-    assert str(failure.value) == "git cannot be started: no program env is in PATH"
-    env = shutil.which("env", path=os.defpath)
-    assert env is not None
-    (programs / "env").symlink_to(env)
     with pytest.raises(SourceError, match="no git is installed here, or it is not in PATH"):
         loaded(repository.folder)
 

@@ -24,6 +24,7 @@ from tests.support.agents import eventually
 from tests.support.git.git_server import PASSWORD, USER, git_server
 from tests.support.git.repositories import Repository
 from tests.support.git.signing import gnupg, ssh_signer
+from tests.support.programs import started_programs
 
 
 @pytest.fixture
@@ -861,3 +862,51 @@ print(GitRemote(Path({str(state)!r}), RemoteSettings("ssh://host{upstream.folder
 
 def texts(messages: Iterator[tuple[str, str]]) -> list[str]:
     return [text for _, text in messages]
+
+
+# Processes
+
+
+def test_one_change_starts_a_fetch_a_listing_and_nothing_else(
+    upstream: Repository, state: Path
+) -> None:
+    commit_ids = [upstream.commit({"a.yaml": str(number)}, f"Change {number}") for number in (1, 2)]
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    remote.keep_commits(commit_ids)
+    for number in (3, 4):
+        head = upstream.commit({"a.yaml": str(number)}, f"Change {number}")
+        with started_programs() as started:
+            assert remote.fetch(commit_ids[-1]).id == head
+            assert files(remote, head) == {"a.yaml": str(number).encode()}
+            assert texts(remote.manifests_of(head).commit_messages(commit_ids[-1])) == [
+                f"Change {number}\n"
+            ]
+            remote.keep_commits([head])
+            remote.keep_commits([head])
+        commit_ids.append(head)
+        assert started == ["fetch", "ls-tree", "update-ref"]
+
+
+def test_a_history_with_merges_and_long_gaps_is_followed_as_git_does(
+    upstream: Repository, state: Path
+) -> None:
+    base = upstream.commit({"a.yaml": "1"}, "Base")
+    many = [upstream.commit({"a.yaml": f"{n}"}, f"{n}") for n in range(30)]
+    upstream.git("checkout", "--quiet", "-b", "side", base)
+    side = upstream.commit({"b.yaml": "1"}, "Side")
+    upstream.git("checkout", "--quiet", "main")
+    upstream.git("merge", "--quiet", "--no-edit", "-m", "Merge", side)
+    upstream.commit({"a.yaml": "x"}, "After")
+    remote = GitRemote(state, settings(upstream))
+    head = remote.fetch(None).id
+    with remote._copy.objects() as objects:
+        for older in (base, side, *many[::7], head):
+            expected = upstream.git("rev-list", head, f"^{older}").split()
+            assert objects.commits_since(older, head) == expected
+            assert objects.is_ancestor(older, head)
+            assert objects.commits_since(head, older) == []
+            assert objects.is_ancestor(head, older) == (older == head)
+        assert objects.commits_since(side, many[-1]) == [many[-1]]
+        assert objects.commits_since(many[20], many[-1]) == many[:20:-1]
+        assert not objects.is_ancestor(side, many[-1])

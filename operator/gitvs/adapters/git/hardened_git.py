@@ -13,8 +13,9 @@ import selectors
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from typing import Any
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # gitvs reports a missing git itself
@@ -28,11 +29,13 @@ LOCAL_TIMEOUT_SECONDS = 60.0
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 
 _INHERITED_VARIABLES = frozenset(
-    {"PATH", "HOME", "TMPDIR", "LANGUAGE", "LC_ALL"}
+    {"PATH", "HOME", "TMPDIR"}
     | {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
     | {"HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 )
 _ENVIRONMENT = {
+    "LANGUAGE": "C",
+    "LC_ALL": "C",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_ATTR_NOSYSTEM": "1",
@@ -61,12 +64,6 @@ _CONFIGURATION = (
 )
 _USERINFO = re.compile(r"(?<=://)[^/\s]*@")
 _MAX_ERROR_CHARACTERS = 500
-_PROGRAM_NOT_FOUND = 127
-"""Exit code of `env` if the program is not found. Source: env(1), exit status."""
-
-_MISSING_PROGRAM = re.compile(
-    r"env: \W*(?P<program>[\w.-]+)\W*: No such file or directory", re.ASCII
-)
 _ADVICE = re.compile(r"(hint|warning):", re.IGNORECASE)
 _CONSEQUENCES = (
     "fatal: Could not read from remote repository.",
@@ -124,26 +121,50 @@ class HardenedGit(git.Git):
             self._popen_arguments["extra_groups"] = []
             self.update_environment(HOME="/nonexistent")
 
-    def execute(self, command: Any, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, command: Any, *args: Any, istream: Any = DEVNULL, **kwargs: Any) -> Any:
         """Start a command with a clean environment, in a new session, without capabilities.
+
+        GitPython's own method passes on all of our environment.
 
         Raises:
             SourceError: it could not be started.
         """
-        inherited = _INHERITED_VARIABLES | self.environment().keys()
-        unset = [f"--unset={name}" for name in os.environ if name not in inherited]
+        inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES & os.environ.keys()}
         clear_ambient_capabilities()
         try:
-            return super().execute(
-                ["env", *unset, *command], *args, **{**kwargs, **self._popen_arguments}
+            return Popen(
+                command,
+                cwd=self.working_dir,
+                env={**inherited, **self.environment()},
+                stdin=istream,
+                stdout=PIPE,
+                # Nobody reads the errors of a process that stays, and a full pipe would stop it.
+                stderr=DEVNULL if istream == PIPE else PIPE,
+                **self._popen_arguments,
             )
-        except git.GitCommandNotFound as error:  # its message lists every unset variable
-            raise SourceError("git cannot be started: no program env is in PATH") from error
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and error.filename == command[0]:
+                raise SourceError(
+                    f"no {command[0]} is installed here, or it is not in PATH; install it"
+                ) from error
             raise SourceError(f"git cannot be started: {error}") from error
 
+    def start(self, command: str, *args: str) -> Popen[bytes]:
+        """Start a command that answers as long as it is asked; end it with `kill_and_close`.
+
+        Raises:
+            SourceError: it could not be started.
+        """
+        process: Any = self._call_process(command, *args, as_process=True, istream=PIPE)
+        assert isinstance(process, Popen)
+        return process
+
     def run(
-        self, command: str, *args: str, timeout_seconds: float = LOCAL_TIMEOUT_SECONDS
+        self,
+        command: str,
+        *args: str,
+        input: bytes = b"",
+        timeout_seconds: float = LOCAL_TIMEOUT_SECONDS,
     ) -> bytes:
         """Run a command to its end, and return what it wrote.
 
@@ -152,9 +173,11 @@ class HardenedGit(git.Git):
             SourceUnreachable: it reached the timeout and was killed with all its children.
             SourceError: it could not be started, or wrote too much.
         """
-        return _wait_for_output(
-            self._call_process(command, *args, as_process=True), timeout_seconds
-        )
+        with os.fdopen(os.memfd_create("input"), "w+b") as file:
+            file.write(input)
+            file.seek(0)
+            process: Any = self._call_process(command, *args, as_process=True, istream=file)
+        return _wait_for_output(process, timeout_seconds)
 
     def run_program(self, *command: str, timeout_seconds: float = LOCAL_TIMEOUT_SECONDS) -> bytes:
         """Run a program other than Git in the same environment, in the same way as `run`.
@@ -162,31 +185,20 @@ class HardenedGit(git.Git):
         Raises:
             GitFailed, SourceUnreachable, SourceError: as from `run`.
         """
-        return _wait_for_output(self.execute(list(command), as_process=True), timeout_seconds)
+        return _wait_for_output(self.execute(list(command)), timeout_seconds)
 
 
-def _wait_for_output(handle: Any, timeout_seconds: float) -> bytes:
-    """Wait for a process to end; `handle` is GitPython's, and kills the process when dropped."""
-    process: Popen[bytes] = handle.proc
+def _wait_for_output(process: Popen[bytes], timeout_seconds: float) -> bytes:
+    """Wait for a process to end; kill it if it takes too long."""
     try:
         output, errors = _read_output(process, time.monotonic() + timeout_seconds)
     except TimeoutExpired:
         raise SourceUnreachable(f"no end within {timeout_seconds:g} s; git was stopped") from None
     finally:
-        _kill_and_close(process)
+        kill_and_close(process)
     if process.returncode != 0:
-        _raise_if_missing(process.returncode, errors)
         raise GitFailed(process.returncode, error_lines(errors))
     return output
-
-
-def _raise_if_missing(returncode: int, errors: bytes) -> None:
-    """Raise a SourceError if the program itself was not found."""
-    match = _MISSING_PROGRAM.search(errors.decode("utf-8", "replace"))
-    if returncode == _PROGRAM_NOT_FOUND and match is not None:
-        raise SourceError(
-            f"no {match['program']} is installed here, or it is not in PATH; install it"
-        )
 
 
 def _read_output(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
@@ -219,14 +231,15 @@ def _read_output(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
     return bytes(output), bytes(errors)
 
 
-def _kill_and_close(process: Popen[bytes]) -> None:
+def kill_and_close(process: Popen[bytes]) -> None:
     """Kill the process and its children if it still runs, and close its pipes."""
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
-            stream.close()
+            with suppress(BrokenPipeError):  # it was killed before it read all of its input
+                stream.close()
 
 
 def without_credentials(text: str) -> str:

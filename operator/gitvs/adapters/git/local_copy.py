@@ -11,24 +11,25 @@ import os
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gitvs.adapters.git.fetch_errors import known_cause
 from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
-from gitvs.adapters.git.objects import open_objects
+from gitvs.adapters.git.objects import OWN_REFS, GitObjects, new_objects
 from gitvs.core.errors import SourceError, SourceUnreachable
 from gitvs.core.model.history import Commit
 
 REPOSITORY_FOLDER_NAME = "repository.git"
 MAINTENANCE_TIMEOUT_SECONDS = 300.0
-FETCHED_HEAD_REF = "refs/gitvs/head"
+FETCHED_HEAD_REF = f"{OWN_REFS}head"
 """The branch's head at the last fetch, accepted or not."""
 
 _LOCK_FILE_NAME = "repository.lock"
 _LOCK_POLL_SECONDS = 0.05
-_KEPT_REFS = "refs/gitvs/kept"
+_KEPT_REFS = f"{OWN_REFS}kept"
 _PRUNED_WHEN_OLDER_THAN = "2.weeks.ago"
 
 _LEFTOVER_PATTERNS = ("*.lock", "refs/gitvs/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*")
@@ -66,6 +67,45 @@ class GitCopy:
         self._is_distrusted = False
         self._replaced_head: str | None = None
         self.git = self._git_in(self.git_dir)
+        self._written_refs: frozenset[str] | None = None
+        """The refs of kept commits that are there; None if that is not known."""
+        self._idle_objects: deque[GitObjects] = deque()
+        self._generation = 0
+        """How often the files of the copy were replaced."""
+
+    @contextmanager
+    def objects(self) -> Iterator[GitObjects]:
+        """Open the objects of the copy for the duration of the block.
+
+        One process stays for the next block, in any thread, unless something could not be read,
+        or all files were replaced: it would still read what was deleted.
+
+        Raises:
+            SourceError: there is no copy.
+        """
+        generation = self._generation
+        try:
+            objects = self._idle_objects.pop()
+        except IndexError:
+            objects = new_objects(self.git_dir)
+        try:
+            yield objects
+        except BaseException:
+            objects.close()
+            raise
+        self._idle_objects.append(objects)
+        self._close_idle_objects(but=1 if generation == self._generation else 0)
+
+    def _close_idle_objects(self, but: int = 0) -> None:
+        """End the processes that nobody uses now, except so many."""
+        with suppress(IndexError):
+            while len(self._idle_objects) > but:
+                self._idle_objects.popleft().close()
+
+    def _forget_files(self) -> None:
+        """Have the next objects read from the files that are there now."""
+        self._generation += 1
+        self._close_idle_objects()
 
     def _git_in(self, git_dir: Path) -> HardenedGit:
         return HardenedGit(
@@ -161,6 +201,8 @@ class GitCopy:
             with self._kept_refs_lock:
                 os.rename(self.git_dir, old)
                 os.rename(new, self.git_dir)
+                self._written_refs = None
+                self._forget_files()
                 self._add_kept_refs()
         except (OSError, GitFailed) as error:
             raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
@@ -184,12 +226,12 @@ class GitCopy:
         Raises:
             SourceError: no commit matches, or more than one.
         """
-        with open_objects(self.git_dir) as objects:
+        with self.objects() as objects:
             return objects.resolve(revision)
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` is `older` or descends from it; False if `older` is not in the copy."""
-        with open_objects(self.git_dir) as objects:
+        with self.objects() as objects:
             return objects.is_ancestor(older, newer)
 
     def _replacement_folders(self) -> tuple[Path, Path]:
@@ -198,7 +240,7 @@ class GitCopy:
 
     def has_commit(self, commit_id: str) -> bool:
         """Whether a commit is in the copy."""
-        with open_objects(self.git_dir) as objects:
+        with self.objects() as objects:
             return objects.has_commit(commit_id)
 
     def read_commit(self, commit_id: str) -> Commit:
@@ -207,7 +249,7 @@ class GitCopy:
         Raises:
             SourceError: the commit is not in the copy.
         """
-        with open_objects(self.git_dir) as objects:
+        with self.objects() as objects:
             return objects.read_commit(objects.resolve(commit_id))
 
     def keep_commits(self, commit_ids: Iterable[str]) -> None:
@@ -220,13 +262,14 @@ class GitCopy:
         """
         wanted = frozenset(commit_ids)
         with self._kept_refs_lock:
+            is_written = self._written_refs is not None and wanted == self._kept_commit_ids
             self._kept_commit_ids = wanted
-            if not (self.git_dir / "HEAD").exists():
+            if is_written or not (self.git_dir / "HEAD").exists():
                 return
             try:
-                for commit_id in sorted(self._kept_refs() - wanted):
-                    self.git.run("update-ref", "-d", f"{_KEPT_REFS}/{commit_id}")
-                self._add_kept_refs()
+                if self._written_refs is None:
+                    self._written_refs = self._kept_refs()
+                self._add_kept_refs(unwanted=self._written_refs - wanted)
             except GitFailed as error:
                 raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
 
@@ -234,13 +277,17 @@ class GitCopy:
         output = self.git.run("for-each-ref", "--format=%(objectname)", _KEPT_REFS)
         return frozenset(output.decode().split())
 
-    def _add_kept_refs(self) -> None:
-        """Write the refs that are missing; `_kept_refs_lock` is held."""
-        missing = sorted(self._kept_commit_ids - self._kept_refs())
-        with open_objects(self.git_dir) as objects:
-            present = [commit_id for commit_id in missing if objects.has_commit(commit_id)]
-        for commit_id in present:
-            self.git.run("update-ref", f"{_KEPT_REFS}/{commit_id}", commit_id)
+    def _add_kept_refs(self, unwanted: Iterable[str] = ()) -> None:
+        """Write the refs that are missing, and delete unwanted ones; `_kept_refs_lock` is held."""
+        written = self._kept_refs() if self._written_refs is None else self._written_refs
+        with self.objects() as objects:
+            missing = sorted(filter(objects.has_commit, self._kept_commit_ids - written))
+        commands = [f"delete {_KEPT_REFS}/{commit_id}\n" for commit_id in sorted(unwanted)]
+        commands += [f"update {_KEPT_REFS}/{commit_id} {commit_id}\n" for commit_id in missing]
+        self._written_refs = None  # not known if it fails
+        if commands:
+            self.git.run("update-ref", "--stdin", input="".join(commands).encode())
+        self._written_refs = written.difference(unwanted).union(missing)
 
     def maintain(self) -> None:
         """Pack the objects, and delete unreachable ones that are older than two weeks.
@@ -256,6 +303,7 @@ class GitCopy:
                     for path in (self.git_dir / _KEPT_REFS).glob("*.lock"):
                         path.unlink(missing_ok=True)
                     # Only added: a copy of older settings may know older pins.
+                    self._written_refs = None
                     self._add_kept_refs()
                 self.git.run(
                     "gc",
@@ -267,6 +315,8 @@ class GitCopy:
             except GitFailed as error:
                 self._is_distrusted = known_cause(error) is None
                 raise SourceError(f"{self.git_dir} cannot be tidied up: {error}") from error
+            finally:
+                self._forget_files()
 
 
 def _create(git: HardenedGit, git_dir: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gitvs.adapters.git.find_repository import find_repository
 from gitvs.adapters.git.hardened_git import GitFailed
-from gitvs.adapters.git.objects import DamagedObject, GitObjects, TreeEntry, open_objects
+from gitvs.adapters.git.object_reader import DamagedObject
+from gitvs.adapters.git.objects import GitObjects, TreeEntry, open_objects
 from gitvs.core.manifests.files import (
     MAX_READ_BYTES,
     GitFile,
@@ -27,13 +28,13 @@ class GitManifests:
 
     def __init__(
         self,
-        git_dir: Path,
+        open_objects: Callable[[], AbstractContextManager[GitObjects]],
         folder: str,
         revision: str,
         report_damage: Callable[[], None] = lambda: None,
     ) -> None:
         """`report_damage` is called if the repository turns out to be damaged."""
-        self._git_dir = git_dir
+        self._open_objects = open_objects
         self._folder = folder
         self._revision = revision
         self._report_damage = report_damage
@@ -46,7 +47,7 @@ class GitManifests:
             SourceError: the folder is not in a repository.
         """
         git_dir, folder = find_repository(path)
-        return cls(git_dir, folder, revision)
+        return cls(partial(open_objects, git_dir), folder, revision)
 
     def load(self) -> Snapshot:
         """Read all manifest files of the folder, sorted by path.
@@ -65,7 +66,7 @@ class GitManifests:
             SourceError: as `load`; also inside the block, when a file is read.
         """
         try:
-            with open_objects(self._git_dir) as objects:
+            with self._open_objects() as objects:
                 yield snapshot_of(objects, objects.resolve(self._revision), self._folder)
         except (DamagedObject, GitFailed):
             self._report_damage()
@@ -81,7 +82,7 @@ class GitManifests:
         Raises:
             SourceError: the repository cannot be read.
         """
-        with open_objects(self._git_dir) as objects:
+        with self._open_objects() as objects:
             commit_ids = objects.commits_since(base, objects.resolve(self._revision))
             for commit_id in commit_ids:
                 yield commit_id, "" if commit_id in known else objects.read_message(commit_id)
@@ -105,11 +106,13 @@ def _stored_files(objects: GitObjects, entries: list[TreeEntry]) -> list[GitFile
     total = TotalSizeLimit()
     for entry in entries:
         total.add_file(min(entry.size, MAX_READ_BYTES))
+    entries = sorted(entries, key=lambda entry: entry.path)
+    objects.expect(entry for entry in entries if entry.size < MAX_READ_BYTES)
     return [
         GitFile(
             utf8_name(e.path), e.object_id, partial(_read_limited, objects, e.object_id, e.size)
         )
-        for e in sorted(entries, key=lambda e: e.path)
+        for e in entries
     ]
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
-from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES, parse_commit, parse_message
+from gitvs.adapters.git.object_reader import DamagedObject, ObjectReader
+from gitvs.adapters.git.parse_commit import (
+    MAX_MESSAGE_BYTES,
+    parent_ids,
+    parse_commit,
+    parse_message,
+)
 from gitvs.core.errors import SourceError
 from gitvs.core.model.history import Commit
+
+OWN_REFS = "refs/gitvs/"
+"""The refs that gitvs itself writes, in its copy of a remote."""
 
 _SHA1_CHARACTERS = 40
 _SHORT_ID_CHARACTERS = 12
@@ -24,10 +32,11 @@ _REF_NAME = re.compile(r"(?:[^~^:@]|@(?!\{))*")
 
 _REF_RULES = ("refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
 
+_MAX_STRAIGHT_LINE = 20
+"""How many commits are followed one by one before Git is asked; most pushes have fewer."""
+
 MAX_COMMIT_BYTES = MAX_MESSAGE_BYTES + 64 * 1024
 """How much is kept of a commit: its headers, which have a signature, and its message."""
-
-_PIECE_BYTES = 1024 * 1024
 
 SHALLOW_ADVICE = (
     "this clone is shallow: `git fetch --unshallow` brings the rest (in a CI job, check out with"
@@ -38,10 +47,6 @@ _PARTIAL_CLONE_ADVICE = (
     "this clone is partial, and nothing is fetched here; clone without `--filter` (in a CI job,"
     " check out without a filter)"
 )
-
-
-class DamagedObject(SourceError):
-    """An object that is missing, cannot be read, or has another content than its id says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class GitObjects:
         self._git = HardenedGit(
             Path("/"), git_dir, git_dir.stat(), environment=quarantine_environment(git_dir)
         )
+        self._reader = ObjectReader(self._git, git_dir)
 
     def resolve(self, revision: str) -> str:
         """Return the id of the commit that a revision names.
@@ -89,8 +95,10 @@ class GitObjects:
         Raises:
             SourceError: there is none; the message suggests why.
         """
-        if _OBJECT_ID.fullmatch(revision) and self._is_commit(revision):
+        if _OBJECT_ID.fullmatch(revision) and self._find_commit(revision):
             return revision
+        if revision.startswith(OWN_REFS) and (found := self._find_commit(f"{revision}^{{commit}}")):
+            return found
         try:
             if not revision or revision.startswith("^"):  # `^X` excludes commits and names none
                 raise GitFailed(1)
@@ -133,7 +141,7 @@ class GitObjects:
         commits = {refname: ids[-1] for refname, *ids in lines if refname in candidates}
         if commits and _ABBREVIATED_ID.fullmatch(name):
             found = self._git.run("rev-parse", f"--disambiguate={name}").decode().split()
-            commits |= {object_id: object_id for object_id in found if self._is_commit(object_id)}
+            commits |= {object_id: object_id for object_id in found if self._find_commit(object_id)}
         if len(set(commits.values())) > 1:
             raise SourceError(
                 f"{name} is ambiguous in {self._git_dir}: it is {' and '.join(sorted(commits))}."
@@ -205,53 +213,28 @@ class GitObjects:
             raise
         return [_parse_tree_entry(line) for line in output.split(b"\0") if line]
 
+    def expect(self, entries: Iterable[TreeEntry]) -> None:
+        """Say which files may be read, in which order."""
+        self._reader.expect([(entry.object_id, entry.size) for entry in entries])
+
     def read(self, object_id: str) -> bytes:
         """Return the content of an object.
 
         Raises:
             DamagedObject: it is missing, or its content does not match its id.
         """
-        return self._read_kind_and_content(object_id)[1]
+        return self._reader.read(object_id).content
 
-    def _is_commit(self, object_id: str) -> bool:
-        """Whether there is such a commit.
-
-        This costs no extra process: the one that answers also reads the commit's files.
-        """
+    def _find_commit(self, name: str) -> str | None:
+        """Return the id of a commit if there is one; costs no extra process."""
         try:
-            return self._read_kind_and_content(object_id, 0)[0] == "commit"
+            found = self._reader.read(name, 0)
         except DamagedObject:
-            return False
-
-    def _read_kind_and_content(
-        self, object_id: str, max_bytes: int | None = None
-    ) -> tuple[str, bytes]:
-        """Return the kind and the content of an object, or its beginning; raises as `read` does.
-
-        All of it is checked against its id, a piece at a time.
-        """
-        kept = bytearray()
-        try:
-            _, kind, size, stream = self._git.stream_object_data(object_id)
-            kind = os.fsdecode(kind)  # GitPython returns text or bytes
-            digest = hashlib.sha1(f"{kind} {size}\0".encode(), usedforsecurity=False)
-            while piece := stream.read(_PIECE_BYTES):
-                digest.update(piece)
-                kept += piece if max_bytes is None else piece[: max_bytes - len(kept)]
-        except (ValueError, OSError) as error:
-            raise DamagedObject(
-                f"object {object_id} of {self._git_dir} is missing, or cannot be read; `git fsck`"
-                " tells more"
-            ) from error
-        if digest.hexdigest() != object_id:
-            raise DamagedObject(
-                f"object {object_id} of {self._git_dir} is damaged: its content has another id;"
-                " `git fsck` tells more"
-            )
-        return kind, bytes(kept)
+            return None
+        return found.id if found.kind == "commit" else None
 
     def _read_start_of_commit(self, commit_id: str) -> bytes:
-        return self._read_kind_and_content(commit_id, MAX_COMMIT_BYTES)[1]
+        return self._reader.read(commit_id, MAX_COMMIT_BYTES).content
 
     def read_commit(self, commit_id: str) -> Commit:
         """Return a commit's id, author, subject and time."""
@@ -266,6 +249,8 @@ class GitObjects:
         """
         if base is None:
             return [head]
+        if (line := self._straight_line(base, head)) is not None:
+            return line
         try:
             bases = self.merge_bases(base, head)
         except GitFailed:
@@ -293,19 +278,34 @@ class GitObjects:
                 return []
             raise
 
+    def _straight_line(self, base: str, head: str) -> list[str] | None:
+        """Do what `commits_since` does, without a process, where history is a short line.
+
+        None if it is longer, if a commit has several parents, or if `base` is not on it.
+        """
+        if any((self._git_dir / name).exists() for name in ("shallow", "commondir")):
+            return None  # what Git takes for parents may not be what the commits name
+        line: list[str] = []
+        commit_id = head
+        try:
+            while commit_id != base and len(line) < _MAX_STRAIGHT_LINE:
+                line.append(commit_id)
+                (commit_id,) = parent_ids(self._read_start_of_commit(commit_id))
+        except (DamagedObject, ValueError):  # it has no parent, or several
+            return None
+        return line if commit_id == base and self.has_commit(base) else None
+
     def _rev_list(self, *args: str) -> list[str]:
         return self._git.run("rev-list", *args).decode().split()
 
     def has_commit(self, commit_id: str) -> bool:
         """Whether a commit is in the repository."""
-        try:
-            self._git.run("cat-file", "-e", f"{commit_id}^{{commit}}")
-        except GitFailed:
-            return False
-        return True
+        return self._find_commit(commit_id) is not None
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` is `older` or descends from it; False if `older` is missing."""
+        if self._straight_line(older, newer) is not None:
+            return True
         try:
             self._git.run("merge-base", "--is-ancestor", older, newer)
         except GitFailed as error:
@@ -315,8 +315,8 @@ class GitObjects:
         return True
 
     def close(self) -> None:
-        """End the processes that read objects."""
-        self._git.clear_cache()
+        """End the process that reads objects."""
+        self._reader.close()
 
 
 @contextmanager
@@ -326,14 +326,23 @@ def open_objects(git_dir: Path) -> Iterator[GitObjects]:
     Raises:
         SourceError: there is no repository at `git_dir`.
     """
-    try:
-        objects = GitObjects(git_dir)
-    except OSError as error:
-        raise SourceError(f"repository {git_dir}: {error.strerror}") from error
+    objects = new_objects(git_dir)
     try:
         yield objects
     finally:
         objects.close()
+
+
+def new_objects(git_dir: Path) -> GitObjects:
+    """Return the objects of a repository; the caller closes them.
+
+    Raises:
+        SourceError: there is no repository at `git_dir`.
+    """
+    try:
+        return GitObjects(git_dir)
+    except OSError as error:
+        raise SourceError(f"repository {git_dir}: {error.strerror}") from error
 
 
 def quarantine_environment(git_dir: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from gitvs.core.model.history import Commit
 
 _PERSON_AND_TIME = re.compile(r"(?P<who>.*) (?P<seconds>-?[0-9]{1,20}) [+-][0-9]+", re.DOTALL)
+_PARENT = re.compile(rb"^parent ([0-9a-f]+)$", re.MULTILINE)
 MAX_MESSAGE_BYTES = 64 * 1024
 """How much of a message is read; nobody writes that much, and a history may have thousands."""
 
@@ -34,6 +35,11 @@ def parse_commit(commit_id: str, data: bytes) -> Commit:
         subject,
         _utc_time(int(committer["seconds"])) if committer else None,
     )
+
+
+def parent_ids(data: bytes) -> list[str]:
+    """Return the ids of a commit's parents."""
+    return [match.decode() for match in _PARENT.findall(data.partition(b"\n\n")[0])]
 
 
 def parse_message(data: bytes) -> str:

@@ -158,7 +158,7 @@ class GitRemote:
 
     def manifests_of(self, commit_id: str) -> GitManifests:
         """Return the manifests of a fetched commit; call `verify_signature` before use."""
-        return GitManifests(self._copy.git_dir, self._settings.path, commit_id, self._copy.distrust)
+        return GitManifests(self._copy.objects, self._settings.path, commit_id, self._copy.distrust)
 
     def check_rewritten_commit(self, abbreviated_id: str) -> Commit:
         """Check a commit of the rewritten branch that an operator names by its id, and return it.

@@ -18,6 +18,11 @@ class Deadline:
 
     def __init__(self) -> None:
         self._ends_at = time.thread_time() + MAX_JUDGING_SECONDS
+        self._earliest_end = time.monotonic() + MAX_JUDGING_SECONDS
+        """Before this, a thread cannot have had its time: it never has more than passes.
+
+        Reading a thread's clock is a system call, which takes 0.5 to 13 µs; reading this one, 0.06.
+        """
 
     def __call__(self) -> None:
         """Let the work go on.
@@ -25,5 +30,9 @@ class Deadline:
         Raises:
             TookTooLong: it had its time.
         """
-        if time.thread_time() > self._ends_at:
+        if time.monotonic() < self._earliest_end:
+            return
+        remaining_seconds = self._ends_at - time.thread_time()
+        if remaining_seconds < 0:
             raise TookTooLong(MAX_JUDGING_SECONDS)
+        self._earliest_end = time.monotonic() + remaining_seconds

@@ -6,12 +6,12 @@ that is too deep, and text that cannot be output as UTF-8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitvs.core.checkpoint import Checkpoint, no_checkpoint
 from gitvs.core.manifests.syntax.source_positions import (
     NO_CHILDREN,
+    ParsedContent,
     SourcePosition,
     json_pointer,
     value_text,
@@ -38,17 +38,8 @@ class UnreadableDocument(Exception):
         return Problem(file, self.line, self.column, "", self.rule, self.message)
 
 
-@dataclass(slots=True)
-class Node:
-    """A value under construction; `node_count` counts it and all values in it, with aliases."""
-
-    value: Any
-    position: SourcePosition
-    anchor: str | None = None
-    node_count: int = 1
-
-
-_NO_KEY = object()
+_AWAITED: Any = object()
+"""In the place of a key: the next value is one."""
 
 
 def nested_too_deep(line: int, column: int) -> UnreadableDocument:
@@ -57,19 +48,37 @@ def nested_too_deep(line: int, column: int) -> UnreadableDocument:
     return UnreadableDocument(line, column, "nesting-too-deep", message)
 
 
+class _Open(NamedTuple):
+    """A mapping or list that is not complete; `container` is None outside of the root."""
+
+    container: Any = None
+    position: SourcePosition = SourcePosition(0, 0)
+    anchor: str | None = None
+    key: Any = None
+    key_line: int = 0
+    key_column: int = 0
+
+
 class DocumentBuilder:
-    """Takes the events of one document in order; `root` is the result."""
+    """Takes the events of one document in order; `root` is the result.
+
+    The innermost container is spread over attributes: this takes most of the time of loading,
+    and an object for each value would make it a third longer.
+    """
 
     def __init__(self, file: str, checkpoint: Checkpoint = no_checkpoint) -> None:
         self.problems: list[Problem] = []
-        self.root: Node | None = None
+        self.root: ParsedContent | None = None
         self.file = file
         self._checkpoint = checkpoint
-        self._open_nodes: list[Node] = []
-        self._pending_keys: list[tuple[Any, int, int]] = []
-        self._anchors: dict[str, Node] = {}
+        self._outer: list[_Open] = []
+        self._container, self._position, self._anchor, self._key, _, _ = _Open()
+        self._key_line = self._key_column = 0
+        self._anchors: dict[str, tuple[Any, SourcePosition]] = {}
+        self._aliased_counts: dict[str, int] = {}
         self._aliased_node_count = 0
         self._node_count = 0
+        self._next_checkpoint = _NODES_BETWEEN_CHECKPOINTS
 
     def report(self, line: int, column: int, rule: str, message: str) -> None:
         """Record a problem, and continue."""
@@ -78,16 +87,18 @@ class DocumentBuilder:
 
     def _open_path(self) -> list[str | int]:
         """Return the path to the innermost open mapping or list."""
-        inner = zip(self._open_nodes[:-1], self._pending_keys[:-1], strict=True)
-        return [len(n.value) if type(n.value) is list else key[0] for n, key in inner]
+        return [
+            len(outer.container) if type(outer.container) is list else outer.key
+            for outer in self._outer[1:]
+        ]
 
     def begin_container(
         self, container: Any, line: int, column: int, anchor: str | None = None
     ) -> None:
         """Begin a mapping (`{}`) or a list (`[]`)."""
-        if len(self._open_nodes) >= MAX_DEPTH:
+        if len(self._outer) >= MAX_DEPTH:
             raise nested_too_deep(line, column)
-        if self._awaits_key():
+        if self._key is _AWAITED:
             raise UnreadableDocument(
                 line,
                 column,
@@ -95,32 +106,56 @@ class DocumentBuilder:
                 "a list or mapping is used as a key; keys are text (`{{ … }}` of a template has to"
                 " be filled in before it is committed)",
             )
-        self._open_nodes.append(Node(container, SourcePosition(line, column), anchor))
-        self._pending_keys.append((_NO_KEY, 0, 0))
+        self._outer.append(
+            _Open(
+                self._container,
+                self._position,
+                self._anchor,
+                self._key,
+                self._key_line,
+                self._key_column,
+            )
+        )
+        self._container, self._anchor = container, anchor
+        self._position = SourcePosition(line, column)
+        self._key = _AWAITED if type(container) is dict else None
 
     def end_container(self) -> None:
         """End the innermost mapping or list."""
-        self._pending_keys.pop()
-        self._attach(self._open_nodes.pop())
+        value, position, anchor = self._container, self._position, self._anchor
+        (
+            self._container,
+            self._position,
+            self._anchor,
+            self._key,
+            self._key_line,
+            self._key_column,
+        ) = self._outer.pop()
+        self._attach(value, position, anchor)
 
     def add_scalar(self, value: Any, line: int, column: int, anchor: str | None = None) -> None:
         """Add a text, number, true, false or null; or a key, if a mapping awaits one."""
         if type(value) is str and not value.isascii():
             _reject_surrogates(value, line, column)
-        if self._awaits_key():
-            self._pending_keys[-1] = (self._checked_key(value, line, column), line, column)
+        if self._key is _AWAITED:
+            self._key_line, self._key_column = line, column
+            if type(value) is str and value not in self._container:
+                self._key = value
+            else:
+                self._key = None
+                self._report_key(value, line, column)
         else:
-            position = SourcePosition(line, column, children=NO_CHILDREN)
-            node_count = 1 + len(value) // _CHARACTERS_PER_NODE if type(value) is str else 1
-            self._attach(Node(value, position, anchor, node_count))
+            self._attach(value, SourcePosition(line, column, 0, 0, NO_CHILDREN), anchor)
 
     def add_alias(self, anchor: str, line: int, column: int) -> None:
         """Add the value of an earlier anchor again."""
-        node = self._anchors.get(anchor)
-        if node is None:
+        if anchor not in self._anchors:
             message = f"alias *{anchor} has no anchor &{anchor} completed before it"
             raise UnreadableDocument(line, column, "unknown-alias", message)
-        self._aliased_node_count += node.node_count
+        value, position = self._anchors[anchor]
+        if anchor not in self._aliased_counts:
+            self._aliased_counts[anchor] = _count_nodes(value)
+        self._aliased_node_count += self._aliased_counts[anchor]
         if self._aliased_node_count > MAX_ALIASED_NODES:
             raise UnreadableDocument(
                 line,
@@ -129,71 +164,71 @@ class DocumentBuilder:
                 f"aliases add more than {MAX_ALIASED_NODES} values to this document; "
                 "write the values out, or use a Pool or Defaults document",
             )
-        if self._awaits_key():
+        if self._key is _AWAITED:
             raise UnreadableDocument(
                 line, column, "key-not-text", f"alias *{anchor} is used as a key"
             )
-        self._attach(Node(node.value, node.position, None, node.node_count))
+        self._attach(value, position, None)
 
-    def _awaits_key(self) -> bool:
-        return bool(
-            self._open_nodes
-            and type(self._open_nodes[-1].value) is dict
-            and self._pending_keys[-1][0] is _NO_KEY
-        )
-
-    def _checked_key(self, value: Any, line: int, column: int) -> Any:
-        if type(value) is str:
-            if value in self._open_nodes[-1].value:
-                first = self._open_nodes[-1].position.children[value].key_line
-                self.report(
-                    line,
-                    column,
-                    "duplicate-key",
-                    f"key {value_text(value)} is here for the second time, first in line {first}; "
-                    "remove one of the two",
-                )
-                return None
-            return value
+    def _report_key(self, value: Any, line: int, column: int) -> None:
+        """Report a key that is a duplicate, or no text."""
         text = value_text(value)
-        self.report(
-            line, column, "key-not-text", f'key {text} is not text; put it in quotes: "{text}"'
-        )
-        return None
+        if type(value) is str:
+            first = self._position.children[value].key_line
+            message = f"key {text} is here for the second time, first in line {first}; "
+            self.report(line, column, "duplicate-key", f"{message}remove one of the two")
+        else:
+            message = f'key {text} is not text; put it in quotes: "{text}"'
+            self.report(line, column, "key-not-text", message)
 
-    def _attach(self, node: Node) -> None:
-        if node.anchor is not None:
-            self._anchors[node.anchor] = node
+    def _attach(self, value: Any, position: SourcePosition, anchor: str | None) -> None:
+        """Add a complete value to the innermost container."""
+        if anchor is not None:
+            self._anchors[anchor] = value, position
+            self._aliased_counts.pop(anchor, None)
         self._node_count += 1
-        if not self._node_count % _NODES_BETWEEN_CHECKPOINTS:
-            self._checkpoint()
+        if self._node_count == self._next_checkpoint:
+            self._check_node_count(position)
+        container = self._container
+        if type(container) is list:
+            self._position.children[len(container)] = position
+            container.append(value)
+        elif container is None:
+            self.root = ParsedContent(value, position)
+        else:
+            key, self._key = self._key, _AWAITED
+            if key is None:
+                return
+            container[key] = value
+            if position.key_line:  # an alias has the same children under another key
+                position = SourcePosition(position.line, position.column, 0, 0, position.children)
+            position.key_line, position.key_column = self._key_line, self._key_column
+            self._position.children[key] = position
+
+    def _check_node_count(self, position: SourcePosition) -> None:
+        self._checkpoint()
         if self._node_count > MAX_NODES:
             raise UnreadableDocument(
-                node.position.line,
-                node.position.column,
-                "too-large",
-                f"more than {MAX_NODES} values",
+                position.line, position.column, "too-large", f"more than {MAX_NODES} values"
             )
-        if not self._open_nodes:
-            self.root = node
-            return
-        parent = self._open_nodes[-1]
-        parent.node_count += node.node_count
-        if type(parent.value) is list:
-            parent.position.children[len(parent.value)] = node.position
-            parent.value.append(node.value)
-            return
-        key, line, column = self._pending_keys[-1]
-        self._pending_keys[-1] = (_NO_KEY, 0, 0)
-        if key is not None:
-            parent.value[key] = node.value
-            position = node.position
-            if position.key_line:  # an alias has the same children under another key
-                position = SourcePosition(
-                    position.line, position.column, line, column, position.children
-                )
-            position.key_line, position.key_column = line, column
-            parent.position.children[key] = position
+        next_checkpoint = self._node_count + _NODES_BETWEEN_CHECKPOINTS
+        self._next_checkpoint = min(next_checkpoint, MAX_NODES + 1)
+
+
+def _count_nodes(value: Any) -> int:
+    """Count a value and all values in it, with aliases; at most a few more than matter."""
+    count = 0
+    pending = [value]
+    while pending and count <= MAX_ALIASED_NODES:
+        node = pending.pop()
+        count += 1
+        if type(node) is str:
+            count += len(node) // _CHARACTERS_PER_NODE
+        elif type(node) is dict:
+            pending += node.values()
+        elif type(node) is list:
+            pending += node
+    return count
 
 
 def _reject_surrogates(text: str, line: int, column: int) -> None:
