@@ -26,6 +26,7 @@ from gitvs.core.settings import (
     RemoteSettings,
     Settings,
     SshSignatures,
+    listen_address,
 )
 
 MAX_SETTINGS_BYTES = 1024 * 1024
@@ -128,7 +129,7 @@ def _listen_problems(parsed: Document) -> list[Problem]:
     """Find problems of the metrics address that a schema cannot express."""
     metrics = _metrics_settings(parsed.data)
     try:
-        is_usable = not metrics.listen or metrics.address[1] > 0
+        is_usable = not metrics.listen or listen_address(metrics.listen)[1] > 0
     except ValueError:
         is_usable = False
     if is_usable:
