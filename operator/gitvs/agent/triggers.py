@@ -112,6 +112,11 @@ class Triggers:
         """Whether nobody is writing to the folder of manifests now, as far as is known."""
         return self._folder_watch is None or self._folder_watch.is_quiet()
 
+    def announce_push(self) -> None:
+        """Have a push fetched that somebody has announced. Any thread may call it."""
+        if self.fetcher is not None:
+            self.fetcher.announce_push()
+
     def schedule_poll(self, failures: int) -> datetime | None:
         """Schedule the next fetch, later after each failure; return when, or None for a folder."""
         source_settings = self._settings.source

@@ -64,6 +64,17 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HookSettings:
+    """Where pushes are announced, and the file with the secret that proves them.
+
+    An empty `listen` turns the hook off.
+    """
+
+    listen: str = ""
+    secret_file: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The contents of one settings file; `source` is a remote or a folder of this host."""
 
@@ -75,6 +86,7 @@ class Settings:
     drift_seconds: float = 60.0
     max_downtime_seconds: float = 24 * 3600.0
     metrics: MetricsSettings = MetricsSettings()
+    hook: HookSettings = HookSettings()
 
 
 def socket_path_of(state_dir: Path) -> Path:

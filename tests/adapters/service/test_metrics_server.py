@@ -25,6 +25,7 @@ from gitvs import __version__
 from gitvs.adapters.service import http_server
 from gitvs.adapters.service.http_server import MAX_CONNECTIONS
 from gitvs.adapters.service.metrics_server import Metrics
+from gitvs.adapters.service.push_hook import HookResult
 from gitvs.core.errors import SettingsError
 from gitvs.core.model.history import Commit, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
@@ -162,6 +163,7 @@ def fill(metrics: Metrics) -> None:
     metrics.count_drift(2, 1)
     metrics.count_failure("source")
     metrics.count_transaction_found_open()
+    metrics.count_hook_request(HookResult.ACCEPTED)
 
 
 def test_the_last_status_is_what_is_shown(metrics: Metrics) -> None:
@@ -353,6 +355,7 @@ def test_what_happens_is_counted(metrics: Metrics) -> None:
         "gitvs_drift_found_total",
         "gitvs_drift_repaired_total",
         "gitvs_transactions_found_open_total",
+        "gitvs_hook_requests_total",
     }
     started = time.time()
     for _ in range(2):
@@ -377,6 +380,8 @@ def test_what_happens_is_counted(metrics: Metrics) -> None:
         "gitvs_failures_total kind=source": 2,
         "gitvs_failures_total kind=kernel": 0,
         "gitvs_transactions_found_open_total": 2,
+        "gitvs_hook_requests_total result=accepted": 2,
+        "gitvs_hook_requests_total result=wrong-signature": 0,
     }
     assert {name: found.get(name) for name in expected} == expected
     for name in (

@@ -10,10 +10,11 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import BaseServer, TCPServer
+from http.server import ThreadingHTTPServer
+from socketserver import BaseRequestHandler, BaseServer, TCPServer
 from threading import Lock, Thread
 from typing import Any
 
@@ -28,11 +29,13 @@ REQUEST_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 """How often the server looks for connections that take too long, and whether to stop."""
 
+MakeHandler = Callable[[Any, Any, Any], BaseRequestHandler]
+
 
 class HttpListener:
     """Serves HTTP on one address, from its creation until `stop`."""
 
-    def __init__(self, setting: str, listen: str, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, setting: str, listen: str, handler: MakeHandler) -> None:
         """Bind and start; `setting` names the setting `listen`, such as `metrics.listen`.
 
         Raises:
@@ -130,7 +133,7 @@ class HttpServer(ThreadingHTTPServer):
 
     request_queue_size = 128  # connections that wait to be accepted; beyond, clients wait seconds
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: tuple[str, int], handler: MakeHandler) -> None:
         self.connections = _Connections()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)

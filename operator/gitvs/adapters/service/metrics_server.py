@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.exposition import MetricsHandler
 
 from gitvs.adapters.service.http_server import HttpListener, HttpServer
+from gitvs.adapters.service.push_hook import HookResult
 from gitvs.adapters.service.status_metrics import OUTCOMES, StatusCollector
 from gitvs.core.errors import SettingsError
 from gitvs.core.model.history import Outcome
@@ -42,7 +43,7 @@ class Metrics:
     def __init__(self, settings: MetricsSettings) -> None:
         # Otherwise, each counter has a second metric, which is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
-        self._settings = settings
+        self.settings = settings
         self._registry = CollectorRegistry()
         self._status_collector = StatusCollector(settings.real_servers)
         self._registry.register(self._status_collector)
@@ -61,9 +62,9 @@ class Metrics:
         Raises:
             SettingsError: the address cannot be used.
         """
-        if self._settings.listen:
+        if self.settings.listen:
             handler = _Handler.factory(self._registry)
-            self._listener = HttpListener("metrics.listen", self._settings.listen, handler)
+            self._listener = HttpListener("metrics.listen", self.settings.listen, handler)
 
     def restart_if_dead(self) -> None:
         """Serve again if the server's thread has died."""
@@ -108,6 +109,10 @@ class Metrics:
         """Count a failure of a kind such as `source`."""
         self._event_metrics.failures.labels(kind).inc()
         self._event_metrics.last_failures.labels(kind).set(time.time())
+
+    def count_hook_request(self, result: HookResult) -> None:
+        """Count a request of the hook, by how it ended."""
+        self._event_metrics.hook_requests.labels(str(result)).inc()
 
     def count_transaction_found_open(self) -> None:
         """Count a transaction that the agent found open when it started."""
@@ -164,6 +169,14 @@ class _EventMetrics:
             "Transactions that the agent found open when it started.",
             registry=registry,
         )
+        self.hook_requests = Counter(
+            "gitvs_hook_requests",
+            "Requests of the push hook, by how they ended.",
+            ["result"],
+            registry=registry,
+        )
+        for result in HookResult:
+            self.hook_requests.labels(result)
         for outcome in OUTCOMES:
             self.passes.labels(outcome)
         for kind in FAILURE_KINDS:
