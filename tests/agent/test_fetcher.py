@@ -95,9 +95,11 @@ def test_a_flood_of_pushes_causes_no_fetch_before_the_interval_is_over(
     fetcher.start()
     for _ in range(1000):
         fetcher.announce_push()
+    assert remote.began.acquire(timeout=20)
     told.get(timeout=20)
     for _ in range(1000):
         fetcher.announce_push()
+    assert not remote.began.acquire(timeout=0.5), "it waits"
     assert fetcher.request_fetch() == 1, "an operator does not wait"
     assert told.get(timeout=20).request_number == 1
     assert remote.fetches == 2

@@ -205,8 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _receive_head(self) -> bytes:
         """Read up to the empty line, however many lines and fields that are."""
         head = b""
-        while len(head) < MAX_HEAD_BYTES and not head.endswith((b"\n\r\n", b"\n\n")):
-            line = self.rfile.readline(MAX_HEAD_BYTES - len(head))
+        while not head.endswith((b"\n\r\n", b"\n\n")):
+            line = self.rfile.readline(MAX_HEAD_BYTES - len(head))  # empty at the limit, too
             if not line:
                 break
             head += line
