@@ -253,10 +253,8 @@ def next_poll_seconds(interval_seconds: float, director: str, now_timestamp: flo
     when: directors that started together do not all ask the remote in the same second. A moment
     that comes within a tenth of the interval is left out, because a fetch has just ended.
     """
-    share = (
-        int.from_bytes(sha256(director.encode(errors="surrogateescape")).digest()[:8], "big")
-        / 2**64
-    )
+    digest = sha256(director.encode(errors="surrogateescape")).digest()
+    share = int.from_bytes(digest[:8], "big") / 2**64
     seconds = (share * interval_seconds - now_timestamp) % interval_seconds
     shortest = interval_seconds * _JITTER_FACTOR
     return seconds if seconds >= shortest else seconds + interval_seconds
