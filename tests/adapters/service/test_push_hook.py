@@ -328,6 +328,25 @@ def test_an_address_that_is_taken_is_named_and_tried_again(
     served.hook.stop()
 
 
+def test_a_host_without_a_free_thread_has_a_hook_once_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    served = Served(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        served.hook.serve(served.settings)
+    assert served.hook.status is not None
+    assert served.hook.status.error == (
+        "hook.listen: nothing listens on 127.0.0.1:0: can't start new thread"
+    )
+    served.hook.check()
+    assert served.ask(signed()).status == 202
+    served.hook.stop()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_hook_whose_thread_died_is_started_again(
     served: Served, caplog: pytest.LogCaptureFixture

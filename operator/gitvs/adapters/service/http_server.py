@@ -39,7 +39,7 @@ class HttpListener:
         """Bind and start; `setting` names the setting `listen`, such as `metrics.listen`.
 
         Raises:
-            SettingsError: the address cannot be used.
+            SettingsError: the address cannot be used, or there can be no further thread.
         """
         try:
             self._server = HttpServer(listen_address(listen), handler)
@@ -51,7 +51,11 @@ class HttpListener:
             name=setting.partition(".")[0],
             daemon=True,
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._server.server_close()
+            raise SettingsError(f"{setting}: nothing listens on {listen}: {error}") from error
 
     @property
     def address(self) -> str:
