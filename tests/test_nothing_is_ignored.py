@@ -23,6 +23,7 @@ from gitvs.cli.shared.options import choose_state_dir
 from gitvs.core.errors import GitvsError
 from gitvs.core.settings import (
     GpgSignatures,
+    HookSettings,
     MetricsSettings,
     RemoteSettings,
     Settings,
@@ -32,7 +33,14 @@ from tests.support.agents import Site, eventually, service, site
 from tests.support.git.repositories import Repository
 from tests.support.git.signing import gnupg
 
-SETTINGS_CLASSES = (Settings, RemoteSettings, MetricsSettings, SshSignatures, GpgSignatures)
+SETTINGS_CLASSES = (
+    Settings,
+    RemoteSettings,
+    MetricsSettings,
+    HookSettings,
+    SshSignatures,
+    GpgSignatures,
+)
 _GENERATED = {"<string>", "dataclasses.py"}
 """The files of methods that read every field to compare or copy it, whatever effect it has."""
 
@@ -60,7 +68,11 @@ def fetch(folder: Path, settings: RemoteSettings) -> None:
 
 def test_every_field_of_the_settings_is_read(tmp_path: Path, reads: set[str]) -> None:
     here = site(tmp_path)
-    here.settings = replace(here.settings, metrics=MetricsSettings("127.0.0.1:0"))
+    here.settings = replace(
+        here.settings,
+        metrics=MetricsSettings("127.0.0.1:0"),
+        hook=HookSettings("127.0.0.1:0", tmp_path / "no secret"),
+    )
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         assert running.status

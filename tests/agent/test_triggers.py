@@ -20,8 +20,9 @@ from gitvs.agent.fetcher import Fetcher, FetchResult
 from gitvs.agent.triggers import (
     MAX_POLL_DELAY_SECONDS,
     Triggers,
-    poll_delay_seconds,
+    next_poll_seconds,
     retry_delay_seconds,
+    retry_poll_seconds,
 )
 from gitvs.agent.work_queue import WorkQueue
 from gitvs.core.settings import RemoteSettings, Settings
@@ -176,18 +177,49 @@ def test_what_lives_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 INTERVALS = st.floats(1, 7 * 24 * 3600)
-FAILURES = st.integers(0, 10**9)
+FAILURES = st.integers(1, 10**9)
 RANDOMS = st.floats(0, 1, exclude_max=True)
+NAMES = st.text(min_size=1)
+TIMESTAMPS = st.floats(0, 4e9)
+
+
+@given(INTERVALS, NAMES, TIMESTAMPS)
+def test_polls_are_an_interval_apart_but_for_one_that_comes_too_soon(
+    interval: float, director: str, now: float
+) -> None:
+    delay = next_poll_seconds(interval, director, now)
+    assert interval * 0.1 * (1 - 1e-9) <= delay <= interval * 1.1 * (1 + 1e-9)
+    poll_at = now + delay
+    after_it = next_poll_seconds(interval, director, poll_at + interval / 100)
+    assert after_it == pytest.approx(interval * 0.99, abs=1e-5)
+
+
+@given(INTERVALS, NAMES, TIMESTAMPS, st.floats(0, 0.89))
+def test_a_director_polls_at_the_same_moments_whenever_it_fetched(
+    interval: float, director: str, now: float, share: float
+) -> None:
+    """A fetch for a push or an operator does not move the polls."""
+    first = now + next_poll_seconds(interval, director, now)
+    asked_at = first - interval * (1 - share) if share else first - interval * 0.99
+    again = asked_at + next_poll_seconds(interval, director, asked_at)
+    assert again == pytest.approx(first, abs=1e-4)
+
+
+def test_directors_that_started_together_do_not_poll_together() -> None:
+    seconds = [next_poll_seconds(30, f"lb{n}", 1_800_000_000.0) % 30 for n in range(100)]
+    in_one_second = max(sum(int(s) == second for s in seconds) for second in range(30))
+    assert in_one_second <= 12
+    assert len({int(s) for s in seconds}) >= 25
+
+
+def test_the_moment_of_a_director_is_its_own_on_every_host_and_version() -> None:
+    assert next_poll_seconds(30, "lb1", 0.0) == pytest.approx(17.409014)
 
 
 def range_of(interval: float, failures: int) -> tuple[float, float]:
     """The shortest and the longest delay."""
-    shortest = poll_delay_seconds(interval, failures, lambda: 0.0)
-    return shortest, poll_delay_seconds(interval, failures, lambda: 1.0)
-
-
-def test_after_a_success_it_is_the_interval_give_or_take_a_tenth() -> None:
-    assert range_of(30, 0) == pytest.approx((27, 33))
+    shortest = retry_poll_seconds(interval, failures, lambda: 0.0)
+    return shortest, retry_poll_seconds(interval, failures, lambda: 1.0)
 
 
 def test_it_doubles_with_every_failure_and_stops_at_five_minutes() -> None:
@@ -204,16 +236,15 @@ def test_an_interval_over_five_minutes_is_its_own_limit_and_still_varies() -> No
 def test_it_is_never_much_sooner_than_the_interval_nor_over_the_limit(
     interval: float, failures: int, random: float
 ) -> None:
-    delay = poll_delay_seconds(interval, failures, lambda: random)
+    delay = retry_poll_seconds(interval, failures, lambda: random)
     assert delay >= interval * 0.9 * (1 - 1e-9)
-    limit = max(interval, MAX_POLL_DELAY_SECONDS) if failures else interval * 1.1
-    assert delay <= limit * (1 + 1e-9)
+    assert delay <= max(interval, MAX_POLL_DELAY_SECONDS) * (1 + 1e-9)
 
 
 @given(INTERVALS, st.integers(1, 1000), RANDOMS)
 def test_one_more_failure_never_shortens_it(interval: float, failures: int, random: float) -> None:
-    now = poll_delay_seconds(interval, failures, lambda: random)
-    assert poll_delay_seconds(interval, failures + 1, lambda: random) >= now * (1 - 1e-9)
+    now = retry_poll_seconds(interval, failures, lambda: random)
+    assert retry_poll_seconds(interval, failures + 1, lambda: random) >= now * (1 - 1e-9)
 
 
 def test_the_first_retry_is_after_a_second_and_each_further_one_takes_twice_as_long() -> None:

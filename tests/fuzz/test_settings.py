@@ -35,6 +35,7 @@ SOUND = {
     "history": {"transactions": 500, "plans": 50},
     "restore": {"max_downtime": "24h"},
     "metrics": {"listen": "127.0.0.1:9712"},
+    "hook": {"listen": "[::1]:9713", "secret_file": "/etc/gitvs/hook-secret"},
 }
 OF_A_FOLDER = {"source": {"directory": "/srv/lb"}}
 

@@ -21,6 +21,7 @@ from gitvs.core.planning.operations import Operation, OperationKind, Operations
 from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.status.agent_status import (
     AgentStatus,
+    HookStatus,
     LastPass,
     ServerStatus,
     ServiceStatus,
@@ -147,6 +148,7 @@ def everything() -> AgentStatus:
         operations=operations,
         quarantined=(Quarantine("c" * 40, "refused: EINVAL", earlier(hours=5)),),
         services=services(),
+        hook=HookStatus("127.0.0.1:9713", earlier(minutes=6)),
     )
 
 

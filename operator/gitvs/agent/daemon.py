@@ -20,6 +20,7 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.writer_lock import writer_lock
 from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
+from gitvs.adapters.service.push_hook import PushHook
 from gitvs.adapters.service.systemd import Notifier
 from gitvs.agent.cycle import CommitFollower, CycleResult
 from gitvs.agent.drain_poll import DrainPoll
@@ -83,6 +84,10 @@ class Agent:
         self.fetch_results = FetchResults(
             ports, self.follower, self._triggers, self._reporter, self.work_queue
         )
+        self._hook = PushHook(
+            lambda: self._triggers.announce_push(),
+            lambda result: self._reporter.metrics.count_hook_request(result),
+        )
         self._write_lock = WriteLock(ports.store, make_lock)
         self._is_stopping = False
         self._failures_in_a_row = 0
@@ -111,6 +116,8 @@ class Agent:
         with ExitStack() as stack:
             self._reporter.metrics.start()
             stack.callback(lambda: self._reporter.metrics.stop())
+            self._hook.serve(self.settings.hook)
+            stack.callback(self._hook.stop)
             stack.callback(self._write_lock.release)
             self._triggers.start(self.ports.store.accepted_head())
             stack.callback(lambda: self._triggers.stop())
@@ -156,6 +163,7 @@ class Agent:
         """Run the jobs, then a cycle if a trigger is due."""
         self._triggers.check()
         self._reporter.metrics.restart_if_dead()
+        self._hook.check()
         self.follower.judge.restart_if_dead()
         self._record_heartbeat()
         for job in jobs:
@@ -176,12 +184,8 @@ class Agent:
     def _wait_seconds(self) -> float:
         """Return how long to wait for work."""
         watchdog_seconds = self._notifier.watchdog_seconds
-        wait_seconds = (
-            MAX_WAIT_SECONDS
-            if watchdog_seconds is None
-            else min(MAX_WAIT_SECONDS, watchdog_seconds / 4)
-        )
-        return max(0.0, min(wait_seconds, self._drain_poll.seconds_left()))
+        alive_seconds = float("inf") if watchdog_seconds is None else watchdog_seconds / 4
+        return max(0.0, min(MAX_WAIT_SECONDS, alive_seconds, self._drain_poll.seconds_left()))
 
     def _due_triggers(self) -> set[str]:
         """Return the triggers that time makes due: drains to check, and expired operations."""
@@ -227,14 +231,11 @@ class Agent:
         else:
             self._triggers.stop()
             self.follower.judge.stop()
-            if settings.metrics != self.settings.metrics:
-                self._reporter.replace_metrics(settings.metrics)
+            self._reporter.replace_metrics(settings.metrics)
             self.settings, self.follower, self._triggers = settings, follower, triggers
             self._reporter.source_status = SourceStatus(self._source_name())
-            waiting, outdated_reason = (
-                self.fetch_results.remove_waiting(),
-                self.fetch_results.outdated_reason,
-            )
+            waiting = self.fetch_results.remove_waiting()
+            outdated_reason = self.fetch_results.outdated_reason
             self.fetch_results = FetchResults(
                 self.ports, follower, triggers, self._reporter, self.work_queue
             )
@@ -244,6 +245,7 @@ class Agent:
             self._start_judge()
             self.fetch_results.add_waiting(waiting)
             self.fetch_results.request_fetch()
+            self._hook.serve(settings.hook)
             self._run_jobs_if_judged()
             log.info("settings reloaded source=%s", self._source_name())
         self._notifier.report_ready(self._reporter.status_line())
@@ -416,4 +418,4 @@ class Agent:
 
     def publish(self) -> None:
         """Publish a new status from the store. For the worker's thread."""
-        self._reporter.publish(self.follower.judge.judging_since)
+        self._reporter.publish(self.follower.judge.judging_since, self._hook.status)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from gitvs.core.errors import GitvsError, MetBug, UntrustedCommit
 from gitvs.core.model.history import Commit
 
 log = logging.getLogger(__name__)
+
+MIN_PUSH_INTERVAL_SECONDS = 2.0
+"""Shortest time from the beginning of a fetch to that of the next one for an announced push."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,11 @@ class FetchResult:
 
 
 class Fetcher:
-    """Fetches on request; requests during a fetch are merged into one more fetch."""
+    """Fetches on request; requests during a fetch are merged into one more fetch.
+
+    Pushes that are announced wait, if necessary, until `MIN_PUSH_INTERVAL_SECONDS` have passed
+    since the last fetch began. A fetch serves all pushes that were announced before it.
+    """
 
     def __init__(self, remote: GitRemote, report: Callable[[FetchResult], None]) -> None:
         """`report` gets the result of each fetch."""
@@ -40,6 +48,8 @@ class Fetcher:
         self._report = report
         self._changed = threading.Condition()
         self._last_request = 0
+        self._is_push_announced = False
+        self._last_begin_monotonic = float("-inf")
         self._is_maintenance_due = False
         self._is_stopping = False
         self._verified_head = ("", "")
@@ -61,6 +71,12 @@ class Fetcher:
             self._changed.notify()
             return self._last_request
 
+    def announce_push(self) -> None:
+        """Ask for a fetch after a push, soon. Any thread may call it, as often as it likes."""
+        with self._changed:
+            self._is_push_announced = True
+            self._changed.notify()
+
     def request_maintenance(self) -> None:
         """Ask for maintenance of the local copy after the next fetch."""
         self._is_maintenance_due = True
@@ -76,12 +92,22 @@ class Fetcher:
         while True:
             with self._changed:
                 while self._last_request == last_served and not self._is_stopping:
-                    self._changed.wait()
+                    seconds = self._seconds_to_push()
+                    if seconds is not None and seconds <= 0:
+                        break
+                    self._changed.wait(seconds)
                 if self._is_stopping:
                     return
-                last_served = self._last_request
+                last_served, self._is_push_announced = self._last_request, False
+                self._last_begin_monotonic = time.monotonic()
             self._report(self._fetch(last_served))
             self._maintain()
+
+    def _seconds_to_push(self) -> float | None:
+        """Return how long an announced push has to wait; None: none is announced."""
+        if not self._is_push_announced:
+            return None
+        return self._last_begin_monotonic + MIN_PUSH_INTERVAL_SECONDS - time.monotonic()
 
     def _fetch(self, request_number: int) -> FetchResult:
         try:

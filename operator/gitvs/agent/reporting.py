@@ -41,7 +41,7 @@ from gitvs.core.planning.plan import desired_digest
 from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.problems import InvalidManifests
 from gitvs.core.settings import MetricsSettings
-from gitvs.core.status.agent_status import AgentStatus, LastPass, SourceStatus
+from gitvs.core.status.agent_status import AgentStatus, HookStatus, LastPass, SourceStatus
 from gitvs.ports import Ports
 from gitvs.reconcile.director_status import (
     StatusInputs,
@@ -84,6 +84,7 @@ class Reporter:
         self._observation: Observation | None = None
         self._observed_at: datetime | None = None
         self._heartbeat_boottime = float("-inf")
+        self._hook_status: HookStatus | None = None
         self._target_commit: Commit | None = None
         self._drift: tuple[Key, ...] = ()
         self._unrepairable: tuple[Unrepairable, ...] = ()
@@ -183,7 +184,9 @@ class Reporter:
         self._observed_at = self._ports.clock.now()
 
     def replace_metrics(self, settings: MetricsSettings) -> None:
-        """Serve metrics as other settings say."""
+        """Serve metrics as other settings say; if they say the same, the counts go on."""
+        if settings == self.metrics.settings:
+            return
         self.metrics.stop()
         self.metrics = Metrics(settings)
         try:
@@ -191,11 +194,14 @@ class Reporter:
         except SettingsError as error:
             log.error("no metrics reason=%s", error)
 
-    def publish(self, judging_since: datetime | None = None) -> None:
+    def publish(
+        self, judging_since: datetime | None = None, hook: HookStatus | None = None
+    ) -> None:
         """Publish a new status, which any thread may read.
 
         `judging_since` is when judging the newest commit began, if that is under way.
         """
+        self._hook_status = hook
         self.source_status = replace(self.source_status, judging_since=judging_since)
         try:
             inputs = load_status_inputs(self._ports, self._observation)
@@ -213,6 +219,7 @@ class Reporter:
             summary,
             started_at=self._started_at,
             source=self.source_status,
+            hook=self._hook_status,
             desired_commit=self._target_commit,
             last_pass=self._last_pass,
             observed_at=self._observed_at,

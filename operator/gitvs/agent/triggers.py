@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 from apscheduler.executors.debug import DebugExecutor
@@ -64,6 +66,7 @@ class Triggers:
         self._folder_watch: DirectoryWatch | None = None
         self._clock_offset_seconds = _wall_clock_offset_seconds()
         self._failures = 0
+        self._director = settings.director or socket.gethostname()
         self._scheduler = _make_scheduler()
         self._unreported: set[str] = set()
         """What was alive when last checked, so its end has not been reported yet."""
@@ -109,14 +112,24 @@ class Triggers:
         """Whether nobody is writing to the folder of manifests now, as far as is known."""
         return self._folder_watch is None or self._folder_watch.is_quiet()
 
+    def announce_push(self) -> None:
+        """Have a push fetched that somebody has announced. Any thread may call it."""
+        if self.fetcher is not None:
+            self.fetcher.announce_push()
+
     def schedule_poll(self, failures: int) -> datetime | None:
         """Schedule the next fetch, later after each failure; return when, or None for a folder."""
         source_settings = self._settings.source
         if self.fetcher is None or not isinstance(source_settings, RemoteSettings):
             return None
         self._failures = failures
-        delay = poll_delay_seconds(source_settings.poll_seconds, failures, random.random)
-        poll_at = datetime.now(UTC) + timedelta(seconds=delay)
+        interval_seconds, now = source_settings.poll_seconds, datetime.now(UTC)
+        delay = (
+            retry_poll_seconds(interval_seconds, failures, random.random)
+            if failures > 0
+            else next_poll_seconds(interval_seconds, self._director, now.timestamp())
+        )
+        poll_at = now + timedelta(seconds=delay)
         self._scheduler.add_job(
             self.fetcher.request_fetch, "date", run_date=poll_at, id="poll", replace_existing=True
         )
@@ -233,22 +246,30 @@ def retry_delay_seconds(failures: int) -> float:
     return min(_MIN_RETRY_SECONDS * 2.0**doublings, MAX_RETRY_SECONDS)
 
 
-def poll_delay_seconds(
+def next_poll_seconds(interval_seconds: float, director: str, now_timestamp: float) -> float:
+    """Return how long to wait with the next poll after a fetch that succeeded.
+
+    Polls of a director are due at fixed moments, an interval apart, and a hash of its name says
+    when: directors that started together do not all ask the remote in the same second. A moment
+    that comes within a tenth of the interval is left out, because a fetch has just ended.
+    """
+    digest = sha256(director.encode(errors="surrogateescape")).digest()
+    share = int.from_bytes(digest[:8], "big") / 2**64
+    seconds = (share * interval_seconds - now_timestamp) % interval_seconds
+    shortest = interval_seconds * _JITTER_FACTOR
+    return seconds if seconds >= shortest else seconds + interval_seconds
+
+
+def retry_poll_seconds(
     interval_seconds: float, failure_count: int, random: Callable[[], float]
 ) -> float:
-    """Return how long to wait; `random` returns numbers from 0 up to 1.
+    """Return how long to wait with the next poll after this many failures in a row.
 
-    After a success it is the interval, 10 % shorter or longer. It doubles with each failure in
-    a row, up to MAX_POLL_DELAY_SECONDS or the interval if that is longer, and is a random time in
-    the upper half: many directors that lost one remote do not all come back at the same moment.
+    `random` returns numbers from 0 up to 1. The interval doubles with each failure, up to
+    MAX_POLL_DELAY_SECONDS or the interval if that is longer, and is a random time in the upper
+    half: many directors that lost one remote do not all come back at the same moment.
     """
-    if failure_count <= 0:
-        shortest, longest = (
-            interval_seconds * (1 - _JITTER_FACTOR),
-            interval_seconds * (1 + _JITTER_FACTOR),
-        )
-    else:
-        ceiling = max(interval_seconds, MAX_POLL_DELAY_SECONDS)
-        longest = min(interval_seconds * 2.0 ** min(failure_count, _MAX_DOUBLINGS), ceiling)
-        shortest = max(longest / 2, min(interval_seconds, longest * (1 - _JITTER_FACTOR)))
+    ceiling = max(interval_seconds, MAX_POLL_DELAY_SECONDS)
+    longest = min(interval_seconds * 2.0 ** min(failure_count, _MAX_DOUBLINGS), ceiling)
+    shortest = max(longest / 2, min(interval_seconds, longest * (1 - _JITTER_FACTOR)))
     return shortest + (longest - shortest) * random()

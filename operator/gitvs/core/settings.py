@@ -62,19 +62,16 @@ class MetricsSettings:
     listen: str = "127.0.0.1:9712"
     real_servers: int = 1000
 
-    @property
-    def address(self) -> tuple[str, int]:
-        """Return the address and the port of `listen`.
 
-        Raises:
-            ValueError: `listen` is not an address and a port.
-        """
-        host, _, port = self.listen.rpartition(":")
-        is_ipv6 = host.startswith("[") and host.endswith("]")
-        address = IPv6Address(host[1:-1]) if is_ipv6 else IPv4Address(host)
-        if not (port.isascii() and port.isdecimal() and int(port) < 2**16):
-            raise ValueError(f"{port} is no port")
-        return str(address), int(port)
+@dataclass(frozen=True, slots=True)
+class HookSettings:
+    """Where pushes are announced, and the file with the secret that proves them.
+
+    An empty `listen` turns the hook off.
+    """
+
+    listen: str = ""
+    secret_file: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +86,23 @@ class Settings:
     drift_seconds: float = 60.0
     max_downtime_seconds: float = 24 * 3600.0
     metrics: MetricsSettings = MetricsSettings()
+    hook: HookSettings = HookSettings()
 
 
 def socket_path_of(state_dir: Path) -> Path:
     """Return the agent's control socket for a state folder; systemd's for the default folder."""
     return DEFAULT_SOCKET_PATH if state_dir == DEFAULT_STATE_DIR else state_dir / SOCKET_FILE_NAME
+
+
+def listen_address(listen: str) -> tuple[str, int]:
+    """Return the address and the port of a text such as `127.0.0.1:9712` or `[::1]:9712`.
+
+    Raises:
+        ValueError: it is not an address and a port.
+    """
+    host, _, port = listen.rpartition(":")
+    is_ipv6 = host.startswith("[") and host.endswith("]")
+    address = IPv6Address(host[1:-1]) if is_ipv6 else IPv4Address(host)
+    if not (port.isascii() and port.isdecimal() and int(port) < 2**16):
+        raise ValueError(f"{port} is no port")
+    return str(address), int(port)

@@ -22,8 +22,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from gitvs import __version__
-from gitvs.adapters.service import metrics_server
-from gitvs.adapters.service.metrics_server import _MAX_CONNECTIONS, Metrics
+from gitvs.adapters.service import http_server
+from gitvs.adapters.service.http_server import MAX_CONNECTIONS
+from gitvs.adapters.service.metrics_server import Metrics
+from gitvs.adapters.service.push_hook import HookResult
 from gitvs.core.errors import SettingsError
 from gitvs.core.model.history import Commit, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
@@ -161,6 +163,7 @@ def fill(metrics: Metrics) -> None:
     metrics.count_drift(2, 1)
     metrics.count_failure("source")
     metrics.count_transaction_found_open()
+    metrics.count_hook_request(HookResult.ACCEPTED)
 
 
 def test_the_last_status_is_what_is_shown(metrics: Metrics) -> None:
@@ -352,6 +355,7 @@ def test_what_happens_is_counted(metrics: Metrics) -> None:
         "gitvs_drift_found_total",
         "gitvs_drift_repaired_total",
         "gitvs_transactions_found_open_total",
+        "gitvs_hook_requests_total",
     }
     started = time.time()
     for _ in range(2):
@@ -376,6 +380,8 @@ def test_what_happens_is_counted(metrics: Metrics) -> None:
         "gitvs_failures_total kind=source": 2,
         "gitvs_failures_total kind=kernel": 0,
         "gitvs_transactions_found_open_total": 2,
+        "gitvs_hook_requests_total result=accepted": 2,
+        "gitvs_hook_requests_total result=wrong-signature": 0,
     }
     assert {name: found.get(name) for name in expected} == expected
     for name in (
@@ -428,8 +434,8 @@ def test_an_address_that_is_taken_is_named_with_the_reason(metrics: Metrics) -> 
     with pytest.raises(SettingsError) as refusal:
         second.start()
     assert str(refusal.value) == (
-        f"metrics cannot be served on {metrics.address}: Address already in use (EADDRINUSE);"
-        ' choose another metrics.listen, or "" for none'
+        f"metrics.listen: cannot listen on {metrics.address}: Address already in use (EADDRINUSE);"
+        ' choose another address or another port from 1024 on, or "" for none'
     )
     second.stop()
 
@@ -470,19 +476,19 @@ def test_clients_that_say_nothing_or_half_a_request_keep_nobody_from_scraping(
     with ExitStack() as stack:
         clients = [
             stack.enter_context(connected(metrics, request_part))
-            for _ in range(3 * _MAX_CONNECTIONS)
+            for _ in range(3 * MAX_CONNECTIONS)
         ]
         for _ in range(3):
             assert "gitvs_build_info" in fetch(metrics)
-        eventually(lambda: len(request_threads()) <= _MAX_CONNECTIONS)
-        for client in clients[:_MAX_CONNECTIONS]:
+        eventually(lambda: len(request_threads()) <= MAX_CONNECTIONS)
+        for client in clients[:MAX_CONNECTIONS]:
             assert has_ended(client), "the oldest make room"
 
 
 def test_a_request_has_one_deadline_however_it_drips(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics_server, "_REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS", 0.3)
     with connected(metrics, b"GET /metrics HTTP/1.0\r\n") as dripping:
         while not select.select([dripping], [], [], 0.05)[0]:
             dripping.sendall(b"X")
@@ -500,13 +506,13 @@ def test_clients_that_do_not_read_their_answers_are_cut_off(
         return large
 
     metrics.publish(get_status)
-    monkeypatch.setattr(metrics_server, "_REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS", 1.0)
     with ExitStack() as stack:
-        for _ in range(_MAX_CONNECTIONS):
+        for _ in range(MAX_CONNECTIONS):
             stack.enter_context(connected(metrics, b"GET /metrics HTTP/1.0\r\n\r\n"))
         asked.acquire()
         wait_for_no_requests()
-        monkeypatch.setattr(metrics_server, "_REQUEST_SECONDS", 60.0)
+        monkeypatch.setattr(http_server, "REQUEST_SECONDS", 60.0)
         assert "gitvs_build_info" in fetch(metrics)
 
 
@@ -522,9 +528,9 @@ def test_more_requests_at_a_time_than_are_answered_are_turned_away(metrics: Metr
     with ExitStack() as stack:
         clients = [
             stack.enter_context(connected(metrics, b"GET /metrics HTTP/1.0\r\n\r\n"))
-            for _ in range(_MAX_CONNECTIONS)
+            for _ in range(MAX_CONNECTIONS)
         ]
-        for _ in range(_MAX_CONNECTIONS):
+        for _ in range(MAX_CONNECTIONS):
             asked.acquire()
         with connected(metrics) as one_too_many:
             assert has_ended(one_too_many)
@@ -549,10 +555,10 @@ def test_a_server_that_stops_leaves_no_connection_behind() -> None:
 def test_a_server_whose_thread_died_is_started_again(
     metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert metrics._server_and_thread is not None
-    server, thread = metrics._server_and_thread
-    server.service_actions = sys.exit  # type: ignore[method-assign]
-    thread.join()
+    listener = metrics._listener
+    assert listener is not None
+    listener._server.service_actions = sys.exit  # type: ignore[method-assign]
+    eventually(lambda: not listener.is_alive())
     metrics.restart_if_dead()
     assert "gitvs_build_info" in fetch(metrics)
     metrics.restart_if_dead()

@@ -16,6 +16,7 @@ from gitvs.core.manifests.schema import schema_for
 from gitvs.core.remote_url import UnusableUrl, protocol_of
 from gitvs.core.settings import (
     GpgSignatures,
+    HookSettings,
     MetricsSettings,
     RemoteSettings,
     Settings,
@@ -48,6 +49,10 @@ plans = 10
 [metrics]
 listen = "[::1]:9000"
 real_servers = 50
+
+[hook]
+listen = "10.0.3.2:9713"
+secret_file = "/etc/gitvs/hook-secret"
 
 [agent]
 drift = "90s"
@@ -95,6 +100,7 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         drift_seconds=90.0,
         max_downtime_seconds=3600.0,
         metrics=MetricsSettings("[::1]:9000", 50),
+        hook=HookSettings("10.0.3.2:9713", Path("/etc/gitvs/hook-secret")),
     )
 
 
@@ -293,6 +299,24 @@ def test_metrics_are_served_on_an_address_and_a_port(tmp_path: Path, listen: str
 def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
     settings = load(tmp_path, 'source.directory = "/m"\nmetrics.listen = ""')
     assert settings.metrics == MetricsSettings("")
+
+
+def test_a_hook_listens_on_an_address_and_a_port(tmp_path: Path) -> None:
+    text = 'source.url = "https://h/r"\nhook.listen = "9713"\nhook.secret_file = "/s"'
+    assert problems(tmp_path, text) == [
+        'gitvs.toml:2: hook.listen: "9713" is not an address and a port, such as 127.0.0.1:9713 or'
+        ' [::1]:9713; "" serves no hook'
+    ]
+
+
+def test_a_hook_needs_a_secret_and_a_remote(tmp_path: Path) -> None:
+    assert problems(tmp_path, 'source.directory = "/m"\nhook.listen = "[::1]:9713"') == [
+        "gitvs.toml:2: hook.listen: hook.secret_file is missing; without a secret, no push can be"
+        " proved",
+        "gitvs.toml:2: hook.listen: a hook starts a fetch, and source.directory is never fetched",
+    ]
+    off = 'source.directory = "/m"\nhook.listen = ""\nhook.secret_file = "/s"'
+    assert load(tmp_path, off).hook == HookSettings("", Path("/s"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import OperationKind, Operations
-from gitvs.core.status.agent_status import AgentStatus, LastPass, ServiceStatus, SourceStatus
+from gitvs.core.status.agent_status import (
+    AgentStatus,
+    HookStatus,
+    LastPass,
+    ServiceStatus,
+    SourceStatus,
+)
 from gitvs.report.status.headline import headline
 from gitvs.report.status.services_table import MAX_SERVERS, MAX_SERVICES
 from gitvs.report.status.status_json import status_json
@@ -246,6 +252,25 @@ def test_the_first_line_is_the_verdict(status: AgentStatus, text: str) -> None:
 
 def test_a_status_with_everything_in_it_reads_as_it_should() -> None:
     assert "\n".join([*lines(everything()), ""]) == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize(
+    ("hook", "text"),
+    [
+        (HookStatus("[::1]:9713"), "hook       listens on [::1]:9713, no push yet"),
+        (
+            HookStatus("[::1]:9713", earlier(minutes=1), "the file is empty"),
+            "hook       the file is empty",
+        ),
+    ],
+)
+def test_a_hook_is_shown_with_what_is_wrong_with_it(hook: HookStatus, text: str) -> None:
+    assert text in lines(in_sync(hook=hook))
+
+
+def test_an_agent_that_knows_of_no_hook_is_shown_without_one() -> None:
+    sent_by_an_older_agent = {k: v for k, v in sent(in_sync()).items() if k != "hook"}
+    assert status_text(sent_by_an_older_agent, NOW).plain.splitlines() == lines(in_sync())
 
 
 def test_no_line_has_tabs_or_blanks_at_its_end_or_depends_on_a_width() -> None:

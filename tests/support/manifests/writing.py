@@ -17,7 +17,7 @@ LEFT_OUT = object()
 
 def manifest_examples(examples: Path) -> list[Path]:
     """Return the folders of examples that hold manifests: not those about CI and monitoring."""
-    others = {"ci", "monitoring"}
+    others = {"ci", "monitoring", "push"}
     return sorted(p for p in examples.iterdir() if p.is_dir() and p.name not in others)
 
 

@@ -7,17 +7,8 @@ counted here. All of it may be called from any thread.
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
-from socketserver import BaseServer, TCPServer
-from threading import Lock, Thread
-from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -29,10 +20,11 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import MetricsHandler
 
+from gitvs.adapters.service.http_server import HttpListener, HttpServer
+from gitvs.adapters.service.push_hook import HookResult
 from gitvs.adapters.service.status_metrics import OUTCOMES, StatusCollector
 from gitvs.core.errors import SettingsError
 from gitvs.core.model.history import Outcome
-from gitvs.core.planning.kernel_refusals import errno_name
 from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import AgentStatus
 
@@ -43,11 +35,6 @@ FAILURE_KINDS = ("source", "manifests", "gate", "quarantine", "kernel", "store",
 
 _SUCCESSFUL_OUTCOMES = (Outcome.CONVERGED, Outcome.APPLIED)
 _STAGE_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60)
-_POLL_SECONDS = 0.1
-"""How often the server looks for connections that take too long, and whether to stop."""
-_REQUEST_SECONDS = 10.0
-"""Longest time of one scrape in all, however slowly its client sends or receives."""
-_MAX_CONNECTIONS = 16
 
 
 class Metrics:
@@ -56,18 +43,18 @@ class Metrics:
     def __init__(self, settings: MetricsSettings) -> None:
         # Otherwise, each counter has a second metric, which is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
-        self._settings = settings
+        self.settings = settings
         self._registry = CollectorRegistry()
         self._status_collector = StatusCollector(settings.real_servers)
         self._registry.register(self._status_collector)
         ProcessCollector(registry=self._registry)
         self._event_metrics = _EventMetrics(self._registry)
-        self._server_and_thread: tuple[_MetricsServer, Thread] | None = None
+        self._listener: HttpListener | None = None
 
     @property
     def address(self) -> str:
         """Where metrics are served, as `127.0.0.1:9712`; empty if they are not."""
-        return "" if self._server_and_thread is None else self._server_and_thread[0].address_text
+        return "" if self._listener is None else self._listener.address
 
     def start(self) -> None:
         """Start to serve, unless the settings switch it off.
@@ -75,20 +62,13 @@ class Metrics:
         Raises:
             SettingsError: the address cannot be used.
         """
-        if not self._settings.listen:
-            return
-        try:
-            server = _MetricsServer(self._settings.address, _Handler.factory(self._registry))
-        except OSError as error:
-            raise _listen_error(self._settings.listen, error) from error
-        thread = Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="metrics")
-        thread.daemon = True
-        thread.start()
-        self._server_and_thread = server, thread
+        if self.settings.listen:
+            handler = _Handler.factory(self._registry)
+            self._listener = HttpListener("metrics.listen", self.settings.listen, handler)
 
     def restart_if_dead(self) -> None:
         """Serve again if the server's thread has died."""
-        if self._server_and_thread is None or self._server_and_thread[1].is_alive():
+        if self._listener is None or self._listener.is_alive():
             return
         log.error("metrics server ended unexpectedly, started again")
         self.stop()
@@ -99,12 +79,9 @@ class Metrics:
 
     def stop(self) -> None:
         """Stop serving."""
-        if self._server_and_thread is not None:
-            server, thread = self._server_and_thread
-            self._server_and_thread = None
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
 
     def publish(self, get_status: Callable[[], AgentStatus]) -> None:
         """From now on, call `get_status` at each scrape."""
@@ -132,6 +109,10 @@ class Metrics:
         """Count a failure of a kind such as `source`."""
         self._event_metrics.failures.labels(kind).inc()
         self._event_metrics.last_failures.labels(kind).set(time.time())
+
+    def count_hook_request(self, result: HookResult) -> None:
+        """Count a request of the hook, by how it ended."""
+        self._event_metrics.hook_requests.labels(str(result)).inc()
 
     def count_transaction_found_open(self) -> None:
         """Count a transaction that the agent found open when it started."""
@@ -188,6 +169,14 @@ class _EventMetrics:
             "Transactions that the agent found open when it started.",
             registry=registry,
         )
+        self.hook_requests = Counter(
+            "gitvs_hook_requests",
+            "Requests of the push hook, by how they ended.",
+            ["result"],
+            registry=registry,
+        )
+        for result in HookResult:
+            self.hook_requests.labels(result)
         for outcome in OUTCOMES:
             self.passes.labels(outcome)
         for kind in FAILURE_KINDS:
@@ -197,121 +186,9 @@ class _EventMetrics:
 class _Handler(MetricsHandler):
     """Answers one scrape."""
 
-    server: _MetricsServer
+    server: HttpServer
 
     def do_GET(self) -> None:
         """Answer, unless the connection was cut off while the request came in."""
         if self.server.connections.mark_received(self.connection):
             super().do_GET()
-
-
-@dataclass(slots=True)
-class _Connection:
-    deadline_monotonic: float
-    is_request_received: bool = False
-
-
-class _Connections:
-    """The open connections: a bounded number, each for a bounded time.
-
-    A client that has not sent its request yet makes room for a new one, so clients that send
-    slowly or nothing keep nobody from scraping.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._connections: dict[socket.socket, _Connection] = {}  # the oldest first
-
-    def admit(self, client: socket.socket) -> bool:
-        """Add a connection; False if there is no room."""
-        with self._lock:
-            if len(self._connections) >= _MAX_CONNECTIONS and not self._cut_off_slow_sender():
-                return False
-            self._connections[client] = _Connection(time.monotonic() + _REQUEST_SECONDS)
-            return True
-
-    def mark_received(self, client: socket.socket) -> bool:
-        """Record that the request is complete; False if the connection was cut off."""
-        with self._lock:
-            connection = self._connections.get(client)
-            if connection is not None:
-                connection.is_request_received = True
-            return connection is not None
-
-    def remove(self, client: socket.socket) -> None:
-        """Remove a connection before it is closed."""
-        with self._lock:
-            self._connections.pop(client, None)
-
-    def cut_off_late(self, now_monotonic: float) -> None:
-        """Cut off the connections whose deadline has passed."""
-        with self._lock:
-            for client, connection in list(self._connections.items()):
-                if connection.deadline_monotonic <= now_monotonic:
-                    self._cut_off(client)
-
-    def _cut_off_slow_sender(self) -> bool:
-        for client, connection in self._connections.items():
-            if not connection.is_request_received:
-                self._cut_off(client)
-                return True
-        return False
-
-    def _cut_off(self, client: socket.socket) -> None:
-        """End a connection; its thread notices, and closes it."""
-        del self._connections[client]
-        with suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
-
-
-class _MetricsServer(ThreadingHTTPServer):
-    request_queue_size = 128  # connections that wait to be accepted; beyond, clients wait seconds
-
-    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
-        self.connections = _Connections()
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, handler)
-
-    @property
-    def address_text(self) -> str:
-        host, port = self.server_address[:2]
-        return f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, or close: clients must not use up all threads of the agent."""
-        if self.connections.admit(request):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection."""
-        self.connections.remove(request)
-        super().shutdown_request(request)
-
-    def service_actions(self) -> None:
-        """Cut off slow clients; called several times a second."""
-        self.connections.cut_off_late(time.monotonic())
-
-    def server_close(self) -> None:
-        """Close the server, and its connections with it."""
-        super().server_close()
-        self.connections.cut_off_late(float("inf"))
-
-    def server_bind(self) -> None:
-        """Bind without the DNS lookup of the parent class: the DNS may be down."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that disconnect; any other error is a bug and is shown."""
-        if not isinstance(sys.exception(), OSError):
-            BaseServer.handle_error(self, request, client_address)
-
-
-def _listen_error(listen: str, error: OSError) -> SettingsError:
-    code = error.errno or 0
-    return SettingsError(
-        f"metrics cannot be served on {listen}: {os.strerror(code)} ({errno_name(code)});"
-        ' choose another metrics.listen, or "" for none'
-    )

@@ -22,10 +22,12 @@ from gitvs.core.settings import (
     KEPT_PLANS,
     KEPT_TRANSACTIONS,
     GpgSignatures,
+    HookSettings,
     MetricsSettings,
     RemoteSettings,
     Settings,
     SshSignatures,
+    listen_address,
 )
 
 MAX_SETTINGS_BYTES = 1024 * 1024
@@ -81,6 +83,7 @@ def _problems(parsed: Document) -> list[Problem]:
     return problems or [
         *_url_problems(parsed),
         *_listen_problems(parsed),
+        *_hook_problems(parsed),
         *_duration_problems(parsed),
     ]
 
@@ -124,20 +127,38 @@ def _url_problems(parsed: Document) -> list[Problem]:
     return []
 
 
-def _listen_problems(parsed: Document) -> list[Problem]:
-    """Find problems of the metrics address that a schema cannot express."""
-    metrics = _metrics_settings(parsed.data)
+def _listen_problems(parsed: Document) -> Iterator[Problem]:
+    """Find problems of addresses to listen on that a schema cannot express."""
+    for table, example_port in (("metrics", 9712), ("hook", 9713)):
+        listen = parsed.data.get(table, {}).get("listen", "")
+        if listen and not _is_usable_address(listen):
+            message = (
+                f'{table}.listen: "{listen}" is not an address and a port, such as'
+                f' 127.0.0.1:{example_port} or [::1]:{example_port}; "" serves no {table}'
+            )
+            yield parsed.problem((table, "listen"), "bad-address", message)
+
+
+def _is_usable_address(listen: str) -> bool:
     try:
-        is_usable = not metrics.listen or metrics.address[1] > 0
+        return listen_address(listen)[1] > 0
     except ValueError:
-        is_usable = False
-    if is_usable:
-        return []
-    message = (
-        f'metrics.listen: "{metrics.listen}" is not an address and a port,'
-        ' such as 127.0.0.1:9712 or [::1]:9712; "" serves no metrics'
-    )
-    return [parsed.problem(("metrics", "listen"), "bad-address", message)]
+        return False
+
+
+def _hook_problems(parsed: Document) -> Iterator[Problem]:
+    """Find a hook that could prove nothing, or start no fetch."""
+    hook = parsed.data.get("hook", {})
+    if not hook.get("listen"):
+        return
+    if "secret_file" not in hook:
+        message = (
+            "hook.listen: hook.secret_file is missing; without a secret, no push can be proved"
+        )
+        yield parsed.problem(("hook", "listen"), "missing", message)
+    if "url" not in parsed.data["source"]:
+        message = "hook.listen: a hook starts a fetch, and source.directory is never fetched"
+        yield parsed.problem(("hook", "listen"), "useless", message)
 
 
 def _problem_line(problem: Problem) -> str:
@@ -154,12 +175,13 @@ def _settings_from(data: Mapping[str, Any]) -> Settings:
         history.get("plans", KEPT_PLANS),
         parse_seconds(data.get("agent", {}).get("drift", "60s")),
         parse_seconds(data.get("restore", {}).get("max_downtime", "24h")),
-        metrics=_metrics_settings(data),
+        metrics=MetricsSettings(**data.get("metrics", {})),
+        hook=_hook_settings(data.get("hook", {})),
     )
 
 
-def _metrics_settings(data: Mapping[str, Any]) -> MetricsSettings:
-    return MetricsSettings(**data.get("metrics", {}))
+def _hook_settings(data: Mapping[str, Any]) -> HookSettings:
+    return HookSettings(data.get("listen", ""), Path(data.get("secret_file", "")))
 
 
 def _source_settings(data: Mapping[str, Any]) -> RemoteSettings | Path:

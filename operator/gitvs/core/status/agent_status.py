@@ -39,6 +39,17 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class HookStatus:
+    """The listener for announced pushes."""
+
+    listen: str
+    last_push_at: datetime | None = None
+    """When a push was last accepted."""
+    error: str = ""
+    """Why no push can be accepted; empty if it listens."""
+
+
+@dataclass(frozen=True, slots=True)
 class LastPass:
     """How the newest pass ended. `problems` are why the newest commit was not applied."""
 
@@ -89,6 +100,8 @@ class AgentStatus:
     started_at: datetime | None = None
     """When the agent started; None if no agent runs."""
     source: SourceStatus = SourceStatus("")
+    hook: HookStatus | None = None
+    """None if the settings name no hook, or no agent runs."""
     desired_commit: Commit | None = None
     """The commit that should be in force: the pinned one, or the newest accepted one."""
     applied_commit: Commit | None = None

@@ -10,6 +10,7 @@ from gitvs.core.model.resource_json import JsonObject, resource_json
 from gitvs.core.model.resources import host_and_port
 from gitvs.core.status.agent_status import (
     AgentStatus,
+    HookStatus,
     LastPass,
     ServerStatus,
     ServiceStatus,
@@ -29,6 +30,7 @@ def status_json(status: AgentStatus) -> JsonObject:
         "at": time_json(status.at),
         "startedAt": time_json(status.started_at),
         "source": _source_json(status.source),
+        "hook": None if status.hook is None else _hook_json(status.hook),
         "desired": commit_json(status.desired_commit),
         "applied": commit_json(status.applied_commit),
         "appliedAt": time_json(status.applied_at),
@@ -85,6 +87,14 @@ def _source_json(source: SourceStatus) -> JsonObject:
         "error": source.error or None,
         "nextAt": time_json(source.next_fetch_at),
         "judgingSince": time_json(source.judging_since),
+    }
+
+
+def _hook_json(hook: HookStatus) -> JsonObject:
+    return {
+        "listen": hook.listen,
+        "lastPushAt": time_json(hook.last_push_at),
+        "error": hook.error or None,
     }
 
 

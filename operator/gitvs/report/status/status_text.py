@@ -33,6 +33,7 @@ def status_text(status: JsonObject, now: datetime, *, show_all: bool = False) ->
     text = lines_text([line(headline_text, style=style), line("")])
     facts = [
         *_agent_lines(status, now),
+        *_hook_lines(status, now),
         *_source_lines(status, now, headline_text),
         *_commit_lines(status, now),
         *_pass_lines(status, now),
@@ -76,6 +77,19 @@ def _source_lines(status: JsonObject, now: datetime, headline_text: str) -> Iter
     head = source["head"]
     if head is not None and head != status["applied"]:
         yield line("newest", _commit_text(head, now, _signer_text(source)))
+
+
+def _hook_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
+    hook = status.get("hook")
+    if hook is None:
+        return
+    if hook["error"]:
+        yield line("hook", hook["error"], style="red")
+        return
+    push = "no push yet"
+    if hook["lastPushAt"] is not None:
+        push = f"last push {age_text(parse_time(hook['lastPushAt']), now)}"
+    yield line("hook", f"listens on {hook['listen']}, {push}")
 
 
 def _answered_text(source: JsonObject, now: datetime) -> str:
