@@ -341,7 +341,7 @@ def plan_reading(
     planned = plan_from_observation(
         desired,
         ports.store.applied(),
-        observation,
+        replace(observation, state=observation.state.sharing(desired.state)),
         ledger,
         ports.clock.boottime(),
         OWNER_ALIAS_PREFIX + ports.store.id,
