@@ -23,7 +23,6 @@ from gitvs.core.model.resources import (
     Sysctl,
     Timeout,
     Vip,
-    VirtualService,
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate, Lift, conflict_gates, evaluate_gates
