@@ -13,13 +13,11 @@ import pytest
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.core.model.history import Outcome
 from gitvs.core.planning.plan import Change
-from gitvs.ports import Applied
-from gitvs.reconcile.one_pass import reconcile
 from tests.harness.lab import run_batch
 from tests.harness.namespace import enter_fresh_namespace
 from tests.support import scenario
 from tests.support.faults import FaultyKernel, How
-from tests.support.sweep import ALLOW, World, assert_state, check_fault, check_target, counted_plans
+from tests.support.sweep import World, assert_state, check_fault, check_target
 
 pytestmark = pytest.mark.kernel(timeout_seconds=600)
 
@@ -75,17 +73,3 @@ def plan_of_the_sweep(folder: Path) -> tuple[Change, ...]:
 def _kill_9() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("killed")
-
-
-def test_where_nothing_has_changed_the_last_plan_is_taken_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = fresh_world(tmp_path / "world")
-    planned = counted_plans(monkeypatch)
-    with world.store() as store:
-        target, last = Applied(scenario.before(), None, world.clock.now()), None
-        for _ in range(4):
-            last = reconcile(world.ports(store), target, ALLOW, last)
-        assert last is not None
-        assert last.outcome is Outcome.CONVERGED
-    assert len(planned) == 2, "to apply it, and once more to find it right"

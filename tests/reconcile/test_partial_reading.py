@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,13 +15,12 @@ from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key, RealServer
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Change, Phase
-from gitvs.ports import Applied
-from gitvs.reconcile.one_pass import PassResult, reconcile
+from gitvs.reconcile.one_pass import PassResult
 from tests.support.builders import endpoint, real_server, virtual_service
 from tests.support.effort import examples
 from tests.support.memory.kernel import MemoryKernel
 from tests.support.strategies import LISTENERS, desired_states
-from tests.support.sweep import ALLOW, World, counted_plans
+from tests.support.sweep import World
 
 WEB, DNS = endpoint(port=443), endpoint(port=53)
 EVERYTHING = Scope(
@@ -176,63 +174,3 @@ def test_both_ways_lead_to_the_same_kernel(
             world.clock.seconds += 3600  # all drains are over
             ends.append((world.bring(last).outcome, world.kernel.observe(EVERYTHING).state))
         assert ends[0] == ends[1]
-
-
-class Kept:
-    """A director whose store stays open, as an agent's does."""
-
-    def __init__(self, folder: str, has_memory: bool) -> None:
-        self.world = World(MemoryKernel("gitvs:test"), Path(folder))
-        self.store = self.world.store()
-        self.has_memory = has_memory
-        self.last: PassResult | None = None
-
-    def bring(self, desired: Desired) -> PassResult:
-        target = Applied(desired, None, self.world.clock.now())
-        done = reconcile(self.world.ports(self.store), target, ALLOW, self.last)
-        self.last = done if self.has_memory else None
-        return done
-
-
-@given(st.data())
-@settings(max_examples=examples(60))
-def test_a_pass_that_finds_all_as_before_does_what_any_other_does(data: st.DataObject) -> None:
-    states = data.draw(st.lists(desired_states(LISTENERS[:4]), min_size=1, max_size=3))
-    steps = data.draw(st.lists(st.tuples(st.sampled_from(states), st.none() | drifts())))
-    with TemporaryDirectory() as one, TemporaryDirectory() as other:
-        directors = [Kept(one, has_memory=False), Kept(other, has_memory=True)]
-        with directors[0].store, directors[1].store:
-            for desired, somebody in steps:
-                for _ in range(3):
-                    ends = []
-                    for director in directors:
-                        done = director.bring(desired)
-                        assert done.planned is not None
-                        proposal = done.planned.proposal
-                        state = director.world.kernel.observe(EVERYTHING).state
-                        ends.append((done.outcome, proposal, state))
-                        director.world.clock.seconds += 30
-                    assert ends[0] == ends[1]
-                if somebody is not None:
-                    for director in directors:
-                        drift(director.world, *somebody)
-
-
-def test_where_nothing_has_changed_the_last_plan_is_taken_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    director = Kept(str(tmp_path), has_memory=True)
-    planned = counted_plans(monkeypatch)
-    desired = two_services()
-    with director.store:
-        for _ in range(4):
-            director.bring(desired)
-        assert len(planned) == 2, "to apply it, and once more to find it right"
-        server = real_server(WEB)
-        director.world.kernel.set_connections(server, active=3)
-        done = director.bring(desired)
-        assert len(planned) == 2
-        assert done.observation is not None
-        assert done.observation.connections[server.key].active == 3
-        drift(director.world, 0, 7)
-        assert director.bring(desired).outcome is Outcome.APPLIED

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.desired import Desired
@@ -22,7 +20,6 @@ from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import RealServer, Sysctl, Timeout
 from gitvs.core.model.state import State
 from gitvs.core.planning.overlay import with_fallback_flags
-from gitvs.core.planning.proposal import Proposal, propose
 from gitvs.ports import Applied, Kernel, Ports, Store
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
 from gitvs.reconcile.transaction import recover
@@ -101,18 +98,6 @@ class World:
     def state(self) -> State:
         """Everything in the kernel that the scenario speaks of."""
         return self.kernel.observe(SCOPE).state
-
-
-def counted_plans(monkeypatch: pytest.MonkeyPatch) -> list[Proposal]:
-    """Return a list of the plans that passes work out from now on."""
-    plans: list[Proposal] = []
-
-    def counting(*arguments: Any, **named: Any) -> Proposal:
-        plans.append(propose(*arguments, **named))
-        return plans[-1]
-
-    monkeypatch.setattr("gitvs.reconcile.one_pass.propose", counting)
-    return plans
 
 
 def check_fault(world: World, at: int, how: How) -> bool:

@@ -130,7 +130,7 @@ def reconcile(
     if recovered is not None and recovered.outcome is Outcome.STUCK:
         return PassResult(Outcome.STUCK, recovered=recovered)
     planned = _plan_partial_reading(ports, target.desired, options, last_pass)
-    planned = planned or plan_full_reading(ports, target.desired, options, last_pass)
+    planned = planned or plan_full_reading(ports, target.desired, options)
     planned_boottime = ports.clock.boottime()
     stage_seconds = {"plan": planned_boottime - started_boottime}
     proposal = planned.proposal
@@ -249,53 +249,12 @@ def plan_pass(ports: Ports, desired: Desired, options: PassOptions = PassOptions
 
 
 def plan_full_reading(
-    ports: Ports,
-    desired: Desired,
-    options: PassOptions = PassOptions(),
-    last_pass: PassResult | None = None,
+    ports: Ports, desired: Desired, options: PassOptions = PassOptions()
 ) -> PlannedPass:
-    """Plan against a full reading of the kernel; reuse the last plan if nothing has changed."""
+    """Plan against a full reading of the kernel."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
     observation = ports.kernel.observe(scope_of(ledger, desired))
-    previous = None if last_pass is None else last_pass.planned
-    if previous and _is_plan_reusable(ports, previous, desired, ledger, options, observation):
-        return replace(previous, observation=observation, boottime_seconds=ports.clock.boottime())
     return plan_reading(ports, desired, ledger, options, observation)
-
-
-def _is_plan_reusable(
-    ports: Ports,
-    previous: PlannedPass,
-    desired: Desired,
-    ledger: Ledger,
-    options: PassOptions,
-    observation: Observation,
-) -> bool:
-    """Whether nothing relevant changed since the last pass, which had nothing to do.
-
-    Planning again would take long and give the same empty plan.
-    """
-    applied, proposal = ports.store.applied(), previous.proposal
-    has_nothing_pending = not (
-        proposal.plan
-        or proposal.unrepairable
-        or proposal.gates
-        or ledger.drains
-        or previous.has_open_transaction
-    )
-    return (
-        has_nothing_pending
-        and previous.is_full_reading
-        and applied is not None
-        and applied.desired is desired
-        and previous.applied == applied
-        and proposal.desired is desired
-        and previous.ledger == ledger == proposal.ledger
-        and not options.adopt
-        and options.only_keys is None
-        and proposal.operations == ports.store.operations().in_force(ports.moment())
-        and without_counts(previous.observation) == without_counts(observation)
-    )
 
 
 def without_counts(observation: Observation) -> Observation:
@@ -341,7 +300,7 @@ def plan_reading(
     planned = plan_from_observation(
         desired,
         ports.store.applied(),
-        observation,
+        replace(observation, state=observation.state.sharing(desired.state)),
         ledger,
         ports.clock.boottime(),
         OWNER_ALIAS_PREFIX + ports.store.id,

@@ -12,7 +12,7 @@ from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
     Key,
     Listener,
-    RealServer,
+    Resource,
     VirtualService,
 )
 
@@ -21,11 +21,14 @@ _MAX_READ_ATTEMPTS = 5
 
 @dataclass(slots=True)
 class IpvsRules:
-    """Virtual services and real servers, their counters, and objects that have no model."""
+    """Virtual services and real servers, their counters, and objects that have no model.
 
-    resources: list[VirtualService | RealServer] = field(default_factory=list)
-    connections: dict[Key, ConnectionCounts] = field(default_factory=dict)
-    counters: dict[Key, Counters] = field(default_factory=dict)
+    All are in groups, by virtual service.
+    """
+
+    resources: dict[Key, dict[Key, Resource]] = field(default_factory=dict)
+    connections: dict[Key, dict[Key, ConnectionCounts]] = field(default_factory=dict)
+    counters: dict[Key, dict[Key, Counters]] = field(default_factory=dict)
     unnamed: set[str] = field(default_factory=set)
 
 
@@ -45,9 +48,7 @@ def read_rules(ipvs: Ipvs) -> IpvsRules:
             if isinstance(service, Unnamed):
                 rules.unnamed.add(service.text)
                 continue
-            rules.resources.append(service)
-            rules.counters[service.key] = counters
-            _read_real_servers(rules, ipvs, service)
+            _read_real_servers(rules, ipvs, service, counters)
         services_after = ipvs.read_services()
         if _service_keys(services_after) == _service_keys(services):
             return rules
@@ -64,9 +65,7 @@ def read_rules_of(ipvs: Ipvs, listeners: Iterable[Listener]) -> IpvsRules:
         service, counters = ipvs.read_service(listener) or (None, None)
         if counters is None or not isinstance(service, VirtualService):
             continue
-        rules.resources.append(service)
-        rules.counters[service.key] = counters
-        _read_real_servers(rules, ipvs, service)
+        _read_real_servers(rules, ipvs, service, counters)
     return rules
 
 
@@ -74,12 +73,23 @@ def _service_keys(services: Iterable[tuple[VirtualService | Unnamed, Counters]])
     return {s.text if isinstance(s, Unnamed) else s.key for s, _ in services}
 
 
-def _read_real_servers(rules: IpvsRules, ipvs: Ipvs, service: VirtualService) -> None:
+def _read_real_servers(
+    rules: IpvsRules, ipvs: Ipvs, service: VirtualService, service_counters: Counters
+) -> None:
+    """Add a virtual service, and the real servers that it has now."""
+    group_key = service.key
+    group: dict[Key, Resource] = {group_key: service}
+    all_connections: dict[Key, ConnectionCounts] = {}
+    all_counters = {group_key: service_counters}
     for server, connections, counters in ipvs.read_real_servers(service.listener):
         if isinstance(server, Unnamed):
             rules.unnamed.add(server.text)
             continue
         key = server.key
-        rules.resources.append(server)
-        rules.connections[key] = connections
-        rules.counters[key] = counters
+        group[key] = server
+        all_connections[key] = connections
+        all_counters[key] = counters
+    rules.resources[group_key] = group
+    rules.counters[group_key] = all_counters
+    if all_connections:
+        rules.connections[group_key] = all_connections

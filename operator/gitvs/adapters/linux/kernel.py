@@ -36,6 +36,7 @@ from gitvs.adapters.linux.sysctl import read_sysctls, write_sysctl
 from gitvs.adapters.process.network_namespace import namespace_cookie, namespace_file_status
 from gitvs.adapters.process.witness_file import WitnessFile
 from gitvs.core.errors import GitvsError, KernelUnavailable, KernelUnreadable
+from gitvs.core.model.grouped import Grouped
 from gitvs.core.model.ledger import Incarnation
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import (
@@ -119,26 +120,19 @@ class LinuxKernel:
         )
         sysctls = read_sysctls(scope.sysctls | host_setting_names)
         release = os.uname().release
+        others = State(
+            [*sysctls, *timeouts, *daemons, *dummies, *vips, *observed_routing.local_routes]
+        )
         return Observation(
-            State(
-                [
-                    *sysctls,
-                    *timeouts,
-                    *daemons,
-                    *dummies,
-                    *vips,
-                    *observed_routing.local_routes,
-                    *rules.resources,
-                ]
-            ),
-            rules.connections,
+            others.with_groups(rules.resources),
+            Grouped(rules.connections),
             observed_routing.links,
             observed_routing.gateways,
             observed_routing.foreign_routes,
             missing_schedulers(_MODULES_FOLDER / release, _LOADED_MODULES_FOLDER),
             frozenset(rules.unnamed),
             release,
-            rules.counters,
+            Grouped(rules.counters),
             read_wildcard_listeners() if scope.includes_host_settings else frozenset(),
         )
 

@@ -13,6 +13,7 @@ from gitvs.adapters.store.chains import Chain, extend_chain
 from gitvs.adapters.store.packed_resources import pack_resources, unpack_resources
 from gitvs.adapters.store.sealed_records import SealedRecords
 from gitvs.core.model.desired import Desired, ManifestLocation
+from gitvs.core.model.grouped import Grouped, differences
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key, Resource
@@ -30,12 +31,7 @@ EMPTY_DESIRED = Desired("", "", State())
 
 def changed_keys(before: Mapping[Key, object], after: Mapping[Key, object]) -> list[Key]:
     """Return the keys whose values differ, in the order of `after`; those that are gone last."""
-    if before is after:
-        return []
-    # Most values are the same object, and comparing their content is slow.
-    pairs = [(key, before.get(key), value) for key, value in after.items()]
-    changed = [key for key, old, new in pairs if old is not new and old != new]
-    return changed + [key for key in before if key not in after]
+    return [key for key, _, _ in differences(Grouped.of(before), Grouped.of(after))]
 
 
 # Desired states
@@ -47,7 +43,7 @@ def extend_state_chain(
     """Return a chain for `after`, given that of `before`; its head is not part of it."""
     if not chain:  # nothing to compare with
         return extend_chain(records, [], dict, lambda: _pack_whole_state(after), True)
-    keys = changed_keys(before.state.by_key, after.state.by_key)
+    keys = changed_keys(before.state, after.state)
     sections = [
         {key: new.get(key) for key in changed_keys(old, new)}
         for old, new in zip(_sections(before), _sections(after), strict=True)
@@ -79,7 +75,7 @@ def _pack_state(
 
     What the sections say of these resources is a column beside them, the rest is by key.
     """
-    state = desired.state.by_key
+    state = desired.state
     present = [key for key in keys if key in state]
     drains, locations, names = _sections(desired)
     files: dict[tuple[str | None, str], int] = {}
@@ -133,10 +129,10 @@ def read_state(head: Mapping[str, Any], segments: Iterable[Mapping[str, Any]]) -
         head["director"],
         head["interface"],
         State(resources.values()),
-        drains,
+        Grouped.of(drains),
         policy_from_record(head["policy"]),
-        locations,
-        names,
+        Grouped.of(locations),
+        Grouped.of(names),
         head["isStandby"],
     )
 
@@ -161,7 +157,10 @@ def extend_ledger_chain(
     records: SealedRecords, chain: Chain, before: Ledger, after: Ledger
 ) -> Chain:
     """Return a chain for `after`, given that of `before`."""
-    owned, unowned = after.owned - before.owned, before.owned - after.owned
+    owned: frozenset[Key] = frozenset()
+    unowned = owned
+    if after.owned is not before.owned:  # usually it is the same object
+        owned, unowned = after.owned - before.owned, before.owned - after.owned
     drains = {key: after.drains.get(key) for key in changed_keys(before.drains, after.drains)}
     saved = {
         key: after.saved_settings.get(key)

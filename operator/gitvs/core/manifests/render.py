@@ -24,6 +24,7 @@ from gitvs.core.manifests.placement import (
 from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.manifests.types import Director, ManifestPort, Service
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy
+from gitvs.core.model.grouped import OTHERS, Grouped
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -178,17 +179,24 @@ def _unknown_director_message(manifests: Manifests, director_name: str) -> str:
 class _RenderedPart:
     """What one document adds to the desired state of one director."""
 
-    resources: dict[Key, Resource] = field(default_factory=dict)
-    locations: dict[Key, ManifestLocation] = field(default_factory=dict)
-    drain_seconds: dict[Key, float] = field(default_factory=dict)
-    server_names: dict[Key, str] = field(default_factory=dict)
+    services: dict[Key, dict[Key, Resource]] = field(default_factory=dict)
+    """Virtual services with their real servers."""
+    others: dict[Key, Resource] = field(default_factory=dict)
+    locations: dict[Key, dict[Key, ManifestLocation]] = field(default_factory=dict)
+    """The locations of `services`."""
+    other_locations: dict[Key, ManifestLocation] = field(default_factory=dict)
+    drain_seconds: dict[Key, dict[Key, float]] = field(default_factory=dict)
+    server_names: dict[Key, dict[Key, str]] = field(default_factory=dict)
 
     def put(self, resource: Resource, origin: Origin, service_name: str | None = None) -> None:
         """Add a resource, unless its key is already present."""
-        key = resource.key
-        if key not in self.resources:
-            self.resources[key] = resource
-            self.locations[key] = ManifestLocation(service_name, origin.document.file, origin.line)
+        key, group, locations = resource.key, self.others, self.other_locations
+        if isinstance(resource, VirtualService | RealServer):
+            group = self.services.setdefault(resource.listener.key, {})
+            locations = self.locations.setdefault(resource.listener.key, {})
+        if key not in group:
+            group[key] = resource
+            locations[key] = ManifestLocation(service_name, origin.document.file, origin.line)
 
 
 _PartCache = dict[tuple[object, ...], tuple[PlacedService, _RenderedPart]]
@@ -196,23 +204,28 @@ _PartCache = dict[tuple[object, ...], tuple[PlacedService, _RenderedPart]]
 
 
 def _merged_parts(parts: Iterable[_RenderedPart], director: Director, policy: Policy) -> Desired:
-    """Merge parts; where several have a resource, such as a VIP, the first is used."""
+    """Merge parts; where several have a resource, such as a VIP, the first is used.
+
+    No two parts have the same virtual service, so its groups are taken as they are.
+    """
     merged = _RenderedPart()
     for part in parts:
-        for key, resource in part.resources.items():
-            if key not in merged.resources:
-                merged.resources[key] = resource
-                merged.locations[key] = part.locations[key]
+        for key, resource in part.others.items():
+            if key not in merged.others:
+                merged.others[key] = resource
+                merged.other_locations[key] = part.other_locations[key]
+        merged.services.update(part.services)
+        merged.locations.update(part.locations)
         merged.drain_seconds.update(part.drain_seconds)
         merged.server_names.update(part.server_names)
     return Desired(
         director=director.name,
         interface=director.interface,
-        state=State(merged.resources.values()),
-        drain_seconds=merged.drain_seconds,
+        state=State.of_groups({OTHERS: merged.others, **merged.services}),
+        drain_seconds=Grouped(merged.drain_seconds),
         policy=policy,
-        locations=merged.locations,
-        server_names=merged.server_names,
+        locations=Grouped({OTHERS: merged.other_locations, **merged.locations}),
+        server_names=Grouped(merged.server_names),
         is_standby=director.is_standby,
     )
 
@@ -283,7 +296,7 @@ def _add_virtual_service(
         _persistence(service, listener.family),
     )
     part.put(virtual_service, origin, service.name)
-    part.drain_seconds[virtual_service.key] = service.drain_seconds
+    part.drain_seconds[listener.key] = {listener.key: service.drain_seconds}
     for chosen in servers:
         if serves_family(service, chosen.server, listener.family):
             _add_real_server(part, service, listener, port, chosen)
@@ -309,7 +322,7 @@ def _add_real_server(
     )
     part.put(real_server, server.origin, service.name)
     if server.name is not None:
-        part.server_names[real_server.key] = server.name
+        part.server_names.setdefault(listener.key, {})[real_server.key] = server.name
 
 
 def _persistence(service: Service, family: AddressFamily) -> Persistence | None:

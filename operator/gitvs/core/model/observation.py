@@ -8,6 +8,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass, field, replace
 
+from gitvs.core.model.grouped import OTHERS, Grouped
 from gitvs.core.model.resources import (
     AddressFamily,
     IPAddress,
@@ -15,14 +16,10 @@ from gitvs.core.model.resources import (
     Key,
     Listener,
     Protocol,
-    RealServer,
     Scheduler,
     V,
-    VirtualService,
 )
 from gitvs.core.model.state import State
-
-_SERVICE_CLASSES = (VirtualService, RealServer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +117,21 @@ class Observation:
 
         `newer` observed everything except the virtual services that are not in `listeners`.
         """
-        replaced = self.state_of_services(listeners)
-        other_keys = [key for key, r in self.state.items() if not isinstance(r, _SERVICE_CLASSES)]
-        removed = replaced.keys() - newer.state.keys()
+        keys = [OTHERS, *(listener.key for listener in listeners)]
 
-        def merged(old: Mapping[Key, V], new: Mapping[Key, V]) -> dict[Key, V]:
-            result = {**old, **new}
-            for key in removed:
-                result.pop(key, None)
-            return result
+        def updated(old: Mapping[Key, V], new: Mapping[Key, V]) -> Grouped[V]:
+            newer_groups = Grouped.of(new).groups
+            return Grouped.of(old).with_groups({key: newer_groups.get(key, {}) for key in keys})
 
         return replace(
             newer,
-            state=self.state.with_changes(newer.state.values(), [*replaced, *other_keys]),
-            connections=merged(self.connections, newer.connections),
-            counters=merged(self.counters, newer.counters),
+            state=self.state.with_groups({key: newer.state.groups.get(key, {}) for key in keys}),
+            connections=updated(self.connections, newer.connections),
+            counters=updated(self.counters, newer.counters),
             unknown_objects=self.unknown_objects | newer.unknown_objects,
         )
 
     def state_of_services(self, listeners: Collection[Listener]) -> State:
         """Return the observed state of these virtual services, with their real servers."""
-        keys = {listener.key for listener in listeners}
-        services = [s for s in self.state.of_type(VirtualService) if s.listener.key in keys]
-        return State(
-            [*services, *(s for s in self.state.of_type(RealServer) if s.listener.key in keys)]
-        )
+        groups = self.state.groups
+        return State.of_groups({x.key: groups[x.key] for x in listeners if x.key in groups})

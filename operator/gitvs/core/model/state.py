@@ -2,89 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    ItemsView,
-    Iterable,
-    Iterator,
-    KeysView,
-    Mapping,
-    ValuesView,
-)
-from typing import Any, overload
+from collections.abc import Iterable
 
-from gitvs.core.model.resources import D, Key, R, Resource
+from gitvs.core.model.grouped import OTHERS, Grouped, group_of
+from gitvs.core.model.resources import Key, R, RealServer, Resource, VirtualService
 
 
-class State(Mapping[Key, Resource]):
-    """Resources by key: what a director has (observed) or should have (desired, target)."""
+class State(Grouped[Resource]):
+    """Resources by key: what a director has (observed) or should have (desired, target).
 
-    __slots__ = ("_by_class", "_resources")
+    A group has a virtual service with its real servers.
+    """
+
+    __slots__ = ()
 
     def __init__(self, resources: Iterable[Resource] = ()) -> None:
-        self._resources: dict[Key, Resource] = {r.key: r for r in resources}
-        self._by_class: dict[type, list[Any]] | None = None
+        groups: dict[Key, dict[Key, Resource]] = {}
+        for resource in resources:
+            group = groups.get(group_key := group_of_resource(resource))
+            if group is None:
+                groups[group_key] = {resource.key: resource}
+            else:
+                group[resource.key] = resource
+        super().__init__(groups)
 
-    def __getitem__(self, key: Key) -> Resource:
-        return self._resources[key]
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self._resources)
-
-    def __len__(self) -> int:
-        return len(self._resources)
-
-    @property
-    def by_key(self) -> Mapping[Key, Resource]:
-        """The resources as a plain dict, which is faster for thousands of look-ups."""
-        return self._resources
-
-    # Same results as the methods of Mapping, without a Python call for each key.
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._resources
-
-    def keys(self) -> KeysView[Key]:
-        return self._resources.keys()
-
-    def values(self) -> ValuesView[Resource]:
-        return self._resources.values()
-
-    def items(self) -> ItemsView[Key, Resource]:
-        return self._resources.items()
-
-    @overload
-    def get(self, key: Key, /) -> Resource | None: ...
-    @overload
-    def get(self, key: Key, /, default: D) -> Resource | D: ...
-    def get(self, key: Key, /, default: object = None) -> object:
-        return self._resources.get(key, default)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, State) and self._resources == other._resources
-
-    __hash__ = None  # type: ignore[assignment]  # a State is compared, never a key
-
-    def __repr__(self) -> str:
-        return f"State({sorted(self._resources)})"
+    @classmethod
+    def of_groups(cls, groups: dict[Key, dict[Key, Resource]]) -> State:
+        """Return the state that has these groups, of which none is empty."""
+        state = cls()
+        state.groups = groups
+        return state
 
     def of_type(self, resource_type: type[R]) -> list[R]:
-        """Return the resources of one class, in insertion order."""
-        by_class = self._by_class
-        if by_class is None:
-            by_class = {}
-            for resource in self._resources.values():
-                by_class.setdefault(type(resource), []).append(resource)
-            self._by_class = by_class  # complete, because other threads may read it meanwhile
-        return by_class.get(resource_type, []).copy()
+        """Return the resources of one class, group by group."""
+        groups = self.groups
+        if not issubclass(resource_type, VirtualService | RealServer):
+            return [r for r in groups.get(OTHERS, {}).values() if type(r) is resource_type]
+        if issubclass(resource_type, VirtualService):
+            found = (groups[key][key] for key in self.service_keys())
+            return [r for r in found if type(r) is resource_type]
+        return [r for group in groups.values() for r in group.values() if type(r) is resource_type]
+
+    def service_keys(self) -> list[Key]:
+        """Return the keys of the virtual services, which are those of their groups."""
+        return [key for key, group in self.groups.items() if key in group]
 
     def with_changes(self, put: Iterable[Resource] = (), drop: Iterable[Key] = ()) -> State:
         """Return a copy without `drop` and with `put`; this state itself if both are empty."""
-        dropped, new = list(drop), {r.key: r for r in put}
-        if not dropped and not new:
-            return self
-        changed = State()
-        changed._resources = self._resources.copy()
-        for key in dropped:
-            changed._resources.pop(key, None)
-        changed._resources.update(new)
-        return changed
+        changed: dict[Key, dict[Key, Resource]] = {}
+        for key in drop:
+            self._copied_group(changed, group_of(key)).pop(key, None)
+        for resource in put:
+            self._copied_group(changed, group_of_resource(resource))[resource.key] = resource
+        return self.with_groups(changed) if changed else self
+
+    def _copied_group(
+        self, copies: dict[Key, dict[Key, Resource]], group_key: Key
+    ) -> dict[Key, Resource]:
+        copy = copies.get(group_key)
+        if copy is None:
+            copy = copies[group_key] = dict(self.groups.get(group_key, ()))
+        return copy
+
+
+def group_of_resource(resource: Resource) -> Key:
+    """Return the group of a resource, as `group_of` returns it of its key."""
+    if isinstance(resource, VirtualService | RealServer):
+        return resource.listener.key
+    return OTHERS

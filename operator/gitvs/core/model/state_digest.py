@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+from gitvs.core.model.grouped import differences
 from gitvs.core.model.resource_json import compact_json, resource_json
 from gitvs.core.model.resources import Resource
 from gitvs.core.model.state import State
@@ -24,16 +25,13 @@ def state_digest(state: State, known: tuple[State, str] | None = None) -> str:
     """
     before, digest = (State(), "0") if known is None else known
     total = int(digest, 16)
-    for key in before.keys() - state.keys():
-        total -= _resource_digest(before[key])
-    for key, resource in state.items():
-        old = before.get(key)
-        if old is resource or old == resource:
-            continue
-        total += _resource_digest(resource) - (0 if old is None else _resource_digest(old))
+    for _, old, new in differences(before, state):
+        total += _resource_digest(new) - _resource_digest(old)
     return f"{total % _MODULUS:0{2 * _BYTES}x}"
 
 
-def _resource_digest(resource: Resource) -> int:
+def _resource_digest(resource: Resource | None) -> int:
+    if resource is None:
+        return 0
     text = compact_json([resource.key, resource_json(resource)])
     return int.from_bytes(blake2b(text.encode(), digest_size=_BYTES).digest(), "big")

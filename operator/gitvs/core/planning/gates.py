@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 
 from gitvs.core.model.desired import Desired, Policy
+from gitvs.core.model.grouped import changed_groups, differences
 from gitvs.core.model.history import one_line
 from gitvs.core.model.resources import (
     Endpoint,
@@ -18,6 +19,7 @@ from gitvs.core.model.resources import (
     Key,
     LocalRoute,
     RealServer,
+    Resource,
     Vip,
     VirtualService,
 )
@@ -193,14 +195,15 @@ def evaluate_gates(
     gates = [
         *_last_real_server(services),
         *_capacity_drop(services, policy),
-        *_protected_vip(before, after, policy),
     ]
-    if not before.keys() <= after.keys():
+    removed = [old for _, old, new in differences(before, after) if old is not None and new is None]
+    if removed:
         gates = [
             *_empty_state(before, after),
-            *_mass_removal(before, after, policy),
+            *_mass_removal(before, after, removed, policy),
             *gates,
-            *_other_director(applied, desired),
+            *_protected_vip(before, after, removed, policy),
+            *_other_director(applied, desired, removed),
         ]
     lifted = {identity for lift in lifts for identity in lift.lifted(gates, desired)}
     return [
@@ -253,8 +256,7 @@ def _object_count(state: State) -> int:
 
 
 def _empty_state(before: State, after: State) -> Iterator[Gate]:
-    count = _object_count(before)
-    if count and not _object_count(after):
+    if not _object_count(after) and (count := _object_count(before)):
         yield _liftable_gate(
             "empty-state",
             f"{count} → 0",
@@ -263,32 +265,33 @@ def _empty_state(before: State, after: State) -> Iterator[Gate]:
         )
 
 
-def _mass_removal(before: State, after: State, policy: Policy) -> Iterator[Gate]:
-    for noun, old, new in (
-        ("virtual services", _keys(before, VirtualService), _keys(after, VirtualService)),
-        ("VIPs", _vip_addresses(before), _vip_addresses(after)),
-        ("local routes", _keys(before, LocalRoute), _keys(after, LocalRoute)),
+def _mass_removal(
+    before: State, after: State, removed: Sequence[Resource], policy: Policy
+) -> Iterator[Gate]:
+    for noun, resource_type in (
+        ("virtual services", VirtualService),
+        ("VIPs", Vip),
+        ("local routes", LocalRoute),
     ):
-        removed_count = len(old - new)
-        if len(old) < policy.ignore_below_objects or not removed_count:
+        leaving = {_identity_of(r) for r in removed if isinstance(r, resource_type)}
+        if leaving and resource_type is Vip:  # it may be on another interface from now on
+            leaving -= {_identity_of(vip) for vip in after.of_type(Vip)}
+        count, removed_count = len(before.of_type(resource_type)), len(leaving)
+        if count < policy.ignore_below_objects or not removed_count:
             continue
-        percent = 100 * removed_count / len(old)
+        percent = 100 * removed_count / count
         if percent > policy.max_removed_percent:
             yield _liftable_gate(
                 "mass-removal",
-                f"{removed_count} of {len(old)} {noun} ({percent:.3g} %)",
+                f"{removed_count} of {count} {noun} ({percent:.3g} %)",
                 f"{policy.max_removed_percent:g} %",
-                f"{removed_count} of {len(old)} {noun} would leave, which is {percent:.3g} % and"
+                f"{removed_count} of {count} {noun} would leave, which is {percent:.3g} % and"
                 f" over maxRemovedPercent, {policy.max_removed_percent:g} % (Policy)",
             )
 
 
-def _keys(state: State, resource_type: type[VirtualService] | type[LocalRoute]) -> set[str]:
-    return {r.key for r in state.of_type(resource_type)}
-
-
-def _vip_addresses(state: State) -> set[str]:
-    return {str(v.address) for v in state.of_type(Vip)}
+def _identity_of(resource: VirtualService | Vip | LocalRoute) -> str:
+    return str(resource.address) if isinstance(resource, Vip) else resource.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,19 +305,20 @@ class _ServiceWeights:
 
 def _changed_weights(before: State, after: State) -> Collection[_ServiceWeights]:
     """Return the virtual services of both states in which a real server changes or is removed."""
-    after_by_key = after.by_key
-    pairs = [(r, after_by_key.get(r.key)) for r in before.of_type(RealServer)]
-    changed_keys = {old.listener.key for old, new in pairs if old is not new and old != new}
-    found = {key: _ServiceWeights(key) for key in before if key in changed_keys and key in after}
-    if not found:
-        return ()
-    for server in before.of_type(RealServer):
-        if server.listener.key in found:
-            found[server.listener.key].old[server.key] = server.weight
-    for server in after.of_type(RealServer):
-        if server.listener.key in found:
-            found[server.listener.key].new[server.key] = server.weight
-    return found.values()
+    found = []
+    for key in changed_groups(after, before):  # in the order of `before`
+        old, new = before.groups.get(key, {}), after.groups.get(key, {})
+        if key in old and key in new and any(new.get(k) != r for k, r in _servers(old)):
+            found.append(_ServiceWeights(key, _weights(old), _weights(new)))
+    return found
+
+
+def _servers(group: Mapping[Key, Resource]) -> Iterator[tuple[Key, RealServer]]:
+    return ((key, r) for key, r in group.items() if isinstance(r, RealServer))
+
+
+def _weights(group: Mapping[Key, Resource]) -> dict[Key, int]:
+    return {key: server.weight for key, server in _servers(group)}
 
 
 def _last_real_server(services: Iterable[_ServiceWeights]) -> Iterator[Gate]:
@@ -349,12 +353,14 @@ def _capacity_drop(services: Iterable[_ServiceWeights], policy: Policy) -> Itera
             )
 
 
-def _protected_vip(before: State, after: State, policy: Policy) -> Iterator[Gate]:
+def _protected_vip(
+    before: State, after: State, removed: Sequence[Resource], policy: Policy
+) -> Iterator[Gate]:
     for address in sorted(policy.protected_vips, key=lambda a: (a.version, int(a))):
         losses = []
-        if _is_local(before, address) and not _is_local(after, address):
+        if _is_any_local(removed, address) and not _is_any_local(after.values(), address):
             losses.append("be no longer bound or routed")
-        if lost_keys := [str(key) for key in _listeners_on(before, address) if key not in after]:
+        if lost_keys := _listeners_on(removed, address):
             losses.append(f"lose {', '.join(lost_keys)}")
         if losses:
             yield _liftable_gate(
@@ -365,32 +371,34 @@ def _protected_vip(before: State, after: State, policy: Policy) -> Iterator[Gate
             )
 
 
-def _other_director(applied: Desired, desired: Desired) -> Iterator[Gate]:
+def _other_director(
+    applied: Desired, desired: Desired, removed: Sequence[Resource]
+) -> Iterator[Gate]:
     """Detect a wrong `--director`. A renamed director that keeps all its objects passes."""
-    lost_keys = [
-        key
-        for key, r in applied.state.items()
-        if isinstance(r, VirtualService | Vip | LocalRoute) and key not in desired.state
-    ]
-    if lost_keys and applied.director not in ("", desired.director):
+    lost_count = sum(1 for r in removed if isinstance(r, VirtualService | Vip | LocalRoute))
+    if lost_count and applied.director not in ("", desired.director):
         yield _liftable_gate(
             "other-director",
             f"{applied.director} → {desired.director}",
             applied.director,
             f"this host is {applied.director} so far; as {desired.director} it would lose"
-            f" {len(lost_keys)} virtual services, VIPs and local routes",
+            f" {lost_count} virtual services, VIPs and local routes",
         )
 
 
-def _is_local(state: State, address: IPAddress) -> bool:
-    return any(v.address == address for v in state.of_type(Vip)) or any(
-        address in r.prefix for r in state.of_type(LocalRoute)
+def _is_any_local(resources: Iterable[Resource], address: IPAddress) -> bool:
+    return any(
+        (isinstance(r, Vip) and r.address == address)
+        or (isinstance(r, LocalRoute) and address in r.prefix)
+        for r in resources
     )
 
 
-def _listeners_on(state: State, address: IPAddress) -> list[Key]:
+def _listeners_on(resources: Iterable[Resource], address: IPAddress) -> list[Key]:
     return [
-        s.key
-        for s in state.of_type(VirtualService)
-        if isinstance(s.listener, Endpoint) and s.listener.address == address
+        r.key
+        for r in resources
+        if isinstance(r, VirtualService)
+        and isinstance(r.listener, Endpoint)
+        and r.listener.address == address
     ]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.grouped import differences
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.observation import ConnectionCounts
 from gitvs.core.model.resources import (
@@ -104,9 +105,9 @@ def _drains_in_force(
 ) -> dict[Key, Drain]:
     """Every drain in force: those that continue, and those that begin."""
     drains = {}
-    desired_keys = desired.state.keys()
-    for server in owned.of_type(RealServer):
-        if server.key in desired_keys:
+    removed = (old for _, old, new in differences(owned, desired.state) if new is None)
+    for server in removed:
+        if not isinstance(server, RealServer):
             continue
         drain = ledger.drains.get(server.key)
         if drain is None:
@@ -209,15 +210,13 @@ def needed_by(listeners: Iterable[Listener]) -> Callable[[Vip | LocalRoute], boo
 
 def with_fallback_flags(state: State) -> State:
     """Set the fallback flag of `sh` and `mh` services that have a real server at weight 0."""
-    services_with_idle_servers = {s.service_key for s in state.of_type(RealServer) if s.weight == 0}
     flagged = []
     for service in state.of_type(VirtualService):
         flag = FALLBACK_FLAG_BY_SCHEDULER.get(service.scheduler)
-        if (
-            service.key in services_with_idle_servers
-            and flag is not None
-            and flag not in service.flags
-        ):
+        if flag is None or flag in service.flags:
+            continue
+        rules = state.groups[service.key].values()
+        if any(isinstance(rule, RealServer) and rule.weight == 0 for rule in rules):
             flagged.append(replace(service, flags=service.flags | {flag}))
     return state.with_changes(flagged)
 

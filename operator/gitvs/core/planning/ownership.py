@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.grouped import OTHERS
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Link, Observation, Scope
 from gitvs.core.model.resources import (
@@ -26,6 +27,8 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
+
+_Groups = dict[Key, dict[Key, Resource]]
 
 OWNER_ALIAS_PREFIX = "gitvs:"
 """The beginning of an owner alias, which is the alias of a dummy interface that gitvs made.
@@ -90,8 +93,8 @@ def scope_of(ledger: Ledger, desired: Desired, changed_state: State | None = Non
 
 def _interfaces_in(ledger: Ledger) -> set[str]:
     """Return the names of the interfaces that are owned, or have owned addresses."""
-    names = {key.split()[-1] for key in ledger.owned if key.startswith("dummy ")}
-    return names | {key.split(" dev ")[1] for key in ledger.owned if " dev " in key}
+    about = [key for key in ledger.owned if " dev " in key or key[:6] == "dummy "]
+    return {key.split()[-1] for key in about}
 
 
 def ipv6_switches(resource: Resource) -> tuple[Key, ...]:
@@ -126,30 +129,41 @@ def classify(
     and gateways were checked then, and do not block a repair.
     """
     desired_state = desired.state
-    owned: list[Resource] = []
-    foreign: list[Resource] = []
     other_stores_links = interfaces_of_other_stores(observation, ledger, owner_alias)
     conflicts = [
         *_host_conflicts(observation, ledger, desired, other_stores_links),
         *_renaming_conflicts(observation, ledger, desired, owner_alias),
     ]
     is_only_store = not other_stores_links
-    for resource in observation.state.values():
-        owner_key = _owner_key(resource)
-        if _is_owned(resource, owner_key, ledger, desired_state, is_only_store) or (
-            adopt and owner_key in desired_state
+    owned: dict[Key, Resource] = {}
+    foreign: dict[Key, Resource] = {}
+    for key, resource in observation.state.groups.get(OTHERS, {}).items():
+        if _is_owned(resource, ledger, desired_state, is_only_store) or (
+            adopt and key in desired_state
         ):
-            owned.append(resource)
+            owned[key] = resource
         elif not isinstance(resource, Sysctl | Timeout):
-            foreign.append(resource)
-            if resource.key in desired_state:
-                conflicts.append(_foreign_object_conflict(resource.key))
+            foreign[key] = resource
+    owned_keys = ledger.owned | desired_state.groups.keys() if adopt else ledger.owned
+    owned_services, foreign_services = _services_by_owner(observation.state, owned_keys)
+    foreign_state = State.of_groups(({OTHERS: foreign} if foreign else {}) | foreign_services)
+    conflicts += [_foreign_object_conflict(key) for key in foreign_state if key in desired_state]
     remaining = (
         c
         for c in conflicts
         if not (adopt and c.is_adoptable) and not (c.is_about_host and c.key in applied_keys)
     )
-    return Ownership(State(owned), State(foreign), tuple(remaining))
+    owned_state = State.of_groups(({OTHERS: owned} if owned else {}) | owned_services)
+    return Ownership(owned_state, foreign_state, tuple(remaining))
+
+
+def _services_by_owner(observed: State, owned_keys: Collection[Key]) -> tuple[_Groups, _Groups]:
+    """Return the groups of the virtual services that gitvs owns, and those of the others."""
+    groups = {key: group for key, group in observed.groups.items() if key != OTHERS}
+    owned = {key: group for key, group in groups.items() if key in owned_keys}
+    if len(owned) == len(groups):
+        return owned, {}
+    return owned, {key: group for key, group in groups.items() if key not in owned}
 
 
 def interfaces_of_other_stores(
@@ -181,28 +195,25 @@ def interfaces_with_owner_alias(
     )
 
 
-def _owner_key(resource: Resource) -> Key:
-    """The key that decides ownership: real servers belong to their virtual service."""
-    return resource.listener.key if isinstance(resource, RealServer) else resource.key
-
-
 def _is_owned(
-    resource: Resource, owner_key: Key, ledger: Ledger, desired_state: State, is_only_store: bool
+    resource: Resource, ledger: Ledger, desired_state: State, is_only_store: bool
 ) -> bool:
-    """Whether gitvs owns a resource.
+    """Whether gitvs owns a resource that belongs to no virtual service.
 
     `is_only_store`: no interface of another store exists here, so a route with gitvs's protocol
     is owned even if it is not in the ledger.
     """
     match resource:
-        case VirtualService() | RealServer() | Vip() | SyncDaemon():
-            return owner_key in ledger.owned
+        case Vip() | SyncDaemon():
+            return resource.key in ledger.owned
         case Sysctl() | Timeout():
             return resource.key in desired_state or resource.key in ledger.saved_settings
         case DummyInterface():
             return resource.key in desired_state or resource.key in ledger.owned
         case LocalRoute():
             return is_only_store or resource.key in ledger.owned
+        case VirtualService() | RealServer():
+            raise AssertionError("it belongs to a virtual service")
 
 
 def _foreign_object_conflict(key: Key) -> Conflict:
@@ -215,15 +226,15 @@ def _foreign_object_conflict(key: Key) -> Conflict:
 def _host_conflicts(
     observation: Observation, ledger: Ledger, desired: Desired, other_stores_links: Collection[Link]
 ) -> Iterator[Conflict]:
-    foreign = _foreign_addresses(observation, ledger)
     for interface in desired.state.of_type(DummyInterface):
         yield from _interface_conflicts(interface, observation, other_stores_links)
-    for vip in desired.state.of_type(Vip):
-        if vip.key not in observation.state:
-            yield from _vip_conflicts(vip, observation, foreign)
-    for route in desired.state.of_type(LocalRoute):
-        if route.key not in observation.state:
-            yield from _route_conflicts(route, observation, foreign)
+    vips = [vip for vip in desired.state.of_type(Vip) if vip.key not in observation.state]
+    routes = [r for r in desired.state.of_type(LocalRoute) if r.key not in observation.state]
+    foreign = _foreign_addresses(observation, ledger) if vips or routes else {}
+    for vip in vips:
+        yield from _vip_conflicts(vip, observation, foreign)
+    for route in routes:
+        yield from _route_conflicts(route, observation, foreign)
 
 
 def _interface_conflicts(

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from gitvs.core.model.grouped import differences
 from gitvs.core.model.ledger import Drain
 from gitvs.core.model.resource_json import resource_json
 from gitvs.core.model.resources import (
@@ -117,10 +118,7 @@ class Plan:
 
 def diff(before: State, after: State) -> list[tuple[Resource | None, Resource | None]]:
     """Return what differs, as pairs of before and after, in no particular order."""
-    old, new = before.by_key, after.by_key
-    removed = [(old[key], None) for key in old.keys() - new.keys()]
-    others = [(old.get(key), resource) for key, resource in new.items()]
-    return removed + [(one, other) for one, other in others if one is not other and one != other]
+    return [(one, other) for _, one, other in differences(before, after)]
 
 
 def build_plan(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.grouped import OTHERS
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import (
@@ -22,7 +23,6 @@ from gitvs.core.model.resources import (
     Sysctl,
     Timeout,
     Vip,
-    VirtualService,
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate, Lift, conflict_gates, evaluate_gates
@@ -211,23 +211,19 @@ def _ledger_before_break(
     aliased_interfaces: frozenset[Key],
 ) -> Ledger:
     """What is owned, drains and is saved once everything except the break is done."""
-    created_or_owned = (
-        {c.key for c in plan.changes if c.before is None} | aliased_interfaces | ledger.owned
-    )
+    created = {c.key for c in plan.changes if c.before is None}
+
+    def is_ours(interface: Key) -> bool:
+        return interface in created or interface in aliased_interfaces or interface in ledger.owned
+
     removed = {c.key for c in plan.changes if c.after is None}
     target = overlaid.target
-    owned_resources: list[Resource] = [
-        *target.of_type(VirtualService),
-        *target.of_type(Vip),
-        *target.of_type(LocalRoute),
-        *target.of_type(SyncDaemon),
-        *(
-            interface
-            for interface in target.of_type(DummyInterface)
-            if interface.key in created_or_owned
-        ),
-    ]
-    owned_keys = {resource.key for resource in owned_resources}
+    others = target.groups.get(OTHERS, {}).items()
+    owned_keys = {
+        *target.service_keys(),
+        *(key for key, r in others if isinstance(r, Vip | LocalRoute | SyncDaemon)),
+        *(key for key, r in others if isinstance(r, DummyInterface) and is_ours(key)),
+    }
     ending_drains = {key: d for key, d in ledger.drains.items() if key in removed}
     original_settings = {r.key: r for r in _original_settings(ownership.owned, target, owned_keys)}
     saved_settings = {
@@ -235,8 +231,9 @@ def _ledger_before_break(
         for k, r in {**original_settings, **ledger.saved_settings}.items()
         if k not in overlaid.released_keys
     }
+    owned_keys |= removed & ledger.owned
     return Ledger(
-        frozenset(owned_keys | (removed & ledger.owned)),
+        ledger.owned if owned_keys == ledger.owned else frozenset(owned_keys),
         {**ending_drains, **overlaid.drains},
         saved_settings,
     )
@@ -247,7 +244,7 @@ def ledger_after_break(ledger: Ledger, plan: Plan) -> Ledger:
     removed = {c.key for c in plan.in_phase(Phase.BREAK) if c.after is None}
     put_back = {c.key for c in plan.in_phase(Phase.BREAK) if isinstance(c.after, Sysctl | Timeout)}
     return Ledger(
-        ledger.owned - removed,
+        ledger.owned - removed if removed else ledger.owned,
         {key: d for key, d in ledger.drains.items() if key not in removed},
         {key: r for key, r in ledger.saved_settings.items() if key not in put_back},
     )

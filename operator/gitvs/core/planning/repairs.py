@@ -55,7 +55,7 @@ def find_repairs(
         return frozenset()
     if applied.state is desired.state:
         return frozenset(c.key for c in changes)
-    old, new = applied.state.by_key, desired.state.by_key
+    old, new = applied.state, desired.state
     repairs = [c for c in changes if old.get(c.key) == new.get(c.key)]
     repair_keys = {c.key for c in repairs}
     of_commit = [c for c in changes if c.key not in repair_keys]

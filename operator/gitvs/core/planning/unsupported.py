@@ -48,7 +48,7 @@ def lacking_resources(desired: Desired, observation: Observation) -> _LackingRes
 
 
 def _lacking_schedulers(desired: State, observation: Observation) -> _LackingResources:
-    for service in desired.of_type(VirtualService):
+    for service in desired.of_type(VirtualService) if observation.missing_schedulers else ():
         if service.scheduler in observation.missing_schedulers:
             name = service.scheduler
             yield (

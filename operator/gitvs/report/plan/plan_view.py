@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 
 from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.observation import ConnectionCounts, Observation
-from gitvs.core.model.resources import IPAddress, Key, RealServer, Resource
+from gitvs.core.model.resources import IPAddress, Key, RealServer, Resource, V
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations, with_operations
@@ -196,8 +197,10 @@ def director_plan(
         target=proposal.target,
         gates=proposal.gates,
         foreign_names=(*proposal.foreign, *sorted(observed.unknown_objects)),
-        locations={**(applied.locations if applied else {}), **proposal.desired.locations},
-        server_names={**(applied.server_names if applied else {}), **proposal.desired.server_names},
+        locations=_merged(applied.locations if applied else {}, proposal.desired.locations),
+        server_names=_merged(
+            applied.server_names if applied else {}, proposal.desired.server_names
+        ),
         drift=drift_of(proposal, applied, ledger_before),
         drains=drains,
         ended_drains=frozenset(ledger_before.drains.keys() - drains.keys()),
@@ -211,6 +214,11 @@ def director_plan(
         policy_location=proposal.desired.policy.location,
         after_drains=removals_after_drains(proposal.target, effective.state),
     )
+
+
+def _merged(old: Mapping[Key, V], new: Mapping[Key, V]) -> dict[Key, V]:
+    """Return both; `{**old, **new}` would take a Python call for each key."""
+    return dict(chain(old.items(), new.items()))
 
 
 def drift_of(proposal: Proposal, applied: Desired | None, ledger: Ledger) -> frozenset[Key]:
