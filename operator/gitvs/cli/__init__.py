@@ -21,7 +21,7 @@ from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.shared.options import log_to_stderr, verbose_option
 from gitvs.core.errors import ExitCode, GitvsError
 from gitvs.core.problems import InvalidManifests, printable_lines
-from gitvs.report.text.problems import count_text
+from gitvs.report.text.counts import count_text
 
 GC_THRESHOLDS = (200_000, 20, 100)
 """Thresholds for large manifests: a million objects with hardly any reference cycle.

@@ -14,7 +14,8 @@ from gitvs.cli.shared.options import common_options
 from gitvs.core.errors import ExitCode
 from gitvs.core.manifests.load import Manifests
 from gitvs.core.problems import InvalidManifests, Problem
-from gitvs.report.text.problems import ProblemFormat, count_text, report_problems
+from gitvs.report.text.counts import count_text
+from gitvs.report.text.problems import ProblemFormat, report_problems
 
 
 @click.command()

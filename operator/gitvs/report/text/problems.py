@@ -49,11 +49,6 @@ def report_problems(
             assert_never(format)
 
 
-def count_text(number: int, noun: str) -> str:
-    """Return `1 problem` or `3 problems`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def finding_of(problem: Problem, folder: str) -> Finding:
     """Return a problem as a forge shows it; `folder` is the chosen folder in the repository."""
     return Finding(
