@@ -17,11 +17,14 @@ KERNEL, STORE, GIT = "pyroute2", "sqlite3", "git"
 MANIFESTS = frozenset({"yaml", "jsonschema"})
 DAEMON = frozenset({"apscheduler", "watchdog", "prometheus_client"})
 HEAVY = frozenset({KERNEL, STORE, GIT}) | MANIFESTS | DAEMON
-HOST = frozenset({KERNEL, STORE}) | MANIFESTS
-"""With manifests: the settings file, and the settings that directors have by default."""
+HOST = frozenset({STORE}) | MANIFESTS
+"""With manifests: the settings file, and the settings that directors have by default.
+
+The library for the kernel comes with the first link, address or route that is written.
+"""
 
 NEEDED = {
-    "agent": HEAVY,
+    "agent": HEAVY - {KERNEL},
     "apply": HOST | {GIT},
     "observe": HOST,
     "restore": HOST,

@@ -256,11 +256,16 @@ def plan_full_reading(
 ) -> PlannedPass:
     """Plan against a full reading of the kernel; reuse the last plan if nothing has changed."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    observation = ports.kernel.observe(scope_of(ledger, desired))
+    observation = ports.kernel.observe(scope_of(ledger, desired, applied=_applied(ports)))
     previous = None if last_pass is None else last_pass.planned
     if previous and _is_plan_reusable(ports, previous, desired, ledger, options, observation):
         return replace(previous, observation=observation, boottime_seconds=ports.clock.boottime())
     return plan_reading(ports, desired, ledger, options, observation)
+
+
+def _applied(ports: Ports) -> Desired | None:
+    applied = ports.store.applied()
+    return None if applied is None else applied.desired
 
 
 def _is_plan_reusable(
@@ -317,7 +322,8 @@ def _plan_partial_reading(
     listeners = _affected_listeners(ports.store.applied(), desired, ledger, earlier)
     if len(listeners) > MAX_LISTENERS_READ_SINGLY:
         return None
-    observation = observe_listeners(ports.kernel, scope_of(ledger, desired), listeners, earlier)
+    scope = scope_of(ledger, desired, applied=_applied(ports))
+    observation = observe_listeners(ports.kernel, scope, listeners, earlier)
     if observation.state_of_services(listeners) != earlier.state_of_services(listeners):
         return None
     planned = plan_reading(ports, desired, ledger, options, observation)

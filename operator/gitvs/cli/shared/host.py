@@ -125,7 +125,9 @@ def observe_host(ports: Ports) -> ObservedHost:
     desired = Desired("", DEFAULT_INTERFACE, State()) if applied is None else applied.desired
     more_sysctls = State(Sysctl(name, "") for name in ALWAYS_READ_SYSCTLS)
     scope = replace(
-        scope_of(ledger, desired, changed_state=more_sysctls), includes_host_settings=True
+        scope_of(ledger, desired, changed_state=more_sysctls),
+        includes_host_settings=True,
+        includes_gateways=True,
     )
     observation = ports.kernel.observe(scope)
     scope = replace(scope, sysctls=scope.sysctls | host_sysctls(observation.links.values()))
