@@ -17,11 +17,14 @@ KERNEL, STORE, GIT = "pyroute2", "sqlite3", "git"
 MANIFESTS = frozenset({"yaml", "jsonschema"})
 DAEMON = frozenset({"apscheduler", "watchdog", "prometheus_client"})
 HEAVY = frozenset({KERNEL, STORE, GIT}) | MANIFESTS | DAEMON
-HOST = frozenset({KERNEL, STORE}) | MANIFESTS
-"""With manifests: the settings file, and the settings that directors have by default."""
+HOST = frozenset({STORE}) | MANIFESTS
+"""With manifests: the settings file, and the settings that directors have by default.
+
+The library for the kernel comes with the first link, address or route that is written.
+"""
 
 NEEDED = {
-    "agent": HEAVY,
+    "agent": HEAVY - {KERNEL},
     "apply": HOST | {GIT},
     "observe": HOST,
     "restore": HOST,
@@ -44,21 +47,54 @@ sys.addaudithook(
     else None
 )
 """
-REPORT = "print(json.dumps([sorted({m.partition('.')[0] for m in sys.modules}), started]))"
+REPORT = "print(json.dumps([sorted(sys.modules), started]))"
+
+ASKING = [
+    "accept-rewrite",
+    "active",
+    "drain",
+    "pause",
+    "resume",
+    "rollback",
+    "standby",
+    "status",
+    "sync",
+    "undrain",
+]
+"""The commands that an agent answers."""
+WORK = (
+    "gitvs.ports",
+    "gitvs.core.manifests",
+    "gitvs.core.planning.plan",
+    "gitvs.reconcile",
+    "gitvs.adapters.linux",
+    "gitvs.adapters.store",
+)
+"""What the agent has done for them."""
 
 
 @dataclass(frozen=True)
 class Ran:
     imported: frozenset[str]
+    """The heavy libraries among the modules."""
     programs: list[str]
+    modules: tuple[str, ...]
+    output: str
+
+    @property
+    def work(self) -> list[str]:
+        """The modules that do the agent's work."""
+        return [module for module in self.modules if module.startswith(WORK)]
 
 
 def python(code: str) -> Ran:
     """Run code in a process of its own; which heavy modules it imports, and what it starts."""
     command = [sys.executable, "-c", f"{COUNT_PROGRAMS}\n{code}\n{REPORT}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    modules, programs = json.loads(done.stdout.splitlines()[-1])
-    return Ran(HEAVY & set(modules), programs)
+    output, _, report = done.stdout.rstrip("\n").rpartition("\n")
+    modules, programs = json.loads(report)
+    heavy = HEAVY & {m.partition(".")[0] for m in modules}
+    return Ran(heavy, programs, tuple(modules), output)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
@@ -87,7 +123,30 @@ def test_a_status_that_the_agent_answers_loads_neither_kernel_nor_store(tmp_path
         "threading.Thread(target=answer).start()\n"
         "assert run(['status', '--json', '--state-dir', str(folder)]) == 0\n"
     )
-    assert (ran.imported, ran.programs) == (set(), [])
+    assert (ran.imported, ran.programs, ran.work) == (set(), [], [])
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_a_command_that_asks_the_agent_imports_nothing_that_does_the_agents_work(
+    name: str,
+) -> None:
+    assert python(f"import {COMMANDS[name].import_path.partition(':')[0]}").work == []
+
+
+def test_a_name_is_completed_without_importing_a_command() -> None:
+    """click calls `sys.exit` once it has completed."""
+    code = (
+        "import os\n"
+        "from contextlib import suppress\n"
+        "from gitvs.cli import run\n"
+        "os.environ |= {'_GITVS_COMPLETE': 'bash_complete', 'COMP_WORDS': 'gitvs s',"
+        " 'COMP_CWORD': '1'}\n"
+        "with suppress(SystemExit):\n    run([])\n"
+    )
+    ran = python(code)
+    commands = {command.import_path.partition(":")[0] for command in COMMANDS.values()}
+    assert commands & set(ran.modules) == set()
+    assert ran.output.split() == ["plain,schema", "plain,status", "plain,sync", "plain,standby"]
 
 
 def test_manifests_of_a_folder_are_read_without_git() -> None:

@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -20,7 +21,7 @@ from gitvs.adapters.linux.ipvs_codec import requests
 from gitvs.adapters.linux.ipvs_codec.numbers import Payload
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.adapters.linux.netlink import NETLINK_GENERIC, Netlink, Request
-from gitvs.adapters.linux.rtnetlink import ObservedRouting, Rtnetlink
+from gitvs.adapters.linux.rtnetlink import Rtnetlink
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model.observation import ConnectionCounts, Observation, Scope
 from gitvs.core.model.resources import (
@@ -325,7 +326,7 @@ def test_a_reading_that_fails_after_sending_makes_a_route_unknown_and_is_no_refu
 
     write(*create(DUMMY))
     with monkeypatch.context() as busy:
-        busy.setattr(Rtnetlink, "observe", fail)
+        busy.setattr(Rtnetlink, "read_ipv6_vips", fail)
         results = LinuxKernel("").execute(create(VIP, VIP6))
     assert [r.status for r in results] == [WriteStatus.DONE, WriteStatus.UNKNOWN]
     assert sorted(v.key for v in observe().state.of_type(Vip)) == [VIP.key, VIP6.key]
@@ -334,15 +335,15 @@ def test_a_reading_that_fails_after_sending_makes_a_route_unknown_and_is_no_refu
 def test_a_routing_that_can_be_read_again_in_time_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read, failures = Rtnetlink.observe, [OSError("once"), KernelUnreadable("twice")]
+    read, failures = Rtnetlink.read_ipv6_vips, [OSError("once"), KernelUnreadable("twice")]
 
-    def fail_at_first(routing: Rtnetlink) -> ObservedRouting:
+    def fail_at_first(routing: Rtnetlink) -> list[Vip]:
         if failures:
             raise failures.pop()
         return read(routing)
 
     write(*create(DUMMY))
-    monkeypatch.setattr(Rtnetlink, "observe", fail_at_first)
+    monkeypatch.setattr(Rtnetlink, "read_ipv6_vips", fail_at_first)
     [result] = LinuxKernel("").execute(create(VIP6))
     assert (result.status, failures) == (WriteStatus.DONE, [])
 
@@ -467,6 +468,55 @@ def test_gateways_of_all_routes_are_found() -> None:
     run("ip -6 route add 2001:db8:f::/48 via fe80::9 dev up0")
     gateways = {"10.9.0.254", "10.9.0.7", "10.9.0.8", "fe80::1", "10.9.0.9", "fe80::9"}
     assert observe().gateways == {ip_address(gateway) for gateway in gateways}
+
+
+def test_foreign_routes_are_read_only_for_their_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A director with the routes of the whole Internet is observed at the cost of one with none."""
+    counts: list[int] = []
+    dump = Netlink.dump
+
+    def count(netlink: Netlink, type_: int, payload: bytes) -> list[bytes]:
+        found = dump(netlink, type_, payload)
+        counts.append(len(found))
+        return found
+
+    def messages(scope: Scope) -> int:
+        counts.clear()
+        assert observe(scope).state.of_type(LocalRoute) == ROUTES
+        return sum(counts)
+
+    uplink()
+    run("ip -6 address add 2001:db8:9::1/64 dev up0 nodad")
+    write(*create(*ROUTES))
+    monkeypatch.setattr(Netlink, "dump", count)
+    without_gateways = replace(SCOPE, includes_gateways=False)
+    before, before_all = messages(without_gateways), messages(SCOPE)
+    routes = [
+        f"route add 11.{n // 250}.{n % 250}.0/24 via 10.9.0.254 proto 186" for n in range(1000)
+    ]
+    routes += [f"route add 2a00:{n:x}::/32 via 2001:db8:9::fe proto 186" for n in range(1000)]
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(routes), text=True, check=True)
+    assert messages(without_gateways) == before
+    assert messages(SCOPE) == before_all + 2000
+    assert observe().gateways == {ip_address("10.9.0.254"), ip_address("2001:db8:9::fe")}
+    assert observe(without_gateways).gateways == frozenset()
+
+
+def test_what_reads_watches_and_writes_rules_goes_without_the_library_for_routes() -> None:
+    write(*create(DUMMY))
+    code = (
+        "import sys\n"
+        "from tests.kernel.test_linux_kernel import WEB, create, kernel, observe, write\n"
+        "from gitvs.core.model.resources import VirtualService\n"
+        "from gitvs.adapters.linux.kernel_events import KernelEvents\n"
+        "KernelEvents({'gitvs0'}, print)\n"
+        "observe()\n"
+        "write(*create(VirtualService(WEB)))\n"
+        "kernel().write_witness(7)\n"
+        "print('pyroute2' in sys.modules, kernel().read_witness())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False 7\n"
 
 
 def test_a_namespace_with_nothing_in_it_is_observed_as_empty() -> None:

@@ -97,6 +97,16 @@ def test_ipv6_switched_off_later_hurts_nothing_but_ipv6(world: World) -> None:
     assert VIP6.key in world.state()
 
 
+def test_a_gateway_that_a_later_commit_would_make_local_blocks_it(world: World) -> None:
+    world.bring(desired())
+    world.kernel.add_gateway(ip_address("203.0.113.11"))
+    assert world.bring(desired()).outcome is Outcome.CONVERGED
+    for resource in (vip("203.0.113.11"), LocalRoute(ip_network("203.0.113.8/29"))):
+        result = world.bring(desired(resource))
+        assert blocking(result) == [("conflict", resource.key)]
+        assert resource.key not in world.state()
+
+
 def test_a_renamed_interface_is_told_and_no_second_one_is_made(world: World) -> None:
     world.bring(desired(VIP6))
     world.kernel.rename_link("gitvs0", "lan7")

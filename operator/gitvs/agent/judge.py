@@ -39,7 +39,7 @@ from gitvs.core.planning.gates import (
 )
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import Applied, Snapshot
-from gitvs.report.text.problems import count_text
+from gitvs.report.text.counts import count_text
 
 log = logging.getLogger(__name__)
 

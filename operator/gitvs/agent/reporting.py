@@ -180,7 +180,7 @@ class Reporter:
         applied = self._ports.store.applied()
         desired = Desired("", "gitvs0", State()) if applied is None else applied.desired
         ledger = self._ports.store.ledger(self._ports.kernel.incarnation())
-        self._observation = self._ports.kernel.observe(scope_of(ledger, desired))
+        self._observation = self._ports.kernel.observe(scope_of(ledger, desired, applied=desired))
         self._observed_at = self._ports.clock.now()
 
     def replace_metrics(self, settings: MetricsSettings) -> None:

@@ -21,7 +21,7 @@ from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.shared.options import log_to_stderr, verbose_option
 from gitvs.core.errors import ExitCode, GitvsError
 from gitvs.core.problems import InvalidManifests, printable_lines
-from gitvs.report.text.problems import problem_count_text
+from gitvs.report.text.counts import problem_count_text
 
 GC_THRESHOLDS = (200_000, 20, 100)
 """Thresholds for large manifests: a million objects with hardly any reference cycle.
@@ -142,7 +142,7 @@ def run(arguments: Sequence[str]) -> int:
 def _show_error(error: GitvsError) -> None:
     if isinstance(error, InvalidManifests):
         click.echo(str(error), err=True)
-        click.echo(f"gitvs: {problem_count_text(error)}", err=True)
+        click.echo(f"gitvs: {problem_count_text(len(error.problems), error.may_have_more)}", err=True)
     else:
         click.echo(printable_lines(f"gitvs: {error}"), err=True)
 

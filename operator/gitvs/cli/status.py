@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -18,13 +17,7 @@ from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.cli.shared.options import Seconds, state_options
 from gitvs.cli.shared.output import progress, show, show_json, watch
 from gitvs.core.errors import AgentNotAnswering, AgentUnreachable, ExitCode, UsageError
-from gitvs.core.model.observation import Observation
 from gitvs.core.settings import socket_path_of
-from gitvs.core.status.agent_status import AgentStatus
-from gitvs.core.status.services import last_pass_of
-from gitvs.ports import Ports
-from gitvs.reconcile.director_status import load_status
-from gitvs.report.status.status_json import status_json
 from gitvs.report.status.status_text import status_text
 
 ANSWER_TIMEOUT_SECONDS = 20.0
@@ -94,19 +87,10 @@ def _ask_agent(state_dir: Path) -> Mapping[str, Any] | None:
 
 def _observed_status_json(state_dir: Path) -> Mapping[str, Any]:
     """Return the status that store and kernel show; only now are they loaded."""
-    host = import_module("gitvs.cli.shared.host")
-    with host.open_for_reading(state_dir) as ports:
-        return status_json(_observe_status(ports, host.observe_host(ports).observation))
-
-
-def _observe_status(ports: Ports, observation: Observation) -> AgentStatus:
-    agent_status = load_status(ports, observation)
-    newest_entries = ports.store.history(limit=1)
-    return (
-        replace(agent_status, last_pass=last_pass_of(newest_entries[0]))
-        if newest_entries
-        else agent_status
+    status_json: Mapping[str, Any] = import_module("gitvs.cli.shared.host").observed_status_json(
+        state_dir
     )
+    return status_json
 
 
 def _status_text(status_json: Mapping[str, Any], show_all: bool) -> Text:

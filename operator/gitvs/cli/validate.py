@@ -14,12 +14,8 @@ from gitvs.cli.shared.options import common_options
 from gitvs.core.errors import ExitCode
 from gitvs.core.manifests.load import Manifests
 from gitvs.core.problems import InvalidManifests, Problem
-from gitvs.report.text.problems import (
-    ProblemFormat,
-    count_text,
-    problem_count_text,
-    report_problems,
-)
+from gitvs.report.text.counts import count_text, problem_count_text
+from gitvs.report.text.problems import ProblemFormat, report_problems
 
 
 @click.command()
@@ -52,7 +48,8 @@ def validate(path: Path, rev: str | None, form: str) -> int:
         manifests = load_manifests(path, rev).manifests
     except InvalidManifests as error:
         _write_problems(error.problems, error.warnings, problem_format, path)
-        click.echo(f"gitvs: {problem_count_text(error)}", err=True)
+        count = problem_count_text(len(error.problems), error.may_have_more)
+        click.echo(f"gitvs: {count}", err=True)
         return error.exit_code
     _write_problems((), manifests.warnings, problem_format, path)
     if problem_format is ProblemFormat.TEXT:

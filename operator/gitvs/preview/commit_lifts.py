@@ -11,7 +11,7 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.planning.gates import Allowance, FoundLifts, find_lifts, parse_allowances
 from gitvs.core.problems import InvalidManifests
 from gitvs.ports import Commits
-from gitvs.report.text.problems import count_text
+from gitvs.report.text.counts import count_text
 
 Allowances = Mapping[str, Sequence[Allowance]]
 """What the message of each commit allows, the newest first."""

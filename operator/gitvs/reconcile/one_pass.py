@@ -253,8 +253,13 @@ def plan_full_reading(
 ) -> PlannedPass:
     """Plan against a full reading of the kernel."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    observation = ports.kernel.observe(scope_of(ledger, desired))
+    observation = ports.kernel.observe(scope_of(ledger, desired, applied=_applied(ports)))
     return plan_reading(ports, desired, ledger, options, observation)
+
+
+def _applied(ports: Ports) -> Desired | None:
+    applied = ports.store.applied()
+    return None if applied is None else applied.desired
 
 
 def without_counts(observation: Observation) -> Observation:
@@ -276,7 +281,8 @@ def _plan_partial_reading(
     listeners = _affected_listeners(ports.store.applied(), desired, ledger, earlier)
     if len(listeners) > MAX_LISTENERS_READ_SINGLY:
         return None
-    observation = observe_listeners(ports.kernel, scope_of(ledger, desired), listeners, earlier)
+    scope = scope_of(ledger, desired, applied=_applied(ports))
+    observation = observe_listeners(ports.kernel, scope, listeners, earlier)
     if observation.state_of_services(listeners) != earlier.state_of_services(listeners):
         return None
     planned = plan_reading(ports, desired, ledger, options, observation)

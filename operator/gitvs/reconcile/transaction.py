@@ -166,7 +166,8 @@ def _scope_of_transaction(transaction: Transaction) -> Scope:
     """What has to be read to see every object of a transaction."""
     pairs = ((c.before, c.after) for c in transaction.changes)
     changed = State(r for pair in pairs for r in pair if r is not None)
-    return scope_of(transaction.ledger, transaction.target.desired, changed_state=changed)
+    desired = transaction.target.desired
+    return scope_of(transaction.ledger, desired, changed_state=changed, applied=desired)
 
 
 def _break(

@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitvs.adapters.linux.attributes import unpack_attributes
+from gitvs.adapters.linux.attributes import pack_attribute, unpack_attributes
 from gitvs.adapters.linux.change_requests import ipvs_requests
 from gitvs.adapters.linux.ipvs_codec import replies, requests
-from gitvs.adapters.linux.ipvs_codec.numbers import pack_attribute
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitvs.adapters.linux.attributes import unpack_attributes
+from gitvs.adapters.linux.attributes import pack_attribute, unpack_attributes
 from gitvs.adapters.linux.ipvs_codec import replies, requests
-from gitvs.adapters.linux.ipvs_codec.numbers import pack_attribute
 from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import RealServer, VirtualService
@@ -49,6 +49,23 @@ def server_reply(
     return request[:4] + pack_attribute(2, body)
 
 
+CHANGEABLE = [
+    "weight",
+    "forwarding",
+    "tunnel",
+    "upper_threshold",
+    "lower_threshold",
+]
+
+
+def in_kernel_order(server: RealServer) -> bytes:
+    """An idle real server's message as Linux 6.1 orders it."""
+    found = unpack_attributes(unpack_attributes(requests.new_real_server(server), 4)[2])
+    configured = [pack_attribute(t, found[t]) for t in (1, 2, 3, 4, 13, 14, 15, 5, 6)]
+    counts = [attribute(t, 0) for t in (7, 8, 9)]
+    return message_of(2, *configured, *counts, pack_attribute(11, found[11]), counted(IDLE))
+
+
 def message_of(type_: int, *parts: bytes) -> bytes:
     """The command's header, and the one attribute that holds an object."""
     return bytes(4) + pack_attribute(type_, b"".join(parts))
@@ -72,12 +89,37 @@ def test_a_real_server_in_the_order_of_the_kernel_is_as_the_codec_says(
     expected = (server, ConnectionCounts(*connections), Counters(*numbers))
     assert replies.decode_real_server(payload, server.listener) == expected
     assert replies.decode_real_server_configuration(b"".join(ordered), server.listener) == server
-    assert replies.encode_real_server_configuration(server) == b"".join(ordered)
     decoder = IpvsDecoder()
     for _ in range(2):
         assert decoder.decode_real_servers([payload], server.listener) == [expected]
-    decoder.remember_written([server])
-    assert decoder.decode_real_servers([payload], server.listener)[0][0] is server
+
+
+@given(real_servers(), st.data())
+def test_an_expected_real_server_is_taken_if_it_is_equal_and_only_then(
+    server: RealServer, data: st.DataObject
+) -> None:
+    """Compared value by value: key, weight, forwarding, thresholds, tunnel."""
+    other = data.draw(real_servers())
+    similar = replace(
+        server,
+        **{name: getattr(other, name) for name in data.draw(st.sets(st.sampled_from(CHANGEABLE)))},
+    )
+    payload = in_kernel_order(server)
+    for expected in (server, similar, other):
+        decoder = IpvsDecoder()
+        decoder.expect({server.key: expected})
+        [(found, _, _)] = decoder.decode_real_servers([payload], server.listener)
+        assert found == server
+        assert found is not expected or expected == server
+
+
+def test_what_was_expected_is_the_same_object() -> None:
+    decoder = IpvsDecoder()
+    for address in ("10.0.0.1", "2001:db8::1"):
+        server = RealServer(WEB, ip_address(address), 80, 5)
+        decoder.expect({server.key: server})
+        [(found, _, _)] = decoder.decode_real_servers([in_kernel_order(server)], WEB)
+        assert found is server
 
 
 @given(st.lists(st.tuples(virtual_services(), st.tuples(*[COUNT] * 5)), max_size=4))

@@ -12,16 +12,26 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pyroute2.netlink.rtnl import RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
 
-from gitvs.adapters.linux.attributes import HEADER, name_text, split_messages, unpack_attributes
+from gitvs.adapters.linux.attributes import (
+    HEADER,
+    name_text,
+    pack_attribute,
+    split_messages,
+    unpack_attributes,
+)
 from gitvs.adapters.linux.ipvs import _decode_family_id
 from gitvs.adapters.linux.ipvs_codec import replies, requests
-from gitvs.adapters.linux.ipvs_codec.numbers import pack_attribute
 from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
 from gitvs.adapters.linux.kernel_events import KernelEvents
 from gitvs.adapters.linux.netlink import _decode_error_code
-from gitvs.adapters.linux.rtnetlink_messages import _decode_address, _decode_link, _decode_route
+from gitvs.adapters.linux.rtnetlink_codec.numbers import RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
+from gitvs.adapters.linux.rtnetlink_codec.replies import (
+    decode_address,
+    decode_gateways,
+    decode_link,
+    decode_route,
+)
 from gitvs.core.errors import KernelUnreadable
 from gitvs.core.model.resource_json import resource_json
 from gitvs.core.model.resources import (
@@ -164,9 +174,10 @@ DECODERS: list[Callable[[bytes], Any]] = [
     replies.decode_version,
     _decode_family_id,
     _decode_error_code,
-    _decode_link,
-    _decode_address,
-    _decode_route,
+    decode_link,
+    decode_address,
+    decode_route,
+    decode_gateways,
     split_messages,
 ]
 
@@ -247,18 +258,18 @@ def test_a_number_that_is_no_error_of_the_kernel_is_not_understood(code: int) ->
 
 
 def test_what_is_well_formed_is_understood() -> None:
-    assert _decode_link(ROUTING[0])[1].alias == "the uplink"
+    assert decode_link(ROUTING[0])[1].alias == "the uplink"
     for message, packed in zip(ROUTING[1:3], (V4, V6), strict=True):
-        index, address = _decode_address(message)
+        index, address = decode_address(message)
         assert address is not None
         assert (index, address.address.packed, address.prefix_length) == (7, packed, 24)
     for message, packed in zip(ROUTING[3:], (V4, V6), strict=True):
-        index, route = _decode_route(message)
+        index, route = decode_route(message)
         assert route is not None
         assert (index, route.is_local, route.scope, route.protocol) == (7, True, 254, 2)
         assert route.prefix.network_address.packed == packed
         assert route.source_address == ip_address(packed)
-        assert route.gateways == (*[ip_address(packed)] * 2, ip_address("::1"))
+        assert decode_gateways(message)[1] == {ip_address(packed), ip_address("::1")}
 
 
 @pytest.mark.parametrize(
@@ -276,8 +287,8 @@ def test_what_is_well_formed_is_understood() -> None:
 )
 def test_a_name_is_text_that_is_safe_to_show(raw: bytes, shown: str) -> None:
     assert name_text(raw) == shown
-    assert _decode_link(link_message(raw, raw))[1].name == shown
-    assert _decode_link(link_message(b"eth0\0", raw))[1].alias == shown
+    assert decode_link(link_message(raw, raw))[1].name == shown
+    assert decode_link(link_message(b"eth0\0", raw))[1].alias == shown
 
 
 def test_the_byte_order_of_a_link_is_this_machine_s() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitvs.core.problems import InvalidManifests
-from gitvs.report.text.problems import problem_count_text
+from gitvs.report.text.counts import problem_count_text
 from tests.support.effort import examples
 from tests.support.manifests.manifest_strategies import histories, manifest_files
 from tests.support.manifests.writing import (
@@ -63,7 +63,7 @@ def test_it_is_said_whether_more_may_follow(spec: Doc, expected: bool) -> None:
         loaded(service(**spec), director())
     assert caught.value.may_have_more is expected
     more = "; more may follow once they are mended" if expected else ""
-    assert problem_count_text(caught.value) == f"1 problem{more}"
+    assert problem_count_text(1, caught.value.may_have_more) == f"1 problem{more}"
 
 
 def test_problems_keep_their_place_behind_an_item_that_is_left_out() -> None:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.observation import ConnectionCounts, Link, Observation, Scope
+from gitvs.core.model.observation import ConnectionCounts, Link, Observation
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -514,4 +514,15 @@ def test_all_that_the_ledger_speaks_of_is_read() -> None:
     saved = Sysctl("net.ipv4.vs.conntrack", "0")
     keys = {DummyInterface("old0").key, Vip(VIP, "older0", 32).key, WEB.key}
     scope = scope_of(Ledger(frozenset(keys), saved_settings={saved.key: saved}), desired())
-    assert scope == Scope(frozenset({"gitvs0", "old0", "older0"}), frozenset({saved.name}))
+    assert scope.interfaces == {"gitvs0", "old0", "older0"}
+    assert scope.sysctls == {saved.name}
+
+
+def test_gateways_are_read_only_for_what_is_newly_made_local() -> None:
+    route = LocalRoute(ip_network("198.51.100.0/24"))
+    assert not scope_of(Ledger(), desired()).includes_gateways
+    for resource in (route, BOUND):
+        wanted = desired(resource)
+        assert scope_of(Ledger(), wanted).includes_gateways
+        assert scope_of(Ledger(), wanted, applied=desired()).includes_gateways
+        assert not scope_of(Ledger(), wanted, applied=wanted).includes_gateways

@@ -9,7 +9,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gitvs.core.problems import Problem
-from gitvs.report.text.problems import ProblemFormat, count_text, report_problems
+from gitvs.report.text.counts import count_text
+from gitvs.report.text.problems import ProblemFormat, report_problems
 
 FIRST = Problem("web.yaml", 3, 5, "/spec/ports/0/port", "wrong-type", "a number is wanted")
 NASTY = Problem(

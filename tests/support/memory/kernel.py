@@ -106,7 +106,7 @@ class MemoryKernel:
             ),
             ipvs.connections(rules),
             links,
-            frozenset(routing.gateways),
+            frozenset(routing.gateways if scope.includes_gateways else ()),
             frozenset(routing.foreign_routes),
             self._missing_schedulers,
             frozenset(ipvs.unnamed if scope.listeners is None else ()),

@@ -5,7 +5,7 @@ A message that no kernel sends is `KernelUnreadable`, never another error and ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from struct import Struct
 from struct import error as StructError
@@ -22,7 +22,8 @@ Attributes = dict[int, bytes]
 
 HEADER = Struct("=IHHII")
 """Length, type, flags, sequence, port. Source: linux/netlink.h, struct nlmsghdr."""
-_ATTRIBUTE = Struct("=HH")  # length without padding, type
+ATTRIBUTE = Struct("=HH")
+"""Length without padding, type. Source: linux/netlink.h, struct nlattr."""
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 _MALFORMED_ERRORS = (LookupError, ValueError, ArithmeticError, StructError)
@@ -47,6 +48,12 @@ def decodes(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
+def pack_attribute(type_: int, value: bytes) -> bytes:
+    """Return one attribute, padded to four bytes; its length field does not count the padding."""
+    length = ATTRIBUTE.size + len(value)
+    return ATTRIBUTE.pack(length, type_) + value + bytes(-length % 4)
+
+
 def unpack_attributes(data: bytes, offset: int = 0) -> Attributes:
     """Return the attributes from `offset` on, by type.
 
@@ -56,7 +63,7 @@ def unpack_attributes(data: bytes, offset: int = 0) -> Attributes:
     found = {}
     end = len(data)
     while offset + 4 <= end:
-        length, type_ = _ATTRIBUTE.unpack_from(data, offset)
+        length, type_ = ATTRIBUTE.unpack_from(data, offset)
         if length < 4 or offset + length > end:
             raise ValueError(f"attribute {type_ & _TYPE_MASK} of {length} bytes")
         found[type_ & _TYPE_MASK] = data[offset + 4 : offset + length]
@@ -67,17 +74,16 @@ def unpack_attributes(data: bytes, offset: int = 0) -> Attributes:
 @decodes("its answer")
 def split_messages(data: bytes) -> list[tuple[int, int, int, bytes]]:
     """Return the messages of a datagram: type, flags, sequence number and payload."""
-    return list(_messages(data))
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    offset = 0
-    while offset < len(data):
-        length, type_, flags, number, _ = HEADER.unpack_from(data, offset)
-        if length < HEADER.size or offset + length > len(data):
+    unpack_header, header_bytes = HEADER.unpack_from, HEADER.size
+    messages = []
+    offset, end = 0, len(data)
+    while offset < end:
+        length, type_, flags, number, _ = unpack_header(data, offset)
+        if length < header_bytes or offset + length > end:
             raise ValueError(f"message of {length} bytes")
-        yield type_, flags, number, data[offset + HEADER.size : offset + length]
+        messages.append((type_, flags, number, data[offset + header_bytes : offset + length]))
         offset += length + 3 & ~3
+    return messages
 
 
 def name_text(value: bytes) -> str:

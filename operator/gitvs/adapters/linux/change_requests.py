@@ -1,21 +1,17 @@
-"""Converts changes to netlink requests, for IPVS and for addresses and routes."""
+"""Converts changes of IPVS to requests."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
 
-from gitvs.adapters.linux import rtnetlink_messages
 from gitvs.adapters.linux.ipvs_codec import requests
 from gitvs.adapters.linux.ipvs_codec.numbers import Payload
-from gitvs.adapters.linux.netlink import Request
 from gitvs.core.model.resources import (
     Listener,
-    LocalRoute,
     RealServer,
     SyncDaemon,
     Timeout,
-    Vip,
     VirtualService,
 )
 from gitvs.core.planning.plan import Change
@@ -68,27 +64,3 @@ def replacement_requests(daemon: SyncDaemon) -> list[tuple[Payload, frozenset[in
     """Return the requests that replace a sync daemon, and the errors to tolerate for each."""
     stop = requests.stop_sync_daemon(daemon.role)
     return [(stop, _NOT_RUNNING_ERRORS), (requests.start_sync_daemon(daemon), _NO_ERRORS)]
-
-
-def address_requests(change: Change) -> list[Request]:
-    match change.resource:
-        case Vip() as vip:
-            return _vip_requests(change, vip)
-        case LocalRoute() as route:
-            if change.after is None:
-                return rtnetlink_messages.delete_local_route(route)
-            return rtnetlink_messages.add_local_route(route)
-        case _:
-            raise AssertionError(f"{change.key} is neither an address nor a route")
-
-
-def _vip_requests(change: Change, vip: Vip) -> list[Request]:
-    if change.after is None:
-        return rtnetlink_messages.delete_vip(vip)
-    if change.before is None:
-        return rtnetlink_messages.add_vip(vip)
-    return (
-        rtnetlink_messages.restore_vip_route(vip)
-        if vip.has_route
-        else rtnetlink_messages.delete_vip_route(vip)
-    )

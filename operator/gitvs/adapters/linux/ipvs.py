@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
-from gitvs.adapters.linux.attributes import decodes, unpack_attributes
+from gitvs.adapters.linux.attributes import decodes, pack_attribute, unpack_attributes
 from gitvs.adapters.linux.ipvs_codec import numbers, replies, requests
 from gitvs.adapters.linux.ipvs_codec.numbers import Payload
 from gitvs.adapters.linux.ipvs_codec.replies import Unnamed
@@ -120,7 +120,7 @@ class Ipvs:
         """Return the number of the family `IPVS`; the query loads the module ip_vs."""
         name = numbers.FAMILY_NAME.encode() + b"\0"
         header = bytes((_CTRL_CMD_GETFAMILY, 1, 0, 0))
-        request = header + numbers.pack_attribute(_CTRL_ATTR_FAMILY_NAME, name)
+        request = header + pack_attribute(_CTRL_ATTR_FAMILY_NAME, name)
         try:
             reply = self._netlink.query(_GENL_ID_CTRL, request)
         except OSError as error:

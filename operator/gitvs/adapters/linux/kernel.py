@@ -1,7 +1,7 @@
 """The port `Kernel` on Linux: reads and writes one network namespace.
 
 This module converts changes to requests, in order, in as few calls as possible, and answers to
-write results. The content of messages is left to `ipvs_codec`, `rtnetlink` and `sysctl`.
+write results. The content of messages is left to `ipvs_codec`, `rtnetlink_codec` and `sysctl`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import assert_never
 
-from gitvs.adapters.linux.change_requests import (
-    address_requests,
-    ipvs_requests,
-    replacement_requests,
-)
+from gitvs.adapters.linux.change_requests import ipvs_requests, replacement_requests
 from gitvs.adapters.linux.ipvs import Ipvs
 from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
 from gitvs.adapters.linux.ipvs_rules import read_rules, read_rules_of
@@ -78,7 +76,6 @@ class LinuxKernel:
         self._store_number: int | None = None
         self._decoder = IpvsDecoder()
         self._routing_cache = RoutingCache()
-        self._written_servers: list[RealServer] = []
 
     def incarnation(self) -> Incarnation:
         """Return the incarnation: the current boot and network namespace."""
@@ -96,8 +93,7 @@ class LinuxKernel:
             raise KernelUnreadable(f"the kernel could not be read: {error} ({name})") from error
 
     def _observe(self, scope: Scope) -> Observation:
-        self._decoder.remember_written(self._written_servers)
-        self._written_servers.clear()
+        self._decoder.expect(scope.expected)
         with Ipvs(self._decoder) as ipvs, Rtnetlink(self._routing_cache) as routing:
             rules = (
                 read_rules(ipvs)
@@ -106,6 +102,7 @@ class LinuxKernel:
             )
             daemons, timeouts = ipvs.read_sync_daemons(), ipvs.read_timeouts()
             observed_routing = routing.observe()
+            gateways = routing.read_gateways() if scope.includes_gateways else frozenset()
         links = (
             observed_routing.links[name]
             for name in sorted(scope.interfaces)
@@ -127,7 +124,7 @@ class LinuxKernel:
             others.with_groups(rules.resources),
             Grouped(rules.connections),
             observed_routing.links,
-            observed_routing.gateways,
+            gateways,
             observed_routing.foreign_routes,
             missing_schedulers(_MODULES_FOLDER / release, _LOADED_MODULES_FOLDER),
             frozenset(rules.unnamed),
@@ -194,7 +191,6 @@ class LinuxKernel:
                 results += [
                     WriteResult(c, WriteStatus.UNKNOWN, None, f"{c.key}: {error}") for c in group
                 ]
-        self._written_servers += (c.after for c in changes if isinstance(c.after, RealServer))
         return results
 
     def _writer_for(self, change: Change) -> Callable[[Sequence[Change]], list[Answer]]:
@@ -220,10 +216,11 @@ class LinuxKernel:
 
     def _write_addresses(self, changes: Sequence[Change]) -> list[Answer]:
         """Write addresses and local routes; if an interface is missing, only its changes fail."""
+        encoder = _routing_encoder()
         prepared: list[list[Request] | Answer] = []
         for change in changes:
             try:
-                prepared.append(address_requests(change))
+                prepared.append(encoder.address_requests(change))
             except OSError as error:
                 prepared.append(refused_answer(error))
         with Rtnetlink(self._routing_cache) as routing:
@@ -240,13 +237,38 @@ class LinuxKernel:
         ]
 
     def _write_links(self, changes: Sequence[Change]) -> list[Answer]:
+        encoder = _routing_encoder()
         with Rtnetlink() as routing:
             return [
-                routing.delete_link(_interface_name(change))
+                routing.execute(encoder.delete_link(_interface_name(change)))
                 if change.after is None
-                else routing.add_dummy(_interface_name(change), self._alias())
+                else self._add_dummy(routing, encoder.add_dummy(_interface_name(change)), change)
                 for change in changes
             ]
+
+    def _add_dummy(self, routing: Rtnetlink, request: Request, change: Change) -> Answer:
+        """Make a dummy interface, DOWN, with the alias of this store."""
+        answer = routing.execute(request)
+        if answer != ANSWER_DONE or not self._alias():
+            return answer
+        return routing.set_alias(_interface_name(change), self._alias())
+
+
+def _routing_encoder() -> ModuleType:
+    """Return the module that makes requests for links, addresses and routes.
+
+    It loads pyroute2, which takes 150 ms and 20 MB; a director that only reads goes without.
+
+    Raises:
+        KernelUnavailable: it cannot be loaded; nothing was sent.
+    """
+    try:
+        return import_module("gitvs.adapters.linux.rtnetlink_codec.requests")
+    except ImportError as error:
+        raise KernelUnavailable(
+            f"what writes links, addresses and routes cannot be loaded ({error}): if gitvs was"
+            " just upgraded, restart its agent"
+        ) from error
 
 
 def missing_schedulers(modules_folder: Path, loaded_folder: Path) -> frozenset[Scheduler]:

@@ -10,12 +10,24 @@ import logging
 import os
 import select
 import socket
-import struct
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from pyroute2.netlink.rtnl import (
+from gitvs.adapters.linux.attributes import (
+    decodes,
+    name_text,
+    split_messages,
+    unpack_attributes,
+)
+from gitvs.adapters.linux.netlink import NETLINK_ROUTE
+from gitvs.adapters.linux.rtnetlink_codec.numbers import (
+    ADDRESS,
+    IFLA_IFALIAS,
+    IFLA_IFNAME,
+    LINK,
+    ROUTE,
+    RT_TABLE_LOCAL,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELROUTE,
@@ -28,13 +40,6 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_IPV6_ROUTE,
     RTMGRP_LINK,
 )
-
-from gitvs.adapters.linux.attributes import (
-    decodes,
-    name_text,
-    split_messages,
-    unpack_attributes,
-)
 from gitvs.core.errors import KernelUnreadable
 
 log = logging.getLogger(__name__)
@@ -42,15 +47,9 @@ log = logging.getLogger(__name__)
 _MULTICAST_GROUPS = (
     RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
 )
-_NETLINK_ROUTE = 0
 _DATAGRAM_BYTES = 1 << 16
 _SOCKET_BUFFER_BYTES = 1 << 20
-_RT_TABLE_LOCAL = 255
-_LINK = struct.Struct("=BxHiII")  # Source: linux/rtnetlink.h, struct ifinfomsg
-_ADDRESS = struct.Struct("=BBBBI")  # Source: linux/if_addr.h, struct ifaddrmsg
-_ROUTE = struct.Struct("=BBBBBBBBI")  # Source: linux/rtnetlink.h, struct rtmsg
-_IFLA_IFNAME = 3
-_UNIMPORTANT_LINK_ATTRIBUTES = frozenset({7, 20, 23, 26})
+_UNIMPORTANT_LINK_ATTRIBUTES = frozenset({7, 23, 26, IFLA_IFALIAS})
 """Counters (IFLA_STATS, IFLA_STATS64, IFLA_AF_SPEC), and IFLA_IFALIAS, which gitvs writes itself.
 
 The kernel reports a changed alias only where the link is up.
@@ -79,7 +78,7 @@ class KernelEvents:
         """What was important in the newest message about each link, by its index."""
         try:
             self._socket = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE
             )
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
             self._socket.bind((0, _MULTICAST_GROUPS))
@@ -146,30 +145,30 @@ class KernelEvents:
     def _describe_change(self, kind: int, payload: bytes) -> str:
         match kind:
             case kind if kind in (RTM_NEWLINK, RTM_DELLINK):
-                _, _, index, _, _ = _LINK.unpack_from(payload)
-                name = name_text(unpack_attributes(payload, _LINK.size).get(_IFLA_IFNAME, b""))
+                _, _, index, _, _ = LINK.unpack_from(payload)
+                name = name_text(unpack_attributes(payload, LINK.size).get(IFLA_IFNAME, b""))
                 if index in self._indexes or name in self.interfaces:
                     self._indexes.add(index)
                     former, important = self._links.get(index), _important_part(payload)
                     self._links[index] = important
                     return "" if kind == RTM_NEWLINK and important == former else "link changed"
             case kind if kind in (RTM_NEWADDR, RTM_DELADDR):
-                index = _ADDRESS.unpack_from(payload)[4]
+                index = ADDRESS.unpack_from(payload)[4]
                 if index in self._indexes:
                     return "address changed"
             case kind if kind in (RTM_NEWROUTE, RTM_DELROUTE):
-                if _ROUTE.unpack_from(payload)[4] == _RT_TABLE_LOCAL:
+                if ROUTE.unpack_from(payload)[4] == RT_TABLE_LOCAL:
                     return "local route changed"
         return ""
 
 
 def _important_part(payload: bytes) -> bytes:
     """Return a link message without what changes by itself, or by what gitvs writes."""
-    attributes = unpack_attributes(payload, _LINK.size)
+    attributes = unpack_attributes(payload, LINK.size)
     parts = [
         b"%d %s" % (type_, value)
         for type_, value in attributes.items()
         if type_ not in _UNIMPORTANT_LINK_ATTRIBUTES
     ]
-    family_type_index_flags = payload[: _LINK.size - 4]  # without the mask of changed flags
+    family_type_index_flags = payload[: LINK.size - 4]  # without the mask of changed flags
     return b" ".join([family_type_index_flags, *parts])

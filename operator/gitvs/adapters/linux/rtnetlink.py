@@ -1,6 +1,6 @@
 """Links, addresses and routes of one network namespace.
 
-The content of messages is left to `rtnetlink_messages`, sending in batches and checking for lost
+The content of messages is left to `rtnetlink_codec`, sending in batches and checking for lost
 answers to `netlink`. The dummy interface is made DOWN and never toggled: an address on a DOWN
 dummy gets its local route anyway, and setting it down deletes IPv6 addresses.
 """
@@ -10,43 +10,33 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeVar
 
-from pyroute2.netlink import nlmsg
-from pyroute2.netlink.rtnl import (
-    RTM_DELLINK,
+from gitvs.adapters.linux.netlink import NETLINK_ROUTE, Answer, Netlink, Request
+from gitvs.adapters.linux.rtnetlink_codec.numbers import (
+    GET_LINKS,
+    GITVS_PROTOCOL,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETROUTE,
-    RTM_NEWLINK,
     RTM_SETLINK,
-)
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
-from gitvs.adapters.linux.netlink import (
-    ANSWER_DONE,
-    CREATE,
-    EXCLUSIVE,
-    NETLINK_ROUTE,
-    Answer,
-    Netlink,
-    Request,
-)
-from gitvs.adapters.linux.rtnetlink_messages import (
-    GITVS_PROTOCOL,
     RTPROT_KERNEL,
+    get_addresses,
+    get_local_routes,
+    get_routes,
+    set_alias,
+)
+from gitvs.adapters.linux.rtnetlink_codec.replies import (
     AddressMessage,
     RouteMessage,
-    _decode_address,
-    _decode_link,
-    _decode_route,
-    _encode,
-    _is_intact_vip_route,
+    decode_address,
+    decode_gateways,
+    decode_link,
+    decode_route,
+    is_intact_vip_route,
 )
 from gitvs.core.errors import KernelUnavailable, KernelUnreadable
 from gitvs.core.model.observation import Link
@@ -54,6 +44,7 @@ from gitvs.core.model.resources import IPAddress, IPNetwork, Key, LocalRoute, Vi
 
 Decoded = TypeVar("Decoded")
 
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _ROUTE_TIMEOUT_SECONDS = 1.0
 _ROUTE_POLL_SECONDS = 0.002
 
@@ -67,17 +58,16 @@ class ObservedRouting:
     """Addresses of every interface, except link-local IPv6 ones, which the kernel makes."""
     local_routes: list[LocalRoute]
     foreign_routes: frozenset[IPNetwork]
-    gateways: frozenset[IPAddress]
 
 
 class RoutingCache:
     """Decoded messages of the last read: decoding is slow, and most messages stay the same."""
 
     def __init__(self) -> None:
-        self._decoded: dict[int, dict[bytes, Any]] = {}
+        self._decoded: dict[Hashable, dict[bytes, Any]] = {}
 
     def decode(
-        self, dump_kind: int, payloads: Sequence[bytes], decode_one: Callable[[bytes], Decoded]
+        self, dump_kind: Hashable, payloads: Sequence[bytes], decode_one: Callable[[bytes], Decoded]
     ) -> Sequence[Decoded]:
         """Return a dump's messages, each decoded once; `dump_kind` identifies the kind of dump."""
         former = self._decoded.get(dump_kind, {})
@@ -106,7 +96,7 @@ class Rtnetlink:
         self._netlink.close()
 
     def observe(self) -> ObservedRouting:
-        """Read everything once.
+        """Read links, addresses and local routes once, however many other routes there are.
 
         Raises:
             KernelUnavailable, KernelUnreadable: as `ports.Kernel.observe`.
@@ -120,17 +110,30 @@ class Rtnetlink:
             name: _with_addresses(links[name], addresses_by_link[name])
             for name in addresses_by_link
         }
-        routes = list(self._read_routes(names_by_index))
-        local_routes = [route for route in routes if route.is_local]
+        routes = [
+            route
+            for family in _FAMILIES
+            for route in self._read_local_routes(family, names_by_index)
+        ]
         return ObservedRouting(
             links,
-            _vips_from(addresses, local_routes),
-            [LocalRoute(r.prefix) for r in local_routes if r.protocol == GITVS_PROTOCOL],
+            _vips_from(addresses, routes),
+            [LocalRoute(r.prefix) for r in routes if r.protocol == GITVS_PROTOCOL],
             frozenset(
-                r.prefix for r in local_routes if r.protocol not in (RTPROT_KERNEL, GITVS_PROTOCOL)
+                r.prefix for r in routes if r.protocol not in (RTPROT_KERNEL, GITVS_PROTOCOL)
             ),
-            frozenset(gateway for route in routes for gateway in route.gateways),
         )
+
+    def read_gateways(self) -> frozenset[IPAddress]:
+        """Read the gateways of all routes of the host, which may be very many."""
+        found: set[IPAddress] = set()
+        for family in _FAMILIES:
+            for payload in self._dump(RTM_GETROUTE, get_routes(family)):
+                route_family, gateways = decode_gateways(payload)
+                # A kernel without IPv6 answers with the routes of other families.
+                if route_family == family:
+                    found |= gateways
+        return frozenset(found)
 
     def wait_for_routes(self, vips: Iterable[Vip]) -> Collection[Key]:
         """Wait until bound IPv6 addresses have their routes, for one second at most.
@@ -144,7 +147,7 @@ class Rtnetlink:
         deadline = time.monotonic() + _ROUTE_TIMEOUT_SECONDS
         while awaited and time.monotonic() < deadline:
             try:
-                awaited &= {v.key for v in self.observe().vips if not v.has_route}
+                awaited &= {v.key for v in self.read_ipv6_vips() if not v.has_route}
                 is_read = True
             except (KernelUnavailable, KernelUnreadable, OSError):
                 is_read = False
@@ -152,42 +155,34 @@ class Rtnetlink:
                 time.sleep(_ROUTE_POLL_SECONDS)
         return () if is_read else awaited
 
-    def add_dummy(self, name: str, alias: str) -> Answer:
-        """Make a dummy interface, DOWN, with the interface alias `alias`."""
-        kind = {"attrs": [("IFLA_INFO_KIND", "dummy")]}
-        payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_LINKINFO", kind)])
-        answer = self._execute_one(Request(RTM_NEWLINK, payload, CREATE | EXCLUSIVE))
-        if answer != ANSWER_DONE or not alias:
-            return answer
-        return self.set_alias(name, alias)
+    def read_ipv6_vips(self) -> list[Vip]:
+        """Read the IPv6 addresses of all interfaces."""
+        _, names_by_index = self._read_links()
+        addresses = list(self._read_addresses(names_by_index, socket.AF_INET6))
+        return _vips_from(addresses, self._read_local_routes(socket.AF_INET6, names_by_index))
 
     def set_alias(self, name: str, alias: str) -> Answer:
         """Set the interface alias of an interface."""
-        payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name), ("IFLA_IFALIAS", alias)])
-        return self._execute_one(Request(RTM_SETLINK, payload))
+        return self.execute(Request(RTM_SETLINK, set_alias(name, alias)))
 
     def read_links(self) -> list[Link]:
         """Read the interfaces, without their addresses."""
         return list(self._read_links()[0].values())
 
-    def delete_link(self, name: str) -> Answer:
-        """Delete an interface, with its addresses and their routes."""
-        payload = _encode(ifinfmsg, {}, [("IFLA_IFNAME", name)])
-        return self._execute_one(Request(RTM_DELLINK, payload))
+    def execute(self, request: Request) -> Answer:
+        """Send one request."""
+        return self._netlink.execute([request])[0]
 
     def execute_groups(self, groups: Sequence[Sequence[Request]]) -> list[Answer]:
         """Send the requests of each change, many in one call; return one answer for each change."""
         return self._netlink.execute_groups(groups)
 
-    def _execute_one(self, request: Request) -> Answer:
-        return self._netlink.execute([request])[0]
-
     def _read_links(self) -> tuple[dict[str, Link], dict[int, str]]:
         links: dict[str, Link] = {}
         names: dict[int, str] = {}
         vrf_indexes: dict[str, int] = {}
-        for payload in self._dump(RTM_GETLINK, ifinfmsg):
-            index, link, vrf_index = _decode_link(payload)
+        for payload in self._dump(RTM_GETLINK, GET_LINKS):
+            index, link, vrf_index = decode_link(payload)
             links[link.name], names[index] = link, link.name
             if vrf_index is not None:
                 vrf_indexes[link.name] = vrf_index
@@ -195,39 +190,42 @@ class Rtnetlink:
             links[name] = replace(links[name], vrf=names.get(vrf_index, str(vrf_index)))
         return links, names
 
-    def _read_addresses(self, names_by_index: dict[int, str]) -> Iterator[AddressMessage]:
-        payloads = self._dump(RTM_GETADDR, ifaddrmsg)
-        for index, address in self._cache.decode(RTM_GETADDR, payloads, _decode_address):
+    def _read_addresses(
+        self, names_by_index: dict[int, str], family: int = socket.AF_UNSPEC
+    ) -> Iterator[AddressMessage]:
+        payloads = self._dump(RTM_GETADDR, get_addresses(family))
+        for index, address in self._cache.decode((RTM_GETADDR, family), payloads, decode_address):
             if (
                 address is not None and index in names_by_index
             ):  # else the link is newer than the list
                 yield replace(address, interface=names_by_index[index])
 
-    def _read_routes(self, names_by_index: dict[int, str]) -> Iterator[RouteMessage]:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            payloads = self._dump(RTM_GETROUTE, rtmsg, {"family": family})
-            for index, route in self._cache.decode(family, payloads, _decode_route):
-                # A kernel without IPv6 answers with the routes of other families.
-                if route is not None and route.family == family:
-                    yield replace(route, interface=names_by_index.get(index, ""))
+    def _read_local_routes(self, family: int, names_by_index: dict[int, str]) -> list[RouteMessage]:
+        payloads = self._dump(RTM_GETROUTE, get_local_routes(family))
+        decoded = self._cache.decode((RTM_GETROUTE, family), payloads, decode_route)
+        # A kernel without IPv6 answers with the routes of other families.
+        return [
+            replace(route, interface=names_by_index.get(index, ""))
+            for index, route in decoded
+            if route is not None and route.family == family and route.is_local
+        ]
 
-    def _dump(
-        self, type_: int, message_class: type[nlmsg], fields: dict[str, int] | None = None
-    ) -> Sequence[bytes]:
-        request = _encode(message_class, fields or {}, [])
+    def _dump(self, type_: int, request: bytes) -> Sequence[bytes]:
         try:
             return self._netlink.dump(type_, request)
         except OSError as error:
+            if type_ == RTM_GETROUTE and error.errno == errno.ENOENT:
+                return ()  # the table does not exist: `lo` was never up, and there is no address
             raise _unreadable_error(error) from error
 
 
 def _vips_from(
-    addresses: Sequence[AddressMessage], local_routes: Sequence[RouteMessage]
+    addresses: Iterable[AddressMessage], local_routes: Iterable[RouteMessage]
 ) -> list[Vip]:
     intact_routes = {
         (route.prefix.network_address, route.interface)
         for route in local_routes
-        if route.protocol == RTPROT_KERNEL and _is_intact_vip_route(route)
+        if route.protocol == RTPROT_KERNEL and is_intact_vip_route(route)
     }
     return [
         Vip(a.address, a.interface, a.prefix_length, (a.address, a.interface) in intact_routes)

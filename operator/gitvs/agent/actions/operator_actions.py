@@ -33,7 +33,7 @@ from gitvs.core.planning.operations import (
     servers_of,
 )
 from gitvs.ports import Applied
-from gitvs.report.text.problems import count_text
+from gitvs.report.text.counts import count_text
 
 log = logging.getLogger(__name__)
 

@@ -23,15 +23,19 @@ from gitvs.core.manifests.render import DEFAULT_SYSCTLS
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Observation
+from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Sysctl
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from gitvs.core.planning.risks.host_settings import host_sysctls
 from gitvs.core.settings import LOCK_FOLDER
+from gitvs.core.status.services import last_pass_of
 from gitvs.ports import Ports
+from gitvs.reconcile.director_status import load_status
 from gitvs.reconcile.transaction import Interrupted
 from gitvs.report.host.observation_json import ObservedHost
 from gitvs.report.plan.pass_text import pass_text
+from gitvs.report.status.status_json import status_json
 
 _INTERRUPT_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -121,7 +125,9 @@ def observe_host(ports: Ports) -> ObservedHost:
     desired = Desired("", DEFAULT_INTERFACE, State()) if applied is None else applied.desired
     more_sysctls = State(Sysctl(name, "") for name in ALWAYS_READ_SYSCTLS)
     scope = replace(
-        scope_of(ledger, desired, changed_state=more_sysctls), includes_host_settings=True
+        scope_of(ledger, desired, changed_state=more_sysctls),
+        includes_host_settings=True,
+        includes_gateways=True,
     )
     observation = ports.kernel.observe(scope)
     scope = replace(scope, sysctls=scope.sysctls | host_sysctls(observation.links.values()))
@@ -138,6 +144,16 @@ def observe_host(ports: Ports) -> ObservedHost:
         None if applied is None else applied.desired,
         None if applied is None else applied.commit_id,
     )
+
+
+def observed_status_json(state_dir: Path) -> JsonObject:
+    """Return the status that store and kernel show, for where no agent runs."""
+    with open_for_reading(state_dir) as ports:
+        status = load_status(ports, observe_host(ports).observation)
+        newest_entries = ports.store.history(limit=1)
+    if newest_entries:
+        status = replace(status, last_pass=last_pass_of(newest_entries[0]))
+    return status_json(status)
 
 
 def _dummy_names(observation: Observation) -> frozenset[str]:

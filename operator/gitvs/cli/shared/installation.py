@@ -17,7 +17,7 @@ from gitvs.adapters.service.installation import (
 )
 from gitvs.cli.shared.output import show, show_message
 from gitvs.core.errors import UsageError
-from gitvs.report.text.problems import count_text
+from gitvs.report.text.counts import count_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 

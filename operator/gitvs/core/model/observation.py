@@ -16,6 +16,7 @@ from gitvs.core.model.resources import (
     Key,
     Listener,
     Protocol,
+    Resource,
     Scheduler,
     V,
 )
@@ -82,8 +83,12 @@ class Scope:
     sysctls: frozenset[str] = frozenset()
     includes_host_settings: bool = False
     """Whether to read what only risk notes need: wildcard listeners and settings of links."""
+    includes_gateways: bool = True
+    """Whether to read the gateways of all routes, which only new VIPs and local routes concern."""
     listeners: frozenset[Listener] | None = None
     """The virtual services to read, with their real servers; None means all."""
+    expected: Mapping[Key, Resource] = field(default_factory=dict, compare=False, repr=False)
+    """What is probably there; what is found to be equal is these objects, which saves time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class Observation:
     connections: Mapping[Key, ConnectionCounts] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
     gateways: frozenset[IPAddress] = frozenset()
+    """The gateways of all routes; empty if they were not read."""
     foreign_routes: frozenset[IPNetwork] = frozenset()
     """Prefixes in table `local` that neither the kernel nor gitvs put there."""
     missing_schedulers: frozenset[Scheduler] = frozenset()

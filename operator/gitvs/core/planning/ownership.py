@@ -77,8 +77,17 @@ class Ownership:
     conflicts: tuple[Conflict, ...] = ()
 
 
-def scope_of(ledger: Ledger, desired: Desired, changed_state: State | None = None) -> Scope:
-    """Return what must be read to see every object of the ledger and of these states."""
+def scope_of(
+    ledger: Ledger,
+    desired: Desired,
+    changed_state: State | None = None,
+    applied: Desired | None = None,
+) -> Scope:
+    """Return what must be read to see every object of the ledger and of these states.
+
+    Gateways are read if desired state has a VIP or a local route that was not `applied`: only its
+    conflicts with them block a plan.
+    """
     states = (desired.state, State(ledger.saved_settings.values()), changed_state or State())
     interfaces = {desired.interface}
     for state in states:
@@ -88,7 +97,14 @@ def scope_of(ledger: Ledger, desired: Desired, changed_state: State | None = Non
     sysctls = {sysctl.name for state in states for sysctl in state.of_type(Sysctl)}
     sysctls |= {name for vip in desired.state.of_type(Vip) for name in ipv6_switches(vip)}
     sysctls |= {name for r in desired.state.of_type(LocalRoute) for name in ipv6_switches(r)}
-    return Scope(frozenset(interfaces), frozenset(sysctls))
+    local_keys = {vip.key for vip in desired.state.of_type(Vip)}
+    local_keys |= {route.key for route in desired.state.of_type(LocalRoute)}
+    return Scope(
+        frozenset(interfaces),
+        frozenset(sysctls),
+        includes_gateways=any(applied is None or key not in applied.state for key in local_keys),
+        expected=desired.state.by_key,
+    )
 
 
 def _interfaces_in(ledger: Ledger) -> set[str]:

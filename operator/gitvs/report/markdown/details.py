@@ -26,8 +26,8 @@ from gitvs.report.plan.removals import AFTER_DRAINS_TITLE, changes_text
 from gitvs.report.plan.server_row import ServerRow
 from gitvs.report.plan.service_view import ServiceView, changed_services
 from gitvs.report.text.changes import REPAIRS_TITLE, UNREPAIRABLE_TITLE, change_text, location_text
+from gitvs.report.text.counts import count_text
 from gitvs.report.text.fields import fields_text
-from gitvs.report.text.problems import count_text
 
 _DIFF_SIGNS = {Action.CREATE: "+", Action.DELETE: "-"}
 

@@ -29,10 +29,10 @@ from gitvs.report.text.changes import (
     change_text,
     location_text,
 )
+from gitvs.report.text.counts import count_text
 from gitvs.report.text.fields import before_after_text, fields_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.operations import operation_text
-from gitvs.report.text.problems import count_text
 
 _ADDRESS_KINDS = (Kind.VIP, Kind.LOCAL_ROUTE)
 _IPVS_KINDS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)

@@ -19,7 +19,7 @@ from gitvs.report.plan.plan_view import (
 from gitvs.report.plan.preview_view import Preview, Verdict
 from gitvs.report.plan.removals import removals_text, service_removals_text
 from gitvs.report.text.changes import location_text
-from gitvs.report.text.problems import count_text
+from gitvs.report.text.counts import count_text
 
 _T = TypeVar("_T")
 

@@ -14,7 +14,7 @@ from gitvs.core.durations import duration_text
 from gitvs.core.model.resources import Kind
 from gitvs.core.planning.plan import Change
 from gitvs.report.plan.plan_view import DirectorPlan, summary_text
-from gitvs.report.text.problems import count_text
+from gitvs.report.text.counts import count_text
 
 AFTER_DRAINS_TITLE = "After the drains, by later passes"
 

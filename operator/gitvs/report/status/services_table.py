@@ -9,8 +9,8 @@ from rich.text import Text
 
 from gitvs.core.model.resource_json import resource_from_json
 from gitvs.core.model.resources import Kind, RealServer
+from gitvs.report.text.counts import count_text
 from gitvs.report.text.fields import forwarding_text, nondefault_fields
-from gitvs.report.text.problems import count_text
 from gitvs.report.text.tables import Table, add_row, new_table, table_text
 from gitvs.report.text.times import time_left_text
 

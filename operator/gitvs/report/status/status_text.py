@@ -14,9 +14,9 @@ from rich.text import Text
 from gitvs.core.planning.operations import Operation, OperationKind
 from gitvs.report.status.headline import author_name, headline, parse_time, target_commit
 from gitvs.report.status.services_table import services_text
+from gitvs.report.text.counts import count_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.operations import operation_text
-from gitvs.report.text.problems import count_text
 from gitvs.report.text.times import age_text, elapsed_text, time_left_text, utc_time_text
 
 MAX_ITEMS = 20

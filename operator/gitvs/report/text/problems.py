@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from gitvs.core.model.resource_json import json_text
-from gitvs.core.problems import InvalidManifests, Problem, printable_lines
+from gitvs.core.problems import Problem, printable_lines
 from gitvs.report.text.findings import (
     Finding,
     FindingLevel,
@@ -59,17 +59,6 @@ def report_problems(
             return findings_text(findings, ForgeFormat(format.value), gitvs_version)
         case _:
             assert_never(format)
-
-
-def count_text(number: int, noun: str) -> str:
-    """Return `1 problem` or `3 problems`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def problem_count_text(error: InvalidManifests) -> str:
-    """Return `3 problems`, and that more may follow where a part could not be judged."""
-    more = "; more may follow once they are mended" if error.may_have_more else ""
-    return count_text(len(error.problems), "problem") + more
 
 
 def warning_text(warning: Problem) -> str:

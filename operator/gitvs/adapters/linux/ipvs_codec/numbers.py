@@ -21,6 +21,7 @@ from socket import (
 from struct import Struct, calcsize
 from typing import NewType
 
+from gitvs.adapters.linux.attributes import ATTRIBUTE
 from gitvs.core.model.resources import (
     AddressFamily,
     Forwarding,
@@ -114,13 +115,12 @@ _PROTOCOL_BY_NUMBER = {number: word for word, number in PROTOCOLS.items()}
 _SCHEDULER_BY_NAME: Mapping[str, Scheduler] = {str(word): word for word in Scheduler}
 _ENGINE_BY_NAME: Mapping[str, PersistenceEngine] = {str(word): word for word in PersistenceEngine}
 
-_ATTRIBUTE = Struct("=HH")  # length without padding, type
 U32 = Struct("=I")
 
 
 def _attribute_header(type_: int, size: int) -> bytes:
     """Return the header of an attribute with a value of `size` bytes."""
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + size, type_)
+    return ATTRIBUTE.pack(ATTRIBUTE.size + size, type_)
 
 
 def _layout(*attributes: tuple[int, str]) -> tuple[Struct, tuple[bytes, ...]]:
@@ -166,9 +166,3 @@ _DEST_CONFIGURATION, _DEST_CONFIGURATION_HEADERS = _layout(
     *_KEY_ATTRIBUTES[:1], *_DEST_NUMBER_ATTRIBUTES
 )
 """In the kernel's order since Linux 5.3, without connections and counters."""
-
-
-def pack_attribute(type_: int, value: bytes) -> bytes:
-    """Return one attribute, padded to four bytes; its length field does not count the padding."""
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, type_) + value + bytes(-length % 4)

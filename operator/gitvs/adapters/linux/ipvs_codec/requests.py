@@ -10,6 +10,7 @@ from socket import (
 )
 from typing import assert_never
 
+from gitvs.adapters.linux.attributes import pack_attribute
 from gitvs.adapters.linux.ipvs_codec.numbers import (
     _DEST_HEADER,
     _DEST_KEY_HEADERS,
@@ -60,7 +61,6 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     U32,
     Payload,
     _attribute_header,
-    pack_attribute,
 )
 from gitvs.core.model.resources import (
     AddressFamily,

@@ -1,0 +1,14 @@
+"""Numbers of things, in words; it imports nothing, since every command uses it."""
+
+from __future__ import annotations
+
+
+def count_text(number: int, noun: str) -> str:
+    """Return `1 problem` or `3 problems`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def problem_count_text(number: int, may_have_more: bool) -> str:
+    """Return `3 problems`, and that more may follow where a part could not be judged."""
+    more = "; more may follow once they are mended" if may_have_more else ""
+    return count_text(number, "problem") + more
