@@ -142,7 +142,8 @@ def run(arguments: Sequence[str]) -> int:
 def _show_error(error: GitvsError) -> None:
     if isinstance(error, InvalidManifests):
         click.echo(str(error), err=True)
-        click.echo(f"gitvs: {problem_count_text(len(error.problems), error.may_have_more)}", err=True)
+        count = problem_count_text(len(error.problems), error.may_have_more)
+        click.echo(f"gitvs: {count}", err=True)
     else:
         click.echo(printable_lines(f"gitvs: {error}"), err=True)
 

@@ -103,7 +103,7 @@ def scope_of(
         frozenset(interfaces),
         frozenset(sysctls),
         includes_gateways=any(applied is None or key not in applied.state for key in local_keys),
-        expected=desired.state.by_key,
+        expected=desired.state,
     )
 
 
