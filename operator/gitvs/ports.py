@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -332,6 +332,12 @@ class Ports:
     kernel: Kernel
     store: Store
     clock: Clock
+    ensure_writer: Callable[[], None] = lambda: None
+    """Makes sure that no other process writes; called before a transaction begins or is recovered.
+
+    Raises:
+        LockHeld, LockUnusable: one may; nothing is to be written.
+    """
 
     def moment(self) -> Moment:
         """Return the present moment, by which operations end."""

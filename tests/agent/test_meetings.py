@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from errno import EACCES
@@ -142,10 +142,10 @@ def test_a_rollback_that_another_writer_keeps_out_leaves_no_pin(here: Site) -> N
     held: list[int] = []
 
     @contextmanager
-    def lock() -> Iterator[None]:
+    def lock() -> Iterator[Callable[[], None]]:
         if held:
             raise LockHeld("another gitvs is the writer")
-        yield
+        yield lambda: None
 
     here.lock = lock
     with here.running() as running:
