@@ -72,7 +72,7 @@ def test_a_database_that_is_damaged_when_a_commit_comes_ends_the_agent(
             monkeypatch.setattr(SqliteStore, "accept_head", damaged)
             here.push(service(weight=7))
             running.agent.work_queue.submit(running.agent.sync)
-            assert is_damaged.wait(10)
+            assert is_damaged.wait(120)
 
     slow_polls(here)
     with pytest.raises(StoreDamaged):
@@ -1053,7 +1053,8 @@ def test_a_kernel_that_cannot_be_read_is_asked_less_and_less_often(
     kernel.is_unwilling = True
     with here.running(kernel):  # type: ignore[arg-type]  # unwilling, else the same
         time.sleep(2.0)
-    assert 3 <= kernel.readings <= 6
+        assert kernel.readings <= 6
+        eventually(lambda: kernel.readings >= 3)
 
 
 # Signatures

@@ -28,7 +28,8 @@ from gitvs.core.status.agent_status import AgentStatus
 from gitvs.ports import Kernel, Ports
 from tests.support.memory.kernel import MemoryKernel
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
+"""Only what never comes about takes so long; a slow machine must not."""
 
 DIRECTOR = """
 apiVersion: gitvs/v1

@@ -235,7 +235,7 @@ def test_no_error_ends_the_control_socket(
 
 
 def test_clients_are_answered_side_by_side(tmp_path: Path) -> None:
-    meeting = threading.Barrier(3, timeout=10)
+    meeting = threading.Barrier(3, timeout=120)
 
     def meet(request: RequestJson, peer: Peer) -> ResponseJson:
         meeting.wait()
@@ -246,7 +246,7 @@ def test_clients_are_answered_side_by_side(tmp_path: Path) -> None:
         for client in clients:
             client.start()
         for client in clients:
-            client.join(10)
+            client.join(120)
             assert not client.is_alive()
 
 
@@ -266,7 +266,7 @@ def test_a_busy_agent_is_given_up_after_the_time_that_was_said(tmp_path: Path) -
     done = threading.Event()
 
     def dawdle(request: RequestJson, peer: Peer) -> ResponseJson:
-        done.wait(10)
+        done.wait(120)
         return {}
 
     with serving(tmp_path / "s", dawdle) as path:
