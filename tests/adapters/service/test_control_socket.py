@@ -24,6 +24,7 @@ from gitvs.adapters.service.control_socket import (
     Peer,
     RequestJson,
     ResponseJson,
+    link_socket,
     make_socket,
     send_request,
 )
@@ -255,6 +256,18 @@ def test_a_socket_of_our_own_is_for_our_user_alone_and_replaces_a_dead_one(tmp_p
     with serving(tmp_path / "s", echo) as path:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         send_request(path, {})
+
+
+def test_the_socket_that_systemd_made_is_found_from_the_state_folder(tmp_path: Path) -> None:
+    listener = make_socket(tmp_path / "run")
+    server = ControlServer(listener, echo)
+    server.start()
+    for _ in range(2):  # a link of an earlier start is replaced
+        link_socket(listener, tmp_path / "state")
+    link_socket(listener, tmp_path / "run")
+    link_socket(listener, tmp_path / "missing" / "state")
+    assert send_request(tmp_path / "state", {"n": 1})["request"] == {"n": 1}
+    server.stop()
 
 
 def test_no_agent_is_told_with_where_to_look(tmp_path: Path) -> None:
