@@ -68,7 +68,8 @@ class Kernel(Protocol):
     def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
         """Record the store's number outside it: in the alias of its interfaces, and in a file.
 
-        If `adopted_interface` has the alias of another store, it gets that of this one. Never
+        If `adopted_interface` has the alias of another store, it gets that of this one, and the
+        numbers of other stores of this network namespace are raised beyond what they hold. Never
         raises: where nothing can be recorded, the next number is.
         """
         ...
