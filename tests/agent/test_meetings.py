@@ -17,7 +17,7 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.cycle import run_single_cycle
 from gitvs.agent.judge import Judge
-from gitvs.core.errors import KernelUnreadable, LockHeld
+from gitvs.core.errors import KernelUnreadable, LockHeld, LockUnusable
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key, RealServer
 from gitvs.core.planning.plan import Change
@@ -141,13 +141,16 @@ def test_a_second_rollback_is_refused_while_one_waits(here: Site) -> None:
         assert running.status.operations.pin.subject == first
 
 
-def test_a_rollback_that_another_writer_keeps_out_leaves_no_pin(here: Site) -> None:
+@pytest.mark.parametrize(
+    "refusal", [LockHeld("another gitvs is the writer"), LockUnusable("the folder is missing")]
+)
+def test_a_rollback_without_the_writer_lock_leaves_no_pin(here: Site, refusal: Exception) -> None:
     held: list[int] = []
 
     @contextmanager
     def lock() -> Iterator[Callable[[], None]]:
         if held:
-            raise LockHeld("another gitvs is the writer")
+            raise refusal
         yield lambda: None
 
     here.lock = lock
@@ -158,7 +161,7 @@ def test_a_rollback_that_another_writer_keeps_out_leaves_no_pin(here: Site) -> N
         running.order("sync")
         running.order("pause")
         held.append(1)
-        assert "another gitvs is the writer" in running.refusal("rollback", subject=first)
+        assert str(refusal) in running.refusal("rollback", subject=first)
         assert running.status.operations.pin is None
         assert not running.status.quarantined
         held.clear()

@@ -19,7 +19,7 @@ from gitvs.agent.cycle import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.reporting import short_problem_text
 from gitvs.agent.work_queue import run_job
-from gitvs.core.errors import ControlFailed, ExitCode, LockHeld
+from gitvs.core.errors import ControlFailed, ExitCode, LockHeld, LockUnusable
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
@@ -161,7 +161,7 @@ class OperatorActions:
             cycle_result = self._agent.run_cycle(
                 "rollback", request.allowed_gates, ignores_pause=True
             )
-        except LockHeld:
+        except (LockHeld, LockUnusable):
             self._take_back(pin, previous_pin, barred_ids)
             raise
         applied = self._agent.ports.store.applied()
