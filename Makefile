@@ -18,7 +18,7 @@ check: lint fast-tests
 test: fast-tests kernel-tests system-tests
 
 # All variants, ten times as many random examples, and the soak: some hours. Run it before an
-# issue is closed.
+# issue is closed. What `make fuzz` runs alone, tests/fuzz, is among the fast tests.
 test-long: export GITVS_TEST_LONG = 1
 test-long: fast-tests kernel-tests system-tests soak
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -68,7 +68,8 @@ class Kernel(Protocol):
     def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
         """Record the store's number outside it: in the alias of its interfaces, and in a file.
 
-        If `adopted_interface` has the alias of another store, it gets that of this one. Never
+        If `adopted_interface` has the alias of another store, it gets that of this one, and the
+        numbers of other stores of this network namespace are raised beyond what they hold. Never
         raises: where nothing can be recorded, the next number is.
         """
         ...
@@ -332,6 +333,12 @@ class Ports:
     kernel: Kernel
     store: Store
     clock: Clock
+    ensure_writer: Callable[[], None] = lambda: None
+    """Makes sure that no other process writes; called before a transaction begins or is recovered.
+
+    Raises:
+        LockHeld, LockUnusable: one may; nothing is to be written.
+    """
 
     def moment(self) -> Moment:
         """Return the present moment, by which operations end."""

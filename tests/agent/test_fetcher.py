@@ -28,7 +28,7 @@ def test_a_bug_in_fetching_does_not_end_the_fetching(
     fetcher.start()
     for number in (1, 2):
         assert fetcher.request_fetch() == number
-        fetched = told.get(timeout=10)
+        fetched = told.get(timeout=120)
         assert fetched.request_number == number
         assert "met a bug, ValueError" in str(fetched.error)
     fetcher.stop()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from errno import EACCES
@@ -16,16 +17,18 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.cycle import run_single_cycle
 from gitvs.agent.judge import Judge
-from gitvs.core.errors import KernelUnreadable, LockHeld
+from gitvs.core.errors import KernelUnreadable, LockHeld, LockUnusable
+from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key, RealServer
 from gitvs.core.planning.plan import Change
 from gitvs.core.settings import RemoteSettings
-from gitvs.ports import Applied, Ports
+from gitvs.ports import Applied, Ports, WriteResult
 from gitvs.reconcile.one_pass import PassOptions, reconcile
 from gitvs.reconcile.repair_memory import FIRST_DELAY_SECONDS, RepairMemory
 from gitvs.reconcile.store_age import refuse_older_store
 from tests.support.agents import DIRECTOR, Site, eventually, service, site
 from tests.support.builders import vip
+from tests.support.faults import WrappedKernel
 from tests.support.sweep import TestClock
 
 SICK = vip("203.0.113.10")
@@ -138,14 +141,17 @@ def test_a_second_rollback_is_refused_while_one_waits(here: Site) -> None:
         assert running.status.operations.pin.subject == first
 
 
-def test_a_rollback_that_another_writer_keeps_out_leaves_no_pin(here: Site) -> None:
+@pytest.mark.parametrize(
+    "refusal", [LockHeld("another gitvs is the writer"), LockUnusable("the folder is missing")]
+)
+def test_a_rollback_without_the_writer_lock_leaves_no_pin(here: Site, refusal: Exception) -> None:
     held: list[int] = []
 
     @contextmanager
-    def lock() -> Iterator[None]:
+    def lock() -> Iterator[Callable[[], None]]:
         if held:
-            raise LockHeld("another gitvs is the writer")
-        yield
+            raise refusal
+        yield lambda: None
 
     here.lock = lock
     with here.running() as running:
@@ -155,10 +161,71 @@ def test_a_rollback_that_another_writer_keeps_out_leaves_no_pin(here: Site) -> N
         running.order("sync")
         running.order("pause")
         held.append(1)
-        assert "another gitvs is the writer" in running.refusal("rollback", subject=first)
+        assert str(refusal) in running.refusal("rollback", subject=first)
         assert running.status.operations.pin is None
         assert not running.status.quarantined
         held.clear()
+
+
+def test_a_rollback_that_is_stuck_past_the_point_of_no_return_is_in_force_and_pinned(
+    here: Site,
+) -> None:
+    class UnreadableAfterRemoval(WrappedKernel):
+        has_removed, is_readable = False, False
+
+        def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
+            self.has_removed = self.has_removed or any(c.after is None for c in changes)
+            return super().execute(changes)
+
+        def observe(self, scope: Scope) -> Observation:
+            if self.has_removed and not self.is_readable:
+                raise KernelUnreadable("the kernel cannot be read")
+            return super().observe(scope)
+
+    here.push(service(drain="0s"))
+    kernel = UnreadableAfterRemoval(here.kernel)
+    with here.running(kernel) as running:
+        eventually(lambda: here.weights() == [1, 1])
+        first = here.git("rev-parse", "HEAD")
+        here.push(service(servers=3, drain="0s"))
+        running.order("sync")
+        answer = running.order("rollback", subject=first, seconds=3600)
+        assert answer["exitCode"] == 7
+        assert "is in force, and pinned; what it removes is not all gone" in answer["text"]
+        assert running.status.operations.pin is not None
+        assert running.status.quarantined, "what was left does not come back by itself"
+        kernel.is_readable = True
+        eventually(lambda: not running.status.is_transaction_open)
+        assert getattr(running.status.applied_commit, "id", None) == first
+
+
+def test_a_commit_that_a_failed_rollback_kept_from_being_judged_is_judged_after_it(
+    here: Site,
+) -> None:
+    slow = replace(here.settings.source, poll_seconds=3600)  # type: ignore[type-var]
+    here.settings = replace(here.settings, source=slow, drift_seconds=3600)
+    here.push(service(servers=1), "Gitvs-Allow: capacity-drop")
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def hang(known: Collection[str]) -> str:
+        has_begun.set()
+        may_end.wait()
+        return "lb1"
+
+    with here.running() as running, ThreadPoolExecutor() as orders:
+        eventually(lambda: here.weights() == [1])
+        first = here.git("rev-parse", "HEAD")
+        here.push(service(servers=4))
+        running.order("sync")
+        here.chooser = hang
+        here.push(service(servers=4, weight=9))
+        orders.submit(running.order, "sync")
+        has_begun.wait()
+        rollback = orders.submit(running.order, "rollback", subject=first, seconds=3600)
+        eventually(lambda: running.status.operations.pin is not None)
+        may_end.set()
+        assert rollback.result()["exitCode"] == 3
+        eventually(lambda: here.weights() == [9, 9, 9, 9])
 
 
 def test_repairs_of_one_commit_do_not_displace_what_a_rollback_goes_back_to(here: Site) -> None:

@@ -95,7 +95,7 @@ def test_a_fetch_thread_that_died_is_started_again_and_serves_what_was_asked(
         numbers = []
         kill(fetcher._thread, lambda: numbers.append(fetcher.request_fetch()))
         triggers.check()
-        while reported.get(timeout=20).request_number < numbers[-1]:
+        while reported.get(timeout=120).request_number < numbers[-1]:
             pass
         triggers.check()
     assert errors(caplog) == ["fetch thread ended unexpectedly, started again"]

@@ -9,7 +9,8 @@ import pytest
 
 from gitvs.agent.work_queue import WorkQueue
 
-NEVER = 10.0
+NEVER = 600.0
+"""Seconds until a waiter returns that nobody woke."""
 
 
 def test_the_same_trigger_many_times_is_one() -> None:
@@ -25,9 +26,10 @@ def test_a_trigger_waits_for_its_moment_and_later_ones_do_not_put_it_off() -> No
     inbox = WorkQueue()
     started = time.monotonic()
     inbox.add_trigger("event", 0.2)
-    inbox.add_trigger("event", 5.0)
+    inbox.add_trigger("event", NEVER)
+    inbox.add_trigger("later", NEVER / 2)
     assert inbox.wait_for_work(NEVER)[0] == {"event"}
-    assert 0.2 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.2
 
 
 def test_a_trigger_that_is_not_due_stays() -> None:
@@ -58,6 +60,4 @@ def test_waking_returns_with_nothing_to_do() -> None:
 def test_whoever_waits_is_woken_by_another_thread() -> None:
     inbox = WorkQueue()
     threading.Timer(0.1, inbox.add_trigger, ["kernel"]).start()
-    started = time.monotonic()
     assert inbox.wait_for_work(NEVER)[0] == {"kernel"}
-    assert time.monotonic() - started < 5

@@ -20,7 +20,7 @@ import gitvs
 from gitvs.cli import COMMANDS, run
 from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.shared.options import common_options, log_to_stderr, state_options
-from gitvs.core.errors import ExitCode, GitvsError, LockHeld, UnexpectedPlan
+from gitvs.core.errors import ExitCode, GitvsError, LockHeld, SettingsError, UnexpectedPlan
 from tests.support.command_line import Gitvs, in_child, in_process
 from tests.support.paths import EXAMPLES
 
@@ -255,6 +255,32 @@ def test_the_state_directory_comes_from_option_then_environment_then_default(
     monkeypatch.setenv("GITVS_STATE_DIR", "/tmp/lb1")
     assert answer() == "/tmp/lb1"
     assert answer("--state-dir", "/tmp/lb2") == "/tmp/lb2"
+
+
+def test_commands_by_hand_use_the_state_folder_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    @state_options
+    def where(state_dir: object) -> str:
+        return str(state_dir)
+
+    def answer(*arguments: str) -> str:
+        return str(where.main(list(arguments), standalone_mode=False))
+
+    settings = tmp_path / "gitvs.toml"
+    monkeypatch.setattr("gitvs.cli.shared.options.DEFAULT_SETTINGS_FILE", settings)
+    monkeypatch.delenv("GITVS_STATE_DIR", raising=False)
+    assert answer() == "/var/lib/gitvs"
+    settings.write_text('state_dir = "/srv/lb1"\n')
+    assert answer() == "/srv/lb1"
+    assert answer("--state-dir", "/tmp/lb2") == "/tmp/lb2"
+    settings.write_text("state_dir =")
+    with pytest.raises(SettingsError, match="Nothing was changed; give --state-dir"):
+        answer()
+    assert answer("--state-dir", "/tmp/lb2") == "/tmp/lb2"
+    monkeypatch.setenv("GITVS_STATE_DIR", "/tmp/lb3")
+    assert answer() == "/tmp/lb3"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -54,6 +54,13 @@ def fixture_cli(
     return in_process(capsys)
 
 
+def test_a_state_folder_without_a_database_has_no_history(cli: Gitvs, tmp_path: Path) -> None:
+    ran = cli("history", "--state-dir", tmp_path / "typo")
+    assert (ran.code, ran.out) == (1, "")
+    assert f"there is no database {tmp_path}/typo/gitvs.db" in ran.err
+    assert list(tmp_path.iterdir()) == [], "nothing is made"
+
+
 def record(folder: Path, number: int = 1, result: Outcome = Outcome.APPLIED) -> None:
     """Record transactions that ended, each with the same plan."""
     target = Applied(scenario.after(), A, NOW)
@@ -61,14 +68,6 @@ def record(folder: Path, number: int = 1, result: Outcome = Outcome.APPLIED) -> 
         for _ in range(number):
             transaction = store.begin(HERE, CHANGES, target)
             store.finish(transaction, result, Ledger(), "why it ended")
-
-
-def test_without_a_store_the_history_is_empty_and_nothing_is_made(
-    cli: Gitvs, tmp_path: Path
-) -> None:
-    ran = cli("history", "--state-dir", tmp_path / "none")
-    assert (ran.code, ran.out) == (0, "no transaction is finished yet\n")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_transactions_are_listed_newest_first_up_to_a_limit(cli: Gitvs, tmp_path: Path) -> None:
@@ -123,7 +122,10 @@ def test_other_words_are_wrong_usage(cli: Gitvs, words: list[str]) -> None:
     assert (ran.code, ran.out) == (64, "")
 
 
-def test_a_transaction_that_there_never_was_is_an_error_with_a_way_out(cli: Gitvs) -> None:
+def test_a_transaction_that_there_never_was_is_an_error_with_a_way_out(
+    cli: Gitvs, tmp_path: Path
+) -> None:
+    record(tmp_path)
     ran = cli("history", "show", 99)
     assert (ran.code, ran.out) == (64, "")
     assert ran.err == "gitvs: there is no transaction 99; `gitvs history` lists them\n"

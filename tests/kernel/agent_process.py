@@ -16,7 +16,7 @@ from gitvs.core.errors import AgentUnreachable
 from gitvs.core.settings import SOCKET_FILE_NAME
 from tests.support.git.repositories import Repository
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 
 def eventually(check: Callable[[], bool], log: Path | None = None) -> None:

@@ -437,7 +437,7 @@ def test_a_gate_that_is_none_is_a_problem_beside_the_plans(repository: Repositor
     assert preview.head.commit is not None
     assert problem.file == f"commit {preview.head.commit[:12]}"
     assert (problem.line, problem.rule) == (3, "unknown-gate")
-    assert "last-real-servers is no gate" in problem.message
+    assert '"last-real-servers" is no gate' in problem.message
     assert "did you mean last-real-server?" in problem.message
     assert preview.exit_code is ExitCode.INVALID
     assert verdicts(preview) == {"lb1": False, "lb2": False}

@@ -146,6 +146,21 @@ def test_a_store_that_was_lost_and_replaced_marks_the_interface_as_its_own(tmp_p
         assert number_in_alias(alias, new_alias) == store.number
 
 
+def test_a_store_that_was_replaced_and_is_brought_back_is_refused(tmp_path: Path) -> None:
+    world = world_in(tmp_path / "state")
+    assert world.bring(scenario.before()).outcome is Outcome.APPLIED
+    old_kernel, snapshot = world.kernel, world.state()
+    with SqliteStore(tmp_path / "new") as store:
+        world.kernel = world.kernel.as_seen_by(f"gitvs:{store.id}")
+        store.set_witness(world.kernel.write_witness)
+        target = Applied(scenario.before(), None, world.clock.now())
+        reconcile(replace(world, state_dir=tmp_path / "new").ports(store), target, ADOPT)
+    world.kernel = old_kernel
+    with pytest.raises(StoreOutdated, match="nothing was changed"):
+        world.bring(scenario.after())
+    assert_state(world, snapshot)
+
+
 def crashing_witness(
     write_witness: Callable[[int, str | None], None], at: int, is_written: bool
 ) -> Callable[[int, str | None], None]:

@@ -11,7 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from gitvs.agent.judge import ChooseDirector, Judge
 from gitvs.agent.reporting import Reporter
 from gitvs.agent.triggers import MAX_RETRY_SECONDS, Triggers, retry_delay_seconds
 from gitvs.agent.work_queue import WorkQueue
-from gitvs.agent.write_lock import WriteLock
+from gitvs.agent.write_lock import MakeLock, WriteLock
 from gitvs.core.errors import GitvsError, StoreDamaged
 from gitvs.core.model.history import Outcome
 from gitvs.core.planning.operations import Operation
@@ -62,7 +63,7 @@ class Agent:
         load_settings: Callable[[], Settings],
         make_chooser: Callable[[Settings], ChooseDirector],
         notifier: Notifier,
-        make_lock: Callable[[], AbstractContextManager[None]] = writer_lock,
+        make_lock: MakeLock = writer_lock,
     ) -> None:
         """Prepare; nothing is written or sent yet.
 
@@ -71,7 +72,8 @@ class Agent:
         Raises:
             SettingsError, SourceError: these settings cannot be used.
         """
-        self.ports = ports
+        self._write_lock = WriteLock(ports.store, make_lock)
+        self.ports = ports = replace(ports, ensure_writer=self._write_lock.ensure)
         self.work_queue = WorkQueue()
         self.settings = load_settings()
         self._state_dir = state_dir
@@ -88,7 +90,6 @@ class Agent:
             lambda: self._triggers.announce_push(),
             lambda result: self._reporter.metrics.count_hook_request(result),
         )
-        self._write_lock = WriteLock(ports.store, make_lock)
         self._is_stopping = False
         self._failures_in_a_row = 0
         self._drain_poll = DrainPoll(ports)

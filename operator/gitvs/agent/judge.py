@@ -36,6 +36,7 @@ from gitvs.core.planning.gates import (
     find_lifts,
     parse_allowances,
     unknown_gate_names,
+    unknown_gate_text,
 )
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import Applied, Snapshot
@@ -333,7 +334,9 @@ class Judge:
             if found is None:
                 found = tuple(parse_allowances(message))
                 for name in unknown_gate_names(a.gate for a in found):
-                    log.warning("unknown gate commit=%s name=%s", commit_id, printable(name))
+                    log.warning(
+                        "unknown gate commit=%s reason=%r", commit_id, unknown_gate_text(name)
+                    )
             self._allowances[commit_id] = found
             yield commit_id, found
 

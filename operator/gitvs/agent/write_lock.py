@@ -7,14 +7,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from gitvs.ports import Store
 
+MakeLock = Callable[[], AbstractContextManager[Callable[[], None]]]
+"""Takes the lock; what it yields makes sure that it is still held."""
+
 
 class WriteLock:
     """The writer lock of this network namespace, as the agent takes and releases it."""
 
-    def __init__(self, store: Store, make_lock: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, store: Store, make_lock: MakeLock) -> None:
         self._store = store
         self._make_lock = make_lock
         self._lock: ExitStack | None = None
+        self._ensure: Callable[[], None] = lambda: None
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -25,13 +29,21 @@ class WriteLock:
         """
         if self._lock is None:
             with ExitStack() as stack:
-                stack.enter_context(self._make_lock())
+                self._ensure = stack.enter_context(self._make_lock())
                 self._lock = stack.pop_all()
         try:
             yield
         finally:
             if self._store.operations().pause is not None:
                 self.release()
+
+    def ensure(self) -> None:
+        """Make sure that the lock is still held. For the time in which it is.
+
+        Raises:
+            LockHeld, LockUnusable: its file was removed, and it cannot be taken again.
+        """
+        self._ensure()
 
     def release(self) -> None:
         """Release the lock, so that others can write."""

@@ -21,7 +21,7 @@ from gitvs.adapters.process.writer_lock import (
     prepare_lock_folder,
     writer_lock,
 )
-from gitvs.adapters.service.control_socket import ControlServer, make_socket
+from gitvs.adapters.service.control_socket import ControlServer, link_socket, make_socket
 from gitvs.adapters.service.log_fields import LogFieldsFilter
 from gitvs.adapters.service.settings_file import load_settings
 from gitvs.adapters.service.systemd import (
@@ -41,7 +41,7 @@ from gitvs.cli.shared.options import choose_state_dir, config_option, state_opti
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
 from gitvs.core.errors import ExitCode
-from gitvs.core.settings import SOCKET_FILE_NAME, Settings
+from gitvs.core.settings import SOCKET_FILE_NAME, Settings, socket_path_of
 
 
 @click.command()
@@ -94,7 +94,10 @@ def _run_daemon(config: Path, state_dir: Path) -> ExitCode:
         daemon = Agent(
             make_ports(store), state_dir, partial(load_settings, config), _make_chooser, Notifier()
         )
-        control_socket = socket_from_systemd() or make_socket(state_dir / SOCKET_FILE_NAME)
+        if control_socket := socket_from_systemd():
+            link_socket(control_socket, socket_path_of(state_dir))
+        else:
+            control_socket = make_socket(state_dir / SOCKET_FILE_NAME)
         control_server = ControlServer(control_socket, ControlRequests(daemon).answer)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, lambda *_: daemon.stop())

@@ -23,7 +23,7 @@ from gitvs.core.errors import UncountedLines
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired
-from gitvs.core.planning.gates import LIFTABLE_GATES, Lift, unknown_gate_names
+from gitvs.core.planning.gates import Lift, unknown_gate_names, unknown_gate_text
 from gitvs.ports import Applied, Ports
 from gitvs.preview.commit_lifts import CommitLifts, allowances_of
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, reconcile_until_drained
@@ -102,9 +102,7 @@ def _find_commit_lifts(
         lifts = CommitLifts(commits, Loader(), allowances, (head_id, loaded.manifests))
         found_lifts = lifts.find(applied.desired, desired, ())
     for name in unknown_gate_names(a.gate for given in allowances.values() for a in given):
-        show_message(
-            f"gitvs: Gitvs-Allow: {name} is no gate; there are {', '.join(LIFTABLE_GATES)}"
-        )
+        show_message(f"gitvs: {unknown_gate_text(name)}")
     for commit_id, reason in found_lifts.uncounted.items():
         show_message(f"gitvs: {UncountedLines(commit_id, reason)}")
     return found_lifts.lifts

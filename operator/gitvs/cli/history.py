@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gitvs.adapters.process.privileges import become_owner_of
+from gitvs.adapters.store.backup import check_database_exists
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.options import WholeNumber, state_options
 from gitvs.cli.shared.output import show, show_json
@@ -48,6 +49,7 @@ def history(words: tuple[str, ...], limit: int, as_json: bool, state_dir: Path) 
     """
     transaction_id = _parse_transaction_id(words)
     become_owner_of(state_dir)
+    check_database_exists(state_dir)
     with SqliteStore.open_readonly(state_dir) as store:
         if transaction_id is None:
             _show_history(store.history(limit), as_json)

@@ -23,7 +23,7 @@ from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import plan_sides, planned_view
 from gitvs.cli.shared.report_outputs import ReportOutputs, report_options
-from gitvs.core.errors import ExitCode, SourceError, UsageError
+from gitvs.core.errors import ExitCode, FileUnusable, SourceError, UsageError
 from gitvs.core.manifests.file_cache import FileCache, cache_edition
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import render_director
@@ -237,19 +237,20 @@ def load_saved_observation(file: Path) -> ObservedHost:
     """Read a saved observation.
 
     Raises:
-        UsageError: the file cannot be read, or is not a saved observation.
+        FileUnusable: the file cannot be read, or is too large.
+        UsageError: it is not a saved observation.
     """
     try:
         with file.open("rb") as opened:
             data = opened.read(MAX_STATE_BYTES + 1)
         text = data.decode()
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+        raise FileUnusable(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file} cannot be read: {error}") from error
+        raise FileUnusable(f"{file} cannot be read: {error}") from error
     if len(data) > MAX_STATE_BYTES:
         size = f"{MAX_STATE_BYTES // 1024 // 1024} MiB"
-        raise UsageError(f"{file} is no saved state: it has over {size}, the limit for one")
+        raise FileUnusable(f"{file} is no saved state: it has over {size}, the limit for one")
     return parse_observation(text, str(file))
 
 

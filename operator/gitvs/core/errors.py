@@ -56,6 +56,10 @@ class SettingsError(GitvsError):
     """A settings file that cannot be used."""
 
 
+class FileUnusable(GitvsError):
+    """A file that an option names, and that could not be read or written."""
+
+
 class SourceError(GitvsError):
     """Manifests that could not be read: no repository, no such revision, no such folder."""
 

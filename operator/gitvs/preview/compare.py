@@ -21,6 +21,7 @@ from gitvs.core.planning.gates import (
     Gate,
     Lift,
     director_leaves_gate,
+    unknown_gate_text,
 )
 from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.core.planning.plan import Change
@@ -272,11 +273,7 @@ def _unknown_gate_problems(
     for commit_id, commit_allowances in allowances_by_commit.items():
         for allowance in commit_allowances:
             if allowance.gate not in LIFTABLE_GATES:
-                hint = (
-                    did_you_mean(allowance.gate, LIFTABLE_GATES)
-                    or f"; {', '.join(LIFTABLE_GATES)} are"
-                )
-                message = f"Gitvs-Allow: {allowance.gate} is no gate that can be lifted{hint}"
+                message = unknown_gate_text(allowance.gate)
                 file = f"commit {commit_id[:12]}"
                 yield Problem(file, allowance.line, 1, "", UNKNOWN_GATE_RULE, message)
 

@@ -227,7 +227,7 @@ def _part_of(
 def _mark_adopted_interface(ports: Ports, target: Applied, options: PassOptions) -> None:
     """Give an interface that was taken over from another store the alias of this one.
 
-    Otherwise that store, brought back later, would find its own alias and think itself newest.
+    Otherwise that store, brought back later, would find its own number and think itself newest.
     """
     interface = target.desired.interface
     ledger = ports.store.ledger(ports.kernel.incarnation())

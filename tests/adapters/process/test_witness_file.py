@@ -23,6 +23,22 @@ def test_a_number_is_read_back_in_the_boot_in_which_it_was_written(tmp_path: Pat
     assert len(list((tmp_path / "run" / "lock").iterdir())) == 1
 
 
+def test_a_store_that_replaces_others_raises_their_numbers_in_its_namespace(tmp_path: Path) -> None:
+    mine, other, elsewhere, earlier = (
+        WitnessFile(tmp_path, name, boot_id)
+        for name, boot_id in (
+            ("new.7", "boot-2"),
+            ("old.7", "boot-2"),
+            ("old.17", "boot-2"),
+            ("older.7", "boot-1"),
+        )
+    )
+    for file in (mine, other, elsewhere, earlier):
+        file.write(3)
+    mine.supersede_others()
+    assert [file.read() for file in (mine, other, elsewhere, earlier)] == [3, 4, 3, 3]
+
+
 @pytest.mark.parametrize("content", ["", "boot-1", "boot-1 x", "boot-1 1 2", "\0\0"])
 def test_a_file_with_other_content_says_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "store.7.number").write_text(content)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -124,6 +125,41 @@ def test_a_child_that_outlives_the_writer_does_not_keep_the_lock(folder: Path) -
         os.waitpid(pid, 0)
         child.kill()
         child.wait()
+
+
+def test_a_holder_whose_file_was_removed_takes_the_lock_of_the_new_one(folder: Path) -> None:
+    with writer_lock(folder=folder) as ensure:
+        ensure()
+        lock_file(folder).unlink()
+        ensure()
+        with attempted_by_another(folder) as (answer, _):
+            assert answer.startswith("LockHeld"), "the file was made again, and is locked"
+
+
+def test_a_holder_whose_file_was_removed_refuses_beside_the_holder_of_the_new_one(
+    folder: Path,
+) -> None:
+    with writer_lock(folder=folder) as ensure:
+        lock_file(folder).unlink()
+        with attempted_by_another(folder) as (answer, other):
+            assert answer == "held\n"
+            for _ in range(2):
+                with pytest.raises(LockHeld, match=f"process {other.pid}.*Nothing was changed"):
+                    ensure()
+        ensure()
+        with attempted_by_another(folder) as (answer, _):
+            assert answer.startswith("LockHeld")
+
+
+@as_root
+def test_root_makes_a_folder_that_was_removed_under_a_held_lock(folder: Path) -> None:
+    made = folder / "run" / "lock"
+    prepare_lock_folder(made)
+    with writer_lock(folder=made) as ensure:
+        rmtree(made.parent)
+        ensure()
+        with attempted_by_another(made) as (answer, _):
+            assert answer.startswith("LockHeld")
 
 
 @as_root

@@ -24,6 +24,7 @@ from gitvs.adapters.service.control_socket import (
     Peer,
     RequestJson,
     ResponseJson,
+    link_socket,
     make_socket,
     send_request,
 )
@@ -235,7 +236,7 @@ def test_no_error_ends_the_control_socket(
 
 
 def test_clients_are_answered_side_by_side(tmp_path: Path) -> None:
-    meeting = threading.Barrier(3, timeout=10)
+    meeting = threading.Barrier(3, timeout=120)
 
     def meet(request: RequestJson, peer: Peer) -> ResponseJson:
         meeting.wait()
@@ -246,7 +247,7 @@ def test_clients_are_answered_side_by_side(tmp_path: Path) -> None:
         for client in clients:
             client.start()
         for client in clients:
-            client.join(10)
+            client.join(120)
             assert not client.is_alive()
 
 
@@ -255,6 +256,18 @@ def test_a_socket_of_our_own_is_for_our_user_alone_and_replaces_a_dead_one(tmp_p
     with serving(tmp_path / "s", echo) as path:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         send_request(path, {})
+
+
+def test_the_socket_that_systemd_made_is_found_from_the_state_folder(tmp_path: Path) -> None:
+    listener = make_socket(tmp_path / "run")
+    server = ControlServer(listener, echo)
+    server.start()
+    for _ in range(2):  # a link of an earlier start is replaced
+        link_socket(listener, tmp_path / "state")
+    link_socket(listener, tmp_path / "run")
+    link_socket(listener, tmp_path / "missing" / "state")
+    assert send_request(tmp_path / "state", {"n": 1})["request"] == {"n": 1}
+    server.stop()
 
 
 def test_no_agent_is_told_with_where_to_look(tmp_path: Path) -> None:
@@ -266,7 +279,7 @@ def test_a_busy_agent_is_given_up_after_the_time_that_was_said(tmp_path: Path) -
     done = threading.Event()
 
     def dawdle(request: RequestJson, peer: Peer) -> ResponseJson:
-        done.wait(10)
+        done.wait(120)
         return {}
 
     with serving(tmp_path / "s", dawdle) as path:

@@ -35,8 +35,6 @@ timeout = "2m"
 allow_local = true
 ssh_key = "/etc/gitvs/key"
 known_hosts = "/etc/gitvs/known_hosts"
-credentials_file = "/etc/gitvs/credentials"
-ca_file = "/etc/gitvs/ca.pem"
 signatures = "ssh"
 allowed_signers = "/etc/gitvs/allowed_signers"
 revoked_keys = "/etc/gitvs/revoked_keys"
@@ -85,8 +83,6 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         allow_local=True,
         ssh_key=Path("/etc/gitvs/key"),
         known_hosts=Path("/etc/gitvs/known_hosts"),
-        credentials_file=Path("/etc/gitvs/credentials"),
-        ca_file=Path("/etc/gitvs/ca.pem"),
         signatures=SshSignatures(
             Path("/etc/gitvs/allowed_signers"), Path("/etc/gitvs/revoked_keys")
         ),
@@ -107,6 +103,7 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
 def test_every_setting_of_the_schema_is_in_that_test() -> None:
     given = tomllib.loads(FULL)
     given["source"] |= {"directory": "/etc/gitvs/manifests", "gpg_keys": "", "gpg_fingerprints": []}
+    given["source"] |= {"credentials_file": "/c", "ca_file": "/a"}
     assert _names(given) == {name for name, _ in _fields(schema_for("settings"))}
 
 
@@ -148,8 +145,8 @@ def test_all_problems_come_at_once_each_with_its_line(tmp_path: Path) -> None:
         " a duration of a second or more, a whole number and a unit: 1s, 90s, 5m, 2h",
         'gitvs.toml:10: source.allow_local: true or false is wanted, not the text "yes";'
         " write true",
-        'gitvs.toml:15: source.signatures: "sshd" is not one of none, ssh, gpg; did you mean ssh?',
-        "gitvs.toml:22: history.plans: 0 is too low; allowed is 1 to 10000",
+        'gitvs.toml:13: source.signatures: "sshd" is not one of none, ssh, gpg; did you mean ssh?',
+        "gitvs.toml:20: history.plans: 0 is too low; allowed is 1 to 10000",
     ]
 
 
@@ -210,7 +207,7 @@ FINGERPRINT = "0123 4567 89ab cdef 0123  4567 89AB CDEF 0123 4567"
 @pytest.mark.parametrize("name", ["director", "state_dir", "source.path", "source.ssh_key"])
 def test_a_line_feed_at_the_end_is_no_part_of_a_text(tmp_path: Path, name: str) -> None:
     value = {"director": "lb1", "source.path": "m"}.get(name, "/m")
-    text = f'{name} = "{value}\\n"\nsource.url = "https://h/r"'
+    text = f'{name} = "{value}\\n"\nsource.url = "ssh://h/r"'
     assert problems(tmp_path, text) != []
     assert load(tmp_path, text.replace("\\n", ""))
 
@@ -261,6 +258,32 @@ def test_each_signature_policy_comes_with_its_fields_and_no_others(
 ) -> None:
     said = problems(tmp_path, f'[source]\nurl = "https://h/r"\n{text}')
     assert said == [f"gitvs.toml:{line}" for line in expected]
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "expected"),
+    [
+        ("https://h/r", 'ssh_key = "/k"', "ssh_key: it is for ssh, and source.url is https"),
+        ("https://h/r", 'known_hosts = "/k"', "known_hosts: it is for ssh"),
+        ("git@h:r", 'credentials_file = "/k"', "credentials_file: it is for https"),
+        ("ssh://h/r", 'ca_file = "/k"', "ca_file: it is for https, and source.url is ssh; take it"),
+        ("https://h/r", 'branch = "refs/heads/a/b"', 'give the branch\'s name, branch = "a/b"'),
+        ("https://h/r", 'branch = "refs/tags/v1"', '"refs/tags/v1" is a full ref; give the'),
+    ],
+)
+def test_what_the_url_does_not_use_and_full_refs_are_refused_with_the_remedy(
+    tmp_path: Path, url: str, text: str, expected: str
+) -> None:
+    [said] = problems(tmp_path, f'[source]\nurl = "{url}"\n{text}')
+    assert said.startswith("gitvs.toml:3: source.")
+    assert expected in said
+
+
+def test_what_https_needs_goes_with_an_https_url(tmp_path: Path) -> None:
+    text = '[source]\nurl = "https://h/r"\ncredentials_file = "/c"\nca_file = "/a"'
+    source = load(tmp_path, text).source
+    assert isinstance(source, RemoteSettings)
+    assert (source.credentials_file, source.ca_file) == (Path("/c"), Path("/a"))
 
 
 def test_a_folder_of_this_host_has_no_signatures(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from gitvs.core.planning.gates import (
     parse_allowances,
     stricter_policy,
     unknown_gate_names,
+    unknown_gate_text,
 )
 
 VIP = ip_address("203.0.113.10")
@@ -199,6 +200,26 @@ def test_a_list_of_gates_lifts_nothing_and_is_told() -> None:
     said = list(parse_allowances("Gitvs-Allow: mass-removal, empty-state"))
     assert unknown_gate_names(a.gate for a in said) == ["mass-removal,"]
     assert list(parse_allowances("Gitvs-Allow:")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("mass-removal,", '"mass-removal," is no gate that can be lifted; write mass-removal, one'),
+        ("Mass-Removal", '"Mass-Removal" is no gate that can be lifted; write mass-removal, one'),
+        ("mass-removals", "did you mean mass-removal?"),
+        ("conflict", "; empty-state, mass-removal, "),
+    ],
+)
+def test_the_name_of_a_gate_that_is_none_is_quoted_with_a_hint(name: str, hint: str) -> None:
+    assert hint in unknown_gate_text(name)
+
+
+def test_a_gate_that_is_lifted_does_not_say_how_to_lift_it() -> None:
+    applied, empty = desired(*web(1)), desired()
+    for allowed, says_how in ((frozenset[str](), True), (frozenset({"empty-state"}), False)):
+        gate = next(g for g in evaluate_gates(applied, empty, allowed) if g.name == "empty-state")
+        assert ("lifts it" in gate.message) is says_how
 
 
 def test_a_comma_at_the_end_names_no_director() -> None:

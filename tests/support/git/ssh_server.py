@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SHELL = 'git-shell -c "$SSH_ORIGINAL_COMMAND"'
-_START_SECONDS = 10.0
+_START_SECONDS = 120.0
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
 
 

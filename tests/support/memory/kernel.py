@@ -77,7 +77,7 @@ class MemoryKernel:
         self.refused_keys: dict[Key, int] = {}
         """Objects that cannot be changed, whoever tries, with the errno of the refusal."""
         self._store_number: int | None = None
-        self._witness_file: int | None = None
+        self._witness_files: dict[str, int] = {}
         self.reboot()
 
     def incarnation(self) -> Incarnation:
@@ -122,11 +122,15 @@ class MemoryKernel:
             for link in self._routing.links.values()
             if link.kind == "dummy"
         ]
-        return max((n for n in (*numbers, self._witness_file) if n is not None), default=None)
+        numbers.append(self._witness_files.get(self._owner_alias))
+        return max((number for number in numbers if number is not None), default=None)
 
     def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
         """Record the store's number outside it; see `ports.Kernel`."""
-        self._store_number = self._witness_file = number
+        self._store_number = self._witness_files[self._owner_alias] = number
+        if adopted_interface is not None:
+            for alias in self._witness_files.keys() - {self._owner_alias}:
+                self._witness_files[alias] += 1
         for link in list(self._routing.links.values()):
             is_ours = number_in_alias(link.alias, self._owner_alias) is not None
             is_adopted = link.name == adopted_interface and link.alias.startswith(
@@ -239,7 +243,7 @@ class MemoryKernel:
     def as_seen_by(self, owner_alias: str) -> MemoryKernel:
         """Return the same kernel for another store."""
         other = copy.copy(self)
-        other._owner_alias, other._store_number, other._witness_file = owner_alias, None, None
+        other._owner_alias, other._store_number = owner_alias, None
         return other
 
     # What happens on a host behind gitvs's back
@@ -247,7 +251,7 @@ class MemoryKernel:
     def reboot(self) -> None:
         """Begin another life: whatever was made is gone, and everything is as at first."""
         self._boot_number += 1
-        self._witness_file = None
+        self._witness_files.clear()
         self._sysctls = MemorySysctls(self._extra_settings)
         self._routing = MemoryRouting(self._sysctls)
         if self._is_lo_up:

@@ -149,6 +149,8 @@ class LinuxKernel:
             self._write_aliases(adopted_interface)
             if (file := self._witness_file()) is not None:
                 file.write(number)
+                if adopted_interface is not None:
+                    file.supersede_others()
         except (GitvsError, OSError) as error:
             log.warning("number not recorded number=%d reason=%s", number, error)
 

@@ -15,10 +15,12 @@ _FOLDER_MODE = 0o770
 class WitnessFile:
     """The file of one store and network namespace; what it holds counts in one boot only.
 
-    Root makes a missing folder. Where it cannot be written, there is no file.
+    `name` is the store's id, a full stop, and the namespace's cookie. Root makes a missing
+    folder. Where it cannot be written, there is no file.
     """
 
     def __init__(self, folder: Path, name: str, boot_id: str) -> None:
+        self._folder, self._name = folder, name
         self._path = folder / f"{name}.number"
         self._boot_id = boot_id
 
@@ -42,3 +44,15 @@ class WitnessFile:
             with suppress(OSError):
                 draft.unlink()
             log.debug("number not kept file=%s reason=%s", self._path, error.strerror)
+
+    def supersede_others(self) -> None:
+        """Raise the numbers of the other stores of this network namespace: this one replaces them.
+
+        One of them that is brought back is older than its number, and refused.
+        """
+        _, _, cookie = self._name.rpartition(".")
+        names = {path.stem for path in self._folder.glob(f"*.{cookie}.number")}
+        for name in names - {self._name}:
+            other = WitnessFile(self._folder, name, self._boot_id)
+            if (number := other.read()) is not None:
+                other.write(number + 1)

@@ -1,9 +1,10 @@
 """The lock that makes this process the only writer of its network namespace.
 
 The lock is `flock` on a file, one for each network namespace, whatever the state folder. It
-disappears with the process that holds it. The permissions of the folder decide who may hold it:
-root and group gitvs. Other users can neither hold the lock nor block it. The holder describes
-itself in the file, for the message of a process that finds the lock held.
+disappears with the process that holds it. If the file is removed, a second process could lock a
+new one, so the holder compares the two before each transaction. The permissions of the folder
+decide who may hold the lock: root and group gitvs. Other users can neither hold nor block it. The
+holder describes itself in the file, for the message of a process that finds the lock held.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import grp
+import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from gitvs.adapters.process.network_namespace import namespace_name
 from gitvs.core.errors import LockHeld, LockUnusable
 from gitvs.core.problems import printable
 from gitvs.core.settings import LOCK_FOLDER, LOCK_GROUP
+
+log = logging.getLogger(__name__)
 
 WRITER_LOCK_NAME = "writer"
 AGENT_LOCK_NAME = "agent"
@@ -55,32 +59,69 @@ def prepare_lock_folder(folder: Path = LOCK_FOLDER) -> None:
 
 
 @contextmanager
-def writer_lock(name: str = WRITER_LOCK_NAME, folder: Path = LOCK_FOLDER) -> Iterator[None]:
+def writer_lock(
+    name: str = WRITER_LOCK_NAME, folder: Path = LOCK_FOLDER
+) -> Iterator[Callable[[], None]]:
     """Hold the lock as the only writer of this network namespace, or the only holder of `name`.
+
+    Yields a function that makes sure that this process still holds it: to be called before a
+    transaction begins. It raises as this one does.
 
     Raises:
         LockHeld: another process holds it; the message describes that process.
         LockUnusable: the folder is missing, or this user may not use it.
     """
-    _check_folder(folder)
-    path = folder / f"{name}-{namespace_name()}"
-    descriptor = _open_lock_file(path)
+    lock = _Lock(name, folder)
     try:
+        yield lock.ensure
+    finally:
+        lock.release()
+
+
+class _Lock:
+    """A lock that is held until its release."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name, self._folder = name, folder
+        self._path = folder / f"{name}-{namespace_name()}"
+        self._descriptor = self._take()
+
+    def ensure(self) -> None:
+        """Take the lock again if its file was removed or replaced: others could hold the new one.
+
+        Raises:
+            LockHeld, LockUnusable: it cannot be taken. The lock of the old file is kept.
+        """
+        held = os.fstat(self._descriptor)  # it stays allocated, so no new file has its number
+        with suppress(OSError):
+            found = self._path.lstat()
+            if (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino):
+                return
+        log.warning("lock file was removed path=%s", self._path)
+        prepare_lock_folder(self._folder)
+        taken = self._take()
+        self.release()
+        self._descriptor = taken
+
+    def release(self) -> None:
+        # A child that was forked and has not called exec yet has the descriptor too.
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        os.close(self._descriptor)
+
+    def _take(self) -> int:
+        _check_folder(self._folder)
+        descriptor = _open_lock_file(self._path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(descriptor)
             raise LockHeld(
-                f"this network namespace has one {name} at a time, and {_describe_holder(path)} is"
-                " it. Nothing was changed; let it end, and try again"
+                f"this network namespace has one {self._name} at a time, and"
+                f" {_describe_holder(self._path)} is it. Nothing was changed; let it end, and try"
+                " again"
             ) from None
         _write_note(descriptor)
-        try:
-            yield
-        finally:
-            # A child that was forked and has not called exec yet has the descriptor too.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-    finally:
-        os.close(descriptor)
+        return descriptor
 
 
 def _make_folder(folder: Path, mode: int) -> None:
@@ -128,8 +169,9 @@ def _open_lock_file(path: Path) -> int:
             f" {LOCK_GROUP} (as root, gitvs acts as the owner of its state directory)"
         ) from error
     except OSError as error:
-        remedy = "; remove it" if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO) else ""
-        raise LockUnusable(f"{path} cannot be opened: {_errno_text(error)}{remedy}") from error
+        raise LockUnusable(
+            f"{path} cannot be opened: {_errno_text(error)}{_remedy(error)}"
+        ) from error
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
@@ -138,6 +180,12 @@ def _open_lock_file(path: Path) -> int:
         with suppress(OSError):
             os.fchmod(descriptor, _FILE_MODE)  # whatever the umask was
     return descriptor
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EROFS:  # a unit's ReadWritePaths= names the folder that was removed
+        return "; if its folder was removed while gitvs.service ran, restart that"
+    return "; remove it" if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO) else ""
 
 
 def _open_or_create(path: Path) -> int:

@@ -81,6 +81,18 @@ def make_socket(path: Path) -> socket.socket:
     return listener
 
 
+def link_socket(listener: socket.socket, path: Path) -> None:
+    """Make a link at `path`, where clients look for the socket, to where systemd has made it."""
+    made_at = listener.getsockname()
+    if made_at == str(path):
+        return
+    try:
+        path.unlink(missing_ok=True)
+        path.symlink_to(made_at)
+    except OSError as error:
+        log.warning("control socket not linked path=%s reason=%s", path, error.strerror)
+
+
 class ControlServer:
     """Answers requests, each in a separate thread."""
 

@@ -44,6 +44,13 @@ _MAX_DURATIONS = {
 }
 """The longest values of durations: longer ones do not fit into what they are used for."""
 
+_PROTOCOL_OF_SETTING = {
+    "ssh_key": "ssh",
+    "known_hosts": "ssh",
+    "credentials_file": "https",
+    "ca_file": "https",
+}
+
 
 def load_settings(file: Path) -> Settings:
     """Read a settings file.
@@ -113,7 +120,7 @@ def _duration_problems(parsed: Document) -> Iterator[Problem]:
 
 
 def _url_problems(parsed: Document) -> list[Problem]:
-    """Find problems of the URL that a schema cannot express."""
+    """Find problems of the URL, and of what has to go with it, that a schema cannot express."""
     source_table = parsed.data["source"]
     if "url" not in source_table:
         return []
@@ -121,10 +128,27 @@ def _url_problems(parsed: Document) -> list[Problem]:
         protocol = protocol_of(source_table["url"])
     except UnusableUrl as error:
         return [parsed.problem(("source", "url"), "bad-url", f"source.url: {error}")]
+    problems = [
+        parsed.problem(
+            ("source", name),
+            "of-another-protocol",
+            f"source.{name}: it is for {wanted}, and source.url is {protocol}; take it out, or use"
+            f" an {wanted}:// url",
+        )
+        for name, wanted in _PROTOCOL_OF_SETTING.items()
+        if name in source_table and protocol not in (wanted, "file")
+    ]
+    branch = source_table.get("branch", "")
+    if branch.startswith("refs/"):
+        name = branch.removeprefix("refs/heads/")
+        message = f'source.branch: "{branch}" is a full ref; give the branch\'s name'
+        if name != branch:
+            message += f', branch = "{name}"'
+        problems.append(parsed.problem(("source", "branch"), "bad-branch", message))
     if protocol == "file" and not source_table.get("allow_local", False):
         message = "source.url: a remote on this host needs allow_local = true beside it"
-        return [parsed.problem(("source", "url"), "bad-url", message)]
-    return []
+        problems.append(parsed.problem(("source", "url"), "bad-url", message))
+    return problems
 
 
 def _listen_problems(parsed: Document) -> Iterator[Problem]:

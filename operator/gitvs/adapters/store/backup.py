@@ -18,15 +18,25 @@ from gitvs.adapters.store.sealed_records import SealedRecords, Unreadable
 from gitvs.core.errors import StoreError
 
 
+def check_database_exists(state_dir: Path) -> Path:
+    """Return the path of the database of a state folder.
+
+    Raises:
+        StoreError: there is none.
+    """
+    path = state_dir / DATABASE_FILE_NAME
+    if not os.path.lexists(path):
+        raise StoreError(f"there is no database {path}: nothing was applied from there yet")
+    return path
+
+
 def copy_database(state_dir: Path) -> bytes:
     """Return a copy of the database of a state folder, complete in one file and checked.
 
     Raises:
         StoreError: there is none, or it is damaged, or of an older gitvs.
     """
-    path = state_dir / DATABASE_FILE_NAME
-    if not os.path.lexists(path):
-        raise StoreError(f"there is no database {path}: nothing was applied from there yet")
+    path = check_database_exists(state_dir)
     with as_store_errors(path), tempfile.TemporaryDirectory() as folder:
         copy_path = Path(folder, DATABASE_FILE_NAME)
         with (

@@ -19,7 +19,7 @@ from gitvs.agent.cycle import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.reporting import short_problem_text
 from gitvs.agent.work_queue import run_job
-from gitvs.core.errors import ControlFailed, ExitCode, LockHeld
+from gitvs.core.errors import ControlFailed, ExitCode, LockHeld, LockUnusable
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
@@ -116,7 +116,7 @@ class OperatorActions:
         """Go back to a commit, pin it, and quarantine the applied and the newest commit.
 
         They do not come back by themselves. Pin and quarantine are recorded before the pass, and
-        removed if the pass did not apply the commit. After a crash or a kernel failure in
+        removed if the commit is not in force afterwards. After a crash or a kernel failure in
         between, the next pass continues.
         """
         if self._is_rollback_waiting:
@@ -161,15 +161,16 @@ class OperatorActions:
             cycle_result = self._agent.run_cycle(
                 "rollback", request.allowed_gates, ignores_pause=True
             )
-        except LockHeld:
+        except (LockHeld, LockUnusable):
             self._take_back(pin, previous_pin, barred_ids)
             raise
-        if _is_applied_by(target_id, cycle_result):
+        applied = self._agent.ports.store.applied()
+        if applied is not None and applied.commit_id == target_id:
             self._agent.follower.keep_commits()
-            return {
-                **cycle_json(cycle_result),
-                "text": f"commit {target_id[:12]} is in force, and pinned",
-            }
+            is_stuck = any(p.outcome is Outcome.STUCK for p in cycle_result.pass_results)
+            rest = "; what it removes is not all gone yet, the agent goes on" if is_stuck else ""
+            text = f"commit {target_id[:12]} is in force, and pinned{rest}"
+            return {**cycle_json(cycle_result), "text": text}
         self._take_back(pin, previous_pin, barred_ids)
         return {**cycle_json(cycle_result), "text": f"not rolled back to {target_id[:12]}"}
 
@@ -183,6 +184,7 @@ class OperatorActions:
             store.put_operation(previous_pin)
         for commit_id in barred_ids:
             store.clear_quarantine(commit_id)
+        self._agent.follower.is_judged()  # asks for the commit that the rollback kept from it
         self._agent.publish()
 
     def _drain(self, request: ActionRequest) -> Answer:
@@ -391,16 +393,6 @@ def cycle_json(cycle_result: CycleResult) -> Answer:
 def _unrepairable_reasons(cycle_result: CycleResult) -> list[str]:
     """Return why the newest pass left something unrepaired."""
     return [u.reason for p in cycle_result.pass_results[-1:] for u in p.unrepairable]
-
-
-def _is_applied_by(commit_id: str, cycle_result: CycleResult) -> bool:
-    """Whether a cycle applied this commit, or found it applied."""
-    is_for_it = cycle_result.target is not None and cycle_result.target.commit_id == commit_id
-    is_done = cycle_result.pass_result is not None and cycle_result.pass_result.outcome in (
-        Outcome.APPLIED,
-        Outcome.CONVERGED,
-    )
-    return is_for_it and is_done
 
 
 def _unknown_server_text(request: ActionRequest, desired: Desired) -> str:

@@ -60,9 +60,9 @@ def open_for_writing(state_dir: Path) -> Iterator[Ports]:
     """
     prepare_lock_folder()
     become_owner_of(state_dir)
-    with _interruptible_once(), writer_lock(), SqliteStore(state_dir) as store:
+    with _interruptible_once(), writer_lock() as ensure, SqliteStore(state_dir) as store:
         try:
-            yield make_ports(store)
+            yield replace(make_ports(store), ensure_writer=ensure)
         except Interrupted as error:
             transaction_result = error.transaction_result
             show_message(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from gitvs.core.errors import SettingsError
 from gitvs.core.settings import DEFAULT_SETTINGS_FILE, DEFAULT_STATE_DIR, Settings
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -43,10 +45,36 @@ def common_options(function: F) -> F:
 
 def state_options(function: F) -> F:
     """Add `--state-dir`, passed on as `state_dir: Path`, and `--verbose`."""
-    return _state_dir_option(expose_value=True)(verbose_option(function))
+    return _state_dir_option(expose_value=True, callback=_of_settings)(verbose_option(function))
 
 
-def _state_dir_option(*, expose_value: bool) -> Callable[[F], F]:
+def _of_settings(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """Return the state folder; unless it was given, that of the settings file, if there is one.
+
+    A command with `--config` reads that file itself (`choose_state_dir`).
+    """
+    has_own_settings = any(p.name == "config" for p in context.command.params)
+    if context.resilient_parsing or has_own_settings or not _is_default(context):
+        return value
+    try:
+        found = tomllib.loads(DEFAULT_SETTINGS_FILE.read_text()).get("state_dir", value)
+    except FileNotFoundError:
+        return value
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{DEFAULT_SETTINGS_FILE}, whose state_dir counts here, cannot be read: {error}."
+            " Nothing was changed; give --state-dir DIR"
+        ) from error
+    return Path(found) if isinstance(found, str) else value
+
+
+def _is_default(context: click.Context) -> bool:
+    return context.get_parameter_source("state_dir") is click.core.ParameterSource.DEFAULT
+
+
+def _state_dir_option(
+    *, expose_value: bool, callback: Callable[..., Path] | None = None
+) -> Callable[[F], F]:
     return click.option(
         "--state-dir",
         type=click.Path(file_okay=False, readable=False, resolve_path=True, path_type=Path),
@@ -55,8 +83,9 @@ def _state_dir_option(*, expose_value: bool) -> Callable[[F], F]:
         show_default=True,
         show_envvar=True,
         expose_value=expose_value,
+        callback=callback,
         metavar="DIR",
-        help="Where this director keeps what it owns and applied.",
+        help="Where this director keeps what it owns and applied; else as the settings say.",
     )
 
 
@@ -97,6 +126,4 @@ config_option = click.option(
 
 def choose_state_dir(context: click.Context, settings: Settings, option_value: Path) -> Path:
     """Return the state folder: the option and the environment win over the settings."""
-    parameter_source = context.get_parameter_source("state_dir")
-    is_default = parameter_source is click.core.ParameterSource.DEFAULT
-    return settings.state_dir if is_default else option_value
+    return settings.state_dir if _is_default(context) else option_value

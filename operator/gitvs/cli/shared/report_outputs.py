@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gitvs import __version__
 from gitvs.cli.shared.output import show
-from gitvs.core.errors import UsageError
+from gitvs.core.errors import FileUnusable, UsageError
 from gitvs.core.model.resource_json import json_text
 from gitvs.report.html.preview import preview_html
 from gitvs.report.markdown.preview import preview_markdown
@@ -53,7 +53,7 @@ class ReportOutputs:
         """Write a preview in every format.
 
         Raises:
-            UsageError: a file cannot be written.
+            FileUnusable: a file cannot be written.
         """
         for form, file in self.outputs:
             if file != _STANDARD_OUTPUT:
@@ -107,7 +107,7 @@ def _write_file(text: str, file: Path) -> None:
     try:
         file.write_text(text, "utf-8", errors="backslashreplace")
     except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+        raise FileUnusable(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _preview_text(preview: Preview) -> Text:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 from gitvs.core.model.desired import Desired, Policy
 from gitvs.core.model.grouped import changed_groups, differences
@@ -25,6 +26,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import Conflict
+from gitvs.core.problems import printable
 
 LIFTABLE_GATES = (
     "empty-state",
@@ -96,6 +98,18 @@ def parse_allowances(message: str) -> Iterator[Allowance]:
 def unknown_gate_names(names: Iterable[str]) -> list[str]:
     """Return the names that are not gates that can be lifted."""
     return sorted(set(names) - set(LIFTABLE_GATES))
+
+
+def unknown_gate_text(name: str) -> str:
+    """Return what is wrong with the name of a gate in a commit message."""
+    meant = name.strip(",;.\"'`").lower()
+    if meant in LIFTABLE_GATES:
+        hint = f"; write {meant}, one gate a line, in small letters and without a comma"
+    elif near := get_close_matches(name, LIFTABLE_GATES, 1):
+        hint = f"; did you mean {near[0]}?"
+    else:
+        hint = f"; {', '.join(LIFTABLE_GATES)} are"
+    return f'Gitvs-Allow: "{printable(name)}" is no gate that can be lifted{hint}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +221,7 @@ def evaluate_gates(
         ]
     lifted = {identity for lift in lifts for identity in lift.lifted(gates, desired)}
     return [
-        replace(gate, is_allowed=gate.name in allowed or _identity(gate) in lifted)
+        _as_allowed(gate) if gate.name in allowed or _identity(gate) in lifted else gate
         for gate in gates
     ]
 
@@ -247,8 +261,16 @@ def director_leaves_gate(director: str) -> Gate:
 def _liftable_gate(
     name: str, measured: str, limit: str, message: str, key: Key | None = None
 ) -> Gate:
-    remedy = f"`Gitvs-Allow: {name}` in a commit message, or `--allow {name}`, lifts it once"
-    return Gate(name, measured, limit, f"{message}; {remedy}", is_allowed=False, key=key)
+    return Gate(name, measured, limit, message + _remedy(name), is_allowed=False, key=key)
+
+
+def _remedy(name: str) -> str:
+    return f"; `Gitvs-Allow: {name}` in a commit message, or `--allow {name}`, lifts it once"
+
+
+def _as_allowed(gate: Gate) -> Gate:
+    """Return a gate as lifted: how to lift it is of no use any more."""
+    return replace(gate, message=gate.message.removesuffix(_remedy(gate.name)), is_allowed=True)
 
 
 def _object_count(state: State) -> int:

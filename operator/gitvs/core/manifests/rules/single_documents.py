@@ -159,8 +159,11 @@ def _server_problems(servers: Iterable[ManifestRealServer]) -> Iterator[Problem]
             message = f"real server {server.address} is {reason}; give a host's own address"
             yield (server.origin / "address").problem("real-server-not-routable", message)
         if server.lower_threshold > server.upper_threshold:
-            upper = server.upper_threshold or "none"
-            message = f"lowerThreshold {server.lower_threshold} is above upperThreshold ({upper})"
+            lower, upper = server.lower_threshold, server.upper_threshold
+            message = (
+                f"lowerThreshold {lower} is above upperThreshold ({upper or 'none'}); lower it, or"
+                f" {'raise' if upper else 'give an'} upperThreshold"
+            )
             yield (server.origin / "lowerThreshold").problem("thresholds-crossed", message)
 
 
