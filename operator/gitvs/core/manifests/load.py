@@ -7,8 +7,7 @@ them, `rules` checks what no schema can check. What a director gets is left to `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from operator import is_
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
 from gitvs.core.checkpoint import Checkpoint, TookTooLong, checked, no_checkpoint
@@ -23,12 +22,16 @@ from gitvs.core.manifests.placement import (
     PlacedService,
     PoolIndex,
     place_service,
+    updated_index,
 )
-from gitvs.core.manifests.rules.between_services import between_services_problems
-from gitvs.core.manifests.rules.object_counts import object_count_problems
-from gitvs.core.manifests.rules.owners import owner_problems
+from gitvs.core.manifests.rules.all_rules import problems_between_documents
+from gitvs.core.manifests.rules.claims import ClaimIndex, PlacedClaims, claims_of
+from gitvs.core.manifests.rules.object_counts import (
+    ObjectCounts,
+    count_objects,
+    object_count_problems,
+)
 from gitvs.core.manifests.rules.real_servers import server_problems
-from gitvs.core.manifests.rules.references import reference_problems
 from gitvs.core.manifests.rules.single_documents import (
     director_problems,
     pool_problems,
@@ -117,18 +120,31 @@ class Loader:
         self._new_checkpoint = new_checkpoint
         self._cache = _LoadCache()
         self._validate = validate
+        self._last: _LastLoad | None = None
+        """The last commit, if it was valid."""
 
     def load(self, files: Iterable[File], checkpoint: Checkpoint | None = None) -> Manifests:
         """Do what `load_manifest_files` does; end it where the checkpoint raises."""
-        run = _LoadRun(self._cache, self._validate, checkpoint or self._new_checkpoint())
-        try:
-            manifests = run.load(files)
-        except TookTooLong as error:
-            raise InvalidManifests([run.place_problem("takes-too-long", str(error))]) from error
-        self._cache = run.cache
+        all_files = list(files)
+        checkpoint = checkpoint or self._new_checkpoint()
+        changed = None if self._last is None else self._last.changed_files(all_files)
+        if self._last is not None and changed is not None:
+            run = self._last.run_for_changes(self._validate, checkpoint)
+            if self._last.accept(run, self._run(run, changed), changed):
+                return self._last.manifests
+        run = _LoadRun(self._cache, self._validate, checkpoint)
+        manifests = self._run(run, all_files)
+        self._cache, self._last = run.cache, None
         if run.problems:
             raise InvalidManifests(sorted(set(run.problems)))
+        self._last = _LastLoad(run, manifests, {file.path: file for file in all_files})
         return manifests
+
+    def _run(self, run: _LoadRun, files: Iterable[File]) -> Manifests:
+        try:
+            return run.load(files)
+        except TookTooLong as error:
+            raise InvalidManifests([run.place_problem("takes-too-long", str(error))]) from error
 
 
 @dataclass(slots=True)
@@ -150,6 +166,12 @@ class _LoadCache:
     ] = field(default_factory=dict)
     """By the `id` of a service and of its pools; valid only for the same `director_index`."""
 
+    def add(self, other: _LoadCache) -> None:
+        """Add the results of a load of some files, for the same directors."""
+        self.files |= other.files
+        self.parsed_documents |= other.parsed_documents
+        self.placed_services |= other.placed_services
+
 
 @dataclass(slots=True)
 class _LoadRun:
@@ -167,6 +189,7 @@ class _LoadRun:
     pools: list[Pool] = field(default_factory=list)
     directors: list[Director] = field(default_factory=list)
     policies: list[ManifestPolicy] = field(default_factory=list)
+    counts: ObjectCounts = field(default_factory=ObjectCounts)
 
     place: tuple[str, Document | None] = ("", None)
     """The file, and the document, that the work is about now."""
@@ -260,39 +283,31 @@ class _LoadRun:
 
     def check_rules(self) -> Manifests:
         """Check all rules; the returned manifests are valid only if there is no problem."""
-        directors = self._director_index()
+        directors = updated_index(self.previous_cache.director_index, self.directors)
+        self.cache.director_index = directors
         pools = PoolIndex(self.pools)
-        too_many = list(object_count_problems(self.services, directors, pools))
+        self.counts = count_objects(self.services, directors, pools)
+        too_many = list(object_count_problems(self.counts, self.services, directors, pools))
         self.problems += too_many
         placed_services = [
             self._place_service(service, directors, pools)
             for service in checked(() if too_many else self.services, self.checkpoint)
         ]
-        policy = self.policies[0] if self.policies else None
-        self.problems += reference_problems(
-            self.services, self.pools, self.directors, self.policies, directors, self.unread
+        problems = problems_between_documents(
+            self.services,
+            self.pools,
+            self.directors,
+            self.policies,
+            placed_services,
+            directors,
+            self.unread,
+            self.checkpoint,
         )
-        between = between_services_problems(placed_services, directors, self.checkpoint)
-        self.problems += checked(between, self.checkpoint)
-        if policy is not None:
-            of_owners = owner_problems(policy, placed_services, directors, self.directors)
-            self.problems += checked(of_owners, self.checkpoint)
-        limits = Policy() if policy is None else policy.limits
+        self.problems += checked(problems, self.checkpoint)
+        limits = self.policies[0].limits if self.policies else Policy()
         return Manifests(
             tuple(self.services), tuple(self.pools), directors, tuple(placed_services), limits
         )
-
-    def _director_index(self) -> DirectorIndex:
-        """Return the index of the directors; the previous one if no director has changed."""
-        new_index, previous_index = (
-            DirectorIndex(_first_of_each_name(self.directors)),
-            self.previous_cache.director_index,
-        )
-        is_same = len(new_index.all) == len(previous_index.all) and all(
-            map(is_, new_index.all, previous_index.all)
-        )
-        self.cache.director_index = previous_index if is_same else new_index
-        return self.cache.director_index
 
     def _place_service(
         self, service: Service, directors: DirectorIndex, pools: PoolIndex
@@ -315,8 +330,86 @@ class _LoadRun:
         return placed
 
 
-def _first_of_each_name(directors: Iterable[Director]) -> list[Director]:
-    first_by_name: dict[str, Director] = {}
-    for director in directors:
-        first_by_name.setdefault(director.name, director)
-    return list(first_by_name.values())
+_MAX_PARTIAL_LOADS = 100
+"""After so many, everything is loaded, and what no file needs any more is dropped."""
+
+
+class _LastLoad:
+    """The last commit, which was valid, to load one in which only single services differ.
+
+    The rules look at the services that changed, and at what these claim that they did not before:
+    8 ms if it is one of 10,000, and 130 ms with all of them.
+    """
+
+    def __init__(self, run: _LoadRun, manifests: Manifests, files: dict[str, File]) -> None:
+        self.manifests = manifests
+        self._run = run
+        self._files = files
+        self._partial_loads = 0
+        self._claims: ClaimIndex | None = None
+        self._places: dict[str, list[int]] = {}
+        for place, service in enumerate(manifests.services):
+            self._places.setdefault(_file_of(service), []).append(place)
+
+    def changed_files(self, files: Sequence[File]) -> list[File] | None:
+        """Return the files that changed; None if they are not enough to load."""
+        known, by_path = self._files, {file.path: file for file in files}
+        if len(by_path) != len(files) or by_path.keys() != known.keys():
+            return None
+        changed = [f for path, f in by_path.items() if known[path] is not f and known[path] != f]
+        former = [self._run.cache.files.get(known[file.path]) for file in changed]
+        is_enough = self._partial_loads < _MAX_PARTIAL_LOADS and all(
+            document.kind == "Service" for v in former if v for document, _ in v.documents
+        )
+        return sorted(changed, key=lambda f: f.path) if is_enough else None
+
+    def run_for_changes(self, validate: Validate, checkpoint: Checkpoint) -> _LoadRun:
+        """Return a load of changed files that takes all else from this one."""
+        run = self._run
+        return _LoadRun(
+            run.cache,
+            validate,
+            checkpoint,
+            defaults=run.defaults.copy(),
+            pools=[*run.pools],
+            directors=[*run.directors],
+            policies=[*run.policies],
+        )
+
+    def accept(self, run: _LoadRun, changed: Manifests, files: Sequence[File]) -> bool:
+        """Take over the services of changed files, unless the rules must look at all services."""
+        places = [place for file in files for place in self._places.get(file.path, ())]
+        before = [self.manifests.placed_services[place] for place in places]
+        after, directors = changed.placed_services, self.manifests.director_index
+        old_services = [placed.service for placed in before]
+        counts = self._run.counts + run.counts
+        counts -= count_objects(old_services, directors, PoolIndex(run.pools))
+        if (
+            run.problems
+            or not run.documents_by_kind.keys() <= {"Service"}
+            or list(map(_file_of, changed.services)) != list(map(_file_of, old_services))
+            or not counts.is_within_limits
+            or not self._claim(claims_of(after, directors) - claims_of(before, directors))
+        ):
+            return False
+        placed = [*self.manifests.placed_services]
+        for place, each in zip(places, after, strict=True):
+            placed[place] = each
+        services = tuple(each.service for each in placed)
+        self.manifests = replace(self.manifests, services=services, placed_services=tuple(placed))
+        self._partial_loads += 1
+        self._run.counts = counts
+        self._run.cache.add(run.cache)
+        self._files |= {file.path: file for file in files}
+        return True
+
+    def _claim(self, new: PlacedClaims) -> bool:
+        """Add claims; return whether they conflict with no other service for certain."""
+        if new and self._claims is None:
+            manifests = self.manifests
+            self._claims = ClaimIndex(manifests.placed_services, manifests.director_index)
+        return self._claims is None or self._claims.add(new)
+
+
+def _file_of(service: Service) -> str:
+    return service.origin.document.file
