@@ -395,7 +395,7 @@ class _LastLoad:
         placed = [*self.manifests.placed_services]
         for place, each in zip(places, after, strict=True):
             placed[place] = each
-        services = tuple(each.service for each in placed)
+        services = tuple([each.service for each in placed])
         self.manifests = replace(self.manifests, services=services, placed_services=tuple(placed))
         self._partial_loads += 1
         self._run.counts = counts
