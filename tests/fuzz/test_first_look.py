@@ -71,7 +71,7 @@ from pathlib import Path
 if sys.argv[1] == "without":
     sys.modules["jsonschema_rs"] = None
 from gitvs.core.manifests.files import ManifestFile
-from gitvs.core.manifests.load import validate_file
+from gitvs.core.manifests.load_run import validate_file
 file = ManifestFile("a.yaml", Path(sys.argv[2]).read_bytes())
 for document, problems in validate_file(file).documents:
     print(document.kind, *problems, sep="\\n")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gitvs.core.manifests.file_cache import validate_file_compactly
 from gitvs.core.manifests.files import ManifestFile
-from gitvs.core.manifests.load import Loader, Manifests
+from gitvs.core.manifests.load import Loader
+from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.render import render_director
 from gitvs.core.problems import InvalidManifests, Problem
 from tests.fuzz.strategies import damaged

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.core.manifests.load import Manifests, load_manifest_files
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Scope

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.manifests.file_cache import FileCache
 from gitvs.core.manifests.files import ManifestFile
-from gitvs.core.manifests.load import Loader, Manifests, load_manifest_files
+from gitvs.core.manifests.load import Loader, load_manifest_files
+from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.render import Renderer, affected_directors, render_director
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome

@@ -12,7 +12,7 @@ from gitvs import __version__
 from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
 from gitvs.cli.shared.options import common_options
 from gitvs.core.errors import ExitCode
-from gitvs.core.manifests.load import Manifests
+from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.problems import InvalidManifests, Problem
 from gitvs.report.text.counts import count_text, problem_count_text
 from gitvs.report.text.problems import ProblemFormat, report_problems

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gitvs.core.errors import SourceError
-from gitvs.core.manifests.load import Loader, Manifests
+from gitvs.core.manifests.load import Loader
+from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.render import Renderer
 from gitvs.core.model.desired import Desired
 from gitvs.core.planning.gates import Allowance, FoundLifts, find_lifts, parse_allowances

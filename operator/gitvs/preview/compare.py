@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import starmap
 
 from gitvs.core.errors import UncountedLines, UnknownDirector
-from gitvs.core.manifests.load import NO_DIRECTOR, Loader, Manifests, no_manifests_problem
+from gitvs.core.manifests.load import Loader, no_manifests_problem
+from gitvs.core.manifests.load_run import NO_DIRECTOR, Manifests
 from gitvs.core.manifests.messages.schema_messages import did_you_mean
 from gitvs.core.manifests.render import Renderer, affected_directors, directors_with_vips
 from gitvs.core.model.desired import Desired

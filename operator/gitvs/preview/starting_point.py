@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gitvs.core.errors import SourceError, UnusableManifests
-from gitvs.core.manifests.load import Loader, Manifests
+from gitvs.core.manifests.load import Loader
+from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.model.history import Commit
 from gitvs.core.problems import InvalidManifests
 from gitvs.ports import Commits

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from gitvs.core.manifests import file_cache
 from gitvs.core.manifests.file_cache import FileCache, cache_edition
 from gitvs.core.manifests.files import GitFile, ManifestFile
-from gitvs.core.manifests.load import Loader, ValidatedFile, load_manifest_files, validate_file
+from gitvs.core.manifests.load import Loader, load_manifest_files
+from gitvs.core.manifests.load_run import ValidatedFile, validate_file
 from gitvs.core.manifests.render import render_director
 from gitvs.core.manifests.syntax.source_positions import Document, Origin, SourcePosition
 from gitvs.core.problems import InvalidManifests

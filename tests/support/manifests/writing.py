@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gitvs.core.manifests.files import ManifestFile
-from gitvs.core.manifests.load import Manifests, load_manifest_files
+from gitvs.core.manifests.load import load_manifest_files
+from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.problems import InvalidManifests, Problem
 
 Doc = dict[str, Any]

@@ -13,7 +13,8 @@ import click
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.output import progress, show_message
-from gitvs.core.manifests.load import Manifests, load_manifest_files, no_manifests_problem
+from gitvs.core.manifests.load import load_manifest_files, no_manifests_problem
+from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.model.history import Commit
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import FollowedSource, Snapshot

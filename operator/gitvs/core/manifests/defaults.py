@@ -33,6 +33,10 @@ class DefaultsTree:
     _by_folder: dict[str, Document] = field(default_factory=dict)
     _unreadable_folders: set[str] = field(default_factory=set)
 
+    def copy(self) -> DefaultsTree:
+        """Return a tree of its own with the same documents."""
+        return DefaultsTree(self._by_folder.copy(), self._unreadable_folders.copy())
+
     def add(self, document: Document) -> Problem | None:
         """Add a Defaults document; return a problem if its folder already has one."""
         folder = dirname(document.file)

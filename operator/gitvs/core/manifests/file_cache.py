@@ -20,7 +20,7 @@ import yaml
 from gitvs import __version__
 from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.manifests.files import File, GitFile
-from gitvs.core.manifests.load import ValidatedFile, validate_file
+from gitvs.core.manifests.load_run import ValidatedFile, validate_file
 from gitvs.core.manifests.schema import DOCUMENT_KINDS
 from gitvs.core.manifests.syntax.source_positions import NO_CHILDREN, Document, SourcePosition
 from gitvs.core.manifests.syntax.yaml_documents import ParsedFile

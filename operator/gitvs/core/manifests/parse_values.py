@@ -18,7 +18,7 @@ from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
 from gitvs.core.durations import parse_milliseconds
 from gitvs.core.manifests.defaults import SpecFields
 from gitvs.core.manifests.messages.remedies import remedy_for_address
-from gitvs.core.manifests.sound_part import LEFT_OUT
+from gitvs.core.manifests.syntax.sound_part import LEFT_OUT
 from gitvs.core.manifests.syntax.source_positions import Origin, value_text
 from gitvs.core.manifests.types import DirectorSelector, LabelMatch
 from gitvs.core.model.resources import IPAddress, IPNetwork, Tunnel, TunnelChecksum, TunnelType

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from operator import is_
 
 from gitvs.core.manifests.types import (
     Director,
@@ -133,6 +134,16 @@ class DirectorIndex:
         if len(names) < 2:
             return "".join(names)
         return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def updated_index(previous: DirectorIndex, directors: Iterable[Director]) -> DirectorIndex:
+    """Return the index of the first director of each name; the previous one if that is the same."""
+    first_by_name: dict[str, Director] = {}
+    for director in directors:
+        first_by_name.setdefault(director.name, director)
+    index = DirectorIndex(first_by_name.values())
+    is_same = len(index.all) == len(previous.all) and all(map(is_, index.all, previous.all))
+    return previous if is_same else index
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class State(Grouped[Resource]):
         if not issubclass(resource_type, VirtualService | RealServer):
             return [r for r in groups.get(OTHERS, {}).values() if type(r) is resource_type]
         if issubclass(resource_type, VirtualService):
-            found = (groups[key][key] for key in self.service_keys())
+            found = [groups[key][key] for key in self.service_keys()]
             return [r for r in found if type(r) is resource_type]
         return [r for group in groups.values() for r in group.values() if type(r) is resource_type]
 

@@ -212,11 +212,12 @@ def with_fallback_flags(state: State) -> State:
     """Set the fallback flag of `sh` and `mh` services that have a real server at weight 0."""
     flagged = []
     for service in state.of_type(VirtualService):
-        flag = FALLBACK_FLAG_BY_SCHEDULER.get(service.scheduler)
-        if flag is None or flag in service.flags:
+        if service.scheduler not in FALLBACK_FLAG_BY_SCHEDULER:
             continue
+        flag = FALLBACK_FLAG_BY_SCHEDULER[service.scheduler]
         rules = state.groups[service.key].values()
-        if any(isinstance(rule, RealServer) and rule.weight == 0 for rule in rules):
+        has_idle_server = any(isinstance(r, RealServer) and r.weight == 0 for r in rules)
+        if has_idle_server and flag not in service.flags:
             flagged.append(replace(service, flags=service.flags | {flag}))
     return state.with_changes(flagged)
 

@@ -63,7 +63,7 @@ def _duplicate_listener_problems(
 ) -> Iterator[Problem]:
     services_by_key = _ServicesByKey()
     for each in placed:
-        for key, mask, origin in checked(_listener_keys(each, directors), checkpoint):
+        for key, mask, origin in checked(listener_keys(each, directors), checkpoint):
             earlier = services_by_key.add(key, mask, each.service, origin)
             if earlier is not None:
                 listener = Endpoint(*key) if isinstance(key, tuple) else key
@@ -93,7 +93,7 @@ def _duplicate_listener_problem(
     return origin.problem("same-virtual-service", message)
 
 
-def _listener_keys(
+def listener_keys(
     placed: PlacedService, directors: DirectorIndex
 ) -> Iterator[tuple[object, DirectorMask, Origin]]:
     """Yield a key for each listener of a service; equal listeners have equal keys.

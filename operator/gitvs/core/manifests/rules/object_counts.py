@@ -21,10 +21,47 @@ MAX_PLACED_SERVERS = 2_000_000
 """Real servers of all services, once for each group of directors that has others."""
 
 
-def object_count_problems(
+@dataclass(frozen=True, slots=True)
+class ObjectCounts:
+    """How many objects services stand for; `most_rules` is an upper bound for any director."""
+
+    most_rules: int = 0
+    placed_servers: int = 0
+
+    def __add__(self, other: ObjectCounts) -> ObjectCounts:
+        return ObjectCounts(
+            self.most_rules + other.most_rules, self.placed_servers + other.placed_servers
+        )
+
+    def __sub__(self, other: ObjectCounts) -> ObjectCounts:
+        return ObjectCounts(
+            self.most_rules - other.most_rules, self.placed_servers - other.placed_servers
+        )
+
+    @property
+    def is_within_limits(self) -> bool:
+        """Whether no director gets too many objects for certain."""
+        return (
+            self.most_rules <= MAX_RULES_PER_DIRECTOR and self.placed_servers <= MAX_PLACED_SERVERS
+        )
+
+
+def count_objects(
     services: Sequence[Service], directors: DirectorIndex, pools: PoolIndex
+) -> ObjectCounts:
+    """Count without building anything."""
+    counts = _Counts(directors, pools)
+    return ObjectCounts(
+        sum(map(counts.most_rules, services)), sum(map(counts.placed_servers, services))
+    )
+
+
+def object_count_problems(
+    total: ObjectCounts, services: Sequence[Service], directors: DirectorIndex, pools: PoolIndex
 ) -> Iterator[Problem]:
     """Yield a problem for the largest service of directors that would get too many objects."""
+    if total.is_within_limits:
+        return
     counts = _Counts(directors, pools)
     if sum(map(counts.most_rules, services)) > MAX_RULES_PER_DIRECTOR:
         yield from _rule_count_problems(services, directors, counts)
