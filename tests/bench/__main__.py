@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from tests.bench import guest
@@ -154,15 +155,31 @@ def _words(part: Part) -> str:
 def _versions() -> Mapping[str, str]:
     """Return the versions of everything whose instructions are counted."""
     packages = ("ipvsadm", "keepalived", "git", "qemu-system-x86")
-    required = [name for name in requires("gitvs") or [] if "extra ==" not in name]
-    libraries = [name.split(";")[0].split(">")[0].split("=")[0].strip() for name in required]
     return {
         **{name: _debian_version(name) for name in packages},
-        **{name: version(name) for name in libraries},
+        **{name: version(name) for name in _libraries("gitvs")},
         "linux": Machine(FOLDER.resolve(), False).release,
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
     }
+
+
+def _libraries(package: str) -> set[str]:
+    """Return what a Python package requires here, and what that requires."""
+    found: set[str] = set()
+    for requirement in requires(package) or []:
+        name = re.match(r"[\w.-]+", requirement)
+        if name and "extra ==" not in requirement and _is_installed(name[0]):
+            found |= {name[0].lower()} | _libraries(name[0])
+    return found
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package is there: some are for other systems or Pythons."""
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def _debian_version(package: str) -> str:

@@ -50,7 +50,7 @@ class Agent:
     ) -> None:
         """Make the repository and start the agent; it has applied the load when this returns.
 
-        In a group, what it takes is counted: until then, it is `start_cost`.
+        In a group, what it takes is counted: `start_cost` is what it took until then.
         """
         self._state_dir = state_dir
         self._group = group
@@ -60,7 +60,8 @@ class Agent:
         self._config = folder / "gitvs.toml"
         self._config.write_text(self._settings())
         command = [sys.executable, "-c", program, "-vv", *self._arguments("agent")]
-        before = group and group.read("self")
+        self.start_cost: Cost | None = None
+        before = None if group is None else group.read("self")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 group.command(command) if group else command,
@@ -71,15 +72,14 @@ class Agent:
         try:
             self._await_applied()
             if group and before:
-                self.start_cost = group.read(self._process.pid).since(
-                    replace(before, written_bytes=0)
-                )
+                before = replace(before, written_bytes=0)  # of another process
+                self.start_cost = group.read(self._process.pid).since(before)
         except BaseException:
             self.stop()
             raise
 
     def command(self, name: str) -> list[str]:
-        """Return another command of gitvs on the same host, as a process of its own."""
+        """Return another command of gitvs, for the same host."""
         return [sys.executable, "-c", IN_KERNEL, *self._arguments(name)]
 
     def _arguments(self, name: str) -> list[str]:

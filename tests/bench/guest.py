@@ -106,6 +106,7 @@ def measure_agent(load: Load, recorder: Recorder, folder: Path) -> None:
 
 def _measure_running_agent(agent: Agent, load: Load, recorder: Recorder) -> Load:
     """Return the load that it has applied at the end; the first change is not counted."""
+    assert agent.start_cost is not None
     recorder.add_cost(Row.COMMIT, Who.GITVS, agent.start_cost)
     _check(load)
     agent.change(load.reweighed(FIRST_NEW_WEIGHT))

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -81,15 +81,15 @@ def measure_previews(plan: Schedule, load: Load) -> None:
                 assert any(Path(cache).iterdir()), "previews left nothing in the cache"
 
 
-def profile_host(folder: Path, rows: Collection[Row], services: int) -> None:
+def profile_host(folder: Path, rows: Set[Row], services: int) -> None:
     """Keep a profile of each of these rows that can be profiled on the host."""
-    if rows.intersection(LOADS):
+    if rows & {*LOADS}:
         loading_in_child(folder, services, "profile")
     gc.set_threshold(*GC_THRESHOLDS)
     load = make_load(services)
-    if rows.intersection(PREVIEWS):
+    if rows & PREVIEWS.keys():
         profile_previews(folder, load)
-    if rows.intersection(PROFILED_AGENT):
+    if rows & PROFILED_AGENT:
         profile_agent(folder, load, rows)
 
 

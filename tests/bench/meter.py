@@ -71,7 +71,7 @@ class Group:
 
     def __exit__(self, *_: object) -> None:
         """Remove it once the processes in it are gone."""
-        for _ in range(100):
+        for _attempt in range(100):
             if not (self._folder / "cgroup.procs").read_text():
                 break
             time.sleep(0.1)
@@ -92,7 +92,7 @@ class Group:
     def read(self, process: int | str) -> Reading:
         """Read what the group has used; bytes are those of a process and its ended children."""
         lines = (self._folder / "cpu.stat").read_text().splitlines()
-        used = {name: int(value) / 1e6 for name, value in map(str.split, lines)}
+        used = {line.split()[0]: int(line.split()[1]) / 1e6 for line in lines}
         return Reading(
             used["user_usec"],
             used["system_usec"],

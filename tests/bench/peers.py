@@ -1,4 +1,4 @@
-"""The programs that gitvs is measured against, and the table that all of them write.
+"""The programs that gitvs is measured against.
 
 They run as they are packaged: ipvsadm reads its rules from a file, keepalived runs in the
 foreground as its unit has it, without a detailed log. When keepalived is done is seen by
@@ -25,15 +25,11 @@ from tests.bench.load import SERVERS, Load, keepalived_text
 from tests.bench.meter import Group, Reading
 from tests.bench.samples import Cost
 
-_TABLE = Path("/proc/net/ip_vs")
-_HEADING_LINES = 3
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000  # Source: Linux include/uapi/linux/sched.h
 _SETTLED_SECONDS = 0.5
 _PATIENCE_SECONDS = 1000.0
 _POLL_SECONDS = 0.02
-
-Table = dict[str, frozenset[str]]
 
 
 def renew() -> None:
@@ -61,23 +57,6 @@ def _settle() -> None:
 def _idle_ticks() -> int:
     """Source: proc(5), /proc/stat."""
     return int(Path("/proc/stat").read_text().split(maxsplit=5)[4])
-
-
-def read_table() -> Table:
-    """Return the kernel's table by virtual service, in the kernel's own words.
-
-    That is quick, and wrong as soon as another network namespace has rules too: a reading
-    goes page by page, and the kernel counts the others' services when it finds its place.
-    """
-    table: dict[str, set[str]] = {}
-    service = ""
-    for line in _TABLE.read_text().splitlines()[_HEADING_LINES:]:
-        if line.startswith("  ->"):
-            table[service].add(" ".join(line.split()))
-        else:
-            service = " ".join(line.split())
-            table[service] = set()
-    return {service: frozenset(servers) for service, servers in table.items()}
 
 
 def restore(rules: Path) -> Cost:

@@ -26,7 +26,7 @@ from tests.support.git.repositories import Repository
 from tests.support.memory.kernel import MemoryKernel
 
 FUNCTIONS = 15
-PROFILED_AGENT = (Row.CHANGE, Row.DRIFT, Row.MEMORY_HERE)
+PROFILED_AGENT = frozenset({Row.CHANGE, Row.DRIFT, Row.MEMORY_HERE})
 
 
 def profile(folder: Path, row: Row, what: str, work: Callable[[], object]) -> None:
