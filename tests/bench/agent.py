@@ -35,6 +35,8 @@ _APPLIED = re.compile(r" pass result=applied ")
 _LOOKED = re.compile(r" pass result=converged trigger='sync'")
 _PATIENCE_SECONDS = 6000.0
 _POLL_SECONDS = 0.1
+_LAST_BYTES = 4096
+"""What is read of a log again and again; all of it would take longer than what is measured."""
 
 
 class Agent:
@@ -133,14 +135,14 @@ class Agent:
 
     def _await_applied(self) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not _APPLIED.search(self._said(0)):
+        while not _APPLIED.search(self._said(self._log.stat().st_size - _LAST_BYTES)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError(f"the agent did not get there\n{self._said(0)[-3000:]}")
             time.sleep(_POLL_SECONDS)
 
     def _said(self, began_at: int) -> str:
         with self._log.open("rb") as log:
-            log.seek(began_at)
+            log.seek(max(0, began_at))
             return log.read().decode(errors="replace")
 
 
