@@ -1,146 +1,196 @@
-"""`make bench`: measure gitvs beside its peers, print a table, and keep everything as JSON.
+"""`make bench`: count what gitvs takes beside its peers, and compare with the committed figures.
 
-BENCH_SERVICES are the sizes (1000,2000,10000), BENCH_RUNS the runs that count (5), BENCH_SECONDS
-what each stage may take (200): what is slow is measured less often then. After BENCH_MINUTES (40)
-the guest is ended. Whatever fails, the rest is measured, told and kept.
+BENCH_SERVICES are the sizes (1000,10000). BENCH_PARTS are what to measure, of `host` and
+guest.PARTS (all). On the host, where processor seconds vary, BENCH_RUNS is how often (3), and
+BENCH_SECONDS what each stage may take (60). After BENCH_MINUTES (240) the guest is ended.
+Whatever fails, the rest is measured, told and kept. With the argument `accept`, nothing is
+measured: the newest figures become the committed ones.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import platform
+import re
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any
 
-from gitvs.cli import GC_THRESHOLDS
-from tests.bench.figures import Verdict, figures_of, growths_of
-from tests.bench.host import LOADS, PREVIEWS, loading_in_child, measure_host, profile_previews
-from tests.bench.load import SEED, make_load
-from tests.bench.machine import Machine, find_machine
-from tests.bench.profiles import profile_agent, profile_file, spin
+from tests.bench import guest
+from tests.bench.accepted import (
+    accept,
+    differences,
+    load_accepted,
+    other_versions,
+    report_text,
+    values_of,
+)
+from tests.bench.figures import (
+    Figure,
+    Verdict,
+    drift_percent,
+    figures_of,
+    growths_of,
+)
+from tests.bench.host import measure_host, profile_host
+from tests.bench.load import SEED
+from tests.bench.machine import Machine
 from tests.bench.samples import Part, Recorder, Row, Schedule
-from tests.bench.table import table_text
+from tests.bench.table import growth_text, number, seconds_text, table_text
 
 FOLDER = Path(".bench")
-SIZES = "1000,2000,10000"
+SIZES = "1000,10000"
+HOST = "host"
+PARTS = ",".join((HOST, *guest.PARTS))
 
 
-def main() -> int:
-    """Measure; the exit status says whether that was possible, not how fast anything was."""
+def main(arguments: Sequence[str]) -> int:
+    """Measure; 1 if a committed figure was missed by too much, or something not measured."""
+    if arguments:
+        assert list(arguments) == ["accept"], arguments
+        return _accept_newest()
     sizes = sorted(map(int, os.environ.get("BENCH_SERVICES", SIZES).split(",")))
-    runs = int(os.environ.get("BENCH_RUNS", "5"))
-    seconds = float(os.environ.get("BENCH_SECONDS", "200"))
-    ends_at = time.monotonic() + 60 * float(os.environ.get("BENCH_MINUTES", "40"))
+    parts = os.environ.get("BENCH_PARTS", PARTS).split(",")
+    ends_at = time.monotonic() + 60 * float(os.environ.get("BENCH_MINUTES", "240"))
     began_at = datetime.now(UTC)
-    machine = find_machine(FOLDER.resolve())
-    folder = machine.folder / f"run-{began_at:%Y%m%dT%H%M%S}"
+    folder = FOLDER.resolve() / f"run-{began_at:%Y%m%dT%H%M%S}"
     folder.mkdir()
-    measure_host(Schedule(Recorder(folder), runs, seconds), sizes)
     recorder = Recorder(folder)
+    guest_parts = [part for part in parts if part != HOST]
     with recorder.part("the guest"):
-        arguments = [str(folder), str(runs), str(seconds), *map(str, sizes)]
+        _run_guest(Machine(FOLDER.resolve(), False), guest_parts, sizes, folder, ends_at)
+    if HOST in parts:
+        runs, seconds = os.environ.get("BENCH_RUNS", "3"), os.environ.get("BENCH_SECONDS", "60")
+        measure_host(Schedule(recorder, int(runs), float(seconds)), sizes)
+    clocked = Recorder(folder / "clocked")
+    accelerated = Machine(FOLDER.resolve(), True)
+    if guest_parts and accelerated.boots():
+        with clocked.part("the guest with a real clock"):
+            clocked.folder.mkdir()
+            _run_guest(accelerated, guest_parts, sizes, clocked.folder, ends_at)
+    return _report(began_at, recorder, clocked, sizes, is_whole=len(parts) > len(guest.PARTS))
+
+
+def _run_guest(
+    machine: Machine, parts: Sequence[str], sizes: Sequence[int], folder: Path, ends_at: float
+) -> None:
+    if parts:
+        arguments = [str(folder), ",".join(parts), *map(str, sizes)]
         machine.run(["-m", "tests.bench.guest", *arguments], folder, ends_at - time.monotonic())
-    return _report(machine, began_at, recorder, sizes)
 
 
-def _report(machine: Machine, began_at: datetime, recorder: Recorder, sizes: Sequence[int]) -> int:
-    """Tell and keep what was measured; return 1 if something was not."""
-    samples = recorder.samples()
-    figures, growths = figures_of(samples, sizes), growths_of(samples)
+def _report(
+    began_at: datetime,
+    recorder: Recorder,
+    clocked: Recorder,
+    sizes: Sequence[int],
+    is_whole: bool,
+) -> int:
+    """Tell and keep what was measured."""
+    samples, versions = recorder.samples(), _versions()
+    figures = [f for f in figures_of(samples, sizes) if is_whole or f.value is not None]
+    growths, accepted = growths_of(figures), load_accepted()
+    found = differences(values_of(samples), accepted["figures"])
+    others = other_versions(versions, accepted["versions"])
     results = FOLDER / f"results-{began_at:%Y%m%dT%H%M%S}.json"
-    document = _surroundings(machine, began_at) | {
-        "slowdown": _slowdown(recorder.folder),
+    document = {
+        "beganAt": began_at.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - began_at).total_seconds()),
+        "processors": os.cpu_count(),
+        "commit": _commit(),
+        "versions": versions,
+        "seed": SEED,
         "figures": [asdict(figure) | {"verdict": figure.verdict} for figure in figures],
         "growth": [asdict(growth) | {"verdict": growth.verdict} for growth in growths],
         "parts": [asdict(part) for part in recorder.parts()],
-        "samples": [asdict(sample) for sample in samples],
+        "values": values_of(samples),
     }
     results.write_text(json.dumps(document, indent=1))
-    print(table_text(figures, growths), end="")
-    print(f"Python runs {document['slowdown']:.0f} times slower in the guest than here.")
-    print("".join(f"{_words(part)}\n" for part in recorder.parts() if part.failure), end="")
+    print(table_text(figures), _drift_text(figures), growth_text(growths), sep="\n")
+    if timed := clocked.samples():
+        print(seconds_text(timed))
+    failures = [part for part in recorder.parts() if part.failure]
+    print("".join(f"{_words(part)}\n" for part in failures), end="")
+    print(report_text(found, others), end="")
     recorder.say(f"all of it is in {results}")
     missed = {figure.goal.row for figure in figures if figure.verdict is Verdict.MISSED}
     with recorder.part("profiling what missed a target"):
-        _keep_profiles(recorder.folder, missed, sizes[-1])
-    return int(any(figure.verdict is Verdict.NOT_MEASURED for figure in figures))
+        profile_host(FOLDER, missed, sizes[-1])
+    is_worse = not others and any(difference.percent > 0 for difference in found)
+    return int(is_worse or bool(failures))
+
+
+def _accept_newest() -> int:
+    newest = max(FOLDER.glob("results-*.json"), default=None)
+    if newest is None:
+        print("bench: nothing was measured yet: make bench", file=sys.stderr)
+        return 1
+    document = json.loads(newest.read_text())
+    accept(document["values"], document["versions"])
+    print(f"bench: tests/bench/accepted.json has the figures of {newest}; commit it")
+    return 0
+
+
+def _drift_text(figures: Sequence[Figure]) -> str:
+    return "".join(
+        f"Drift passes of {figure.services:,} services take at most"
+        f" {number(drift_percent(figure.cost))} % of a processor natively (at most 1 %).\n"
+        for figure in figures
+        if figure.goal.row is Row.DRIFT and figure.cost
+    )
 
 
 def _words(part: Part) -> str:
-    where = f" of {part.services:,} services, run {part.run}" if part.services else ""
+    where = f" of {part.services:,} services" if part.services else ""
     return f"FAILED: {part.name}{where}: {part.failure.splitlines()[0]}"
 
 
-def _slowdown(folder: Path) -> float:
-    """Return how much slower than here Python runs in the guest; 0 if that is not known."""
-    file = folder / "spin"
-    return float(file.read_text()) / spin() if file.exists() else 0.0
-
-
-def _keep_profiles(folder: Path, missed: set[Row], services: int) -> None:
-    """Keep the profile of each row that misses a target."""
-    for row in missed:
-        if profile_file(folder, row).exists():  # the guest made it
-            profile_file(folder, row).replace(profile_file(FOLDER, row))
-    if missed.intersection(LOADS):
-        loading_in_child(FOLDER, services, "profile")
-    gc.set_threshold(*GC_THRESHOLDS)
-    load = make_load(services)
-    if missed.intersection(PREVIEWS):
-        profile_previews(FOLDER, load)
-    profile_agent(FOLDER, load, missed)
-
-
-def _surroundings(machine: Machine, began_at: datetime) -> dict[str, Any]:
+def _versions() -> Mapping[str, str]:
+    """Return the versions of everything whose instructions are counted."""
+    packages = ("ipvsadm", "keepalived", "git", "qemu-system-x86")
     return {
-        "beganAt": began_at.isoformat(timespec="seconds"),
-        "seconds": round((datetime.now(UTC) - began_at).total_seconds()),
-        "machine": _processor(),
-        "load": os.getloadavg(),
-        "accelerated": machine.accelerated,
-        "versions": _versions(machine),
-        "seed": SEED,
-    }
-
-
-def _processor() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"processors": os.cpu_count(), "model": models[0] if models else platform.machine()}
-
-
-def _versions(machine: Machine) -> dict[str, str]:
-    packages = ("ipvsadm", "keepalived", "qemu-system-x86")
-    debian = {
-        name: subprocess.run(
-            ["dpkg-query", "-W", "-f", "${Version}", name],
-            capture_output=True,
-            check=False,
-            text=True,
-        ).stdout
-        for name in packages
-    }
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, check=False, text=True
-    ).stdout.strip()
-    return {
-        **debian,
-        "linux": machine.release,
+        **{name: _debian_version(name) for name in packages},
+        **{name: version(name) for name in _libraries("gitvs")},
+        "linux": Machine(FOLDER.resolve(), False).release,
         "python": platform.python_version(),
-        "virtme-ng": version("virtme-ng"),
-        "gitvs": version("gitvs"),
-        "commit": commit,
+        "sqlite": sqlite3.sqlite_version,
     }
+
+
+def _libraries(package: str) -> set[str]:
+    """Return what a Python package requires here, and what that requires."""
+    found: set[str] = set()
+    for requirement in requires(package) or []:
+        name = re.match(r"[\w.-]+", requirement)
+        if name and "extra ==" not in requirement and _is_installed(name[0]):
+            found |= {name[0].lower()} | _libraries(name[0])
+    return found
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package is there: some are for other systems or Pythons."""
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def _debian_version(package: str) -> str:
+    command = ["dpkg-query", "-W", "-f", "${Version}", package]
+    return subprocess.run(command, capture_output=True, check=False, text=True).stdout
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, check=False, text=True).stdout.strip()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

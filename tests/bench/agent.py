@@ -1,8 +1,7 @@
 """The agent as it runs on a director, or with its kernel in memory, and what it takes.
 
-It is watched from outside: the end of a fetch is when its copy's branch was written, the end
-of a change is its line in the log after the kernel was read back, processor time and memory
-are the kernel's account of the process.
+It is watched from outside: what it takes is the kernel's account of its group of processes,
+and the log says that what was measured is what was meant.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 
-from gitvs.adapters.git.local_copy import FETCHED_HEAD_REF, REPOSITORY_FOLDER_NAME
 from gitvs.adapters.service.control_socket import send_request
 from gitvs.core.settings import SOCKET_FILE_NAME
 from tests.bench.load import DIRECTOR, Load, changed_path, manifests
+from tests.bench.meter import Group
+from tests.bench.samples import Cost
 from tests.support.git.repositories import Repository
 
 IN_KERNEL = "from gitvs.cli import main; main()"
@@ -34,8 +33,10 @@ gitvs.cli.shared.host.LinuxKernel = lambda owner_alias, witness_folder: MemoryKe
 _VERIFIED = re.compile(r"^(\S+ \S+) INFO \S+ applied id=", re.MULTILINE)
 _APPLIED = re.compile(r" pass result=applied ")
 _LOOKED = re.compile(r" pass result=converged trigger='sync'")
-_PATIENCE_SECONDS = 1200.0
+_PATIENCE_SECONDS = 6000.0
 _POLL_SECONDS = 0.1
+_LAST_BYTES = 4096
+"""What is read of a log again and again; all of it would take longer than what is measured."""
 
 
 class Agent:
@@ -47,47 +48,61 @@ class Agent:
         state_dir: Path,
         load: Load,
         program: str = IN_KERNEL,
-        inside: Sequence[str] = (),
+        group: Group | None = None,
     ) -> None:
         """Make the repository and start the agent; it has applied the load when this returns.
 
-        `inside` is a command that leads it to a network namespace.
+        In a group, what it takes is counted: `start_cost` is what it took until then.
         """
         self._state_dir = state_dir
+        self._group = group
         self._remote = Repository(folder / "remote")
         self._remote.commit({**manifests(load)})
         self._log = folder / "log"
-        config = folder / "gitvs.toml"
-        config.write_text(self._settings())
-        command = [*inside, sys.executable, "-c", program, "-vv", "agent", "--config", str(config)]
+        self._config = folder / "gitvs.toml"
+        self._config.write_text(self._settings())
+        command = [sys.executable, "-c", program, "-vv", *self._arguments("agent")]
+        self.start_cost: Cost | None = None
+        before = None if group is None else group.read("self")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                group.command(command) if group else command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         try:
             self._await_applied()
+            if group and before:
+                before = replace(before, written_bytes=0)  # of another process
+                self.start_cost = group.read(self._process.pid).since(before)
         except BaseException:
             self.stop()
             raise
 
-    def change(self, after: Load) -> float:
-        """Commit another weight, and return how long it took from the fetch to verified."""
+    def command(self, name: str) -> list[str]:
+        """Return another command of gitvs, for the same host."""
+        return [sys.executable, "-c", IN_KERNEL, *self._arguments(name)]
+
+    def _arguments(self, name: str) -> list[str]:
+        if name == "status":
+            return [name, "--state-dir", str(self._state_dir)]
+        return [name, "--config", str(self._config)]
+
+    def change(self, after: Load) -> Cost:
+        """Commit another weight, and return what it took from the fetch to verified."""
         path = changed_path(after)
         self._remote.commit({path: manifests(after)[path]})
-        found = self._sync(_VERIFIED)
-        fetched_at = (self._state_dir / REPOSITORY_FOLDER_NAME / FETCHED_HEAD_REF).stat().st_mtime
-        return timestamp(found[1]) - fetched_at
+        return self._sync(_VERIFIED)
 
-    def drift_pass(self) -> float:
-        """Have it compare all of the kernel with what was applied; return the processor time.
+    def drift_pass(self) -> Cost:
+        """Have it compare all of the kernel with what was applied.
 
-        It is asked to, lest anybody wait for its timer; that it fetches, too, is next to nothing.
+        It is asked to, lest anybody wait for its timer; that it fetches, too, is part of it.
         The pass before finds what a change has left: what counts is one of an idle agent.
         """
         self._sync(_LOOKED)
-        before = self._processor_seconds()
-        self._sync(_LOOKED)
-        return self._processor_seconds() - before
+        return self._sync(_LOOKED)
 
     def megabytes(self) -> tuple[float, float]:
         """Return how much memory it has, and the most that it ever had."""
@@ -108,29 +123,27 @@ class Agent:
             f'[metrics]\nlisten = "127.0.0.1:{_free_port()}"\n'
         )
 
-    def _sync(self, wanted: re.Pattern[str]) -> re.Match[str]:
-        """Have it fetch and make a pass; return what the log says of that."""
+    def _sync(self, wanted: re.Pattern[str]) -> Cost:
+        """Have it fetch and make a pass; return what that took, children included."""
         began_at = self._log.stat().st_size
+        assert self._group is not None, "what it takes is not counted"
+        before = self._group.read(self._process.pid)
         send_request(self._state_dir / SOCKET_FILE_NAME, {"command": "sync"}, _PATIENCE_SECONDS)
-        found = wanted.search(self._said(began_at))
-        assert found is not None, self._said(began_at)[-2000:]
-        return found
+        cost = self._group.read(self._process.pid).since(before)
+        assert wanted.search(self._said(began_at)), self._said(began_at)[-2000:]
+        return cost
 
     def _await_applied(self) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not _APPLIED.search(self._said(0)):
+        while not _APPLIED.search(self._said(self._log.stat().st_size - _LAST_BYTES)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError(f"the agent did not get there\n{self._said(0)[-3000:]}")
             time.sleep(_POLL_SECONDS)
 
     def _said(self, began_at: int) -> str:
         with self._log.open("rb") as log:
-            log.seek(began_at)
+            log.seek(max(0, began_at))
             return log.read().decode(errors="replace")
-
-    def _processor_seconds(self) -> float:
-        """Source: clock_getcpuclockid(3), as glibc makes it: MAKE_PROCESS_CPUCLOCK."""
-        return time.clock_gettime(~self._process.pid << 3 | 2)
 
 
 def _free_port() -> int:
@@ -144,8 +157,3 @@ def kilobytes(text: str, field: str) -> float:
     found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
     assert found is not None, f"the kernel tells nothing of {field}"
     return int(found[1]) * 1.024
-
-
-def timestamp(text: str) -> float:
-    """Return when a line was logged."""
-    return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").timestamp()

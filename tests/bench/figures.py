@@ -1,175 +1,156 @@
-"""From samples to figures: medians and spreads, ratios to the peers, growth, against targets."""
+"""From samples to figures: what gitvs takes, what its peers take, growth, and targets."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from statistics import linear_regression, median
+from statistics import median
 
-from tests.bench.samples import Row, Sample, Who
+from tests.bench.samples import Cost, Row, Sample, Who
 
 DRIFT_INTERVAL_SECONDS = 60.0
 """Source: gitvs.core.settings, the default of `drift`."""
 
+TARGET_SERVICES = 10_000
+"""Targets hold for so many services."""
+
 LINEAR = 1.1
-"""The largest exponent that counts as linear: a tenth is what measuring twice differs by."""
+"""How much more than in proportion something may grow to count as linear."""
+
+_USER_SECONDS, _KERNEL_SECONDS = 0.075, 0.48
+"""What 10^9 instructions of Python and of the kernel's netlink take natively, at most."""
+
+
+class Unit(StrEnum):
+    """What a row is counted in."""
+
+    INSTRUCTIONS = "10^9 instructions"
+    SECONDS = "processor seconds"
+    MEGABYTES = "MB"
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """How fast or small gitvs has to be: than a peer, or by itself.
-
-    With a peer, `limit` is how many times faster at least; without, the most that it may be, for
-    10,000 services and for fewer.
-    """
+    """What a row is, the most that it may take, and which row of the peers it is compared with."""
 
     row: Row
     what: str
-    limit: float
-    peer: Who | None = None
-    unit: str = ""
+    limit: float | None = None
+    peers_row: Row | None = None
+    unit: Unit = Unit.INSTRUCTIONS
 
 
 GOALS = (
-    Goal(Row.APPLY, "apply a plan to an empty kernel", 10, Who.IPVSADM),
-    Goal(Row.APPLY, "apply a plan to an empty kernel", 10, Who.KEEPALIVED),
-    Goal(Row.TRANSACTION, "the same, recorded and read back twice", 4, Who.IPVSADM),
-    Goal(Row.TRANSACTION, "the same, recorded and read back twice", 4, Who.KEEPALIVED),
-    Goal(Row.CHANGE, "change one real server, agent running", 10, Who.KEEPALIVED),
-    Goal(Row.OBSERVE, "observe the whole kernel, for the first time", 1, Who.IPVSADM),
-    Goal(Row.OBSERVE_AGAIN, "observe it again, as an agent does", 1, Who.IPVSADM),
-    Goal(Row.LOAD, "first load and render", 10, unit="s"),
-    Goal(Row.RELOAD, "load and render after a one-file commit", 0.3, unit="s"),
-    Goal(Row.PREVIEW, "preview of it, 200 directors, no cache yet", 15, unit="s"),
-    Goal(Row.NEXT_PREVIEW, "the same, the base in the cache", 2, unit="s"),
-    Goal(Row.MEMORY_HERE, "memory of the agent, here, kernel in memory", 250, unit="MB"),
-    Goal(Row.PEAK_HERE, "the most that it had, here", 250, unit="MB"),
-    Goal(Row.MEMORY, "memory of the agent, in the guest", 250, unit="MB"),
-    Goal(Row.PEAK, "the most that it had, in the guest", 250, unit="MB"),
-    Goal(Row.DRIFT_HERE, "processor time of drift passes, here, kernel in memory", 1, unit="%"),
-    Goal(Row.DRIFT, "processor time of drift passes, in the guest", 1, unit="%"),
+    Goal(Row.APPLY, "write planned changes to an empty kernel", 2.2, Row.APPLY),
+    Goal(Row.TRANSACTION, "the same, recorded, read back, undoable", 8.5, Row.APPLY),
+    Goal(Row.BOOT, "gitvs restore after a boot, cold", 7, Row.APPLY),
+    Goal(Row.COMMIT, "start of an agent that has nothing, to applied", 35, Row.APPLY),
+    Goal(Row.CHANGE, "change one real server, agent running, with fetch", 0.65, Row.CHANGE),
+    Goal(Row.OBSERVE, "observe the whole kernel, first time", 2.57, Row.OBSERVE),
+    Goal(Row.OBSERVE_AGAIN, "observe it again", 1.6, Row.OBSERVE),
+    Goal(Row.FOREIGN_ROUTES, "observe it beside 20 foreign routes a service"),
+    Goal(Row.DRIFT, "drift pass of an idle agent, with fetch", 1.6),
+    Goal(Row.STATUS, "gitvs status beside a running agent"),
+    Goal(Row.BOUND_VIPS, "transaction that binds a VIP for each service"),
+    Goal(Row.MEMORY, "memory of the agent", 220, unit=Unit.MEGABYTES),
+    Goal(Row.PEAK, "the most that it had", unit=Unit.MEGABYTES),
+    Goal(Row.LOAD, "here: first load, validation and render", 4, unit=Unit.SECONDS),
+    Goal(Row.RELOAD, "here: the same after a one-file commit", unit=Unit.SECONDS),
+    Goal(Row.PREVIEW, "here: preview of it, 200 directors, no cache", 4.5, unit=Unit.SECONDS),
+    Goal(Row.NEXT_PREVIEW, "here: the same, the base in the cache", 1, unit=Unit.SECONDS),
+    Goal(Row.STATUS_HERE, "here: gitvs status beside a running agent", 0.2, unit=Unit.SECONDS),
+    Goal(Row.MEMORY_HERE, "here: memory of the agent", 220, unit=Unit.MEGABYTES),
+    Goal(Row.PEAK_HERE, "here: the most that it had", unit=Unit.MEGABYTES),
 )
-_MEASURED_AGAINST = {Row.TRANSACTION: Row.APPLY, Row.OBSERVE_AGAIN: Row.OBSERVE}
-"""Whose samples a peer's are, where it does not do the same."""
 
 
 class Verdict(StrEnum):
-    """What became of a target. Nobody knows of one whose peer was given up too early."""
+    """What became of a target."""
 
     MET = "met"
     MISSED = "MISSED"
-    UNKNOWN = "not known"
+    NO_TARGET = ""
     NOT_MEASURED = "NOT MEASURED"
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """The median of some values, and how far they lie apart."""
-
-    median: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. `ours` and `theirs` are what `value` is made of.
-
-    Each is None where it was not measured. A peer that was not done would have taken more than
-    `theirs`, and `value` is more than it says.
-    """
+    """One line of the table; `value` is None where nothing was measured."""
 
     goal: Goal
     services: int
-    runs: int
-    value: Spread | None
-    ours: Spread | None
-    theirs: Spread | None = None
-    is_done: bool = True
+    value: float | None
+    cost: Cost | None = None
+    peers: dict[Who, float] = field(default_factory=dict)
+
+    @property
+    def limit(self) -> float | None:
+        return self.goal.limit if self.services == TARGET_SERVICES else None
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the target is met by the median."""
         if self.value is None:
             return Verdict.NOT_MEASURED
-        if _is_met(self.goal, self.value.median):
-            return Verdict.MET
-        return Verdict.MISSED if self.is_done else Verdict.UNKNOWN
+        if self.limit is None:
+            return Verdict.NO_TARGET
+        return Verdict.MET if self.value <= self.limit else Verdict.MISSED
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How a row of gitvs grows: with services to the power of `exponent`."""
+    """How many times more a row of gitvs takes with `services` than with `fewer`."""
 
     row: Row
-    sizes: tuple[int, ...]
-    exponent: float
+    fewer: int
+    services: int
+    factor: float
+    user_factor: float | None
 
     @property
     def verdict(self) -> Verdict:
         """Whether that is linear or better."""
-        return Verdict.MET if self.exponent <= LINEAR else Verdict.MISSED
+        is_linear = self.factor <= LINEAR * self.services / self.fewer
+        return Verdict.MET if is_linear else Verdict.MISSED
 
 
 def figures_of(samples: Sequence[Sample], sizes: Sequence[int]) -> list[Figure]:
-    """Return a figure for each target at each size; no warm-up counts."""
-    counted = [sample for sample in samples if sample.run > 0]
-    return [_figure(goal, size, counted) for goal in GOALS for size in sizes]
+    """Return a figure for each row at each size; medians where there are several runs."""
+    return [_figure(goal, size, samples) for goal in GOALS for size in sizes]
 
 
-def growths_of(samples: Sequence[Sample]) -> list[Growth]:
-    """Return how each row of gitvs grows; nothing where there is one size alone."""
-    counted = [sample for sample in samples if sample.run > 0 and sample.who is Who.GITVS]
-    return list(_growths(counted))
+def growths_of(figures: Sequence[Figure]) -> list[Growth]:
+    """Return how each row grows from the smallest size to each of the others."""
+    return list(_growths(figures))
 
 
-def _growths(samples: Sequence[Sample]) -> Iterator[Growth]:
-    for row in Row:
-        sizes = sorted({sample.services for sample in samples if sample.row is row})
-        if len(sizes) < 2:
-            continue
-        medians = [median(_values(samples, row, Who.GITVS, size).values()) for size in sizes]
-        slope, _ = linear_regression([*map(math.log, sizes)], [*map(math.log, medians)])
-        yield Growth(row, tuple(sizes), slope)
+def drift_percent(cost: Cost) -> float:
+    """Return at most how much of a processor drift passes take natively."""
+    seconds = cost.user * _USER_SECONDS + cost.kernel * _KERNEL_SECONDS
+    return 100 * seconds / DRIFT_INTERVAL_SECONDS
+
+
+def _growths(figures: Sequence[Figure]) -> Iterator[Growth]:
+    for goal in GOALS:
+        measured = [figure for figure in figures if figure.goal is goal and figure.value]
+        for figure in measured[1:]:
+            first = measured[0]
+            user = figure.cost.user / first.cost.user if figure.cost and first.cost else None
+            factor = (figure.value or 0) / (first.value or 1)
+            yield Growth(goal.row, first.services, figure.services, factor, user)
 
 
 def _figure(goal: Goal, services: int, samples: Sequence[Sample]) -> Figure:
-    ours = _values(samples, goal.row, Who.GITVS, services)
-    if goal.peer is None:
-        values = [_alone(goal, value) for value in ours.values()]
-        return Figure(goal, services, len(ours), _spread_of(values), _spread_of(ours.values()))
-    row = _MEASURED_AGAINST.get(goal.row, goal.row)
-    theirs = _values(samples, row, goal.peer, services)
-    both = ours.keys() & theirs.keys()
-    return Figure(
-        goal,
-        services,
-        len(both),
-        _spread_of([theirs[run] / ours[run] for run in both]),
-        _spread_of(ours.values()),
-        _spread_of(theirs.values()),
-        all(s.is_done for s in samples if _is_of(s, row, goal.peer, services)),
-    )
+    ours = _samples_of(samples, goal.row, Who.GITVS, services)
+    if not ours:
+        return Figure(goal, services, None)
+    peers = {}
+    for who in (Who.IPVSADM, Who.KEEPALIVED):
+        if goal.peers_row and (theirs := _samples_of(samples, goal.peers_row, who, services)):
+            peers[who] = median(sample.value for sample in theirs)
+    return Figure(goal, services, median(s.value for s in ours), ours[-1].cost, peers)
 
 
-def _spread_of(values: Collection[float]) -> Spread | None:
-    return Spread(median(values), min(values), max(values)) if values else None
-
-
-def _alone(goal: Goal, value: float) -> float:
-    return 100 * value / DRIFT_INTERVAL_SECONDS if goal.unit == "%" else value
-
-
-def _values(samples: Sequence[Sample], row: Row, who: Who, services: int) -> dict[int, float]:
-    """Return values by run."""
-    return {s.run: s.value for s in samples if _is_of(s, row, who, services)}
-
-
-def _is_of(sample: Sample, row: Row, who: Who, services: int) -> bool:
-    return (sample.row, sample.who, sample.services) == (row, who, services)
-
-
-def _is_met(goal: Goal, value: float) -> bool:
-    return value <= goal.limit if goal.peer is None else value >= goal.limit
+def _samples_of(samples: Sequence[Sample], row: Row, who: Who, services: int) -> list[Sample]:
+    wanted = (row, who, services)
+    return [sample for sample in samples if (sample.row, sample.who, sample.services) == wanted]

@@ -1,122 +1,155 @@
-"""All measurements that take a kernel, in the guest: `python -m tests.bench.guest FOLDER`.
+"""All measurements that take a kernel, in the guest: `python -m tests.bench.guest FOLDER PARTS…`.
 
-Sizes in rising order; at each the peers and gitvs take turns, and the very first turn is thrown
-away: after it, everything that runs is warm. What was measured is in FOLDER at once, so that a
-crash loses nothing. Profiles come last: they are what can be missed most easily.
+Sizes in rising order, and before them the peers with a small one that nobody counts: the kernel
+loads once what it needs. Everything is measured once, for counts don't vary, and each time in a
+new network namespace. What was measured is in FOLDER at once, so that a crash loses nothing.
 """
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gitvs.cli import GC_THRESHOLDS
 from tests.bench import peers
 from tests.bench.agent import Agent
 from tests.bench.load import Load, ipvsadm_text, make_load
+from tests.bench.meter import Group
 from tests.bench.peers import Keepalived
-from tests.bench.profiles import spin
-from tests.bench.rounds import Rounds
-from tests.bench.samples import Recorder, Row, Schedule, Who
+from tests.bench.samples import Recorder, Row, Who
+from tests.bench.tasks import TASKS
 
 MEMORY = Path("/run/bench")
-DISK = Path("/run/disk")
-NAMESPACE = "agent"
-INSIDE = ("ip", "netns", "exec", NAMESPACE)
+WARM_UP_SERVICES = 10
+FOREIGN_ROUTES_PER_SERVICE = 20
+"""With 10,000 services they are the 200,000 routes of a director that has BGP."""
+
 FIRST_NEW_WEIGHT = 101
 """No real server of a load has it."""
 
+_FIRST_FOREIGN_ROUTE = int(IPv4Address("100.64.0.0"))
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure: a folder, the number of runs, seconds for each stage, and the sizes."""
-    folder = Path(arguments[0])
-    gc.set_threshold(*GC_THRESHOLDS)  # as every gitvs command does
+
+def main(folder: Path, parts: Sequence[str], sizes: Sequence[int]) -> None:
+    """Measure parts at each size."""
     MEMORY.mkdir(exist_ok=True)
-    (folder / "spin").write_text(str(spin()))
-    plan = Schedule(Recorder(folder), int(arguments[1]), float(arguments[2]))
-    sizes = [int(size) for size in arguments[3:]]
-    for name, work in (("rounds", _measure_rounds), ("the agent's work", _measure_agent)):
-        for size in sizes:
-            plan.recorder.services, plan.recorder.run = size, 0
-            with plan.recorder.part(name):
-                work(make_load(size), plan, is_warm=size != sizes[0])
-    with plan.recorder.part("profiles"), _rounds(make_load(sizes[0]), plan) as rounds:
-        rounds.profile(folder)
-    return 0
+    with TemporaryDirectory(dir=MEMORY) as discarded:
+        _measure(("ipvsadm", "keepalived"), WARM_UP_SERVICES, Path(discarded))
+    for size in sizes:
+        _measure(parts, size, folder)
 
 
-def _measure_rounds(load: Load, plan: Schedule, is_warm: bool) -> None:
-    """Take what gitvs and its peers do in turn."""
-    with _rounds(load, plan) as rounds:
-        for _ in plan.count(is_warm):
-            rounds.take()
+def _measure(parts: Sequence[str], size: int, folder: Path) -> None:
+    recorder, load = Recorder(folder, size, run=1), make_load(size)
+    for name in parts:
+        with recorder.part(name), TemporaryDirectory(dir=MEMORY) as memory:
+            PARTS[name](load, recorder, Path(memory))
 
 
-@contextmanager
-def _rounds(load: Load, plan: Schedule) -> Iterator[Rounds]:
-    with TemporaryDirectory(dir=MEMORY) as memory, TemporaryDirectory(dir=DISK) as disk:
-        yield Rounds(load, Path(memory), Path(disk), plan.recorder)
-
-
-def _measure_agent(load: Load, plan: Schedule, is_warm: bool) -> None:
-    """Take what an agent does that runs all the time, beside a keepalived that does."""
+def measure_ipvsadm(load: Load, recorder: Recorder, folder: Path) -> None:
+    """Have ipvsadm write the table, and print it."""
+    rules = folder / "rules"
+    rules.write_text(ipvsadm_text(load))
     peers.renew()
-    with (
-        TemporaryDirectory(dir=MEMORY) as memory,
-        TemporaryDirectory(dir=DISK) as disk,
-        _namespace(),
-    ):
-        plan.recorder.say("starting the agent")
-        agent = Agent(Path(memory), Path(disk) / "agent", load, inside=INSIDE)
+    recorder.add_cost(Row.APPLY, Who.IPVSADM, peers.restore(rules))
+    _check(load)
+    recorder.add_cost(Row.OBSERVE, Who.IPVSADM, peers.save())
+
+
+def measure_keepalived(load: Load, recorder: Recorder, folder: Path) -> None:
+    """Have keepalived write the table, and then another weight."""
+    peers.renew()
+    with Keepalived(folder / "keepalived") as keepalived:
+        recorder.add_cost(Row.APPLY, Who.KEEPALIVED, keepalived.start(load))
+        _check(load)
+        after = load.reweighed(FIRST_NEW_WEIGHT)
+        recorder.add_cost(Row.CHANGE, Who.KEEPALIVED, keepalived.reload(after))
+        _check(after)
+
+
+def measure_apply(load: Load, recorder: Recorder, folder: Path) -> None:
+    """Have gitvs write the table and read it, without and with routes of others."""
+    peers.renew()
+    _run_task("apply", recorder, folder)
+    _check(load)
+    _run_task("observe", recorder, folder)
+    _add_foreign_routes(FOREIGN_ROUTES_PER_SERVICE * recorder.services, folder)
+    _run_task("foreign_routes", recorder, folder)
+
+
+def measure_transaction(task: str, load: Load, recorder: Recorder, folder: Path) -> None:
+    """Have gitvs do a whole pass."""
+    peers.renew()
+    _run_task(task, recorder, folder)
+    _check(load)
+
+
+def measure_agent(load: Load, recorder: Recorder, folder: Path) -> None:
+    """Start an agent that has nothing, change one real server, and boot."""
+    peers.renew()
+    with Group("agent") as group:
+        recorder.say("starting the agent")
+        agent = Agent(folder, folder / "state", load, group=group)
         try:
-            with Keepalived(Path(memory) / "keepalived") as keepalived:
-                _measure_changes(agent, keepalived, load, plan, is_warm)
+            after = _measure_running_agent(agent, load, recorder)
         finally:
             agent.stop()
+    peers.renew()
+    with Group("restore") as group:
+        recorder.add_cost(Row.BOOT, Who.GITVS, group.run(agent.command("restore")))
+    _check(after)
 
 
-@contextmanager
-def _namespace() -> Iterator[None]:
-    """Have a network namespace for the agent."""
-    subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
-    try:
-        subprocess.run([*INSIDE, "ip", "link", "set", "lo", "up"], check=True)
-        yield
-    finally:
-        subprocess.run(["ip", "netns", "delete", NAMESPACE], check=True)
+def _measure_running_agent(agent: Agent, load: Load, recorder: Recorder) -> Load:
+    """Return the load that it has applied at the end; the first change is not counted."""
+    assert agent.start_cost is not None
+    recorder.add_cost(Row.COMMIT, Who.GITVS, agent.start_cost)
+    _check(load)
+    agent.change(load.reweighed(FIRST_NEW_WEIGHT))
+    after = load.reweighed(FIRST_NEW_WEIGHT + 1)
+    recorder.add_cost(Row.CHANGE, Who.GITVS, agent.change(after))
+    _check(after)
+    recorder.add_cost(Row.DRIFT, Who.GITVS, agent.drift_pass())
+    with Group("status") as group:
+        recorder.add_cost(Row.STATUS, Who.GITVS, group.run(agent.command("status")))
+    for row, value in zip((Row.MEMORY, Row.PEAK), agent.megabytes(), strict=True):
+        recorder.add(row, Who.GITVS, value)
+    return after
 
 
-def _measure_changes(
-    agent: Agent, keepalived: Keepalived, load: Load, plan: Schedule, is_warm: bool
-) -> None:
-    """Give one real server another weight, and look for drift, run by run.
+PARTS: dict[str, Callable[[Load, Recorder, Path], None]] = {
+    "ipvsadm": measure_ipvsadm,
+    "keepalived": measure_keepalived,
+    "apply": measure_apply,
+    "transaction": partial(measure_transaction, "transaction"),
+    "agent": measure_agent,
+    "bound_vips": partial(measure_transaction, "bound_vips"),
+}
 
-    The agent and keepalived have a network namespace each.
-    """
-    recorder, after = plan.recorder, load
-    with recorder.part("keepalived's start"):
-        keepalived.start(load)
-    for _ in plan.count(is_warm):
-        after = load.reweighed(FIRST_NEW_WEIGHT + recorder.run)
-        with recorder.part("keepalived's reload"):
-            recorder.take(Row.CHANGE, Who.KEEPALIVED, partial(keepalived.reload, after))
-        with recorder.part("gitvs's change"):
-            recorder.add(Row.CHANGE, Who.GITVS, agent.change(after))
-        with recorder.part("drift pass"):
-            recorder.add(Row.DRIFT, Who.GITVS, agent.drift_pass())
-        for row, value in zip((Row.MEMORY, Row.PEAK), agent.megabytes(), strict=True):
-            recorder.add(row, Who.GITVS, value)
-    recorder.say("comparing the tables")
-    lines = sorted(ipvsadm_text(after).splitlines())
-    assert peers.saved_lines(*INSIDE) == lines, "the agent wrote another table"
-    assert peers.saved_lines() == lines, "keepalived wrote another table"
+
+def _run_task(task: str, recorder: Recorder, folder: Path) -> None:
+    assert task in TASKS, task
+    arguments = (str(recorder.folder), str(recorder.services), task, str(folder / "state"))
+    subprocess.run([sys.executable, "-m", "tests.bench.tasks", *arguments], check=True)
+
+
+def _add_foreign_routes(count: int, folder: Path) -> None:
+    """Add routes as a routing daemon has them."""
+    batch = folder / "routes"
+    targets = (IPv4Address(_FIRST_FOREIGN_ROUTE + number) for number in range(count))
+    batch.write_text("".join(f"route add {t} dev other proto static\n" for t in targets))
+    for arguments in ("link add other type dummy", "link set other up", f"-batch {batch}"):
+        subprocess.run(["ip", *arguments.split()], check=True)
+
+
+def _check(load: Load) -> None:
+    """Compare the kernel's table with a load."""
+    assert peers.saved_lines() == sorted(ipvsadm_text(load).splitlines()), "another table"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(Path(sys.argv[1]), sys.argv[2].split(","), [int(size) for size in sys.argv[3:]])

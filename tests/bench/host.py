@@ -1,4 +1,4 @@
-"""What is measured without IPVS: loading, previews, and the agent with its kernel in memory.
+"""What is measured without IPVS, in processor seconds: loading, previews, and `gitvs status`.
 
 Whatever is first has a process of its own each time, so that nothing is warm there. A preview
 is the whole command; loading is `python -m tests.bench.host FOLDER SERVICES RUN`, and with the
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
 from tests.bench.agent import IN_MEMORY, Agent
 from tests.bench.load import DIRECTOR, Load, make_load, manifests, shared_manifests
-from tests.bench.profiles import profile, write_profile
+from tests.bench.profiles import PROFILED_AGENT, profile, profile_agent, write_profile
 from tests.bench.samples import Recorder, Row, Schedule, Who
 from tests.support.git.repositories import Repository
 
@@ -48,7 +49,7 @@ def measure_host(plan: Schedule, sizes: Sequence[int]) -> None:
                 loading_in_child(recorder.folder, size, str(recorder.run))
         with recorder.part("previews"):
             measure_previews(plan, load)
-        with recorder.part("an agent here"):
+        with recorder.part("an agent here, its kernel in memory"):
             measure_agent(plan, load)
 
 
@@ -80,6 +81,18 @@ def measure_previews(plan: Schedule, load: Load) -> None:
                 assert any(Path(cache).iterdir()), "previews left nothing in the cache"
 
 
+def profile_host(folder: Path, rows: Set[Row], services: int) -> None:
+    """Keep a profile of each of these rows that can be profiled on the host."""
+    if rows & {*LOADS}:
+        loading_in_child(folder, services, "profile")
+    gc.set_threshold(*GC_THRESHOLDS)
+    load = make_load(services)
+    if rows & PREVIEWS.keys():
+        profile_previews(folder, load)
+    if rows & PROFILED_AGENT:
+        profile_agent(folder, load, rows)
+
+
 def profile_previews(folder: Path, load: Load) -> None:
     """Write where the time of previews goes."""
     what = f"{len(load.rules):,} services, 200 directors, on the host"
@@ -101,29 +114,39 @@ def _history(load: Load) -> Iterator[Repository]:
 
 
 def _preview(row: Row, repository: Repository, cache: str, *profiler: str) -> float:
-    """Run the command as a pull request does, and return how long it took."""
+    """Run the command as a pull request does, and return its processor seconds."""
     base, head = PREVIEWS[row]
     command = [sys.executable, *profiler, _GITVS, "plan", "--base", base, "--head", head]
-    began_at = time.perf_counter()
+    environment = {"XDG_CACHE_HOME": cache, "GITVS_NO_CACHE": "0"}
+    return _processor_seconds(command, repository.folder, environment)
+
+
+def _processor_seconds(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> float:
+    """Run a command, and return how long processors worked for it and its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         command,
-        cwd=repository.folder,
-        env=os.environ | {"XDG_CACHE_HOME": cache, "GITVS_NO_CACHE": "0"},
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.DEVNULL,
         check=True,
         timeout=_PATIENCE_SECONDS,
     )
-    return time.perf_counter() - began_at
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def measure_agent(plan: Schedule, load: Load) -> None:
-    """Have an agent apply a load to a kernel in memory, and look for drift."""
+    """Have an agent apply a load to a kernel in memory, and ask for its status."""
     recorder = plan.recorder
     with TemporaryDirectory() as folder:
         agent = Agent(Path(folder), Path(folder) / "state", load, IN_MEMORY)
         try:
             for _ in plan.count():
-                recorder.add(Row.DRIFT_HERE, Who.GITVS, agent.drift_pass())
+                seconds = _processor_seconds(agent.command("status"), Path(folder))
+                recorder.add(Row.STATUS_HERE, Who.GITVS, seconds)
                 for row, value in zip(
                     (Row.MEMORY_HERE, Row.PEAK_HERE), agent.megabytes(), strict=True
                 ):
@@ -139,9 +162,9 @@ def main(folder: Path, services: int, what: str) -> None:
         if what == "profile":
             profile(folder, row, f"{services:,} services, on the host", work)
         else:
-            began_at = time.perf_counter()
+            began_at = time.process_time()
             work()
-            seconds = time.perf_counter() - began_at
+            seconds = time.process_time() - began_at
             Recorder(folder, services, int(what)).add(row, Who.GITVS, seconds)
 
 

@@ -22,6 +22,7 @@ from gitvs.core.model.resources import (
     Resource,
     Scheduler,
     Sysctl,
+    Vip,
     VirtualService,
 )
 from gitvs.core.model.state import State
@@ -64,12 +65,22 @@ class Load:
             yield rules.service
             yield from rules.servers
 
-    def desired(self) -> Desired:
-        """Return what the manifests say, for whoever has no time to load them."""
+    def desired(self, *, has_bound_vips: bool = False) -> Desired:
+        """Return what the manifests say, for whoever has no time to load them.
+
+        With bound VIPs, each service's address is on the interface too.
+        """
         host: list[Resource] = [Sysctl(name, value) for name, value in DEFAULT_SYSCTLS.items()]
         drains = {rules.service.key: DRAIN_SECONDS for rules in self.rules}
-        state = State([*host, DummyInterface(INTERFACE), *self._resources()])
+        vips = self._vips() if has_bound_vips else ()
+        state = State([*host, DummyInterface(INTERFACE), *self._resources(), *vips])
         return Desired(DIRECTOR, INTERFACE, state, drains)
+
+    def _vips(self) -> Iterator[Resource]:
+        for rules in self.rules:
+            listener = rules.service.listener
+            assert isinstance(listener, Endpoint)
+            yield Vip(listener.address, INTERFACE, listener.address.max_prefixlen)
 
     def changed_server(self) -> RealServer:
         """Return the one real server that `reweighed` changes, in the midst of the table."""

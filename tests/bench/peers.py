@@ -1,4 +1,4 @@
-"""The programs that gitvs is measured against, and the table that all of them write.
+"""The programs that gitvs is measured against.
 
 They run as they are packaged: ipvsadm reads its rules from a file, keepalived runs in the
 foreground as its unit has it, without a detailed log. When keepalived is done is seen by
@@ -13,25 +13,23 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from gitvs.adapters.linux.ipvs import Ipvs
 from gitvs.core.model.resources import RealServer
 from tests.bench.load import SERVERS, Load, keepalived_text
-from tests.bench.samples import GivenUp
+from tests.bench.meter import Group, Reading
+from tests.bench.samples import Cost
 
-_TABLE = Path("/proc/net/ip_vs")
-_HEADING_LINES = 3
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000  # Source: Linux include/uapi/linux/sched.h
 _SETTLED_SECONDS = 0.5
-_PATIENCE_SECONDS = 240.0
+_PATIENCE_SECONDS = 1000.0
 _POLL_SECONDS = 0.02
-
-Table = dict[str, frozenset[str]]
 
 
 def renew() -> None:
@@ -61,57 +59,21 @@ def _idle_ticks() -> int:
     return int(Path("/proc/stat").read_text().split(maxsplit=5)[4])
 
 
-def read_table() -> Table:
-    """Return the kernel's table by virtual service, in the kernel's own words.
-
-    That is quick, and wrong as soon as another network namespace has rules too: a reading
-    goes page by page, and the kernel counts the others' services when it finds its place.
-    """
-    table: dict[str, set[str]] = {}
-    service = ""
-    for line in _TABLE.read_text().splitlines()[_HEADING_LINES:]:
-        if line.startswith("  ->"):
-            table[service].add(" ".join(line.split()))
-        else:
-            service = " ".join(line.split())
-            table[service] = set()
-    return {service: frozenset(servers) for service, servers in table.items()}
+def restore(rules: Path) -> Cost:
+    """Have ipvsadm read rules, and return what that took."""
+    with Group("ipvsadm") as group:
+        return group.run(["ipvsadm", "-R"], rules)
 
 
-def restore(rules: Path) -> float:
-    """Have ipvsadm read rules, and return how long it took.
-
-    Raises:
-        GivenUp: it was not done in time.
-    """
-    with rules.open("rb") as file:
-        return _timed(["ipvsadm", "-R"], file)
+def save() -> Cost:
+    """Have ipvsadm print the table to nowhere, and return what that took."""
+    with Group("ipvsadm") as group:
+        return group.run(["ipvsadm", "-Sn"])
 
 
-def save() -> float:
-    """Have ipvsadm print the table to nowhere, and return how long it took.
-
-    Raises:
-        GivenUp: it was not done in time.
-    """
-    return _timed(["ipvsadm", "-Sn"], subprocess.DEVNULL)
-
-
-def _timed(command: Sequence[str], stdin: IO[bytes] | int) -> float:
-    began_at = time.perf_counter()
-    try:
-        subprocess.run(
-            command, stdin=stdin, stdout=subprocess.DEVNULL, check=True, timeout=_PATIENCE_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise GivenUp(_PATIENCE_SECONDS) from None
-    return time.perf_counter() - began_at
-
-
-def saved_lines(*inside: str) -> list[str]:
-    """Return what ipvsadm prints of the table, sorted; `inside` leads it to a namespace."""
-    command = [*inside, "ipvsadm", "-Sn"]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
+def saved_lines() -> list[str]:
+    """Return what ipvsadm prints of the table, sorted."""
+    done = subprocess.run(["ipvsadm", "-Sn"], capture_output=True, check=True, text=True)
     return sorted(line.rstrip() for line in done.stdout.splitlines())
 
 
@@ -126,6 +88,7 @@ class Keepalived:
         self._checker_file = folder / "checkers.pid"
         self._folder = folder
         self._parent: subprocess.Popen[bytes] | None = None
+        self._group = Group("keepalived")
 
     def __enter__(self) -> Self:
         """Start nothing yet."""
@@ -133,51 +96,45 @@ class Keepalived:
 
     def __exit__(self, *_: object) -> None:
         """End it so that nobody removes the rules: one after the other, which takes long."""
-        if self._parent is None:
-            return
-        self._parent.send_signal(signal.SIGSTOP)
-        with suppress(FileNotFoundError, ProcessLookupError):  # it may have died of itself
-            os.kill(int(self._checker_file.read_text()), signal.SIGKILL)
-        self._parent.kill()
-        self._parent.wait()
+        if self._parent is not None:
+            self._parent.send_signal(signal.SIGSTOP)
+            with suppress(FileNotFoundError, ProcessLookupError):  # it may have died of itself
+                os.kill(int(self._checker_file.read_text()), signal.SIGKILL)
+            self._parent.kill()
+            self._parent.wait()
+        self._group.__exit__()
 
-    def start(self, load: Load) -> float:
-        """Start it, and return how long it took until the table was complete.
-
-        Raises:
-            GivenUp: it was not done in time.
-        """
+    def start(self, load: Load) -> Cost:
+        """Start it, and return what it took until the table was complete."""
         self._config.write_text(keepalived_text(load))
         last = load.rules[-1].servers[-1]
+        command = [
+            *("keepalived", "--dont-fork", "--no-syslog", f"--use-file={self._config}"),
+            f"--pid={self._folder}/parent.pid",
+            f"--checkers_pid={self._checker_file}",
+        ]
         with (self._folder / "log").open("wb") as log, Ipvs() as ipvs:
-            began_at = time.perf_counter()
+            before = self._group.read("self")
             self._parent = subprocess.Popen(
-                [
-                    *("keepalived", "--dont-fork", "--no-syslog", f"--use-file={self._config}"),
-                    f"--pid={self._folder}/parent.pid",
-                    f"--checkers_pid={self._checker_file}",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                self._group.command(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
             self._wait(lambda: len(ipvs.read_real_servers(last.listener)) == SERVERS)
-            return time.perf_counter() - began_at
+            return self._used_since(before)
 
-    def reload(self, load: Load) -> float:
-        """Have it read a load with another weight, and return when that was in the kernel.
-
-        Raises:
-            GivenUp: it was not done in time.
-        """
+    def reload(self, load: Load) -> Cost:
+        """Have it read a load with another weight; return what it took until the kernel had it."""
         wanted = load.changed_server()
         self._config.write_text(keepalived_text(load))
         assert self._parent is not None, "it was never started"
         with Ipvs() as ipvs:
-            began_at = time.perf_counter()
+            before = self._group.read("self")
             self._parent.send_signal(signal.SIGHUP)
             self._wait(lambda: _weight(ipvs, wanted) == wanted.weight)
-            return time.perf_counter() - began_at
+            return self._used_since(before)
+
+    def _used_since(self, before: Reading) -> Cost:
+        """Return what it used; what it writes nobody counts, for it keeps no records."""
+        return replace(self._group.read("self").since(before), written_bytes=None, syncs=None)
 
     def _wait(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -187,7 +144,7 @@ class Keepalived:
                 log = (self._folder / "log").read_text(errors="replace")
                 raise RuntimeError(f"keepalived died\n{log[-2000:]}")
             if time.monotonic() > deadline:
-                raise GivenUp(_PATIENCE_SECONDS)
+                raise TimeoutError(f"keepalived was not done within {_PATIENCE_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)
 
 

@@ -1,9 +1,8 @@
-"""Where gitvs's time goes, row by row, and how much slower than the host a guest runs Python."""
+"""Where gitvs's time goes, row by row, on the host."""
 
 from __future__ import annotations
 
 import pstats
-import time
 import tracemalloc
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -27,8 +26,7 @@ from tests.support.git.repositories import Repository
 from tests.support.memory.kernel import MemoryKernel
 
 FUNCTIONS = 15
-_SPINS = 3
-_SPIN_ROUNDS = 300_000
+PROFILED_AGENT = frozenset({Row.CHANGE, Row.DRIFT, Row.MEMORY_HERE})
 
 
 def profile(folder: Path, row: Row, what: str, work: Callable[[], object]) -> None:
@@ -65,8 +63,8 @@ def profile_agent(folder: Path, load: Load, rows: Collection[Row]) -> None:
             _write_memory(folder, what)
         if Row.CHANGE in rows:
             profile(folder, Row.CHANGE, what, follow)
-        if Row.DRIFT_HERE in rows:
-            profile(folder, Row.DRIFT_HERE, what, pilot.run_cycle)
+        if Row.DRIFT in rows:
+            profile(folder, Row.DRIFT, what, pilot.run_cycle)
 
 
 @contextmanager
@@ -102,17 +100,3 @@ def _follow(pilot: CommitFollower, remote: GitRemote) -> None:
     pilot.accept_head(fetched)
     turn = pilot.run_cycle(is_full_reading=False)
     assert [done.outcome for done in turn.pass_results] == [Outcome.APPLIED], turn
-
-
-def spin() -> float:
-    """Return how long this machine takes for some plain Python, at its best."""
-    return min(_spin() for _ in range(_SPINS))
-
-
-def _spin() -> float:
-    began_at = time.perf_counter()
-    found: dict[str, int] = {}
-    for number in range(_SPIN_ROUNDS):
-        key = f"{number % 1000}:{number % 7}"
-        found[key] = found.get(key, 0) + number
-    return time.perf_counter() - began_at

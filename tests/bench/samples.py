@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -15,26 +15,28 @@ from typing import Any
 
 
 class Row(StrEnum):
-    """What is measured. Seconds, but for memory, which is MB.
-
-    Most is measured in the guest, beside the peers; what has no peer, or is told in seconds, here.
-    """
+    """What is measured: in the guest, beside the peers, and on the host what has no peer."""
 
     APPLY = "apply"
     TRANSACTION = "transaction"
+    BOUND_VIPS = "bound-vips"
     CHANGE = "change"
     OBSERVE = "observe"
     OBSERVE_AGAIN = "observe-again"
+    FOREIGN_ROUTES = "foreign-routes"
+    BOOT = "boot"
+    COMMIT = "commit"
+    DRIFT = "drift"
+    STATUS = "status"
+    MEMORY = "memory"
+    PEAK = "peak-memory"
     LOAD = "first-load"
     RELOAD = "next-load"
     PREVIEW = "first-preview"
     NEXT_PREVIEW = "next-preview"
+    STATUS_HERE = "status-here"
     MEMORY_HERE = "memory-here"
     PEAK_HERE = "peak-memory-here"
-    MEMORY = "memory"
-    PEAK = "peak-memory"
-    DRIFT_HERE = "drift-here"
-    DRIFT = "drift"
 
 
 class Who(StrEnum):
@@ -46,18 +48,34 @@ class Who(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One value. Run 0 is the warm-up; samples of one run belong together.
+class Cost:
+    """What some work took in the guest.
 
-    What was not done within so many seconds was given up then.
+    `user` and `kernel` are 10^9 instructions where they are counted, or else processor seconds;
+    `seconds` is the guest's clock. Bytes written and syncs are None where nobody counted them.
     """
+
+    user: float
+    kernel: float
+    seconds: float
+    written_bytes: int | None = None
+    syncs: int | None = None
+
+    @property
+    def total(self) -> float:
+        return self.user + self.kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value: the total of a cost, or processor seconds or MB of the host."""
 
     row: Row
     who: Who
     services: int
     run: int
     value: float
-    is_done: bool = True
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +89,6 @@ class Part:
     failure: str = ""
 
 
-class GivenUp(Exception):
-    """Somebody took longer than anybody waits."""
-
-    def __init__(self, seconds: float) -> None:
-        """`seconds` is how long that was."""
-        super().__init__(f"not done within {seconds:.0f} s")
-        self.seconds = seconds
-
-
 @dataclass(slots=True)
 class Recorder:
     """Keeps samples in a folder as they come, so that none is lost, and says what goes on."""
@@ -88,22 +97,19 @@ class Recorder:
     services: int = 0
     run: int = 0
 
-    def take(self, row: Row, who: Who, work: Callable[[], float]) -> None:
-        """Keep what some work returns, or that it was not done in time.
-
-        Raises:
-            GivenUp: that.
-        """
-        try:
-            self.add(row, who, work())
-        except GivenUp as error:
-            self._keep("samples", Sample(row, who, self.services, self.run, error.seconds, False))
-            raise
-
     def add(self, row: Row, who: Who, value: float) -> None:
         """Keep one value of this run."""
-        self._keep("samples", Sample(row, who, self.services, self.run, value))
-        self.say(f"{row} {who}: {value:.3f}")
+        self._add(Sample(row, who, self.services, self.run, value))
+
+    def add_cost(self, row: Row, who: Who, cost: Cost) -> None:
+        """Keep what some work took."""
+        self._add(Sample(row, who, self.services, self.run, cost.total, cost))
+
+    def _add(self, sample: Sample) -> None:
+        self._keep("samples", sample)
+        cost = sample.cost
+        more = f" (user {cost.user:.4f}, kernel {cost.kernel:.4f})" if cost else ""
+        self.say(f"{sample.row} {sample.who}: {sample.value:.4f}{more}")
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -149,14 +155,14 @@ class Schedule:
     runs: int
     seconds: float
 
-    def count(self, is_warm: bool = True) -> Iterator[None]:
-        """Yield for each run; what was never done before is done once more, to warm up.
+    def count(self) -> Iterator[None]:
+        """Yield for each run.
 
         No run begins that would end too late if it took as long as the longest until then.
         """
         began_at = run_began_at = time.monotonic()
         longest = 0.0
-        for run in range(1 if is_warm else 0, self.runs + 1):
+        for run in range(1, self.runs + 1):
             if run > 1 and run_began_at - began_at + longest > self.seconds:
                 self.recorder.say(f"no time for runs {run} to {self.runs}")
                 return
@@ -168,4 +174,5 @@ class Schedule:
 
 
 def _sample(data: dict[str, Any]) -> Sample:
-    return Sample(**data | {"row": Row(data["row"]), "who": Who(data["who"])})
+    cost = data["cost"] and Cost(**data["cost"])
+    return Sample(**data | {"row": Row(data["row"]), "who": Who(data["who"]), "cost": cost})

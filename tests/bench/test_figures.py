@@ -1,114 +1,118 @@
-"""Figures and the table of them: what is met, and what is missed."""
+"""Figures and the tables of them: what gitvs takes, its peers, targets and growth."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 
-from tests.bench.figures import GOALS, Figure, Spread, Verdict, figures_of, growths_of
-from tests.bench.samples import Row, Sample, Who
-from tests.bench.table import table_text
+from tests.bench.figures import (
+    GOALS,
+    Figure,
+    Verdict,
+    drift_percent,
+    figures_of,
+    growths_of,
+)
+from tests.bench.samples import Cost, Row, Sample, Who
+from tests.bench.table import growth_text, seconds_text, table_text
+
+GITVS, IPVSADM, KEEPALIVED = Who.GITVS, Who.IPVSADM, Who.KEEPALIVED
 
 
-def samples(row: Row, who: Who, *values: float, services: int = 1000) -> list[Sample]:
-    """Return samples of runs 0, 1, 2 and so on."""
-    return [Sample(row, who, services, run, value) for run, value in enumerate(values)]
+def sample(row: Row, who: Who, user: float, kernel: float = 0.0, services: int = 10_000) -> Sample:
+    """Return what some work took in the guest."""
+    cost = Cost(user, kernel, 1.5, written_bytes=158_000_000, syncs=7)
+    return Sample(row, who, services, 1, cost.total, cost)
 
 
-def only(measured: list[Sample]) -> Figure:
-    """Return the one figure that they make: of 1,000 services."""
-    [figure] = [f for f in figures_of(measured, [1000]) if f.value is not None]
-    return figure
+def only(measured: list[Sample], *sizes: int) -> list[Figure]:
+    """Return the figures that they make."""
+    return [f for f in figures_of(measured, sizes or (10_000,)) if f.value is not None]
 
 
-def test_a_ratio_is_the_median_of_runs_without_the_warm_up() -> None:
-    ours = samples(Row.OBSERVE, Who.GITVS, 99, 1, 2, 4)
-    theirs = samples(Row.OBSERVE, Who.IPVSADM, 1, 8, 8, 8)
-    figure = only([*ours, *theirs])
-    assert (figure.runs, figure.value) == (3, Spread(4, 2, 8))
-    assert (figure.ours, figure.theirs) == (Spread(2, 1, 4), Spread(8, 8, 8))
+def test_a_figure_has_the_peers_that_do_the_same() -> None:
+    [figure] = only(
+        [
+            sample(Row.APPLY, GITVS, 1.5, 1.0),
+            sample(Row.APPLY, IPVSADM, 3.5, 5.0),
+            sample(Row.APPLY, KEEPALIVED, 4.0),
+        ]
+    )
+    assert (figure.value, figure.peers) == (2.5, {IPVSADM: 8.5, KEEPALIVED: 4.0})
 
 
-def test_a_transaction_is_measured_against_what_the_peers_apply() -> None:
-    ours = samples(Row.TRANSACTION, Who.GITVS, 1, 1, 1)
-    theirs = samples(Row.APPLY, Who.KEEPALIVED, 5, 5, 5)
-    assert only([*ours, *theirs]).value == Spread(5, 5, 5)
+def test_a_boot_is_compared_with_what_the_peers_apply() -> None:
+    [figure] = only([sample(Row.BOOT, GITVS, 2), sample(Row.APPLY, KEEPALIVED, 4)])
+    assert figure.peers == {KEEPALIVED: 4}
 
 
-@pytest.mark.parametrize(("seconds", "verdict"), [(1.0, "met"), (1.001, "MISSED")])
-def test_a_ratio_meets_its_target_at_it(seconds: float, verdict: str) -> None:
-    ours = samples(Row.APPLY, Who.GITVS, 1, seconds)
-    figure = only([*ours, *samples(Row.APPLY, Who.IPVSADM, 10, 10)])
+def test_several_runs_make_a_median() -> None:
+    runs = [Sample(Row.LOAD, GITVS, 1000, run, value) for run, value in enumerate((9, 1, 2))]
+    [figure] = only(runs, 1000)
+    assert figure.value == 2
+
+
+@pytest.mark.parametrize(
+    ("services", "user", "verdict"),
+    [(10_000, 2.2, "met"), (10_000, 2.21, "MISSED"), (1000, 9.0, "")],
+)
+def test_a_target_is_for_ten_thousand_services(services: int, user: float, verdict: str) -> None:
+    [figure] = only([sample(Row.APPLY, GITVS, user, services=services)], services)
     assert figure.verdict == verdict
 
 
-@pytest.mark.parametrize(("megabytes", "verdict"), [(250, "met"), (251, "MISSED")])
-def test_memory_has_a_limit(megabytes: float, verdict: str) -> None:
-    figure = only(samples(Row.MEMORY, Who.GITVS, 1, megabytes))
-    assert (figure.value, figure.verdict) == (Spread(megabytes, megabytes, megabytes), verdict)
+def test_what_was_not_measured_is_in_the_table_all_the_same() -> None:
+    figures = figures_of([sample(Row.APPLY, IPVSADM, 1)], [1000])
+    assert [figure.goal for figure in figures] == list(GOALS)
+    assert {figure.verdict for figure in figures} == {Verdict.NOT_MEASURED}
+    assert table_text(figures).count("NOT MEASURED") == len(GOALS)
 
 
-def test_drift_is_a_share_of_the_default_interval() -> None:
-    figure = only(samples(Row.DRIFT, Who.GITVS, 0, 0.3))
-    assert (figure.value, figure.verdict) == (Spread(0.5, 0.5, 0.5), Verdict.MET)
-
-
-@pytest.mark.parametrize(("power", "verdict"), [(1.0, "met"), (2.0, "MISSED")])
-def test_growth_is_the_exponent_over_all_sizes(power: float, verdict: str) -> None:
-    sizes = (1000, 2000, 10_000)
-    seconds = {size: (size / 1000) ** power for size in sizes}
+@pytest.mark.parametrize(("ten_times", "verdict"), [(11.0, "linear"), (11.1, "MORE THAN LINEAR")])
+def test_growth_is_the_factor_between_sizes(ten_times: float, verdict: str) -> None:
     measured = [
-        s for size in sizes for s in samples(Row.APPLY, Who.GITVS, 9, seconds[size], services=size)
+        sample(Row.APPLY, GITVS, 0.25, 0.75, services=1000),
+        sample(Row.APPLY, GITVS, 2.0, ten_times - 2.0, services=10_000),
     ]
-    [growth] = growths_of(measured)
-    assert growth.exponent == pytest.approx(power)
-    assert growth.verdict == verdict
+    [growth] = growths_of(only(measured, 1000, 10_000))
+    assert growth.factor == pytest.approx(ten_times)
+    assert growth.user_factor == 8
+    last = growth_text([growth]).splitlines()[-1]
+    factor = f"{ten_times:.3g}x"
+    assert re.split(r"  +", last) == ["apply", "1,000 to 10,000", factor, "8x", verdict]
 
 
 def test_one_size_alone_does_not_grow() -> None:
-    assert growths_of(samples(Row.APPLY, Who.GITVS, 1, 1)) == []
+    growths = growths_of(only([sample(Row.APPLY, GITVS, 1)]))
+    assert growths == []
+    assert growth_text(growths) == ""
 
 
-@pytest.mark.parametrize(("seconds", "verdict"), [(10, "met"), (30, "not known")])
-def test_who_was_given_up_would_have_taken_longer(seconds: float, verdict: str) -> None:
-    theirs = [replace(s, is_done=False) for s in samples(Row.CHANGE, Who.KEEPALIVED, 0, 240)]
-    figure = only([*samples(Row.CHANGE, Who.GITVS, 1, seconds), *theirs])
-    assert (figure.is_done, figure.verdict) == (False, verdict)
-    assert f"keepalived not done within 240 s  more than {240 // seconds}x " in table_text(
-        [figure], []
-    )
+def test_drift_is_a_share_of_the_default_interval() -> None:
+    assert drift_percent(Cost(user=4.0, kernel=1.25, seconds=0.0)) == pytest.approx(1.5)
 
 
-def test_what_was_not_measured_is_in_the_table_all_the_same() -> None:
-    figures = figures_of(samples(Row.APPLY, Who.GITVS, 1, 2), [1000])
-    assert [figure.goal for figure in figures] == list(GOALS)
-    assert {figure.verdict for figure in figures} == {Verdict.NOT_MEASURED}
-    first = table_text(figures, []).splitlines()[2]
-    assert re.split(r"  +", first)[1:] == [
-        *("1,000", "0", "2 s", "ipvsadm", "at least 10x", "NOT MEASURED")
-    ]
-
-
-def test_the_table_says_what_was_missed() -> None:
+def test_the_table_says_what_everybody_takes() -> None:
     measured = [
-        *samples(Row.APPLY, Who.GITVS, 1, 2, 2, services=1000),
-        *samples(Row.APPLY, Who.GITVS, 1, 20, 20, services=10_000),
-        *samples(Row.APPLY, Who.IPVSADM, 1, 30, 20, services=1000),
-        *samples(Row.MEMORY, Who.GITVS, 1, 312.5),
+        sample(Row.TRANSACTION, GITVS, 18.1, 2.8),
+        sample(Row.APPLY, IPVSADM, 3.6, 4.98),
+        Sample(Row.MEMORY, GITVS, 10_000, 1, 187.54),
     ]
-    figures = [f for f in figures_of(measured, [1000]) if f.value is not None]
-    lines = table_text(figures, growths_of(measured)).splitlines()
+    lines = table_text(only(measured)).splitlines()
     assert [re.split(r"  +", line) for line in (lines[0], *lines[2:])] == [
-        ["what", "services", "runs", "gitvs", "peer", "result", "spread", "target"],
         [
-            *("apply a plan to an empty kernel", "1,000", "2", "2 s", "ipvsadm 25 s"),
-            *("12.5x", "10 to 15", "at least 10x", "met"),
+            *("what", "services", "gitvs", "user", "kernel", "kB written", "syncs"),
+            *("ipvsadm", "keepalived", "at most"),
         ],
         [
-            *("memory of the agent, in the guest", "1,000", "1", "312 MB", "312 MB", "312 to 312"),
-            *("at most 250 MB", "MISSED"),
+            *("the same, recorded, read back, undoable", "10,000", "20.9", "18.1", "2.8"),
+            *("158,000", "7", "8.58 (0.411x)", "8.5", "MISSED"),
         ],
-        ["growth: apply", "1,000 to 10,000", "n^1.00", "linear", "met"],
+        ["memory of the agent", "10,000", "188 MB", "220 MB", "met"],
     ]
+
+
+def test_clocked_work_is_told_in_seconds() -> None:
+    last = seconds_text([sample(Row.APPLY, GITVS, 1)]).splitlines()[-1]
+    assert re.split(r"  +", last) == ["apply", "gitvs", "10,000", "1.500 s"]

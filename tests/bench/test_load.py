@@ -7,7 +7,7 @@ import re
 from gitvs.core.manifests.files import ManifestFile
 from gitvs.core.manifests.load import load_manifest_files as load_manifests
 from gitvs.core.manifests.render import render_director
-from gitvs.core.model.resources import RealServer, VirtualService
+from gitvs.core.model.resources import RealServer, Vip, VirtualService
 from gitvs.core.planning.plan import diff
 from tests.bench.load import (
     DIRECTOR,
@@ -42,6 +42,13 @@ def test_its_manifests_say_what_its_state_says() -> None:
     wanted = LOAD.desired()
     assert rendered.state == wanted.state
     assert (rendered.interface, rendered.drain_seconds) == (wanted.interface, wanted.drain_seconds)
+
+
+def test_each_address_can_be_bound() -> None:
+    added = diff(LOAD.desired().state, LOAD.desired(has_bound_vips=True).state)
+    addresses = {r.service.listener.address for r in LOAD.rules}  # type: ignore[union-attr]
+    assert {vip.address for _, vip in added if isinstance(vip, Vip)} == addresses
+    assert len(added) == SIZE
 
 
 def test_one_real_server_changes_alone() -> None:
