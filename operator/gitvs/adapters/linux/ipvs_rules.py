@@ -76,10 +76,10 @@ def _service_keys(services: Iterable[tuple[VirtualService | Unnamed, Counters]])
 
 def _read_real_servers(rules: IpvsRules, ipvs: Ipvs, service: VirtualService) -> None:
     for server, connections, counters in ipvs.read_real_servers(service.listener):
-        if isinstance(server, Unnamed):
+        if type(server) is RealServer:
+            key = server.key
+            rules.resources.append(server)
+            rules.connections[key] = connections
+            rules.counters[key] = counters
+        elif isinstance(server, Unnamed):
             rules.unnamed.add(server.text)
-            continue
-        key = server.key
-        rules.resources.append(server)
-        rules.connections[key] = connections
-        rules.counters[key] = counters

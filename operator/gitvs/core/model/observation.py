@@ -7,6 +7,7 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from gitvs.core.model.resources import (
     AddressFamily,
@@ -26,8 +27,7 @@ from gitvs.core.model.state import State
 _SERVICE_CLASSES = (VirtualService, RealServer)
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionCounts:
+class ConnectionCounts(NamedTuple):
     """The connections of one real server, as IPVS counts them."""
 
     active: int = 0
@@ -40,9 +40,12 @@ class ConnectionCounts:
         return self.active == 0 and self.inactive == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What IPVS has counted for one virtual service or real server since its creation."""
+class Counters(NamedTuple):
+    """What IPVS has counted for one virtual service or real server since its creation.
+
+    A tuple, as `ConnectionCounts`: making one takes a quarter of the time of a dataclass, and a
+    reading makes one for each object that is in use.
+    """
 
     connections: int = 0
     packets_in: int = 0
