@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gitvs.core.manifests.files import File
 from gitvs.core.model.desired import Desired
@@ -26,9 +26,8 @@ class WriteStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What the kernel answered to one change.
+class WriteResult(NamedTuple):
+    """What the kernel answered to one change; a tuple, since there is one for each rule.
 
     `errno` is positive, as in `errno.ENOENT`, and None unless refused. `message` is for people.
     """

@@ -107,7 +107,7 @@ def test_an_expected_real_server_is_taken_if_it_is_equal_and_only_then(
     payload = in_kernel_order(server)
     for expected in (server, similar, other):
         decoder = IpvsDecoder()
-        decoder.expect({server.key: expected})
+        decoder.expect({expected.key: expected})
         [(found, _, _)] = decoder.decode_real_servers([payload], server.listener)
         assert found == server
         assert found is not expected or expected == server

@@ -26,19 +26,20 @@ def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
     listener: Listener | None = None
     packed_service = b""
     for change in changes:
-        resource = change.resource
-        if not isinstance(resource, RealServer):
+        before, after = change.before, change.after
+        server = before if after is None else after
+        if type(server) is not RealServer:
             yield _ipvs_request(change)
             continue
-        if resource.listener is not listener:
-            listener = resource.listener
+        if server.listener is not listener:
+            listener = server.listener
             packed_service = requests.service_attribute(listener)
-        if change.after is None:
-            yield requests.delete_real_server(resource, packed_service)
-        elif change.before is None:
-            yield requests.new_real_server(resource, packed_service)
+        if before is None:
+            yield requests.new_real_server(server, packed_service)
+        elif after is None:
+            yield requests.delete_real_server(server, packed_service)
         else:
-            yield requests.set_real_server(resource, packed_service)
+            yield requests.set_real_server(server, packed_service)
 
 
 def _ipvs_request(change: Change) -> Payload:

@@ -25,6 +25,9 @@ _ZERO_CONNECTIONS_BYTES = _CONNECTIONS.pack(8, 7, 0, 8, 8, 0, 8, 9, 0)
 _FAMILY_BYTES = 8
 """The address family is between connections and counters."""
 _STATS, _STATS64 = 10, 12
+_STATS64_BYTES = 124
+_STATS64_HEADER = ATTRIBUTE.pack(_STATS64_BYTES, _STATS64)
+"""Ten numbers of 64 bits without padding, and nothing after them, as most machines send them."""
 _TYPE_MASK = 0x3FFF
 _OBJECT_OFFSET = 8
 """After the headers of the command and of the one attribute that contains the object."""
@@ -41,6 +44,7 @@ class IpvsDecoder:
         self._services_by_configuration: dict[bytes, VirtualService | Unnamed] = {}
         self._servers_by_service: dict[Key, dict[bytes, RealServer | Unnamed]] = {}
         self._stats_bytes, self._stats_header = 0, b""
+        self._stats64_offset = 0
         self._idle_stats = b""
 
     def expect(self, expected: Mapping[Key, Resource]) -> None:
@@ -88,7 +92,9 @@ class IpvsDecoder:
             stats_offset, counters = self._decode_counters(payload)
             family_offset = stats_offset - _FAMILY_BYTES
             connections_offset = family_offset - _CONNECTIONS.size
-            if payload.startswith(_ZERO_CONNECTIONS_BYTES, max(connections_offset, 0)):
+            if connections_offset >= _OBJECT_OFFSET and payload.startswith(
+                _ZERO_CONNECTIONS_BYTES, connections_offset
+            ):
                 connections = _ZERO_CONNECTIONS
             elif (found := _decode_connections(payload, connections_offset)) is not None:
                 connections = found
@@ -123,7 +129,15 @@ class IpvsDecoder:
             stats = payload[offset:]
             self._stats_bytes, self._stats_header = len(stats), stats[: ATTRIBUTE.size]
             self._idle_stats = b""
-        counters = replies.decode_counters(unpack_attributes(stats).get(_STATS64, b""))
+            self._stats64_offset = ATTRIBUTE.unpack_from(stats)[0] + 3 & ~3 if stats else 0
+        stats64_offset = len(stats) - _STATS64_BYTES
+        if (
+            stats64_offset == self._stats64_offset
+            and stats[stats64_offset : stats64_offset + ATTRIBUTE.size] == _STATS64_HEADER
+        ):
+            counters = replies.decode_counters(stats[stats64_offset + ATTRIBUTE.size :])
+        else:
+            counters = replies.decode_counters(unpack_attributes(stats).get(_STATS64, b""))
         if counters is ZERO_COUNTERS:
             self._idle_stats = stats
         return offset, counters
@@ -134,7 +148,7 @@ def _decode_connections(payload: bytes, offset: int) -> ConnectionCounts | None:
     numbers = _CONNECTIONS.unpack_from(payload, offset) if offset >= _OBJECT_OFFSET else ()
     if numbers[0:2] + numbers[3:5] + numbers[6:8] != _CONNECTION_HEADERS:
         return None
-    return ConnectionCounts(*numbers[2::3])
+    return ConnectionCounts._make(numbers[2::3])
 
 
 def _attribute_offset(payload: bytes, wanted_type: int) -> int:

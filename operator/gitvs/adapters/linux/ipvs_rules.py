@@ -82,13 +82,13 @@ def _read_real_servers(
     all_connections: dict[Key, ConnectionCounts] = {}
     all_counters = {group_key: service_counters}
     for server, connections, counters in ipvs.read_real_servers(service.listener):
-        if isinstance(server, Unnamed):
+        if type(server) is RealServer:
+            key = server.key
+            group[key] = server
+            all_connections[key] = connections
+            all_counters[key] = counters
+        elif isinstance(server, Unnamed):
             rules.unnamed.add(server.text)
-            continue
-        key = server.key
-        group[key] = server
-        all_connections[key] = connections
-        all_counters[key] = counters
     rules.resources[group_key] = group
     rules.counters[group_key] = all_counters
     if all_connections:

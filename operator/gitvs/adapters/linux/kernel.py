@@ -202,19 +202,22 @@ class LinuxKernel:
             return _write_nothing
         if after is None and isinstance(before, Sysctl | Timeout):
             return _write_nothing  # the kernel cannot remove a setting
-        match change.resource:
-            case SyncDaemon() if before is not None and after is not None:
-                return _replace_sync_daemons
-            case VirtualService() | RealServer() | Timeout() | SyncDaemon():
+        match before if after is None else after:
+            case RealServer() | VirtualService() | Timeout():
                 return _write_ipvs
+            case SyncDaemon():
+                is_running = before is not None and after is not None
+                return _replace_sync_daemons if is_running else _write_ipvs
             case Vip() | LocalRoute():
                 return self._write_addresses
             case DummyInterface():
                 return self._write_links
             case Sysctl():
                 return _write_sysctls
-            case _:
-                assert_never(change.resource)
+            case None:
+                raise AssertionError("a change has a before or an after")
+            case resource:
+                assert_never(resource)
 
     def _write_addresses(self, changes: Sequence[Change]) -> list[Answer]:
         """Write addresses and local routes; if an interface is missing, only its changes fail."""

@@ -7,6 +7,7 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from gitvs.core.model.grouped import OTHERS, Grouped
 from gitvs.core.model.resources import (
@@ -23,8 +24,7 @@ from gitvs.core.model.resources import (
 from gitvs.core.model.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionCounts:
+class ConnectionCounts(NamedTuple):
     """The connections of one real server, as IPVS counts them."""
 
     active: int = 0
@@ -37,9 +37,12 @@ class ConnectionCounts:
         return self.active == 0 and self.inactive == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What IPVS has counted for one virtual service or real server since its creation."""
+class Counters(NamedTuple):
+    """What IPVS has counted for one virtual service or real server since its creation.
+
+    A tuple, as `ConnectionCounts`: making one takes a quarter of the time of a dataclass, and a
+    reading makes one for each object that is in use.
+    """
 
     connections: int = 0
     packets_in: int = 0

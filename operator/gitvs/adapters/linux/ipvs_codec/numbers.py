@@ -19,7 +19,6 @@ from socket import (
     IPPROTO_UDP,
 )
 from struct import Struct, calcsize
-from typing import NewType
 
 from gitvs.adapters.linux.attributes import ATTRIBUTE
 from gitvs.core.model.resources import (
@@ -38,7 +37,7 @@ from gitvs.core.model.resources import (
 FAMILY_NAME = "IPVS"  # IPVS_GENL_NAME
 FAMILY_VERSION = 1  # IPVS_GENL_VERSION
 
-Payload = NewType("Payload", bytes)
+Payload = bytes
 """A generic-netlink payload for the family `IPVS`."""
 
 _COMMAND_HEADER = Struct("=BBH")  # command, family version, reserved

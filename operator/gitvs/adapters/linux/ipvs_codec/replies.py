@@ -268,10 +268,10 @@ def decode_counters(stats: bytes) -> Counters:
     """
     if len(stats) == _STATS64.size:
         counts = _STATS64.unpack(stats)
-    else:
-        numbers = unpack_attributes(stats)
-        counts = tuple(_decode_number(numbers.get(type_, b"")) for type_ in STATS)
-    return Counters(*counts) if any(counts) else ZERO_COUNTERS
+        return Counters._make(counts) if any(counts) else ZERO_COUNTERS
+    numbers = unpack_attributes(stats)
+    counts = tuple(_decode_number(numbers.get(type_, b"")) for type_ in STATS)
+    return Counters._make(counts) if any(counts) else ZERO_COUNTERS
 
 
 def _decode_number(value: bytes) -> int:

@@ -89,12 +89,12 @@ def set_service(service: VirtualService) -> Payload:
 
 def delete_service(listener: Listener) -> Payload:
     """Return the request to delete a virtual service, with its real servers."""
-    return Payload(DEL_SERVICE + service_attribute(listener))
+    return DEL_SERVICE + service_attribute(listener)
 
 
 def get_services() -> Payload:
     """Return the request to dump the virtual services."""
-    return Payload(GET_SERVICE)
+    return GET_SERVICE
 
 
 def get_service(listener: Listener) -> Payload:
@@ -102,7 +102,7 @@ def get_service(listener: Listener) -> Payload:
 
     It is refused with ESRCH if the virtual service does not exist.
     """
-    return Payload(GET_SERVICE + service_attribute(listener))
+    return GET_SERVICE + service_attribute(listener)
 
 
 def service_attribute(listener: Listener) -> bytes:
@@ -119,27 +119,23 @@ def new_real_server(server: RealServer, packed_service: bytes = b"") -> Payload:
 
     `packed_service` is the `service_attribute` of its listener, if that was already made.
     """
-    return Payload(
-        NEW_DEST + (packed_service or service_attribute(server.listener)) + _pack_dest(server)
-    )
+    return NEW_DEST + (packed_service or service_attribute(server.listener)) + _pack_dest(server)
 
 
 def set_real_server(server: RealServer, packed_service: bytes = b"") -> Payload:
     """Return the request to set every attribute of a real server, in place."""
-    return Payload(
-        SET_DEST + (packed_service or service_attribute(server.listener)) + _pack_dest(server)
-    )
+    return SET_DEST + (packed_service or service_attribute(server.listener)) + _pack_dest(server)
 
 
 def delete_real_server(server: RealServer, packed_service: bytes = b"") -> Payload:
     """Return the request to delete a real server."""
     key = _pack_nested_attribute(DEST, _pack_dest_key(server))
-    return Payload(DEL_DEST + (packed_service or service_attribute(server.listener)) + key)
+    return DEL_DEST + (packed_service or service_attribute(server.listener)) + key
 
 
 def get_real_servers(listener: Listener) -> Payload:
     """Return the request to dump the real servers of one virtual service."""
-    return Payload(GET_DEST + service_attribute(listener))
+    return GET_DEST + service_attribute(listener)
 
 
 def start_sync_daemon(daemon: SyncDaemon) -> Payload:
@@ -149,34 +145,34 @@ def start_sync_daemon(daemon: SyncDaemon) -> Payload:
         + pack_attribute(DAEMON_MCAST_IFN, daemon.interface.encode() + b"\0")
         + pack_attribute(DAEMON_SYNC_ID, U32.pack(daemon.id))
     )
-    return Payload(NEW_DAEMON + pack_attribute(DAEMON, attributes))
+    return NEW_DAEMON + pack_attribute(DAEMON, attributes)
 
 
 def stop_sync_daemon(role: SyncRole) -> Payload:
     """Return the request to stop the sync daemon of one role; refused with ESRCH if none runs."""
     state = pack_attribute(DAEMON_STATE, U32.pack(ROLES[role]))
-    return Payload(DEL_DAEMON + pack_attribute(DAEMON, state))
+    return DEL_DAEMON + pack_attribute(DAEMON, state)
 
 
 def get_sync_daemons() -> Payload:
     """Return the request to dump the sync daemons."""
-    return Payload(GET_DAEMON)
+    return GET_DAEMON
 
 
 def set_timeout(timeout: Timeout) -> Payload:
     """Return the request to set one connection timeout; the kernel keeps the others."""
     value = pack_attribute(TIMEOUTS[timeout.name], U32.pack(timeout.seconds))
-    return Payload(SET_CONFIG + value)
+    return SET_CONFIG + value
 
 
 def get_timeouts() -> Payload:
     """Return the request to read the connection timeouts; one reply, no dump."""
-    return Payload(GET_CONFIG)
+    return GET_CONFIG
 
 
 def get_info() -> Payload:
     """Return the request to read the version of IPVS; one reply, no dump."""
-    return Payload(GET_INFO)
+    return GET_INFO
 
 
 def _pack_nested_attribute(type_: int, attributes: bytes) -> bytes:
@@ -191,11 +187,11 @@ def _pack_listener(listener: Listener) -> bytes:
             family, protocol, address, port = _ENDPOINT_HEADERS
             packed = listener.address.packed
             return ENDPOINT.pack(
-                *(family, _family_number(packed)),
-                *(protocol, PROTOCOLS[listener.protocol]),
-                *(address, packed),
-                *(port, htons(listener.port)),
-            )
+                family, AF_INET if len(packed) == 4 else AF_INET6,
+                protocol, PROTOCOLS[listener.protocol],
+                address, packed,
+                port, htons(listener.port),
+            )  # fmt: skip
         case FirewallMark():
             family, mark = _MARK_HEADERS
             return MARK.pack(family, FAMILIES[listener.family], mark, listener.mark)
@@ -227,7 +223,7 @@ def _service_request(command: bytes, service: VirtualService) -> Payload:
     )
     if persistence and persistence.engine is not None:
         attributes += pack_attribute(SVC_PE_NAME, persistence.engine.encode() + b"\0")
-    return Payload(command + _pack_nested_attribute(SERVICE, attributes))
+    return command + _pack_nested_attribute(SERVICE, attributes)
 
 
 def _netmask(family: AddressFamily, persistence: Persistence | None) -> int:
@@ -251,18 +247,20 @@ def _pack_dest_key(server: RealServer) -> bytes:
     )
 
 
+_ADDRESS, _PORT, _FAMILY, _METHOD, _WEIGHT, _UPPER, _LOWER = _DEST_VALUES_HEADERS
+
+
 def _pack_dest(server: RealServer) -> bytes:
     tunnel = _PACKED_DEFAULT_TUNNEL if server.tunnel is None else _pack_tunnel(server.tunnel)
-    address, port, family, method, weight, upper, lower = _DEST_VALUES_HEADERS
     packed = server.address.packed
     return _DEST_HEADER + DEST_VALUES.pack(
-        address, packed,
-        port, htons(server.port),
-        family, _family_number(packed),
-        method, FORWARDING[server.forwarding],
-        weight, server.weight,
-        upper, server.upper_threshold,
-        lower, server.lower_threshold,
+        _ADDRESS, packed,
+        _PORT, htons(server.port),
+        _FAMILY, AF_INET if len(packed) == 4 else AF_INET6,
+        _METHOD, FORWARDING[server.forwarding],
+        _WEIGHT, server.weight,
+        _UPPER, server.upper_threshold,
+        _LOWER, server.lower_threshold,
     ) + tunnel  # fmt: skip
 
 
