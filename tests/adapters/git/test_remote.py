@@ -442,6 +442,17 @@ def test_a_lost_copy_is_made_anew(upstream: Repository, state: Path) -> None:
     assert GitRemote(state, settings(upstream)).fetch(head).id == head
 
 
+def test_a_lost_copy_gets_its_pins_again(upstream: Repository, state: Path) -> None:
+    head = upstream.commit({"a.yaml": "1"})
+    remote = GitRemote(state, settings(upstream))
+    remote.fetch(None)
+    remote.keep_commits([head])
+    shutil.rmtree(state / "repository.git")
+    remote.fetch(None)
+    remote.keep_commits([head])
+    assert kept(state) == {head}
+
+
 def test_a_deleted_branch_is_an_error_that_a_retry_does_not_mend(
     upstream: Repository, state: Path
 ) -> None:

@@ -156,6 +156,8 @@ class GitCopy:
                 self.git_dir.unlink()
             if not (self.git_dir / "HEAD").exists():
                 _create(self.git, self.git_dir)
+                self._written_refs = None
+                self._forget_files()
             for pattern in _LEFTOVER_PATTERNS:
                 for path in self.git_dir.glob(pattern):
                     path.unlink(missing_ok=True)

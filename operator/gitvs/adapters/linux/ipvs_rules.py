@@ -12,6 +12,7 @@ from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
     Key,
     Listener,
+    RealServer,
     Resource,
     VirtualService,
 )
