@@ -68,6 +68,18 @@ def test_a_second_turn_has_nothing_to_do(site: Site) -> None:
     assert done.pass_result.outcome is Outcome.CONVERGED
 
 
+def test_after_a_restart_the_applied_state_and_the_rendered_one_share_everything(
+    site: Site,
+) -> None:
+    turn(site)
+    done = turn(site)
+    assert done.pass_result is not None
+    planned = done.pass_result.planned
+    assert planned is not None
+    assert planned.applied is not None
+    assert planned.proposal.desired is planned.applied.desired
+
+
 def drift(site: Site) -> None:
     """Somebody changes a weight by hand."""
     site.set_weight(77)

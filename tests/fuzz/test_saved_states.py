@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gitvs.cli.plan import load_saved_observation
-from gitvs.core.errors import UsageError
+from gitvs.core.errors import FileUnusable, UsageError
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.observation import Scope
@@ -64,5 +64,5 @@ def test_any_text_is_refused(text: str) -> None:
 
 def test_a_file_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gitvs.cli.plan.MAX_STATE_BYTES", 1024 * 1024)
-    with pytest.raises(UsageError, match="over 1 MiB"):
+    with pytest.raises(FileUnusable, match="over 1 MiB"):
         load_saved_observation(Path("/dev/zero"))

@@ -93,9 +93,10 @@ def scope_of(
     for state in states:
         interfaces |= {vip.interface for vip in state.of_type(Vip)}
         interfaces |= {interface.name for interface in state.of_type(DummyInterface)}
-    interfaces |= _interfaces_in(ledger)
+    interfaces |= _interfaces_in(ledger, desired)
     sysctls = {sysctl.name for state in states for sysctl in state.of_type(Sysctl)}
-    sysctls |= {name for vip in desired.state.of_type(Vip) for name in ipv6_switches(vip)}
+    vips = {vip.interface: vip for vip in desired.state.of_type(Vip) if vip.address.version == 6}
+    sysctls |= {name for vip in vips.values() for name in ipv6_switches(vip)}
     sysctls |= {name for r in desired.state.of_type(LocalRoute) for name in ipv6_switches(r)}
     local_keys = {vip.key for vip in desired.state.of_type(Vip)}
     local_keys |= {route.key for route in desired.state.of_type(LocalRoute)}
@@ -107,9 +108,10 @@ def scope_of(
     )
 
 
-def _interfaces_in(ledger: Ledger) -> set[str]:
+def _interfaces_in(ledger: Ledger, desired: Desired) -> set[str]:
     """Return the names of the interfaces that are owned, or have owned addresses."""
-    about = [key for key in ledger.owned if " dev " in key or key[:6] == "dummy "]
+    keys = ledger.owned.difference(desired.state.groups)  # nearly all are virtual services
+    about = [key for key in keys if " dev " in key or key.startswith("dummy ")]
     return {key.split()[-1] for key in about}
 
 
@@ -282,7 +284,8 @@ def renamed_interfaces(
 
     They were made by gitvs, and somebody else gave them another name.
     """
-    known_names = {i.name for i in desired.state.of_type(DummyInterface)} | _interfaces_in(ledger)
+    known_names = {i.name for i in desired.state.of_type(DummyInterface)}
+    known_names |= _interfaces_in(ledger, desired)
     aliased_keys = interfaces_with_owner_alias(observation, owner_alias, adopt=False)
     return [
         link
