@@ -98,7 +98,7 @@ def _report(
     figures = [f for f in figures_of(samples, sizes) if is_whole or f.value is not None]
     growths, accepted = growths_of(figures), load_accepted()
     found = differences(values_of(samples), accepted["figures"])
-    others = other_versions(versions, accepted["versions"])
+    others = other_versions(versions, accepted["versions"]) if accepted["versions"] else []
     results = FOLDER / f"results-{began_at:%Y%m%dT%H%M%S}.json"
     document = {
         "beganAt": began_at.isoformat(timespec="seconds"),
