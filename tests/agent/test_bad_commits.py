@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES
+from gitvs.core.model.allowances import Allowance, parse_allowances
 from gitvs.core.model.resources import RealServer
-from gitvs.core.planning.gates import Allowance, parse_allowances
 from tests.support.agents import DIRECTOR, Running, Site, eventually, service, site
 from tests.support.git.repositories import Repository
 

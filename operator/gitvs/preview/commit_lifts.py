@@ -8,8 +8,9 @@ from gitvs.core.errors import SourceError
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.render import Renderer
+from gitvs.core.model.allowances import Allowance, parse_allowances
 from gitvs.core.model.desired import Desired
-from gitvs.core.planning.gates import Allowance, FoundLifts, find_lifts, parse_allowances
+from gitvs.core.planning.gates import FoundLifts, find_lifts
 from gitvs.core.problems import InvalidManifests
 from gitvs.ports import Commits
 from gitvs.report.text.counts import count_text

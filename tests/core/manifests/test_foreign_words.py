@@ -89,7 +89,7 @@ SHAPES = [
     ({"persistence": "5m"}, "write {timeout: 5m}"),
     ({"persistence": False}, "write null, or leave it out"),
     ({"drain": "60s"}, "write {timeout: 60s}"),
-    ({"drain": {"timeout": 60}}, "write 60s"),
+    ({"drain": {"timeout": 60}}, 'write "60s"'),
     ({"directors": ["lb1"]}, "write {names: [lb1]}"),
     ({"directors": "lb1"}, "write {names: [lb1]}"),
     ({"tunnel": "gue"}, "write {type: gue}"),
@@ -98,7 +98,7 @@ DIRECTOR_SHAPES = [
     ({"sysctls": {"net.ipv4.ip_forward": True}}, "write 1"),
     ({"sysctls": {"net.ipv4.ip_forward": "yes"}}, "write 1"),
     ({"sysctls": {"net.ipv4.ip_forward": "off"}}, "write 0"),
-    ({"timeouts": {"tcp": 900}}, "write 900s"),
+    ({"timeouts": {"tcp": 900}}, 'write "900s"'),
     ({"vips": ["10.0.0.1"]}, "VIPs and real servers are said in Services"),
     ({"lvs_sync_daemon": {}}, "write syncDaemons"),
 ]

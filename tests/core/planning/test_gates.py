@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitvs.core.model.allowances import Allowance, parse_allowances
 from gitvs.core.model.desired import Desired, Policy
 from gitvs.core.model.resources import (
     Endpoint,
@@ -23,12 +24,10 @@ from gitvs.core.model.resources import (
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import (
     MAX_LIFTING_COMMITS,
-    Allowance,
     Gate,
     Lift,
     evaluate_gates,
     find_lifts,
-    parse_allowances,
     stricter_policy,
     unknown_gate_names,
     unknown_gate_text,

@@ -51,7 +51,7 @@ def remedy_for_type(field: str, value: Any, wanted: Collection[str]) -> str:
     elif "object" in wanted and not isinstance(value, dict):
         text = (_ITEMS.get(field) or _MAPPINGS.get(field) or _nothing)(value)
     elif wanted == ["string"] and type(value) is int and field in _DURATION_FIELDS:
-        text = f"{value}s"
+        text = f'"{value}s"'
     elif field.startswith("net.") and isinstance(value, bool):
         text = str(int(value))
     else:
