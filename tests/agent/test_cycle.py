@@ -169,6 +169,36 @@ def test_a_line_of_an_unsigned_commit_lifts_nothing_below_a_signed_head(
     assert cycle_exit_code(turn(site)) is ExitCode.DONE
 
 
+@pytest.mark.parametrize("merge_has_the_line", [False, True])
+def test_a_line_of_a_branch_that_forked_before_the_applied_commit_lifts_nothing(
+    site: Site, merge_has_the_line: bool
+) -> None:
+    fork = site.push(two_services(1, 0))
+    turn(site)
+    site.push(two_services(1, 1))
+    turn(site)
+    applied = applied_commit(site)
+    site.git("checkout", "--quiet", "-b", "side", fork)
+    side = site.push(two_services(0, 0), f"web off{LINES}")
+    site.git("checkout", "--quiet", "main")
+    site.git("merge", "--quiet", "--no-ff", "--no-commit", "--strategy=ours", "side")
+    message = "Merge, with a conflict resolved wrongly"
+    site.push(two_services(0, 0), message + LINES * merge_has_the_line)
+    done = turn(site)
+    if merge_has_the_line:
+        assert cycle_exit_code(done) is ExitCode.DONE
+        assert site.weights() == [0, 0, 0, 0]
+        return
+    assert cycle_exit_code(done) is ExitCode.BLOCKED
+    assert site.weights() == [1, 1, 1, 1]
+    assert applied is not None
+    assert [str(problem) for problem in done.problems] == [
+        f"`Gitvs-Allow` in commit {side[:12]} is not counted: it forked before commit"
+        f" {applied[:12]}, and does not know what came since; put the line into the commit that"
+        " merges it"
+    ]
+
+
 def test_a_line_from_before_the_applied_commit_lifts_nothing(site: Site) -> None:
     site.push(service(), "Gitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop")
     turn(site)

@@ -426,6 +426,30 @@ def test_a_line_of_an_invalid_commit_lifts_nothing_and_is_remarked(repository: R
     )
 
 
+def test_lines_of_a_branch_that_forked_before_the_base_count_in_its_merge_alone(
+    repository: Repository,
+) -> None:
+    lines = "\n\nGitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop"
+    lines += "\nGitvs-Allow: director-leaves"
+    commit(repository, *BOTH)
+    repository.git("switch", "--quiet", "--create", "topic")
+    side = commit(
+        repository, director("lb1"), service(realServers=[server(weight=0)]), message=f"Off{lines}"
+    )
+    repository.git("switch", "--quiet", "main")
+    base = commit(repository, *BOTH, service())
+    repository.git("merge", "--quiet", "--no-ff", "--no-commit", "--strategy=ours", "topic")
+    commit(repository, director("lb1"), service(realServers=[server(weight=0)]), message="Merge")
+    preview = compared(repository, base)
+    assert verdicts(preview) == {"lb1": False, "lb2": False}
+    assert preview.remarks == (
+        f"`Gitvs-Allow` in commit {side[:12]} is not counted: it forked before commit {base[:12]},"
+        " and does not know what came since; put the line into the commit that merges it",
+    )
+    repository.git("commit", "--quiet", "--amend", f"--message=Merge{lines}")
+    assert verdicts(compared(repository, base)) == {"lb1": True, "lb2": True}
+
+
 def test_messages_before_the_base_do_not_count(repository: Repository) -> None:
     commit(repository, *BOTH, message="Gitvs-Allow: last-real-server")
     assert verdicts(off(repository, "Switch off")) == {"lb1": False, "lb2": False}

@@ -53,8 +53,11 @@ class FetchResults:
 
     @property
     def source_problems(self) -> list[GitvsError]:
-        """Why newer commits are missing, known before anything is read: the remote failed."""
-        error = self._reporter.source_status.error
+        """Why newer commits are missing, known before anything is read.
+
+        The remote failed, or the folder is being written.
+        """
+        error = self._reporter.source_status.error or self._triggers.folder_problem
         found: list[GitvsError] = [SourceError(error)] if error else []
         if self.outdated_reason:
             found.append(

@@ -25,6 +25,7 @@ from gitvs.core.errors import (
     SourceError,
     UnknownDirector,
     UnusableManifests,
+    forked_earlier_text,
 )
 from gitvs.core.manifests.file_cache import validate_file_compactly
 from gitvs.core.manifests.load import Loader
@@ -289,13 +290,17 @@ class Judge:
     ) -> FoundLifts:
         """Return the commits since the base whose messages lift the gates of this step.
 
-        Only a commit counts that could have been applied itself: signed and valid.
+        Only a commit counts that could have been applied itself: one that descends from the
+        base, is signed and is valid.
         """
         known_allowances, self._allowances = self._allowances, {}
         known_states, self._lifting_commits = self._lifting_commits, {}
 
         def desired_at(commit_id: str) -> Desired | str:
             assert isinstance(self.source, GitRemote)
+            base_id, is_head = subject.base_id, commit_id == head.commit_id
+            if not (base_id is None or is_head or self.source.is_ancestor(base_id, commit_id)):
+                return forked_earlier_text(base_id)
             try:
                 self.source.verify_signature(commit_id)
             except SourceError as error:

@@ -112,6 +112,11 @@ class Triggers:
         """Whether nobody is writing to the folder of manifests now, as far as is known."""
         return self._folder_watch is None or self._folder_watch.is_quiet()
 
+    @property
+    def folder_problem(self) -> str:
+        """Why the folder of manifests is not read now; empty if it is."""
+        return "" if self._folder_watch is None else self._folder_watch.problem()
+
     def announce_push(self) -> None:
         """Have a push fetched that somebody has announced. Any thread may call it."""
         if self.fetcher is not None:

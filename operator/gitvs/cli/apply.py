@@ -99,7 +99,7 @@ def _find_commit_lifts(
     with open_commits(path) as commits:
         commit_ids = [head_id] if base_id is None else commits.since(base_id, head_id)
         allowances = allowances_of(commits, commit_ids)
-        lifts = CommitLifts(commits, Loader(), allowances, (head_id, loaded.manifests))
+        lifts = CommitLifts(commits, Loader(), allowances, base_id, (head_id, loaded.manifests))
         found_lifts = lifts.find(applied.desired, desired, ())
     for name in unknown_gate_names(a.gate for given in allowances.values() for a in given):
         show_message(f"gitvs: {unknown_gate_text(name)}")

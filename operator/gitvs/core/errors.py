@@ -122,6 +122,17 @@ class UncountedLines(GitvsError):
         super().__init__(f"`Gitvs-Allow` in commit {commit_id[:12]} is not counted: {reason}")
 
 
+def forked_earlier_text(base_id: str) -> str:
+    """Return why a commit's lines are not counted that does not descend from the base.
+
+    It was written without knowing the base, so there is no step from the base to it.
+    """
+    return (
+        f"it forked before commit {base_id[:12]}, and does not know what came since; put the line"
+        " into the commit that merges it"
+    )
+
+
 class UnknownDirector(GitvsError):
     """A director that no manifest describes; it is never treated as an empty state."""
 

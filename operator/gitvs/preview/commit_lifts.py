@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from gitvs.core.errors import SourceError
+from gitvs.core.errors import SourceError, forked_earlier_text
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.render import Renderer
@@ -33,10 +33,16 @@ class CommitLifts:
     """
 
     def __init__(
-        self, commits: Commits, loader: Loader, allowances: Allowances, head: tuple[str, Manifests]
+        self,
+        commits: Commits,
+        loader: Loader,
+        allowances: Allowances,
+        base_id: str | None,
+        head: tuple[str, Manifests],
     ) -> None:
-        """`head` is the commit that the step leads to, with its manifests."""
+        """`base_id` is the commit that the step leads from, `head` that with its manifests to."""
         self._commits = commits
+        self._base_id = base_id
         self._loader = loader
         self._allowances = allowances
         self._renderer = Renderer()
@@ -80,7 +86,10 @@ class CommitLifts:
         return self._renderer.render(manifests, director)
 
     def _load(self, commit_id: str) -> Manifests | str:
-        """Return the manifests of a commit, or why agents could not apply it."""
+        """Return the manifests of a commit, or why its lines are not counted."""
+        base_id = self._base_id
+        if base_id is not None and self._commits.merge_bases(base_id, commit_id) != [base_id]:
+            return forked_earlier_text(base_id)
         try:
             return self._loader.load(self._commits.snapshot(commit_id).files)
         except InvalidManifests as error:

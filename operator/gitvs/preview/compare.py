@@ -117,7 +117,9 @@ def _compare_manifests(
     )
     commit_ids = commits.since(starting_point.commit.id, head.id)
     allowances_by_commit = allowances_of(commits, commit_ids)
-    commit_lifts = CommitLifts(commits, loader, allowances_by_commit, (head.id, after))
+    commit_lifts = CommitLifts(
+        commits, loader, allowances_by_commit, starting_point.commit.id, (head.id, after)
+    )
     remarks += _shallow_clone_remarks(commits, list(allowances_by_commit))
     remarks += _unknown_director_remarks(
         allowances_by_commit, {*base_directors, *after.director_names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,56 @@ def copy_as_file(copy: Path) -> None:
     copy.write_text("x")
 
 
+def copy_as_dangling_link(copy: Path) -> None:
+    shutil.rmtree(copy)
+    copy.symlink_to("/nonexistent/x")
+
+
+def copy_as_link(copy: Path) -> None:
+    """A link to a copy that is broken."""
+    (copy / "HEAD").write_bytes(b"")
+    copy.rename(copy.parent.with_name("elsewhere"))
+    copy.symlink_to(copy.parent.with_name("elsewhere"))
+
+
+def copy_as_pipe(copy: Path) -> None:
+    shutil.rmtree(copy)
+    os.mkfifo(copy)
+
+
+def pipe(name: str) -> Callable[[Path], None]:
+    def damage(copy: Path) -> None:
+        (copy / name).unlink(missing_ok=True)
+        (copy / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(copy / name)
+
+    return damage
+
+
+def folder(name: str) -> Callable[[Path], None]:
+    def damage(copy: Path) -> None:
+        (copy / name).unlink(missing_ok=True)
+        (copy / name / "x").mkdir(parents=True)
+
+    return damage
+
+
+def replacement_as_file(suffix: str) -> Callable[[Path], None]:
+    """A file in the way of the next copy, beside a copy that is broken."""
+
+    def damage(copy: Path) -> None:
+        copy.with_suffix(suffix).write_text("x")
+        (copy / "HEAD").write_bytes(b"")
+
+    return damage
+
+
+def half_a_copy(copy: Path) -> None:
+    shutil.rmtree(copy)
+    copy.mkdir()
+    (copy / "objects").write_text("x")
+
+
 DAMAGES = {
     "empty HEAD": fill("HEAD"),
     "HEAD is a folder": head_as_folder,
@@ -88,6 +139,29 @@ DAMAGES = {
     "empty objects": cut_objects,
     "changed objects": flip_objects,
     "a file": copy_as_file,
+    "a dangling link": copy_as_dangling_link,
+    "a link": copy_as_link,
+    "a pipe": copy_as_pipe,
+    "half of it": half_a_copy,
+    "packed refs are a pipe": pipe("packed-refs"),
+    "HEAD is a pipe": pipe("HEAD"),
+    "a ref is a pipe": pipe("refs/gitvs/head"),
+    "config is a pipe": pipe("config"),
+    "an object is a pipe": pipe("objects/00/" + "0" * 38),
+    "config is a folder": folder("config"),
+    "a lock is a folder": folder("refs/gitvs/head.lock"),
+    "other urls": fill("config", content=b'[url "/nonexistent/"]\n\tinsteadOf = /\n'),
+    "another hash": fill(
+        "config",
+        content=b"[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = sha256\n",
+    ),
+    "other refs": fill(
+        "config",
+        content=b"[core]\n\trepositoryformatversion = 1\n[extensions]\n\trefStorage = reftable\n",
+    ),
+    "another folder": fill("commondir", content=b"/nonexistent\n"),
+    "a file as the new copy": replacement_as_file(".new"),
+    "a file as the old copy": replacement_as_file(".broken"),
 }
 
 
@@ -100,6 +174,7 @@ def test_a_broken_copy_is_fetched_again(
     follow(upstream, state).fetch(None)
     if is_packed:
         follow(upstream, state).maintain()
+    sound_configuration = (state / "repository.git/config").read_bytes()
     DAMAGES[damage](state / "repository.git")
     remote = follow(upstream, state)
     assert remote.fetch(first).id == first
@@ -108,6 +183,34 @@ def test_a_broken_copy_is_fetched_again(
     assert files(remote, first) == {"a.yaml": b"1"}
     assert files(remote, second) == {"a.yaml": b"2"}
     assert {path.name for path in state.iterdir()} == {"repository.git", "repository.lock"}
+    assert (state / "repository.git/config").read_bytes() == sound_configuration
+
+
+def test_history_that_a_file_in_the_copy_hides_is_seen_again(
+    upstream: Repository, state: Path
+) -> None:
+    first = upstream.commit({"a.yaml": "1"})
+    second = upstream.commit({"a.yaml": "2"})
+    remote = follow(upstream, state)
+    remote.fetch(None)
+    (state / "repository.git/shallow").write_text(second)
+    third = upstream.commit({"a.yaml": "3"})
+    assert remote.fetch(second).id == third
+    assert remote.is_ancestor(first, third)
+
+
+@pytest.mark.parametrize("name", ["repository.lock", "repository.git"])
+def test_what_cannot_be_replaced_is_named(upstream: Repository, state: Path, name: str) -> None:
+    upstream.commit({"a.yaml": "1"})
+    if name == "repository.lock":
+        (state / name).mkdir(parents=True)
+    else:
+        state.symlink_to("/proc/self/fdinfo")
+        name = ""
+    with pytest.raises(SourceError, match="cannot be written") as refusal:
+        follow(upstream, state).fetch(None)
+    assert str(refusal.value).startswith(str(state / name))
+    assert "remove it: the next fetch makes what it needs" in str(refusal.value)
 
 
 def damage_blob(upstream: Repository, copy: Path) -> None:

@@ -19,9 +19,11 @@ from gitvs.adapters.git.find_repository import find_repository
 from gitvs.adapters.git.manifests import GitManifests
 from gitvs.adapters.git.objects import open_objects
 from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES
+from gitvs.adapters.git.remote import GitRemote
 from gitvs.core.errors import SourceError
 from gitvs.core.manifests.files import MAX_FILE_BYTES
 from gitvs.core.model.history import Commit
+from gitvs.core.settings import RemoteSettings
 from tests.support.git.repositories import Repository
 
 
@@ -461,17 +463,53 @@ def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.Monk
         loaded(repository.folder)
 
 
-def test_a_tree_may_have_two_files_of_one_name(repository: Repository) -> None:
-    """Git writes none like that, and takes it from others unless it is told to check."""
-    entries = b"".join(
-        b"100644 a.yaml\0" + bytes.fromhex(repository.git("hash-object", "-w", "--stdin", stdin=x))
-        for x in (b"1", b"2")
-    )
+AMBIGUOUS_TREES = {
+    "two files of one name": ([b"100644 a.yaml", b"100644 a.yaml"], "a.yaml is there twice"),
+    "a file and a folder of one name": (
+        [b"100644 a.yaml", b"100644 a.yaml-b", b"40000 a.yaml"],
+        "a.yaml is there twice",
+    ),
+    "unsorted": ([b"100644 b.yaml", b"100644 a.yaml"], "a.yaml is out of order"),
+    "dot": ([b"40000 ."], "./b/c.yaml has a name that no checkout can have"),
+    "dot dot": ([b"40000 .."], "../b/c.yaml has a name that no checkout can have"),
+    "full path": ([b"100644 /a.yaml"], "/a.yaml has a name that no checkout can have"),
+    "git folder": ([b"40000 .GIT"], ".GIT/b/c.yaml has a name that no checkout can have"),
+}
+"""Trees that Git never writes: their entries, each an empty file or a folder, and the problem."""
+
+
+def tree_of(repository: Repository, entries: list[bytes]) -> str:
+    """Write a tree of files and folders; each folder holds `b/c.yaml`."""
     options = ("-w", "-t", "tree", "--literally", "--stdin")
-    tree = repository.git("hash-object", *options, stdin=entries)
-    commit_id = repository.git("commit-tree", "-m", "Text", tree)
-    files = GitManifests.for_folder(repository.folder, commit_id).load().files
-    assert [(file.path, file.data) for file in files] == [("a.yaml", b"1"), ("a.yaml", b"2")]
+
+    def write(parts: list[tuple[bytes, str]]) -> str:
+        content = b"".join(part + b"\0" + bytes.fromhex(object_id) for part, object_id in parts)
+        return repository.git("hash-object", *options, stdin=content)
+
+    file = repository.git("hash-object", "-w", "--stdin", stdin=b"")
+    folder = write([(b"40000 b", write([(b"100644 c.yaml", file)]))])
+    return write([(entry, folder if entry.startswith(b"4") else file) for entry in entries])
+
+
+@pytest.mark.parametrize("kind", AMBIGUOUS_TREES)
+def test_a_tree_that_can_be_read_in_two_ways_is_refused_as_agents_refuse_it(
+    repository: Repository, tmp_path: Path, kind: str
+) -> None:
+    entries, problem = AMBIGUOUS_TREES[kind]
+    commit_id = repository.git("commit-tree", "-m", "Text", tree_of(repository, entries))
+    with pytest.raises(SourceError, match="cannot be read in one way only") as refusal:
+        GitManifests.for_folder(repository.folder, commit_id).load()
+    assert f": {problem}. Agents refuse its whole branch" in str(refusal.value)
+    repository.git("update-ref", "refs/heads/main", commit_id)
+    settings = RemoteSettings(str(repository.folder), timeout_seconds=20, allow_local=True)
+    with pytest.raises(SourceError, match="Git's own check refuses"):
+        GitRemote(tmp_path / "state", settings).fetch(None)
+
+
+def test_any_tree_that_git_writes_is_read(repository: Repository) -> None:
+    names = ["a", "a-b/c.yaml", "a.yaml", "a0", "b/a/c", "b/a.yaml", "b/a0", "b.d/ä", "ｂ", "😀"]
+    repository.commit({**dict.fromkeys(names, ""), "\udcff": "", "x.git/y.yaml": ""})
+    assert loaded(repository.folder).keys() == {n for n in names if "yaml" in n} | {"x.git/y.yaml"}
 
 
 def test_an_object_whose_content_was_changed_is_refused(repository: Repository) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from gitvs.adapters.git import remote as remote_module
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.core.errors import RewrittenBranch, SourceError, SourceUnreachable
 from gitvs.core.settings import RemoteSettings
@@ -498,6 +500,65 @@ def test_submodules_are_neither_fetched_nor_followed(
     snapshot = remote.manifests_of(remote.fetch(None).id).load()
     assert [file.path for file in snapshot.files] == ["a.yaml"]
     assert snapshot.skipped == ("m",)
+
+
+ODD_TREES = {
+    "zeroPaddedFilemode": b"040000 docs",
+    "badFilemode": b"100664 a.txt",
+    "largePathname": b"100644 " + b"a" * 5000,
+    "nullSha1": b"160000 a",
+}
+"""By Git's name for the finding, an entry that an old or broken tool wrote into a tree."""
+
+
+@pytest.mark.parametrize("finding", ODD_TREES)
+def test_a_history_with_an_odd_tree_is_followed(
+    upstream: Repository, state: Path, finding: str
+) -> None:
+    upstream.commit({"z.yaml": "1"})
+    entry = ODD_TREES[finding]
+    kind = "tree" if entry.startswith(b"0") else "blob"
+    object_id = upstream.git("hash-object", "-w", "-t", kind, "--stdin")
+    content = entry + b"\0" + (bytes(20) if kind == "160000" else bytes.fromhex(object_id))
+    if entry.startswith(b"160000"):
+        content = entry + b"\0" + bytes(20)
+    content += b"100644 z.yaml\0" + bytes.fromhex(upstream.git("rev-parse", "HEAD:z.yaml"))
+    options = ("-t", "tree", "-w", "--stdin", "--literally")
+    tree = upstream.git("hash-object", *options, stdin=content)
+    old = upstream.git("commit-tree", tree, "-p", "HEAD", "-m", "Old")
+    head = upstream.git("commit-tree", "HEAD^{tree}", "-p", old, "-m", "New")
+    upstream.git("update-ref", "refs/heads/main", head)
+    remote = GitRemote(state, settings(upstream))
+    assert remote.fetch(None).id == head
+    assert files(remote, old) == files(remote, head) == {"z.yaml": b"1"}
+
+
+def test_a_history_with_a_null_character_in_a_message_is_followed(
+    upstream: Repository, state: Path
+) -> None:
+    upstream.commit({"a.yaml": "1"})
+    tree = upstream.git("rev-parse", "HEAD^{tree}")
+    who = "A <a@x> 1 +0000"
+    raw = f"tree {tree}\nauthor {who}\ncommitter {who}\n\nOld\n\0\nGitvs-Allow: empty-state\n"
+    options = ("-t", "commit", "-w", "--stdin", "--literally")
+    old = upstream.git("hash-object", *options, stdin=raw.encode())
+    head = upstream.git("commit-tree", tree, "-p", old, "-m", "New")
+    upstream.git("update-ref", "refs/heads/main", head)
+    remote = GitRemote(state, settings(upstream))
+    assert remote.fetch(None).id == head
+    assert texts(remote.manifests_of(old).commit_messages(None)) == ["Old\n"]
+
+
+def test_each_finding_of_git_is_decided() -> None:
+    page = subprocess.run(["git", "help", "fsck"], capture_output=True, text=True, check=False)
+    start = page.stdout.find("FSCK MESSAGES")
+    if start < 0:
+        pytest.skip("Git's manual is not installed here")
+    found = re.findall(r"^ {7}([a-z]+[A-Z]\w*)$", page.stdout[start:], re.MULTILINE)
+    text = Path(remote_module.__file__).read_text()
+    undecided = [name for name in found if not re.search(rf"[\"`]{name}[\"`]", text)]
+    about_tags = [name for name in undecided if re.search("Tag|Type|Object$|Header", name)]
+    assert (len(found) > 50, undecided) == (True, about_tags)
 
 
 def test_an_object_that_fsck_refuses_is_not_taken(upstream: Repository, state: Path) -> None:

@@ -29,11 +29,19 @@ FETCHED_HEAD_REF = f"{OWN_REFS}head"
 
 _LOCK_FILE_NAME = "repository.lock"
 _LOCK_POLL_SECONDS = 0.05
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 _KEPT_REFS = f"{OWN_REFS}kept"
 _PRUNED_WHEN_OLDER_THAN = "2.weeks.ago"
 
 _LEFTOVER_PATTERNS = ("*.lock", "refs/gitvs/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*")
 """Files left by a killed Git, except in `refs/gitvs/kept`, which is written without the lock."""
+
+_FOREIGN_NAMES = ("commondir", "shallow", "objects/info/alternates")
+"""Files that have Git look for objects elsewhere, or for fewer; gitvs writes none of them."""
+
+_HEAD = b"ref: refs/heads/main\n"
+_CONFIGURATION_FILE = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+"""The whole configuration in the copy; other lines could change urls, formats or what is run."""
 
 _PACKING_CONFIGURATION = (
     "gc.cruftPacks=true",
@@ -126,10 +134,10 @@ class GitCopy:
         deadline = time.monotonic() + wait_seconds
         try:
             self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = self._lock_path.open("w")
+            lock = os.open(self._lock_path, _LOCK_FLAGS, 0o666)
         except OSError as error:
-            raise SourceError(f"{self._lock_path} cannot be written: {error.strerror}") from error
-        with lock:
+            raise _unusable(self._lock_path, error) from error
+        with open(lock, "rb"):
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,25 +152,28 @@ class GitCopy:
             yield
 
     def prepare(self) -> None:
-        """Create the copy if there is none, and delete what a killed Git or gitvs left.
+        """Create the copy if there is none, and delete what gitvs and Git do not keep in it.
 
         Raises:
             SourceError: the copy cannot be written.
         """
+        for leftover in self._replacement_folders():
+            with suppress(OSError):
+                _remove(leftover)
         try:
-            for leftover in self._replacement_folders():
-                shutil.rmtree(leftover, ignore_errors=True)
-            if self.git_dir.is_file():
-                self.git_dir.unlink()
-            if not (self.git_dir / "HEAD").exists():
-                _create(self.git, self.git_dir)
+            if not self.git_dir.is_dir():
+                _remove(self.git_dir)
+            if not (self.git_dir / "HEAD").is_file():
                 self._written_refs = None
                 self._forget_files()
-            for pattern in _LEFTOVER_PATTERNS:
+            for path in _special_files(self.git_dir) if self.git_dir.is_dir() else ():
+                path.unlink()
+            for pattern in (*_FOREIGN_NAMES, *_LEFTOVER_PATTERNS):
                 for path in self.git_dir.glob(pattern):
-                    path.unlink(missing_ok=True)
-        except (OSError, GitFailed) as error:
-            raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
+                    _remove(path)
+            _create(self.git_dir)
+        except OSError as error:
+            raise _unusable(self.git_dir, error) from error
 
     def distrust(self) -> None:
         """Have the next fetch replace the copy, because something in it could not be read."""
@@ -196,20 +207,23 @@ class GitCopy:
         new, old = self._replacement_folders()
         try:
             for leftover in (new, old):
-                shutil.rmtree(leftover, ignore_errors=True)
-            git = self._git_in(new)
-            _create(git, new)
-            fetch(git)
+                _remove(leftover)
+            _create(new)
+            fetch(self._git_in(new))
             with self._kept_refs_lock:
-                os.rename(self.git_dir, old)
+                with suppress(FileNotFoundError):
+                    os.rename(self.git_dir, old)
                 os.rename(new, self.git_dir)
                 self._written_refs = None
                 self._forget_files()
                 self._add_kept_refs()
-        except (OSError, GitFailed) as error:
+        except OSError as error:
+            raise _unusable(self.git_dir, error) from error
+        except GitFailed as error:
             raise SourceError(f"{self.git_dir} cannot be written: {error}") from error
         self._is_distrusted, self._replaced_head = False, self.fetched_head()
-        shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):
+            _remove(old)
 
     def fetched_head(self) -> str | None:
         """Return the branch's head at the last fetch, accepted or not; None before the first."""
@@ -321,5 +335,57 @@ class GitCopy:
                 self._forget_files()
 
 
-def _create(git: HardenedGit, git_dir: Path) -> None:
-    git.run("init", "--quiet", "--bare", "--template=", str(git_dir))
+def _create(git_dir: Path) -> None:
+    """Make an empty bare repository, or of one that is there, its configuration.
+
+    Not by `git init`, whose formats depend on its version.
+    """
+    head, configuration = git_dir / "HEAD", git_dir / "config"
+    if not head.exists():
+        for name in ("objects/info", "objects/pack", "refs"):
+            (git_dir / name).mkdir(parents=True, exist_ok=True)
+    if not _is_file_with(configuration, _CONFIGURATION_FILE):
+        _write(configuration, _CONFIGURATION_FILE)
+    if not head.exists():
+        _write(head, _HEAD)
+
+
+def _is_file_with(path: Path, content: bytes) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != len(content):
+        return False
+    return path.read_bytes() == content
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file in one step, whatever is in its place."""
+    new = path.with_name(f"{path.name}.lock")
+    new.write_bytes(content)
+    if path.is_dir():
+        _remove(path)
+    os.replace(new, path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _special_files(folder: Path) -> Iterator[Path]:
+    """Yield what is neither file, folder nor link: Git would wait for a pipe's other end."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _special_files(Path(entry.path))
+            elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                yield Path(entry.path)
+
+
+def _unusable(path: Path, error: OSError) -> SourceError:
+    """Return the error of a path of the copy that cannot be written."""
+    return SourceError(
+        f"{error.filename or path} cannot be written: {error.strerror}. Nothing was fetched; if it"
+        " is in the way, remove it: the next fetch makes what it needs"
+    )

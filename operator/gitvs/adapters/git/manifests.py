@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+import os
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,6 +14,7 @@ from gitvs.adapters.git.find_repository import find_repository
 from gitvs.adapters.git.hardened_git import GitFailed
 from gitvs.adapters.git.object_reader import DamagedObject
 from gitvs.adapters.git.objects import GitObjects, TreeEntry, open_objects
+from gitvs.core.errors import SourceError
 from gitvs.core.manifests.files import (
     MAX_READ_BYTES,
     GitFile,
@@ -20,7 +23,11 @@ from gitvs.core.manifests.files import (
     utf8_name,
 )
 from gitvs.core.manifests.syntax.yaml_documents import is_manifest
+from gitvs.core.problems import printable
 from gitvs.ports import Snapshot
+
+_NAME_OF_NO_FILE = re.compile(r"(?:^|/)(?:\.{0,2}|\.git|git~1)(?:/|$)", re.IGNORECASE)
+"""A path with a name that Git never checks out."""
 
 
 class GitManifests:
@@ -92,14 +99,53 @@ def snapshot_of(objects: GitObjects, commit_id: str, folder: str) -> Snapshot:
     """Find all manifest files of a commit's folder, sorted by path; each is read on demand.
 
     Raises:
-        SourceError: no such folder, or the repository cannot be read.
+        SourceError: no such folder, or the repository cannot be read, or not in one way only.
     """
     entries = objects.list_files(objects.find_tree_id(commit_id, folder))
+    refuse_ambiguous_tree(commit_id, entries)
     manifests = [entry for entry in entries if is_manifest(entry.path)]
     files = _stored_files(objects, [entry for entry in manifests if entry.is_file])
     skipped = [e.path for e in manifests if e.is_symlink]
     skipped += [e.path for e in entries if e.is_submodule]
     return Snapshot(files, objects.read_commit(commit_id), tuple(sorted(skipped)))
+
+
+def refuse_ambiguous_tree(commit_id: str, entries: Sequence[TreeEntry]) -> None:
+    """Refuse what another reader could read differently; a fetch refuses it in older commits too.
+
+    Git sorts trees so that the paths of everything in them ascend byte by byte.
+
+    Raises:
+        SourceError: the message names the path.
+    """
+    folders = _folders_of(entries)
+    previous = b""
+    for entry in entries:
+        path = os.fsencode(entry.path)
+        if _NAME_OF_NO_FILE.search(entry.path):
+            problem = "has a name that no checkout can have"
+        elif path == previous or entry.path in folders:
+            problem = "is there twice"
+        elif path < previous:
+            problem = "is out of order"
+        else:
+            previous = path
+            continue
+        raise SourceError(
+            f"commit {commit_id[:12]} cannot be read in one way only: {printable(entry.path)}"
+            f" {problem}. Agents refuse its whole branch; rewrite the commit with Git's own tools"
+        )
+
+
+def _folders_of(entries: Iterable[TreeEntry]) -> set[str]:
+    """Return the paths of all folders that these entries are in."""
+    folders: set[str] = set()
+    for entry in entries:
+        folder = entry.path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return folders
 
 
 def _stored_files(objects: GitObjects, entries: list[TreeEntry]) -> list[GitFile]:

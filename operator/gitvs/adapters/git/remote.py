@@ -38,17 +38,40 @@ _HARMLESS_FSCK_FINDINGS = (
     "badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingAuthor",
     "missingCommitter", "missingEmail", "missingNameBeforeEmail", "missingSpaceBeforeDate",
     "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate",
+    # A message with a null character: gitvs reads it up to there, as Git shows it.
+    "nulInCommit",
+    # A folder's mode written 040000: the same number, and Git reads it as such.
+    "zeroPaddedFilemode",
+    # Very long names, and targets of links: text that is shown or skipped, never opened.
+    "largePathname", "symlinkTargetLength", "symlinkTargetBlob",
+    # An entry whose id is all zeros: a submodule, which is not followed. A file or folder with
+    # that id is still refused, because Git misses the object.
+    "nullSha1",
     # Files that direct a checkout. gitvs checks nothing out, follows no submodule, and applies no
     # attribute.
     "gitmodulesBlob", "gitmodulesLarge", "gitmodulesMissing", "gitmodulesName",
     "gitmodulesParse", "gitmodulesPath", "gitmodulesSymlink", "gitmodulesUpdate", "gitmodulesUrl",
     "gitattributesBlob", "gitattributesLarge", "gitattributesLineLength", "gitattributesMissing",
+    "gitattributesSymlink", "gitignoreSymlink", "mailmapSymlink",
+    # Other modes of the same types, such as 100664, are read by type, as Git itself does.
+    "badFilemode",
 )  # fmt: skip
 """Findings of Git's check that are no danger to a reader that never checks out: only warnings.
 
-What stays an error makes two readers see different content, such as trees out of order, files
-named twice, and broken ids. Source: git-fsck(1), FSCK MESSAGES. Git skips names that it does not
-know.
+The rule: a finding is harmless unless two readers could read the same commit differently. These
+stay errors:
+
+- `badTree`, `badTreeSha1`, `badParentSha1`, `badObjectSha1`, `badType`, `missingTree`,
+  `nulInHeader`, `unknownType`, `unterminatedHeader`: it depends on the reader where the broken
+  object ends and what it names.
+- `duplicateEntries`, `treeNotSorted`: a reader that searches finds another file than one that
+  lists.
+- `emptyName`, `fullPathname`, `hasDot`, `hasDotdot`, `hasDotgit`: names that no checkout can have,
+  so a work tree has other files than the commit. `manifests.refuse_ambiguous_tree` refuses these
+  and the two above wherever a commit is read, previews included.
+- All findings about tags (such as `missingTag`, `badTagName`): no tag is fetched.
+
+Source: git-fsck(1), FSCK MESSAGES. Git skips names that it does not know.
 """
 
 _CONFIGURATION = (
