@@ -32,7 +32,6 @@ from gitvs.agent.work_queue import WorkQueue
 from gitvs.agent.write_lock import WriteLock
 from gitvs.core.errors import GitvsError, StoreDamaged
 from gitvs.core.model.history import Outcome
-from gitvs.core.planning.operations import Operation
 from gitvs.core.settings import RemoteSettings, Settings
 from gitvs.core.status.agent_status import AgentStatus, SourceStatus
 from gitvs.ports import Ports
@@ -87,7 +86,6 @@ class Agent:
         self._is_stopping = False
         self._failures_in_a_row = 0
         self._drain_poll = DrainPoll(ports)
-        self._ended_operations: list[Operation] = []
         self._jobs_until_judged: list[Callable[[], None]] = []
 
     @property
@@ -304,7 +302,6 @@ class Agent:
         self,
         trigger: str,
         allowed_gates: frozenset[str] = frozenset(),
-        ended_operations: Iterable[Operation] = (),
         ignores_pause: bool = False,
         is_full_reading: bool = True,
     ) -> CycleResult:
@@ -315,8 +312,7 @@ class Agent:
         """
         started_monotonic = time.monotonic()
         now = self.ports.clock.now()
-        # Kept until a pass has handled them.
-        self._ended_operations += [*ended_operations, *self._end_expired()]
+        self._end_expired()
         if ignores_pause:
             self.fetch_results.outdated_reason = ""  # an operator chose the target
         if self.fetch_results.outdated_reason:
@@ -325,7 +321,6 @@ class Agent:
             )
         else:
             cycle_result = self._run_locked_cycle(allowed_gates, ignores_pause, is_full_reading)
-        self._ended_operations = []
         seconds = time.monotonic() - started_monotonic
         self._failures_in_a_row = 0
         self._reporter.report_cycle(cycle_result, trigger, now, seconds)
@@ -343,14 +338,15 @@ class Agent:
     ) -> CycleResult:
         try:
             with self._write_lock.held():
-                return self.follower.run_cycle(
+                cycle_result = self.follower.run_cycle(
                     allowed_gates=allowed_gates,
-                    ended_operations=self._ended_operations,
                     problems=self.fetch_results.source_problems,
                     is_source_ready=self.fetch_results.is_source_ready or ignores_pause,
                     ignores_pause=ignores_pause,
                     is_full_reading=is_full_reading,
                 )
+                self.follower.forget_ended_operations(cycle_result)
+                return cycle_result
         except GitvsError:
             self.work_queue.add_trigger("retry", retry_delay_seconds(self._failures_in_a_row + 1))
             raise
@@ -399,13 +395,12 @@ class Agent:
             self.work_queue.add_trigger("retry", delay_seconds)
             self._drain_poll.postpone(delay_seconds)
 
-    def _end_expired(self) -> list[Operation]:
+    def _end_expired(self) -> None:
         moment = self.ports.moment()
-        expired = [o for o in self.ports.store.operations().all if o.is_expired(moment)]
-        for operation in expired:
-            self.ports.store.end_operation(operation)
-            log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)
-        return expired
+        for operation in self.ports.store.operations().all:
+            if operation.is_expired(moment):
+                self.ports.store.end_operation(operation)
+                log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)
 
     def observe(self) -> None:
         """Read the kernel for a status request. For the worker's thread."""
