@@ -345,7 +345,7 @@ class CommitFollower:
             applied.desired, [*operations.all, *ended_operations.all]
         )
         options = PassOptions(only_keys=only_keys)
-        pass_result = reconcile(self.ports, applied, options)  # it says nothing of other repairs
+        pass_result = reconcile(self.ports, applied, options, memory=self._repair_memory)
         return CycleResult(pass_result, applied)
 
     def forget_ended_operations(self, cycle_result: CycleResult) -> None:

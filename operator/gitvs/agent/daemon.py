@@ -329,7 +329,8 @@ class Agent:
         if any(p.outcome is Outcome.STUCK or p.is_transient for p in cycle_result.pass_results):
             self.work_queue.add_trigger("retry", MAX_RETRY_SECONDS / 4)
         self._triggers.schedule_repair(self.follower.seconds_to_next_repair())
-        self._drain_poll.schedule(seconds)
+        unrepairable = [u.key for p in cycle_result.pass_results[-1:] for u in p.unrepairable]
+        self._drain_poll.schedule(seconds, unrepairable)
         self.publish()
         return cycle_result
 
