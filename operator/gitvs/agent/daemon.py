@@ -160,7 +160,9 @@ class Agent:
             self._notifier.report_alive()
             job()
         if "reload" in triggers:
-            self._reload()
+            self._notifier.report_reloading()
+            self._attempt("reload", self._reload)
+            self._notifier.report_ready(self._reporter.status_line())
         all_triggers = {*triggers, *self._due_triggers()}
         if not all_triggers or self._is_stopping:
             return
@@ -214,7 +216,6 @@ class Agent:
 
     def _reload(self) -> None:
         """Reload the settings; settings that cannot be used change nothing."""
-        self._notifier.report_reloading()
         try:
             settings = self._load_settings()
             follower, triggers = self._make_follower(settings)
@@ -244,7 +245,6 @@ class Agent:
             self.fetch_results.request_fetch()
             self._run_jobs_if_judged()
             log.info("settings reloaded source=%s", self._source_name())
-        self._notifier.report_ready(self._reporter.status_line())
 
     def _source_name(self) -> str:
         source = self.follower.source
@@ -369,11 +369,12 @@ class Agent:
                     self.run_cycle(trigger, is_full_reading=is_full_reading)
                 ),
             )
+        if not cycle_results:
+            self.publish()  # a cycle that ended has done it; the answers need its reasons
         if fetch_number or (self._triggers.fetcher is None and "sync" in triggers):
             self.fetch_results.answer_waiting(
                 cycle_results[0] if cycle_results else None, fetch_number
             )
-        self.publish()
         self._notifier.report_status(self._reporter.status_line())
 
     def _attempt(self, trigger: str, work: Callable[[], object]) -> None:
