@@ -81,6 +81,7 @@ class OperatorActions:
     def _sync(self, request: ActionRequest) -> Future[CycleResult]:
         if request.is_retry:
             self._agent.ports.store.clear_quarantine()
+            self._agent.follower.judge.forget_failure()
             log.info("quarantine cleared who=%s", request.who)
         self._agent.follower.retry_repairs()
         return self._agent.sync()
