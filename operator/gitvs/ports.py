@@ -313,7 +313,15 @@ class Store(Protocol):
         ...
 
     def end_operation(self, operation: Operation) -> None:
-        """Delete an operation."""
+        """End an operation; it is kept as ended until a pass has undone it."""
+        ...
+
+    def ended_operations(self) -> Operations:
+        """Return the operations that were ended, and that no pass has undone yet."""
+        ...
+
+    def forget_ended_operations(self) -> None:
+        """Delete the operations that were ended, because a pass has undone them."""
         ...
 
     def alive_at(self) -> datetime | None:

@@ -45,7 +45,7 @@ STORE_WRITES = frozenset(
     {
         *("begin", "record_conflicts", "commit", "finish", "record_converged", "accept_head"),
         *("count_found_open", "quarantine", "pin", "clear_quarantine", "put_operation"),
-        *("end_operation", "record_alive"),
+        *("end_operation", "forget_ended_operations", "record_alive"),
     }
 )
 REMOTE_CALLS = frozenset({"fetch", "keep_commits", "verify_signature", "manifests_of"})

@@ -214,6 +214,7 @@ def test_the_number_rises_with_every_write_that_the_kernel_may_depend_on(tmp_pat
             lambda: store.record_converged(here, Ledger(), target),
             lambda: store.put_operation(pause),
             lambda: store.end_operation(pause),
+            lambda: store.forget_ended_operations(),
             lambda: store.pin(pin, [], ""),
             lambda: store.accept_head("a" * 40),
             lambda: store.quarantine(here, "a" * 40, ""),

@@ -32,7 +32,7 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import LIVE_GATES, FoundLifts, Lift
-from gitvs.core.planning.operations import Operation, Operations, affected_keys, obsolete_drains
+from gitvs.core.planning.operations import Operations, affected_keys, obsolete_drains
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, without_counts
 from gitvs.reconcile.quarantine import quarantine, recover_at_start, refuse_quarantined
@@ -184,7 +184,6 @@ class CommitFollower:
         self,
         *,
         allowed_gates: frozenset[str] = frozenset(),
-        ended_operations: Iterable[Operation] = (),
         problems: Iterable[GitvsError] = (),
         is_source_ready: bool = True,
         ignores_pause: bool = False,
@@ -192,11 +191,11 @@ class CommitFollower:
     ) -> CycleResult:
         """Bring this host to the state that it may have now.
 
-        `allowed_gates` are gates that an operator lifts, `ended_operations` the operations that
-        just ended, `problems` the known reasons why the newest commit cannot be applied. If
-        `is_source_ready` is false, the source has not answered or is being written, and is not
-        read. `ignores_pause` is for what an operator asks for during a pause. If
-        `is_full_reading` is false, the pass reuses the last one where possible.
+        `allowed_gates` are gates that an operator lifts, `problems` the known reasons why the
+        newest commit cannot be applied. If `is_source_ready` is false, the source has not
+        answered or is being written, and is not read. `ignores_pause` is for what an operator
+        asks for during a pause. If `is_full_reading` is false, the pass reuses the last one where
+        possible.
 
         Raises:
             KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
@@ -204,7 +203,7 @@ class CommitFollower:
         last_pass, self._last_pass = self._last_pass, None
         operations = self.ports.store.operations()
         if operations.pause is not None and not ignores_pause:
-            return self._run_paused_cycle(operations, ended_operations)
+            return self._run_paused_cycle(operations)
         all_problems = list(problems)
         if not is_source_ready:
             return CycleResult(
@@ -350,21 +349,34 @@ class CommitFollower:
             return None
         return reconcile(self.ports, applied, memory=self._repair_memory)
 
-    def _run_paused_cycle(
-        self, operations: Operations, ended_operations: Iterable[Operation]
-    ) -> CycleResult:
-        """Let drains end and apply operations; change nothing else."""
+    def _run_paused_cycle(self, operations: Operations) -> CycleResult:
+        """Let drains end, and apply or undo operations; change nothing else."""
         applied = self.ports.store.applied()
         if applied is None:
             return CycleResult(None, None)
         if self._is_first_since_boot():
             return CycleResult(self._reconcile_applied(), applied)
+        ended_operations = self.ports.store.ended_operations()
         only_keys: frozenset[Key] = affected_keys(
-            applied.desired, [*operations.all, *ended_operations]
+            applied.desired, [*operations.all, *ended_operations.all]
         )
         options = PassOptions(only_keys=only_keys)
-        pass_result = reconcile(self.ports, applied, options)  # it says nothing of other repairs
+        pass_result = reconcile(self.ports, applied, options, memory=self._repair_memory)
         return CycleResult(pass_result, applied)
+
+    def forget_ended_operations(self, cycle_result: CycleResult) -> None:
+        """Forget the ended operations if this cycle has undone them.
+
+        Until then a pause lets later passes undo them, after a restart too.
+        """
+        ended_operations = self.ports.store.ended_operations()
+        if not ended_operations or (applied := self.ports.store.applied()) is None:
+            return
+        affected = affected_keys(applied.desired, ended_operations.all)
+        for pass_result in cycle_result.pass_results[-1:]:
+            is_done = pass_result.outcome in (Outcome.APPLIED, Outcome.CONVERGED)
+            if is_done and affected.isdisjoint(u.key for u in pass_result.unrepairable):
+                self.ports.store.forget_ended_operations()
 
     def _is_first_since_boot(self) -> bool:
         """Whether gitvs owns nothing since the boot: a pause does not keep the kernel empty."""
@@ -413,4 +425,5 @@ def run_single_cycle(
     follower.is_judged()  # the applied commit too: settings or gitvs may be others by now
     cycle_result = follower.run_cycle(problems=problems)
     follower.keep_commits()
+    follower.forget_ended_operations(cycle_result)
     return replace(cycle_result, recovered=recovered)

@@ -34,7 +34,6 @@ from gitvs.agent.work_queue import WorkQueue
 from gitvs.agent.write_lock import MakeLock, WriteLock
 from gitvs.core.errors import GitvsError, StoreDamaged
 from gitvs.core.model.history import Outcome
-from gitvs.core.planning.operations import Operation
 from gitvs.core.settings import RemoteSettings, Settings
 from gitvs.core.status.agent_status import AgentStatus, SourceStatus
 from gitvs.ports import Ports
@@ -93,7 +92,6 @@ class Agent:
         self._is_stopping = False
         self._failures_in_a_row = 0
         self._drain_poll = DrainPoll(ports)
-        self._ended_operations: list[Operation] = []
         self._jobs_until_judged: list[Callable[[], None]] = []
 
     @property
@@ -171,7 +169,9 @@ class Agent:
             self._notifier.report_alive()
             job()
         if "reload" in triggers:
-            self._reload()
+            self._notifier.report_reloading()
+            self._attempt("reload", self._reload)
+            self._notifier.report_ready(self._reporter.status_line())
         all_triggers = {*triggers, *self._due_triggers()}
         if not all_triggers or self._is_stopping:
             return
@@ -221,7 +221,6 @@ class Agent:
 
     def _reload(self) -> None:
         """Reload the settings; settings that cannot be used change nothing."""
-        self._notifier.report_reloading()
         try:
             settings = self._load_settings()
             follower, triggers = self._make_follower(settings)
@@ -249,7 +248,6 @@ class Agent:
             self._hook.serve(settings.hook)
             self._run_jobs_if_judged()
             log.info("settings reloaded source=%s", self._source_name())
-        self._notifier.report_ready(self._reporter.status_line())
 
     def _source_name(self) -> str:
         source = self.follower.source
@@ -307,7 +305,6 @@ class Agent:
         self,
         trigger: str,
         allowed_gates: frozenset[str] = frozenset(),
-        ended_operations: Iterable[Operation] = (),
         ignores_pause: bool = False,
         is_full_reading: bool = True,
     ) -> CycleResult:
@@ -318,8 +315,7 @@ class Agent:
         """
         started_monotonic = time.monotonic()
         now = self.ports.clock.now()
-        # Kept until a pass has handled them.
-        self._ended_operations += [*ended_operations, *self._end_expired()]
+        self._end_expired()
         if ignores_pause:
             self.fetch_results.outdated_reason = ""  # an operator chose the target
         if self.fetch_results.outdated_reason:
@@ -328,7 +324,6 @@ class Agent:
             )
         else:
             cycle_result = self._run_locked_cycle(allowed_gates, ignores_pause, is_full_reading)
-        self._ended_operations = []
         seconds = time.monotonic() - started_monotonic
         self._failures_in_a_row = 0
         self._reporter.report_cycle(cycle_result, trigger, now, seconds)
@@ -337,7 +332,8 @@ class Agent:
         if any(p.outcome is Outcome.STUCK or p.is_transient for p in cycle_result.pass_results):
             self.work_queue.add_trigger("retry", MAX_RETRY_SECONDS / 4)
         self._triggers.schedule_repair(self.follower.seconds_to_next_repair())
-        self._drain_poll.schedule(seconds)
+        unrepairable = [u.key for p in cycle_result.pass_results[-1:] for u in p.unrepairable]
+        self._drain_poll.schedule(seconds, unrepairable)
         self.publish()
         return cycle_result
 
@@ -346,14 +342,15 @@ class Agent:
     ) -> CycleResult:
         try:
             with self._write_lock.held():
-                return self.follower.run_cycle(
+                cycle_result = self.follower.run_cycle(
                     allowed_gates=allowed_gates,
-                    ended_operations=self._ended_operations,
                     problems=self.fetch_results.source_problems,
                     is_source_ready=self.fetch_results.is_source_ready or ignores_pause,
                     ignores_pause=ignores_pause,
                     is_full_reading=is_full_reading,
                 )
+                self.follower.forget_ended_operations(cycle_result)
+                return cycle_result
         except GitvsError:
             self.work_queue.add_trigger("retry", retry_delay_seconds(self._failures_in_a_row + 1))
             raise
@@ -375,11 +372,12 @@ class Agent:
                     self.run_cycle(trigger, is_full_reading=is_full_reading)
                 ),
             )
+        if not cycle_results:
+            self.publish()  # a cycle that ended has done it; the answers need its reasons
         if fetch_number or (self._triggers.fetcher is None and "sync" in triggers):
             self.fetch_results.answer_waiting(
                 cycle_results[0] if cycle_results else None, fetch_number
             )
-        self.publish()
         self._notifier.report_status(self._reporter.status_line())
         if self.follower.judge.judging_since is None:
             self._attempt("pins", self.follower.keep_commits)
@@ -404,13 +402,12 @@ class Agent:
             self.work_queue.add_trigger("retry", delay_seconds)
             self._drain_poll.postpone(delay_seconds)
 
-    def _end_expired(self) -> list[Operation]:
+    def _end_expired(self) -> None:
         moment = self.ports.moment()
-        expired = [o for o in self.ports.store.operations().all if o.is_expired(moment)]
-        for operation in expired:
-            self.ports.store.end_operation(operation)
-            log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)
-        return expired
+        for operation in self.ports.store.operations().all:
+            if operation.is_expired(moment):
+                self.ports.store.end_operation(operation)
+                log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)
 
     def observe(self) -> None:
         """Read the kernel for a status request. For the worker's thread."""

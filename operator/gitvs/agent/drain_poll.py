@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from gitvs.core.model.resources import Key
 from gitvs.ports import Ports
 
 DRAIN_POLL_SECONDS = 5.0
@@ -18,16 +21,21 @@ class DrainPoll:
         self._ports = ports
         self._due_boottime: float | None = None
 
-    def schedule(self, cycle_seconds: float) -> None:
-        """Set the next reading after a cycle of `cycle_seconds`; none if nothing drains."""
-        drains = self._ports.store.ledger(self._ports.kernel.incarnation()).drains
+    def schedule(self, cycle_seconds: float, unrepairable_keys: Collection[Key] = ()) -> None:
+        """Set the next reading after a cycle of `cycle_seconds`; none if nothing drains.
+
+        A real server that could not be removed is left to `RepairMemory`.
+        """
+        ledger = self._ports.store.ledger(self._ports.kernel.incarnation())
+        drains = [d for d in ledger.drains.values() if d.key not in unrepairable_keys]
         if not drains:
             self._due_boottime = None
             return
         now = self._ports.clock.boottime()
         regular_boottime = now + max(DRAIN_POLL_SECONDS, DRAIN_POLL_FACTOR * cycle_seconds)
-        deadline_boottime = min(d.deadline_seconds for d in drains.values())
-        self._due_boottime = min(regular_boottime, max(deadline_boottime, now + 1.0))
+        # What was due before the cycle has had its turn in it.
+        deadlines = [d.deadline_seconds for d in drains if d.deadline_seconds > now - cycle_seconds]
+        self._due_boottime = min([regular_boottime, *(max(d, now + 1.0) for d in deadlines)])
 
     def postpone(self, delay_seconds: float) -> None:
         """Move the next reading, if there is one, to `delay_seconds` from now."""

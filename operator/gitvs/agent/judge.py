@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 
 MAX_SKIPPED_LOGGED = 20
 
+TEMPORARY_ERRORS = (OSError, MemoryError)
+"""What a lack of disk, descriptors, processes or memory raises: the next try may succeed."""
+
 ChooseDirector = Callable[[Collection[str]], str]
 """Picks this host's director among those that have a document, or raises UnknownDirector."""
 
@@ -78,7 +81,9 @@ class Judgement:
         """Whether nothing follows from this that did not follow from the other."""
         mine, its = self.rendered, other.rendered
         if isinstance(mine, GitvsError) or isinstance(its, GitvsError):
-            return type(mine) is type(its) and str(mine) == str(its)
+            # A temporary error may name another temporary file each time.
+            is_temporary = not (self.is_final or other.is_final)
+            return type(mine) is type(its) and (is_temporary or str(mine) == str(its))
         return (mine.desired, mine.commit) == (its.desired, its.commit) and (
             self.found_lifts == other.found_lifts
         )
@@ -171,6 +176,14 @@ class Judge:
                 self._started_at = datetime.now(UTC)
                 self._changed.notify()
 
+    def forget_failure(self) -> None:
+        """Have what failed judged again, because an operator asks for it."""
+        rendered, latest = self._rendered, self._latest
+        if rendered is not None and isinstance(rendered[1], GitvsError):
+            self._rendered = None
+        if latest is not None and isinstance(latest[1].rendered, GitvsError):
+            self._latest = None
+
     def judgement_of(self, subject: Subject) -> Judgement | None:
         """Return the judgement of a subject; of a folder, that of its newest reading."""
         latest = self._latest
@@ -235,6 +248,12 @@ class Judge:
             judgement = Judgement(UnusableManifests(f"{_name_of(subject)}: {error}"))
         except GitvsError as error:
             judgement = Judgement(error, is_final=False)
+        except TEMPORARY_ERRORS as error:
+            reason = str(error) or type(error).__name__
+            problem = SourceError(
+                f"{_name_of(subject)} was not read: {reason}; the next cycle tries it again"
+            )
+            judgement = Judgement(problem, is_final=False)
         except Exception as error:  # noqa: BLE001  # a bug that a commit meets is its problem
             judgement = Judgement(as_problem(f"{_name_of(subject)} was not read", error))
         return replace(judgement, seconds=time.monotonic() - started_monotonic)
@@ -259,7 +278,7 @@ class Judge:
         """Return a commit as rendered, or its error.
 
         Raises:
-            GitvsError: what may be otherwise the next time.
+            GitvsError, OSError, MemoryError: what may be otherwise the next time.
         """
         assert isinstance(self.source, GitRemote)
         with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
@@ -267,7 +286,7 @@ class Judge:
                 return self._render(snapshot, checkpoint)
             except (InvalidManifests, UnknownDirector, UnusableManifests) as error:
                 return error
-            except (_Superseded, GitvsError):
+            except (_Superseded, GitvsError, *TEMPORARY_ERRORS):
                 raise
             except Exception as error:  # noqa: BLE001  # a bug that a commit meets is its problem
                 return as_problem(f"{_name_of(Subject(commit_id))} was not read", error)
@@ -308,8 +327,8 @@ class Judge:
             found = head if commit_id == head.commit_id else known_states.get(commit_id)
             try:
                 found = found or self._render_commit(commit_id, checkpoint)
-            except GitvsError as error:
-                return str(error)
+            except (GitvsError, *TEMPORARY_ERRORS) as error:
+                return str(error) or type(error).__name__
             if isinstance(found, Applied | InvalidManifests | UnknownDirector):
                 self._lifting_commits[commit_id] = found  # others may be temporary
             if isinstance(found, InvalidManifests):

@@ -11,7 +11,11 @@ from gitvs.cli.shared.options import state_options
 
 
 @click.command()
-@click.option("--retry", is_flag=True, help="Try quarantined commits again.")
+@click.option(
+    "--retry",
+    is_flag=True,
+    help="Try again what failed: quarantined commits, and those that were not read.",
+)
 @state_options
 def sync(retry: bool, state_dir: Path) -> int:
     """Fetch now, and bring this host to the newest commit; waits for the end of that.

@@ -150,7 +150,7 @@ def reconcile(
         )
     memory = memory or RepairMemory()
     if not proposal.plan and not proposal.unrepairable:
-        memory.record({}, (), ports.clock)
+        memory.record({}, (), ports.clock, planned.is_paused)
         record_converged(ports, planned, target)
         _mark_adopted_interface(ports, target, options)
         return PassResult(
@@ -181,7 +181,8 @@ def execute(
         if repair_result.outcome is not Outcome.APPLIED:
             return PassResult(repair_result.outcome, planned, repair_result, repairs=repair_result)
     own_changes = failures.possible(c for c in changes if c.key not in repair_keys)
-    unrepairable = memory.record(failures.reasons, {c.key for c in repairs}, ports.clock)
+    tried_keys = {c.key for c in repairs}
+    unrepairable = memory.record(failures.reasons, tried_keys, ports.clock, planned.is_paused)
     part = _part_of(ports, proposal, own_changes, repair_keys.union(failures.reasons))
     result = repair_result
     if own_changes:

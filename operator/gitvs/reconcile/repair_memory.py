@@ -44,18 +44,21 @@ class RepairMemory:
         failed: Mapping[Key, str],
         tried_keys: Collection[Key],
         clock: Clock,
+        is_paused: bool = False,
     ) -> tuple[Unrepairable, ...]:
         """Record what failed in a pass, and return it; all else is forgotten.
 
-        `tried_keys` are those that the kernel was asked to change in this pass.
+        `tried_keys` are those that the kernel was asked to change in this pass. A pass that is
+        paused says nothing of the others.
         """
         boottime, now = clock.boottime(), clock.now()
-        self._failed = {
+        known = {k: f for k, f in self._failed.items() if is_paused and k not in tried_keys}
+        self._failed = known | {
             key: self._next(key, reason, boottime) if key in tried_keys else self._failed[key]
             for key, reason in failed.items()
             if key in tried_keys or key in self.waiting((key,), boottime)
         }
-        self._since = {key: self._since.get(key, now) for key in failed}
+        self._since = {key: self._since.get(key, now) for key in {**known, **failed}}
         return tuple(
             Unrepairable(key, reason, self._since[key], self._next_try_at(key, boottime, now))
             for key, reason in failed.items()

@@ -714,6 +714,22 @@ def test_a_line_of_the_history_of_an_older_gitvs_has_no_digest() -> None:
     assert history_from_record(record) == replace(entry, state_digest="")
 
 
+def test_an_ended_operation_is_kept_until_it_is_forgotten(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    standby = Operation(OperationKind.STANDBY, "ada", "", NOON)
+    drain = Operation(OperationKind.DRAIN, "ada", "", NOON, None, "10.0.0.1")
+    for operation in (standby, drain, standby):
+        store.put_operation(operation)
+        store.end_operation(operation)
+    with reopened(store, tmp_path) as again:
+        assert again.operations() == Operations()
+        assert again.ended_operations() == Operations((drain, standby))
+        again.forget_ended_operations()
+    with reopened(again, tmp_path) as again:
+        assert again.ended_operations() == Operations()
+
+
 # Damage
 
 
@@ -725,7 +741,7 @@ def closed_store(folder: Path) -> Path:
 
 ALL_KINDS = {
     *("index", "applied", "history", "ledger", "open", "plan", "segment"),
-    *("operations", "barred", "suspects", "accepted-head", "alive"),
+    *("operations", "ended-operations", "barred", "suspects", "accepted-head", "alive"),
 }
 
 
@@ -737,6 +753,7 @@ def full_store(folder: Path) -> list[str]:
         store.quarantine(HERE, "a" * 40, "rolled back")
         pin = Operation(OperationKind.PIN, "ada", "", NOON, None, "c" * 40)
         store.pin(pin, ["b" * 40], "rolled back by ada")
+        store.end_operation(Operation(OperationKind.STANDBY, "ada", "", NOON))
         store.accept_head("d" * 40)
         store.record_alive()
         found = store._database.execute("SELECT name FROM record ORDER BY name")
@@ -749,6 +766,7 @@ def read_everything(store: SqliteStore) -> tuple[object, ...]:
         *(store.id, store.applied(), store.ledger(HERE), store.open_transaction(HERE)),
         *(store.history(), store.changes_of(1), store.changes_of(2), store.accepted_head()),
         *(store.quarantined(HERE), store.operations(), store.alive_at()),
+        store.ended_operations(),
     )
 
 

@@ -25,7 +25,7 @@ from gitvs.core.planning.operations import (
     removed_at_once,
     with_operations,
 )
-from gitvs.core.planning.proposal import propose
+from gitvs.core.planning.proposal import ledger_after_break, propose
 from gitvs.report.text.operations import operation_text
 from tests.support.builders import WEB6, dummy, local_route, real_server, vip, virtual_service
 from tests.support.strategies import desired_states
@@ -187,3 +187,30 @@ def test_while_paused_nothing_changes_but_what_operations_are_about(
     not_wanted = {k for k in found.state if k not in applied.state}
     servers: set[Key] = {s.key for s in found.state.of_type(RealServer)}
     assert changed - only <= not_wanted - servers, "at most what only drains had kept goes"
+
+
+@given(desired_states(), st.data(), st.sets(st.sampled_from([0, 1, 2])))
+def test_while_paused_what_somebody_removes_and_puts_back_stays_gitvss(
+    applied: Desired, data: st.DataObject, chosen: set[int]
+) -> None:
+    """As with `ipvsadm -C`, then any pass, then `ipvsadm -R`."""
+    operations = Operations(tuple(DRAINS[n] for n in sorted(chosen)))
+    only = affected_keys(applied, operations.all)
+    left = data.draw(
+        st.sets(st.sampled_from(sorted(applied.state))) if applied.state else st.just(set())
+    )
+    ledger = Ledger(frozenset(k for k, r in applied.state.items() if not isinstance(r, RealServer)))
+    paused = propose(
+        applied,
+        applied,
+        Observation(State(r for k, r in applied.state.items() if k in left)),
+        ledger,
+        1000.0,
+        "gitvs:test",
+        operations=operations,
+        only_keys=only,
+    )
+    kept = ledger_after_break(paused.ledger, paused.plan)
+    assert ledger.owned - only <= kept.owned
+    resumed = propose(applied, applied, Observation(applied.state), kept, 1000.0, "gitvs:test")
+    assert set(resumed.unrepairable) <= only

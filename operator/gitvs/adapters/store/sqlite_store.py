@@ -30,6 +30,9 @@ from gitvs.core.planning.operations import Operation, Operations
 from gitvs.core.planning.plan import Change
 from gitvs.ports import Applied, Transaction, TransactionStage
 
+_OPERATIONS, _ENDED_OPERATIONS = "operations", "ended-operations"
+"""The records of the operations in force, and of those that no pass has undone yet."""
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
@@ -266,13 +269,11 @@ class SqliteStore:
     def operations(self) -> Operations:
         """Return the operations that were requested and not ended, the oldest first."""
         with self._reading():
-            found = self._operations()
+            found = self._operations(_OPERATIONS)
             return Operations(tuple(sorted(found, key=lambda o: (o.requested_at, o.identity))))
 
-    def _operations(self) -> list[Operation]:
-        found = self._sealed.read(
-            "operations", lambda record: [operation_from_record(x) for x in record]
-        )
+    def _operations(self, name: str) -> list[Operation]:
+        found = self._sealed.read(name, lambda record: [operation_from_record(x) for x in record])
         return found or []
 
     def put_operation(self, operation: Operation) -> None:
@@ -281,17 +282,28 @@ class SqliteStore:
             self._put_operation(operation)
 
     def _put_operation(self, operation: Operation) -> None:
-        self._keep_operations(operation, [operation])
+        self._keep_operations(_OPERATIONS, operation, [operation])
 
     def end_operation(self, operation: Operation) -> None:
-        """Delete an operation."""
+        """End an operation; it is kept as ended until a pass has undone it."""
         with self._writing():
-            self._keep_operations(operation, [])
+            self._keep_operations(_OPERATIONS, operation, [])
+            self._keep_operations(_ENDED_OPERATIONS, operation, [operation])
 
-    def _keep_operations(self, replaced: Operation, added: Iterable[Operation]) -> None:
+    def ended_operations(self) -> Operations:
+        """Return the operations that were ended, and that no pass has undone yet."""
+        with self._reading():
+            return Operations(tuple(self._operations(_ENDED_OPERATIONS)))
+
+    def forget_ended_operations(self) -> None:
+        """Delete the operations that were ended, because a pass has undone them."""
+        with self._writing():
+            self._sealed.delete(_ENDED_OPERATIONS)
+
+    def _keep_operations(self, name: str, replaced: Operation, added: Iterable[Operation]) -> None:
         """Keep all operations but those with the identity of `replaced`, and add others."""
-        others = [o for o in self._operations() if o.identity != replaced.identity]
-        self._sealed.put("operations", [operation_record(o) for o in (*others, *added)])
+        others = [o for o in self._operations(name) if o.identity != replaced.identity]
+        self._sealed.put(name, [operation_record(o) for o in (*others, *added)])
 
     def alive_at(self) -> datetime | None:
         """Return when an agent last recorded that it was alive, by the wall clock."""

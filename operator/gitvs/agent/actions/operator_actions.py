@@ -81,6 +81,7 @@ class OperatorActions:
     def _sync(self, request: ActionRequest) -> Future[CycleResult]:
         if request.is_retry:
             self._agent.ports.store.clear_quarantine()
+            self._agent.follower.judge.forget_failure()
             log.info("quarantine cleared who=%s", request.who)
         self._agent.follower.retry_repairs()
         return self._agent.sync()
@@ -107,7 +108,7 @@ class OperatorActions:
         more = "; still pinned: `gitvs resume` once more ends that" if is_still_pinned else ""
 
         def work() -> Answer:
-            cycle_result = self._agent.run_cycle("resume", ended_operations=[ended_operation])
+            cycle_result = self._agent.run_cycle("resume")
             return {**cycle_json(cycle_result), "text": f"{ended_operation.kind} ended{more}"}
 
         return self._when_judged(work)
@@ -282,7 +283,7 @@ class OperatorActions:
         self, command: str, text: str, ended_operations: Sequence[Operation] = ()
     ) -> Answer:
         """Run a cycle for a recorded operation; problems of the source do not make it fail."""
-        cycle_result = self._agent.run_cycle(command, ended_operations=ended_operations)
+        cycle_result = self._agent.run_cycle(command)
         answer = cycle_json(cycle_result)
         # If the newest commit is blocked, the second pass, for the applied commit, counts.
         pass_results = cycle_result.pass_results[-1:]

@@ -54,6 +54,8 @@ class Overlay:
     """Settings that go back to their values before gitvs."""
     released_keys: frozenset[Key]
     """Owned objects that gitvs gives up without changing them."""
+    kept_keys: frozenset[Key] = frozenset()
+    """What stays owned although it is not in the target, because this pass may not touch it."""
 
 
 def build_overlay(

@@ -171,7 +171,11 @@ def _is_repair(conflict: Conflict, applied: Desired | None, desired: Desired) ->
 def _overlay_while_paused(
     overlaid: Overlay, effective: Desired, owned: State, ledger: Ledger, only_keys: Collection[Key]
 ) -> Overlay:
-    """Return an overlay that changes nothing except `only_keys` and the drains that end."""
+    """Return an overlay that changes nothing except `only_keys` and the drains that end.
+
+    What somebody removes during a pause stays owned: whoever puts it back as it was, as
+    `ipvsadm -R` does, puts back what is gitvs's.
+    """
     unchanged = [
         r
         for key, r in owned.items()
@@ -181,7 +185,10 @@ def _overlay_while_paused(
     changed = [r for key, r in overlaid.target.items() if key in only_keys]
     drains = {k: d for k, d in overlaid.drains.items() if k in ledger.drains or k in only_keys}
     new_drains = {k: d for k, d in overlaid.new_drains.items() if k in only_keys}
-    return Overlay(State([*unchanged, *changed]), drains, new_drains, frozenset(), frozenset())
+    kept_keys = ledger.owned.difference(only_keys)
+    return Overlay(
+        State([*unchanged, *changed]), drains, new_drains, frozenset(), frozenset(), kept_keys
+    )
 
 
 def _is_end_of_drain(resource: Resource, desired_state: State, ledger: Ledger) -> bool:
@@ -231,7 +238,7 @@ def _ledger_before_break(
         for k, r in {**original_settings, **ledger.saved_settings}.items()
         if k not in overlaid.released_keys
     }
-    owned_keys |= removed & ledger.owned
+    owned_keys |= overlaid.kept_keys | (removed & ledger.owned)
     return Ledger(
         ledger.owned if owned_keys == ledger.owned else frozenset(owned_keys),
         {**ending_drains, **overlaid.drains},
