@@ -35,7 +35,12 @@ from gitvs.core.planning.gates import LIVE_GATES, FoundLifts, Lift
 from gitvs.core.planning.operations import Operation, Operations, affected_keys, obsolete_drains
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, without_counts
-from gitvs.reconcile.quarantine import quarantine, recover_at_start, refuse_quarantined
+from gitvs.reconcile.quarantine import (
+    quarantine,
+    recover_at_start,
+    refuse_quarantined,
+    refuse_quarantined_state,
+)
 from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.restore import outdated_reason
 from gitvs.reconcile.results import TransactionResult
@@ -287,7 +292,9 @@ class CommitFollower:
             raise NothingFetched("no commit was fetched yet, so there is nothing to go by")
         applied, commit_id = self.ports.store.applied(), subject.commit_id
         if applied is not None and commit_id is not None and commit_id == applied.commit_id:
-            return self._applied_as_judged(applied, operations, subject), FoundLifts(), 0.0
+            target = self._applied_as_judged(applied, operations, subject)
+            refuse_quarantined_state(self.ports, target)
+            return target, FoundLifts(), 0.0
         if isinstance(self.source, GitRemote) and operations.pin is None:
             assert commit_id is not None, "a remote has commits"
             refuse_quarantined(self.ports, commit_id)
@@ -362,10 +369,15 @@ class CommitFollower:
 
 
 def _leaves_drift(pass_result: PassResult) -> bool:
-    """Whether a commit that was rolled back was also to change what others had changed."""
+    """Whether the applied state is not in force after a commit was rolled back.
+
+    Others had changed what the commit was to change too, or not all of it could be undone.
+    """
     planned, result = pass_result.planned, pass_result.transaction
     if planned is None or planned.applied is None or result is None or result.is_transient:
         return False
+    if result.not_undone:
+        return True
     applied, repair_keys = planned.applied.desired.state, planned.proposal.repair_keys
     own_changes = (c for c in planned.proposal.plan.changes if c.key not in repair_keys)
     return any(c.key in applied and c.before != applied[c.key] for c in own_changes)
