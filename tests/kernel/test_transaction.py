@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import NoReturn
@@ -12,10 +13,11 @@ import pytest
 
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.core.model.history import Outcome
+from gitvs.core.model.resources import RealServer
 from gitvs.core.planning.plan import Change
 from gitvs.ports import Applied
 from gitvs.reconcile.one_pass import reconcile
-from tests.harness.lab import run_batch
+from tests.harness.lab import run, run_batch
 from tests.harness.namespace import enter_fresh_namespace
 from tests.support import scenario
 from tests.support.faults import FaultyKernel, How
@@ -89,3 +91,28 @@ def test_where_nothing_has_changed_the_last_plan_is_taken_again(
         assert last is not None
         assert last.outcome is Outcome.CONVERGED
     assert len(planned) == 2, "to apply it, and once more to find it right"
+
+
+def test_an_undo_whose_virtual_service_was_deleted_meanwhile_ends_and_is_repaired(
+    tmp_path: Path,
+) -> None:
+    world = fresh_world(tmp_path / "world")
+    before = scenario.before()
+    assert world.bring(before).outcome is Outcome.APPLIED
+    snapshot = world.state()
+    servers = [s for s in snapshot.of_type(RealServer) if s.listener == scenario.WEB4]
+    heavier = before.state.with_changes(replace(s, weight=7) for s in servers)
+    pid = os.fork()
+    if pid == 0:
+        faulty = FaultyKernel(world.kernel, 0, How.CRASH_AFTER, _kill_9)
+        world.bring(replace(before, state=heavier), faulty)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    run("ipvsadm", "-D", "-t", "203.0.113.10:80")
+    assert world.recover() is Outcome.ROLLED_BACK
+    with world.store() as store:
+        message = store.history()[0].message
+    assert "not undone: real server tcp 203.0.113.10:80" in message
+    assert "there is no virtual service tcp 203.0.113.10:80" in message
+    assert world.bring(before).outcome is Outcome.APPLIED
+    assert_state(world, snapshot)
