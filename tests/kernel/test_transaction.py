@@ -96,7 +96,7 @@ def test_where_nothing_has_changed_the_last_plan_is_taken_again(
 def test_an_undo_whose_virtual_service_was_deleted_meanwhile_ends_and_is_repaired(
     tmp_path: Path,
 ) -> None:
-    world = fresh_world(tmp_path / "world")
+    world = replace(fresh_world(tmp_path / "world"), has_memory=False, is_quick=False)
     before = scenario.before()
     assert world.bring(before).outcome is Outcome.APPLIED
     snapshot = world.state()

@@ -36,6 +36,7 @@ from gitvs.core.planning.operations import Operation, Operations, affected_keys,
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, without_counts
 from gitvs.reconcile.quarantine import (
+    FailedFolder,
     quarantine,
     recover_at_start,
     refuse_quarantined,
@@ -109,6 +110,7 @@ class CommitFollower:
     """The last pass, if it succeeded; other processes may have written since."""
     _repair_memory: RepairMemory = field(default_factory=RepairMemory)
     """What could not be repaired."""
+    _failed_folder: FailedFolder = field(default_factory=FailedFolder)
     _blocked: tuple[_BlockingBasis, PassResult] | None = None
     """The last pass, if it was blocked, and what that depends on."""
     _reading: int = 0
@@ -178,8 +180,9 @@ class CommitFollower:
         return self._repair_memory.seconds_to_next_try(self.ports.clock.boottime())
 
     def retry_repairs(self) -> None:
-        """Have the next pass try everything that could not be repaired."""
+        """Have the next pass try everything that failed."""
         self._repair_memory.retry_now()
+        self._failed_folder.clear()
 
     def run_cycle(
         self,
@@ -236,7 +239,7 @@ class CommitFollower:
         elif pass_result.outcome is Outcome.APPLIED:
             self._last_pass = replace(pass_result, planned=None)  # the state before it is large
         if pass_result.outcome is Outcome.ROLLED_BACK:
-            quarantine(self.ports, target, pass_result)
+            quarantine(self.ports, target, pass_result, self._failed_folder)
             if _leaves_drift(pass_result):
                 applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome is Outcome.BLOCKED:
@@ -303,6 +306,7 @@ class CommitFollower:
         if isinstance(judgement.rendered, GitvsError):
             raise judgement.rendered
         target = replace(judgement.rendered, applied_at=self.ports.clock.now())
+        self._failed_folder.refuse(self.ports, target)
         return target, judgement.found_lifts, judgement.seconds
 
     def _applied_as_judged(

@@ -7,8 +7,11 @@ gitvs was upgraded. If that state fails, it alone is quarantined: what is applie
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from gitvs.core.errors import Quarantined
+from gitvs.core.model.history import Commit
+from gitvs.core.model.state import State
 from gitvs.core.model.state_digest import state_digest
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassResult
@@ -25,26 +28,63 @@ _OTHER_STATE = "it is applied, but means something else now (other settings, or 
 """What the reason begins with if a commit is applied in another state."""
 
 
-def quarantine(ports: Ports, target: Applied, pass_result: PassResult) -> None:
+@dataclass(slots=True)
+class FailedFolder:
+    """What a folder of manifests was when it failed here last; a restart forgets it."""
+
+    _failed: tuple[State, str] | None = None
+
+    def record(self, state: State, reason: str) -> None:
+        """Record that a state failed."""
+        self._failed = state, reason
+
+    def clear(self) -> None:
+        """Let it be tried again."""
+        self._failed = None
+
+    def refuse(self, ports: Ports, target: Applied) -> None:
+        """Reject a folder that is still as it was when it failed.
+
+        Raises:
+            Quarantined: with the reason.
+        """
+        if target.commit is not None or self._failed is None:
+            return
+        state, reason = self._failed
+        if state == target.desired.state and not _is_in_force(ports, target):
+            raise Quarantined(
+                f"the folder of manifests is not tried again: {reason}. Change it, or say"
+                " `gitvs sync`"
+            )
+
+
+def quarantine(
+    ports: Ports, target: Applied, pass_result: PassResult, failed_folder: FailedFolder
+) -> None:
     """Quarantine a commit that was rolled back, so that it is not tried again and again.
 
-    The applied state is not quarantined: its drift must be repaired. Nor is a commit judged
-    by the repairs before it.
+    A folder of manifests is remembered in `failed_folder`. The applied state is not quarantined:
+    its drift must be repaired. Nor is a commit judged by the repairs before it.
     """
     result = pass_result.transaction
-    if target.commit is None or _is_in_force(ports, target):
+    if _is_in_force(ports, target) or (result is not None and result.is_repair):
         return
-    if result is not None and result.is_repair:
-        return
-    incarnation = ports.kernel.incarnation()
-    found_open = ports.store.count_found_open
     is_transient = result is not None and result.is_transient
-    if is_transient and found_open(incarnation, target.commit.id) < MAX_TIMES_FOUND_OPEN:
+    if is_transient and (
+        target.commit is None or _count(ports, target.commit) < MAX_TIMES_FOUND_OPEN
+    ):
         return
     failures = (
         () if result is None else result.failures[: len(result.failures) - len(result.not_undone)]
     )
-    _quarantine(ports, target, failures_text(failures))
+    if target.commit is None:
+        failed_folder.record(target.desired.state, failures_text(failures))
+    else:
+        _quarantine(ports, target, failures_text(failures))
+
+
+def _count(ports: Ports, commit: Commit) -> int:
+    return ports.store.count_found_open(ports.kernel.incarnation(), commit.id)
 
 
 def _is_in_force(ports: Ports, target: Applied) -> bool:
@@ -103,15 +143,14 @@ def refuse_quarantined_state(ports: Ports, target: Applied) -> None:
 def recover_at_start(ports: Ports) -> TransactionResult | None:
     """Recover an open transaction, and quarantine its commit if that happens too often."""
     refuse_older_store(ports)  # before anything is counted in it
-    incarnation = ports.kernel.incarnation()
-    transaction = ports.store.open_transaction(incarnation)
+    transaction = ports.store.open_transaction(ports.kernel.incarnation())
     if transaction is None:
         return None
     target = transaction.target
     commit = target.commit
     if commit is None or _is_in_force(ports, target):
         return recover(ports)
-    if ports.store.count_found_open(incarnation, commit.id) >= MAX_TIMES_FOUND_OPEN:
+    if _count(ports, commit) >= MAX_TIMES_FOUND_OPEN:
         reason = f"its transaction was found open at start {MAX_TIMES_FOUND_OPEN} times"
         _quarantine(ports, target, reason)
     return recover(ports)
