@@ -288,8 +288,13 @@ class Store(Protocol):
         """Count that a commit's transaction was found open at start; return the new count."""
         ...
 
-    def quarantine(self, incarnation: Incarnation, commit_id: str, reason: str) -> None:
-        """Keep a commit from being tried again by this gitvs version in this incarnation."""
+    def quarantine(
+        self, incarnation: Incarnation, commit_id: str, reason: str, state_digest: str = ""
+    ) -> None:
+        """Keep a commit from being tried again by this gitvs version in this incarnation.
+
+        `state_digest` is that of the desired state which failed.
+        """
         ...
 
     def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:

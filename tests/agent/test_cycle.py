@@ -5,7 +5,7 @@ Whatever keeps the newest commit from being applied, the applied one stays in fo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from errno import EACCES
 from pathlib import Path
 
@@ -17,14 +17,15 @@ from gitvs.agent.cycle import CycleResult, run_single_cycle
 from gitvs.cli.agent import cycle_exit_code
 from gitvs.core.errors import ExitCode, SourceError
 from gitvs.core.model.history import Outcome
-from gitvs.core.model.resources import RealServer, Vip
+from gitvs.core.model.resources import RealServer, Vip, VirtualService
+from gitvs.core.planning.plan import Change
 from gitvs.core.settings import RemoteSettings, SshSignatures
-from gitvs.ports import Kernel, Ports
+from gitvs.ports import Kernel, Ports, WriteResult
 from gitvs.reconcile.quarantine import MAX_TIMES_FOUND_OPEN
 from tests.support.agents import DIRECTOR, Site, service
 from tests.support.agents import site as make_site
 from tests.support.builders import vip
-from tests.support.faults import Crashed, FaultyKernel, How
+from tests.support.faults import Crashed, FaultyKernel, How, WrappedKernel
 from tests.support.git.repositories import Repository
 from tests.support.git.signing import ssh_signer
 from tests.support.sweep import TestClock
@@ -36,10 +37,13 @@ def site(tmp_path: Path) -> Site:
 
 
 def turn(
-    site: Site, kernel: Kernel | None = None, policy: SshSignatures | None = None
+    site: Site,
+    kernel: Kernel | None = None,
+    policy: SshSignatures | None = None,
+    path: str = ".",
 ) -> CycleResult:
     """One run of `gitvs agent --once`."""
-    settings = RemoteSettings(str(site.remote), allow_local=True, signatures=policy)
+    settings = RemoteSettings(str(site.remote), path=path, allow_local=True, signatures=policy)
     with SqliteStore(site.state_dir) as store:
         ports = Ports(kernel or site.kernel, store, TestClock())
         return run_single_cycle(ports, GitRemote(site.state_dir, settings), site.choose)
@@ -271,6 +275,82 @@ def test_a_commit_that_crashes_every_time_is_quarantined(site: Site) -> None:
     assert done.recovered is not None
     assert f"found open at start {MAX_TIMES_FOUND_OPEN} times" in str(done.problems[0])
     assert site.weights() == [1, 1]
+
+
+def push_two_folders(site: Site) -> None:
+    """Commit two folders, each with manifests of this director: `a`, and `b` of another VIP."""
+    for folder, address, weight in (("a", "203.0.113.10", 1), ("b", "203.0.113.99", 7)):
+        (site.remote / folder).mkdir()
+        (site.remote / folder / "lb1.yaml").write_text(DIRECTOR)
+        text = service(weight=weight).replace("203.0.113.10", address)
+        (site.remote / folder / "web.yaml").write_text(text)
+    site.git("rm", "--quiet", "lb1.yaml", "web.yaml")
+    site.git("add", "--all")
+    site.git("commit", "--quiet", "--message", "two folders")
+
+
+def test_another_state_of_the_applied_commit_is_tried_once_and_quarantined_alone(
+    site: Site,
+) -> None:
+    push_two_folders(site)
+    turn(site, path="a")
+    site.kernel.refused_keys[vip("203.0.113.99").key] = EACCES
+    done = turn(site, path="b")
+    assert cycle_exit_code(done) is ExitCode.ROLLED_BACK
+    drift(site)
+    done = turn(site, path="b")
+    assert cycle_exit_code(done) is ExitCode.ROLLED_BACK
+    assert "not tried again: it is applied, but means something else" in str(done.problems[0])
+    assert "203.0.113.99" in str(done.problems[0])
+    assert site.weights() == [1, 1], "what is applied is still repaired"
+    with SqliteStore(site.state_dir) as store:
+        outcomes = [entry.outcome for entry in store.history()]
+        assert outcomes == [Outcome.APPLIED, Outcome.ROLLED_BACK, Outcome.APPLIED]
+    assert cycle_exit_code(turn(site, path="a")) is ExitCode.DONE
+    site.kernel.refused_keys.clear()
+    with SqliteStore(site.state_dir) as store:
+        store.clear_quarantine()
+    assert cycle_exit_code(turn(site, path="b")) is ExitCode.DONE
+    assert site.weights() == [0, 0, 7, 7]
+
+
+def test_another_state_of_the_applied_commit_that_crashes_every_time_is_quarantined(
+    site: Site,
+) -> None:
+    push_two_folders(site)
+    turn(site, path="a")
+    for _ in range(MAX_TIMES_FOUND_OPEN):
+        with pytest.raises(Crashed):
+            turn(site, FaultyKernel(site.kernel, 0, How.CRASH_AFTER), path="b")
+    done = turn(site, path="b")
+    assert f"found open at start {MAX_TIMES_FOUND_OPEN} times" in str(done.problems[0])
+    assert site.weights() == [1, 1]
+
+
+def test_what_an_undo_could_not_put_back_is_repaired_in_the_same_cycle(site: Site) -> None:
+    turn(site)
+
+    class Meddling(WrappedKernel):
+        """A kernel in which the service goes away, once, while its real servers change."""
+
+        is_done = False
+
+        def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
+            if not self.is_done:
+                self.is_done = True
+                site.kernel.remove(site.state().of_type(VirtualService)[0])
+            return super().execute(changes)
+
+    site.push(service(weight=5))
+    done = turn(site, Meddling(site.kernel))
+    assert cycle_exit_code(done) is ExitCode.ROLLED_BACK
+    assert done.pass_result is not None
+    assert done.pass_result.transaction is not None
+    assert len(done.pass_result.transaction.not_undone) == 2
+    assert site.weights() == [1, 1]
+    with SqliteStore(site.state_dir) as store:
+        [entry] = store.quarantined(site.kernel.incarnation())
+    assert "not undone" not in entry.reason
 
 
 def test_a_director_without_a_document_is_invalid_and_never_an_empty_state(site: Site) -> None:

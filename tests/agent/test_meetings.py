@@ -18,10 +18,12 @@ from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.cycle import run_single_cycle
 from gitvs.agent.judge import Judge
 from gitvs.core.errors import KernelUnreadable, LockHeld, LockUnusable
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key, RealServer
 from gitvs.core.planning.plan import Change
 from gitvs.core.settings import RemoteSettings
+from gitvs.core.status.agent_status import LastPass
 from gitvs.ports import Applied, Ports, WriteResult
 from gitvs.reconcile.one_pass import PassOptions, reconcile
 from gitvs.reconcile.repair_memory import FIRST_DELAY_SECONDS, RepairMemory
@@ -337,3 +339,33 @@ def test_lines_are_counted_from_what_is_applied_now(here: Site) -> None:
         apply_by_hand(7)
         running.order("resume")
         eventually(lambda: here.weights() == [0, 0])
+
+
+def test_a_folder_that_fails_is_tried_once_until_it_changes_or_somebody_asks(here: Site) -> None:
+    here.settings = replace(here.settings, source=here.remote, drift_seconds=0.1)
+    sick = vip("203.0.113.99")
+
+    def outcomes() -> list[Outcome]:
+        with SqliteStore.open_readonly(here.state_dir) as store:
+            return [entry.outcome for entry in store.history()]
+
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.kernel.refused_keys[sick.key] = EACCES
+        failing = service(weight=7).replace("203.0.113.10", "203.0.113.99")
+        (here.remote / "web.yaml").write_text(failing)
+        passes: set[LastPass] = set()
+
+        def is_held() -> bool:
+            last = running.status.last_pass
+            if last is not None and "folder of manifests is not tried again" in str(last.problems):
+                passes.add(last)
+            return len(passes) > 3
+
+        eventually(is_held)
+        assert outcomes() == [Outcome.ROLLED_BACK, Outcome.APPLIED]
+        assert here.weights() == [1, 1]
+        assert running.order("sync")["result"] == "rolled-back"
+        assert outcomes() == [Outcome.ROLLED_BACK, Outcome.ROLLED_BACK, Outcome.APPLIED]
+        (here.remote / "web.yaml").write_text(service(weight=5))
+        eventually(lambda: here.weights() == [5, 5])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import NoReturn
@@ -12,8 +13,9 @@ import pytest
 
 from gitvs.adapters.linux.kernel import LinuxKernel
 from gitvs.core.model.history import Outcome
+from gitvs.core.model.resources import RealServer
 from gitvs.core.planning.plan import Change
-from tests.harness.lab import run_batch
+from tests.harness.lab import run, run_batch
 from tests.harness.namespace import enter_fresh_namespace
 from tests.support import scenario
 from tests.support.faults import FaultyKernel, How
@@ -73,3 +75,28 @@ def plan_of_the_sweep(folder: Path) -> tuple[Change, ...]:
 def _kill_9() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("killed")
+
+
+def test_an_undo_whose_virtual_service_was_deleted_meanwhile_ends_and_is_repaired(
+    tmp_path: Path,
+) -> None:
+    world = replace(fresh_world(tmp_path / "world"), has_memory=False, is_quick=False)
+    before = scenario.before()
+    assert world.bring(before).outcome is Outcome.APPLIED
+    snapshot = world.state()
+    servers = [s for s in snapshot.of_type(RealServer) if s.listener == scenario.WEB4]
+    heavier = before.state.with_changes(replace(s, weight=7) for s in servers)
+    pid = os.fork()
+    if pid == 0:
+        faulty = FaultyKernel(world.kernel, 0, How.CRASH_AFTER, _kill_9)
+        world.bring(replace(before, state=heavier), faulty)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    run("ipvsadm", "-D", "-t", "203.0.113.10:80")
+    assert world.recover() is Outcome.ROLLED_BACK
+    with world.store() as store:
+        message = store.history()[0].message
+    assert "not undone: real server tcp 203.0.113.10:80" in message
+    assert "there is no virtual service tcp 203.0.113.10:80" in message
+    assert world.bring(before).outcome is Outcome.APPLIED
+    assert_state(world, snapshot)

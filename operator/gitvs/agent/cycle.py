@@ -35,7 +35,13 @@ from gitvs.core.planning.gates import LIVE_GATES, FoundLifts, Lift
 from gitvs.core.planning.operations import Operations, affected_keys, obsolete_drains
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, without_counts
-from gitvs.reconcile.quarantine import quarantine, recover_at_start, refuse_quarantined
+from gitvs.reconcile.quarantine import (
+    FailedFolder,
+    quarantine,
+    recover_at_start,
+    refuse_quarantined,
+    refuse_quarantined_state,
+)
 from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.restore import outdated_reason
 from gitvs.reconcile.results import TransactionResult
@@ -104,6 +110,7 @@ class CommitFollower:
     """The last pass, if it succeeded; other processes may have written since."""
     _repair_memory: RepairMemory = field(default_factory=RepairMemory)
     """What could not be repaired."""
+    _failed_folder: FailedFolder = field(default_factory=FailedFolder)
     _blocked: tuple[_BlockingBasis, PassResult] | None = None
     """The last pass, if it was blocked, and what that depends on."""
     _compared: tuple[Desired, Desired, bool] | None = None
@@ -177,8 +184,9 @@ class CommitFollower:
         return self._repair_memory.seconds_to_next_try(self.ports.clock.boottime())
 
     def retry_repairs(self) -> None:
-        """Have the next pass try everything that could not be repaired."""
+        """Have the next pass try everything that failed."""
         self._repair_memory.retry_now()
+        self._failed_folder.clear()
 
     def run_cycle(
         self,
@@ -234,7 +242,7 @@ class CommitFollower:
         elif pass_result.outcome is Outcome.APPLIED:
             self._last_pass = replace(pass_result, planned=None)  # the state before it is large
         if pass_result.outcome is Outcome.ROLLED_BACK:
-            quarantine(self.ports, target, pass_result)
+            quarantine(self.ports, target, pass_result, self._failed_folder)
             if _leaves_drift(pass_result):
                 applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome is Outcome.BLOCKED:
@@ -290,7 +298,9 @@ class CommitFollower:
             raise NothingFetched("no commit was fetched yet, so there is nothing to go by")
         applied, commit_id = self.ports.store.applied(), subject.commit_id
         if applied is not None and commit_id is not None and commit_id == applied.commit_id:
-            return self._applied_as_judged(applied, operations, subject), FoundLifts(), 0.0
+            target = self._applied_as_judged(applied, operations, subject)
+            refuse_quarantined_state(self.ports, target)
+            return target, FoundLifts(), 0.0
         if isinstance(self.source, GitRemote) and operations.pin is None:
             assert commit_id is not None, "a remote has commits"
             refuse_quarantined(self.ports, commit_id)
@@ -299,6 +309,7 @@ class CommitFollower:
         if isinstance(judgement.rendered, GitvsError):
             raise judgement.rendered
         target = replace(judgement.rendered, applied_at=self.ports.clock.now())
+        self._failed_folder.refuse(self.ports, target)
         return target, judgement.found_lifts, judgement.seconds
 
     def _applied_as_judged(
@@ -390,10 +401,15 @@ class CommitFollower:
 
 
 def _leaves_drift(pass_result: PassResult) -> bool:
-    """Whether a commit that was rolled back was also to change what others had changed."""
+    """Whether the applied state is not in force after a commit was rolled back.
+
+    Others had changed what the commit was to change too, or not all of it could be undone.
+    """
     planned, result = pass_result.planned, pass_result.transaction
     if planned is None or planned.applied is None or result is None or result.is_transient:
         return False
+    if result.not_undone:
+        return True
     applied, repair_keys = planned.applied.desired.state, planned.proposal.repair_keys
     own_changes = (c for c in planned.proposal.plan.changes if c.key not in repair_keys)
     return any(c.key in applied and c.before != applied[c.key] for c in own_changes)

@@ -86,7 +86,7 @@ def gitvs() -> None:
     Exit codes:
       0  done, or nothing to do          5  not the expected plan
       1  error                           6  failed, and rolled back
-      2  changes are pending             7  stuck: the rollback failed
+      2  changes are pending             7  stuck: kernel unreadable
       3  blocked by a gate              64  usage
       4  invalid manifests             130  interrupted
     """

@@ -1,10 +1,18 @@
-"""Quarantine: commits that failed here, and are not tried again by themselves."""
+"""Quarantine: commits that failed here, and are not tried again by themselves.
+
+An applied commit may mean another state by now, because the settings choose another folder or
+gitvs was upgraded. If that state fails, it alone is quarantined: what is applied stays in force.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from gitvs.core.errors import Quarantined
+from gitvs.core.model.history import Commit
+from gitvs.core.model.state import State
+from gitvs.core.model.state_digest import state_digest
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassResult
 from gitvs.reconcile.results import TransactionResult, failures_text
@@ -16,26 +24,87 @@ log = logging.getLogger(__name__)
 MAX_TIMES_FOUND_OPEN = 3
 """How often a commit's transaction may be found open at start before it is quarantined."""
 
+_OTHER_STATE = "it is applied, but means something else now (other settings, or another gitvs): "
+"""What the reason begins with if a commit is applied in another state."""
 
-def quarantine(ports: Ports, target: Applied, pass_result: PassResult) -> None:
+
+@dataclass(slots=True)
+class FailedFolder:
+    """What a folder of manifests was when it failed here last; a restart forgets it."""
+
+    _failed: tuple[State, str] | None = None
+
+    def record(self, state: State, reason: str) -> None:
+        """Record that a state failed."""
+        self._failed = state, reason
+
+    def clear(self) -> None:
+        """Let it be tried again."""
+        self._failed = None
+
+    def refuse(self, ports: Ports, target: Applied) -> None:
+        """Reject a folder that is still as it was when it failed.
+
+        Raises:
+            Quarantined: with the reason.
+        """
+        if target.commit is not None or self._failed is None:
+            return
+        state, reason = self._failed
+        if state == target.desired.state and not _is_in_force(ports, target):
+            raise Quarantined(
+                f"the folder of manifests is not tried again: {reason}. Change it, or say"
+                " `gitvs sync`"
+            )
+
+
+def quarantine(
+    ports: Ports, target: Applied, pass_result: PassResult, failed_folder: FailedFolder
+) -> None:
     """Quarantine a commit that was rolled back, so that it is not tried again and again.
 
-    An applied commit is not quarantined: its drift must be repaired. Nor is a commit judged
-    by the repairs before it.
+    A folder of manifests is remembered in `failed_folder`. The applied state is not quarantined:
+    its drift must be repaired. Nor is a commit judged by the repairs before it.
     """
-    applied, result = ports.store.applied(), pass_result.transaction
-    if target.commit is None or (applied is not None and applied.commit == target.commit):
+    result = pass_result.transaction
+    if _is_in_force(ports, target) or (result is not None and result.is_repair):
         return
-    if result is not None and result.is_repair:
-        return
-    incarnation = ports.kernel.incarnation()
-    found_open = ports.store.count_found_open
     is_transient = result is not None and result.is_transient
-    if is_transient and found_open(incarnation, target.commit.id) < MAX_TIMES_FOUND_OPEN:
+    if is_transient and (
+        target.commit is None or _count(ports, target.commit) < MAX_TIMES_FOUND_OPEN
+    ):
         return
-    reason = failures_text(result.failures if result is not None else ())
-    ports.store.quarantine(incarnation, target.commit.id, reason)
-    log.error("quarantined commit=%s reason=%s", target.commit.id, reason)
+    failures = (
+        () if result is None else result.failures[: len(result.failures) - len(result.not_undone)]
+    )
+    if target.commit is None:
+        failed_folder.record(target.desired.state, failures_text(failures))
+    else:
+        _quarantine(ports, target, failures_text(failures))
+
+
+def _count(ports: Ports, commit: Commit) -> int:
+    return ports.store.count_found_open(ports.kernel.incarnation(), commit.id)
+
+
+def _is_in_force(ports: Ports, target: Applied) -> bool:
+    """Whether a state of a commit is the applied one."""
+    applied = ports.store.applied()
+    return (
+        applied is not None
+        and applied.commit == target.commit
+        and applied.desired.state == target.desired.state
+    )
+
+
+def _quarantine(ports: Ports, target: Applied, reason: str) -> None:
+    assert target.commit is not None, "a folder of manifests has no commit"
+    applied, commit_id = ports.store.applied(), target.commit.id
+    if applied is not None and applied.commit_id == commit_id:
+        reason = f"{_OTHER_STATE}{reason}"
+    digest = state_digest(target.desired.state)
+    ports.store.quarantine(ports.kernel.incarnation(), commit_id, reason, digest)
+    log.error("quarantined commit=%s reason=%s", commit_id, reason)
 
 
 def refuse_quarantined(ports: Ports, commit_id: str) -> None:
@@ -52,18 +121,36 @@ def refuse_quarantined(ports: Ports, commit_id: str) -> None:
             )
 
 
+def refuse_quarantined_state(ports: Ports, target: Applied) -> None:
+    """Reject a state of the applied commit that is in quarantine.
+
+    Raises:
+        Quarantined: with the recorded reason.
+    """
+    for entry in ports.store.quarantined(ports.kernel.incarnation()):
+        if (
+            entry.commit_id == target.commit_id
+            and entry.state_digest
+            and not _is_in_force(ports, target)
+            and entry.state_digest == state_digest(target.desired.state)
+        ):
+            raise Quarantined(
+                f"commit {entry.commit_id[:12]} is not tried again: {entry.reason}. Correct the"
+                " settings, push a new commit, or say `gitvs sync --retry`"
+            )
+
+
 def recover_at_start(ports: Ports) -> TransactionResult | None:
     """Recover an open transaction, and quarantine its commit if that happens too often."""
     refuse_older_store(ports)  # before anything is counted in it
-    incarnation = ports.kernel.incarnation()
-    transaction = ports.store.open_transaction(incarnation)
+    transaction = ports.store.open_transaction(ports.kernel.incarnation())
     if transaction is None:
         return None
-    commit, applied = transaction.target.commit, ports.store.applied()
-    is_applied = applied is not None and applied.commit == commit
-    if commit is None or is_applied:
+    target = transaction.target
+    commit = target.commit
+    if commit is None or _is_in_force(ports, target):
         return recover(ports)
-    if ports.store.count_found_open(incarnation, commit.id) >= MAX_TIMES_FOUND_OPEN:
+    if _count(ports, commit) >= MAX_TIMES_FOUND_OPEN:
         reason = f"its transaction was found open at start {MAX_TIMES_FOUND_OPEN} times"
-        ports.store.quarantine(incarnation, commit.id, reason)
+        _quarantine(ports, target, reason)
     return recover(ports)

@@ -27,6 +27,8 @@ class TransactionResult:
     """Whether the failure was not caused by the plan, so that a retry may succeed."""
     is_repair: bool = False
     """Whether it repaired drift, so that no commit is judged by it."""
+    not_undone: tuple[str, ...] = ()
+    """Those of the failures that say what an undo left changed, because the kernel refused it."""
 
 
 def failures_text(failures: Sequence[str]) -> str:

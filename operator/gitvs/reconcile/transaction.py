@@ -37,7 +37,13 @@ from gitvs.reconcile.forward_phases import ChangesFailed, mismatch, run_forward_
 from gitvs.reconcile.partial_reading import listeners_of, observe_listeners
 from gitvs.reconcile.results import TransactionResult, failures_text
 from gitvs.reconcile.store_age import refuse_older_store
-from gitvs.reconcile.undo import MAX_ATTEMPTS, retry_delay_seconds, undo
+from gitvs.reconcile.undo import (
+    FEW_ATTEMPTS,
+    MAX_ATTEMPTS,
+    attempts,
+    is_worth_another_try,
+    undo,
+)
 
 log = logging.getLogger(__name__)
 
@@ -162,8 +168,10 @@ def recover(ports: Ports) -> TransactionResult | None:
     scope = _scope_of_transaction(transaction)
     log.warning("transaction left open id=%d stage=%s", transaction.id, transaction.stage)
     if transaction.stage is TransactionStage.COMMITTED:
-        return _break(ports, transaction, partial(ports.kernel.observe, scope))
-    return undo(ports, transaction, scope, ("interrupted: found open at start",))
+        read = partial(ports.kernel.observe, scope)
+        return _break(ports, transaction, read, max_attempts=FEW_ATTEMPTS)
+    failures = ("interrupted: found open at start",)
+    return undo(ports, transaction, scope, failures, FEW_ATTEMPTS)
 
 
 def _scope_of_transaction(transaction: Transaction) -> Scope:
@@ -181,43 +189,43 @@ def _break(
     proposal: Proposal | None = None,
     read_back: Observation | None = None,
     failed_repairs: Failures | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> TransactionResult:
     """Finish what is past the point of no return; it is never undone.
 
     `read_back` is the previous reading; without it, the kernel is read before anything is removed.
 
     A delete whose object is missing is done, and what somebody else made meanwhile is left to
-    them; anything else is tried again. What the kernel still refuses then is given up, so that
-    the transaction does not stay open: an object stays owned, and a later pass removes it.
+    them; anything else is tried again. What the kernel refuses twice is given up, so that the
+    transaction does not stay open: an object stays owned, and a later pass removes it.
     """
     breaks = [c for c in transaction.changes if c.phase is Phase.BREAK]
     if failed_repairs is not None:
         breaks = list(failed_repairs.possible(breaks))
-    remaining, refused, last_error = tuple(breaks), {}, ""
-    for attempt in range(MAX_ATTEMPTS):
-        if attempt:
-            ports.clock.sleep(retry_delay_seconds(attempt))
+    remaining, answers, last_error = tuple(breaks), {}, ""
+    for attempt in attempts(ports.clock, max_attempts):
         try:
             read_back = read_back or read()
             remaining = unfinished_breaks(breaks, read_back.state).remaining
             if remaining:
                 read_back = None
-                refused = {o.change.key: o.message for o in ports.kernel.execute(remaining)}
+                answers = {o.change.key: o for o in ports.kernel.execute(remaining)}
                 read_back = read()
                 remaining = unfinished_breaks(breaks, read_back.state).remaining
         except GitvsError as error:
             read_back, last_error = None, str(error)
             continue
-        if not remaining:
+        if not is_worth_another_try(attempt, remaining, answers):
             break
+    reasons = {key: answer.message for key, answer in answers.items()}
     if read_back is None:
         log.critical("stuck id=%d objects=%d", transaction.id, len(remaining))
-        failures = (last_error, *filter(None, refused.values()))
+        failures = (last_error, *filter(None, reasons.values()))
         return TransactionResult(Outcome.STUCK, transaction.id, failures)
     if remaining:
         log.error("removals given up id=%d count=%d", transaction.id, len(remaining))
     state = read_back.state
-    problems = {c.key: refused.get(c.key) or f"{c.key}: {mismatch(c, state)}" for c in remaining}
+    problems = {c.key: reasons.get(c.key) or f"{c.key}: {mismatch(c, state)}" for c in remaining}
     foreign_keys = unfinished_breaks(breaks, state).given_up
     return _finish(
         ports, transaction, read_back, proposal, problems, sorted(foreign_keys), failed_repairs

@@ -1,19 +1,26 @@
-"""Undoes what a failed plan changed (design section 4)."""
+"""Undoes what a failed plan changed (design section 4).
+
+An undo always ends. What the kernel refuses to undo is named and left to the repairs of later
+passes: another program removed what it needs, or a module is gone. The transaction stays open only
+while the kernel cannot be read.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gitvs.core.errors import GitvsError, StoreError
 from gitvs.core.model.history import Outcome
-from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Scope
-from gitvs.core.planning.plan import Plan
+from gitvs.core.model.resources import Key
+from gitvs.core.planning.plan import Change, Plan
 from gitvs.core.planning.undo import UndoStep, undo_step
 from gitvs.ports import (
+    Clock,
     Ports,
     Transaction,
+    WriteResult,
     WriteStatus,
 )
 from gitvs.reconcile.results import TransactionResult, failures_text
@@ -21,58 +28,123 @@ from gitvs.reconcile.results import TransactionResult, failures_text
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
-"""How often an undo, or the end of a break, is tried before it counts as stuck."""
+"""How often an undo, or the end of a break, is tried if waiting may help.
+
+That is so while the kernel cannot be read, or answers get lost.
+"""
+
+FEW_ATTEMPTS = 2
+"""How often it is tried if waiting does not help.
+
+A refusal hardly ever goes away by itself, and a transaction that an earlier pass left open is
+tried again by the next pass. Meanwhile the worker does nothing else.
+"""
 
 FIRST_RETRY_DELAY_SECONDS = 0.4
 """Doubled for each further retry: the pauses are 0.4, 0.8, 1.6 and 3.2 s."""
 
+MAX_STEPS = 10
+"""How many steps one attempt takes.
 
-def retry_delay_seconds(retry: int) -> float:
-    """Return how long to wait before a retry; the first is 1."""
-    return FIRST_RETRY_DELAY_SECONDS * 2.0 ** (retry - 1)
+It needs three or four; more only if another program keeps changing what is undone.
+"""
+
+Answers = Mapping[Key, WriteResult]
+"""What the kernel answered last, by the key of the object."""
+
+
+def attempts(clock: Clock, limit: int) -> Iterator[int]:
+    """Yield the numbers of the attempts, from 1; wait before each except the first."""
+    for retry in range(limit):
+        if retry:
+            clock.sleep(FIRST_RETRY_DELAY_SECONDS * 2.0 ** (retry - 1))
+        yield retry + 1
+
+
+def is_worth_another_try(attempt: int, remaining: Collection[Change], answers: Answers) -> bool:
+    """Whether to try again in this pass what is left after an attempt."""
+    if attempt < FEW_ATTEMPTS:
+        return bool(remaining)
+    last_answers = (answers.get(change.key) for change in remaining)
+    return any(a is not None and a.status is WriteStatus.UNKNOWN for a in last_answers)
 
 
 def undo(
-    ports: Ports, transaction: Transaction, scope: Scope, failures: Sequence[str]
+    ports: Ports,
+    transaction: Transaction,
+    scope: Scope,
+    failures: Sequence[str],
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> TransactionResult:
-    """Undo what the plan changed, and report success only once a reading confirms it.
+    """Undo what the plan changed, as far as the kernel permits, and read back what remains.
 
     Raises:
-        StoreError: everything is as it was, but that could not be recorded.
+        StoreError: the plan was undone, but that could not be recorded.
     """
-    problems: list[str] = []
-    for attempt in range(MAX_ATTEMPTS):
-        if attempt:
-            ports.clock.sleep(retry_delay_seconds(attempt))
+    step: UndoStep | None = None
+    answers: Answers = {}
+    problem = ""
+    for attempt in attempts(ports.clock, max_attempts):
         try:
-            step = _run_undo_steps(ports, transaction, scope)
+            step, answers = _run_undo_steps(ports, transaction, scope)
         except GitvsError as error:
-            problems = [str(error)]
+            step, problem = None, str(error)
             continue
-        if not step.plan:
-            return _finish_undo(ports, transaction, step.ledger, failures)
-        problems = [f"{c.key}: not yet as it was" for c in step.plan.changes]
-    log.critical("stuck id=%d objects=%d", transaction.id, len(problems))
-    return TransactionResult(Outcome.STUCK, transaction.id, (*failures, *problems))
+        if not is_worth_another_try(attempt, step.plan.changes, answers):
+            break
+    if step is None:
+        log.critical("stuck id=%d reason=%s", transaction.id, problem)
+        return TransactionResult(Outcome.STUCK, transaction.id, (*failures, problem))
+    return _finish_undo(ports, transaction, step, answers, failures)
 
 
 def _finish_undo(
-    ports: Ports, transaction: Transaction, ledger: Ledger, failures: Sequence[str]
+    ports: Ports,
+    transaction: Transaction,
+    step: UndoStep,
+    answers: Answers,
+    failures: Sequence[str],
 ) -> TransactionResult:
+    not_undone = tuple(f"not undone: {_reason(c, answers)}" for c in step.plan.changes)
+    all_failures = (*failures, *not_undone)
     try:
-        ports.store.finish(transaction, Outcome.ROLLED_BACK, ledger, failures_text(failures))
+        ports.store.finish(
+            transaction, Outcome.ROLLED_BACK, step.ledger, failures_text(all_failures)
+        )
     except StoreError as error:
+        result = "not all of it could be undone" if not_undone else "everything is as it was"
         raise StoreError(
-            f"{error}. The plan was undone, and read back, everything is as it was; the next"
-            f" run records that. It was undone because of: {failures_text(failures)}"
+            f"{error}. The plan was undone, and read back, {result}; the next run records that."
+            f" It was undone because of: {failures_text(all_failures)}"
         ) from error
-    log.error("rolled back id=%d failures=%d", transaction.id, len(failures))
-    return TransactionResult(Outcome.ROLLED_BACK, transaction.id, tuple(failures))
+    log.error(
+        "rolled back id=%d failures=%d not_undone=%d",
+        transaction.id,
+        len(failures),
+        len(not_undone),
+    )
+    return TransactionResult(
+        Outcome.ROLLED_BACK, transaction.id, all_failures, not_undone=not_undone
+    )
 
 
-def _run_undo_steps(ports: Ports, transaction: Transaction, scope: Scope) -> UndoStep:
-    """Take undo steps until nothing is left to do, or a step had no effect."""
+def _reason(change: Change, answers: Answers) -> str:
+    """Return why a change of an undo was not made."""
+    answer = answers.get(change.key)
+    if answer is not None and answer.message:
+        return answer.message
+    return f"{change.key}: not as it was when read back"
+
+
+def _run_undo_steps(
+    ports: Ports, transaction: Transaction, scope: Scope
+) -> tuple[UndoStep, Answers]:
+    """Take undo steps until nothing is left to do, or a step had no effect.
+
+    Return what is left, as read back, with the last answers.
+    """
     tried_plans: set[Plan] = set()
+    answers: dict[Key, WriteResult] = {}
     while True:
         step = undo_step(
             transaction.changes,
@@ -82,10 +154,11 @@ def _run_undo_steps(ports: Ports, transaction: Transaction, scope: Scope) -> Und
             transaction.target.desired,
             ports.clock.boottime(),
         )
-        if not step.plan or step.plan in tried_plans:
-            return step
+        if not step.plan or step.plan in tried_plans or len(tried_plans) == MAX_STEPS:
+            return step, answers
         tried_plans.add(step.plan)
         for write_result in ports.kernel.execute(step.plan.changes):
+            answers[write_result.change.key] = write_result
             if write_result.status is WriteStatus.REFUSED:
                 log.warning(
                     "undo refused key=%s reason=%s", write_result.change.key, write_result.message

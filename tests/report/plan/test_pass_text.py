@@ -21,6 +21,14 @@ def test_the_reasons_stand_below_the_result() -> None:
     ]
 
 
+def test_a_rollback_that_left_something_does_not_claim_that_all_is_as_it_was() -> None:
+    text = pass_text(Outcome.ROLLED_BACK, ["not undone: x"], is_undone=False).plain
+    assert text.splitlines() == [
+        "failed and rolled back, but not all of it could be undone",
+        "  not undone: x",
+    ]
+
+
 def test_an_apply_with_a_remark_does_not_claim_to_be_as_planned() -> None:
     assert "as planned" not in pass_text(Outcome.APPLIED, ["x; left as it is"]).plain
 

@@ -31,6 +31,7 @@ class Suspect:
     found_open_count: int = 0
     quarantined_at: datetime | None = None
     reason: str = ""
+    state_digest: str = ""
 
 
 def count_found_open(
@@ -44,16 +45,17 @@ def count_found_open(
 
 
 def quarantine(
-    records: SealedRecords,
-    incarnation: Incarnation,
-    commit_id: str,
-    version: str,
-    reason: str,
-    at: datetime,
+    records: SealedRecords, incarnation: Incarnation, version: str, failed: Quarantine
 ) -> None:
     """Prevent a gitvs version from trying a commit again in this incarnation."""
-    found = _find(records, incarnation, commit_id, version)
-    put_suspect(records, incarnation, replace(found, quarantined_at=at, reason=reason))
+    found = _find(records, incarnation, failed.commit_id, version)
+    suspect = replace(
+        found,
+        quarantined_at=failed.quarantined_at,
+        reason=failed.reason,
+        state_digest=failed.state_digest,
+    )
+    put_suspect(records, incarnation, suspect)
 
 
 def bar(records: SealedRecords, barred: Iterable[Quarantine]) -> None:
@@ -65,7 +67,7 @@ def bar(records: SealedRecords, barred: Iterable[Quarantine]) -> None:
 def quarantined(records: SealedRecords, incarnation: Incarnation, version: str) -> list[Quarantine]:
     """Return barred commits and then failed ones, each the oldest first."""
     failed = [
-        Quarantine(s.commit_id, s.reason, s.quarantined_at, s.found_open_count)
+        Quarantine(s.commit_id, s.reason, s.quarantined_at, s.found_open_count, s.state_digest)
         for s in _suspects(records, f"suspects {incarnation}")
         if s.version == version and s.quarantined_at is not None
     ]
@@ -125,13 +127,20 @@ def _suspect_record(suspect: Suspect) -> list[Any]:
         suspect.found_open_count,
         time_text(suspect.quarantined_at),
         suspect.reason,
+        suspect.state_digest,
     ]
 
 
 def _suspect_from_record(
-    commit_id: str, version: str, found_open_count: int, at: str | None, reason: str
+    commit_id: str,
+    version: str,
+    found_open_count: int,
+    at: str | None,
+    reason: str,
+    state_digest: str = "",  # not in records of an older gitvs
 ) -> Suspect:
-    return Suspect(commit_id, version, found_open_count, time_from_text(at), reason)
+    at_time = time_from_text(at)
+    return Suspect(commit_id, version, found_open_count, at_time, reason, state_digest)
 
 
 def _barred(records: SealedRecords) -> list[Quarantine]:

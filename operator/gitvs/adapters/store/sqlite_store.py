@@ -237,12 +237,13 @@ class SqliteStore:
         with self._writing():
             return quarantine.count_found_open(self._sealed, incarnation, commit_id, __version__)
 
-    def quarantine(self, incarnation: Incarnation, commit_id: str, reason: str) -> None:
+    def quarantine(
+        self, incarnation: Incarnation, commit_id: str, reason: str, state_digest: str = ""
+    ) -> None:
         """Prevent this gitvs version from trying a commit again in this incarnation."""
+        failed = Quarantine(commit_id, reason, self._now(), state_digest=state_digest)
         with self._writing():
-            quarantine.quarantine(
-                self._sealed, incarnation, commit_id, __version__, reason, self._now()
-            )
+            quarantine.quarantine(self._sealed, incarnation, __version__, failed)
 
     def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:
         """Pin a commit, let it be tried again, and bar others permanently, in one write."""

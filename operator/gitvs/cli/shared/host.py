@@ -70,6 +70,7 @@ def open_for_writing(state_dir: Path) -> Iterator[Ports]:
                     transaction_result.outcome,
                     transaction_result.failures,
                     prefix="interrupted; the transaction is now: ",
+                    is_undone=not transaction_result.not_undone,
                 )
             )
             if transaction_result.outcome is Outcome.STUCK:

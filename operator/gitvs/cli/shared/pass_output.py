@@ -25,11 +25,25 @@ def report_pass(pass_result: PassResult, recovered: TransactionResult | None = N
     recovered = recovered or pass_result.recovered
     if recovered is not None:
         prefix = "a transaction was left open; it is now: "
-        show_message(pass_text(recovered.outcome, recovered.failures, prefix=prefix))
+        show_message(
+            pass_text(
+                recovered.outcome,
+                recovered.failures,
+                prefix=prefix,
+                is_undone=not recovered.not_undone,
+            )
+        )
     if pass_result.planned is not None:
-        failures = () if pass_result.transaction is None else pass_result.transaction.failures
+        result = pass_result.transaction
+        failures = () if result is None else result.failures
         unrepairable = [f"not repaired: {u.reason}" for u in pass_result.unrepairable]
-        show_message(pass_text(pass_result.outcome, [*failures, *unrepairable]))
+        show_message(
+            pass_text(
+                pass_result.outcome,
+                [*failures, *unrepairable],
+                is_undone=result is None or not result.not_undone,
+            )
+        )
 
 
 def report_drained(pass_result: PassResult) -> None:

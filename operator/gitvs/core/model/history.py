@@ -85,3 +85,5 @@ class Quarantine:
     quarantined_at: datetime
     found_open_count: int = 0
     """How often its transaction was found open at start."""
+    state_digest: str = ""
+    """The digest of the desired state that failed; empty if it was not recorded."""

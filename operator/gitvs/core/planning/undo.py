@@ -41,7 +41,11 @@ from gitvs.core.planning.plan import Change, Phase, Plan, build_plan, diff
 
 @dataclass(frozen=True, slots=True)
 class UndoStep:
-    """The next plan of an undo. If it is empty, the undo is done and `ledger` is in force."""
+    """The next plan of an undo. If it is empty, the undo is done.
+
+    `ledger` is in force if the undo ends here. What the plan still removes is owned in it, so that
+    a later pass removes what the kernel refuses to remove now.
+    """
 
     plan: Plan
     ledger: Ledger
@@ -77,7 +81,9 @@ def undo_step(
     target = _target(before, services, staying, needed)
     keys_in_scope = {*before, *services}
     present = State(r for key, r in observed.items() if key in keys_in_scope)
-    return UndoStep(build_plan(diff(present, target)), _ledger_after_undo(ledger, drains, needed))
+    plan = build_plan(diff(present, target))
+    unremoved = [c.before for c in plan.changes if c.after is None and c.before is not None]
+    return UndoStep(plan, _ledger_after_undo(ledger, drains, [*needed, *unremoved]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +211,8 @@ def _target(
 
 
 def _ledger_after_undo(
-    ledger: Ledger, drains: Mapping[Key, Drain], needed: Iterable[Resource]
+    ledger: Ledger, drains: Mapping[Key, Drain], staying: Iterable[Resource]
 ) -> Ledger:
-    owned = {r.key for r in needed if isinstance(r, VirtualService | Vip | DummyInterface)}
+    """Return the ledger once an undo ends; `staying` is what the plan made and still exists."""
+    owned = {r.key for r in staying if not isinstance(r, RealServer | Sysctl | Timeout)}
     return Ledger(ledger.owned | owned, {**ledger.drains, **drains}, ledger.saved_settings)

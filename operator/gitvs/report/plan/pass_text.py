@@ -13,16 +13,27 @@ _OUTCOME_TEXTS = {
     "applied": ("applied, read back, and as planned", "green"),
     "blocked": ("blocked: nothing was changed", "bold red"),
     "rolled-back": ("failed and rolled back: read back, everything is as it was", "bold red"),
-    "stuck": ("stuck: neither as before nor as planned; run this command again", "bold red"),
+    "stuck": (
+        "stuck: the kernel cannot be read, and may be neither as before nor as planned; run this"
+        " command again",
+        "bold red",
+    ),
 }
 
 _MAX_REASONS = 20
 """How many reasons are shown."""
 
 
-def pass_text(outcome: str, reasons: Sequence[str] = (), *, prefix: str = "") -> Text:
-    """Return how a pass ended. `outcome` is one of the words of design section 4."""
+def pass_text(
+    outcome: str, reasons: Sequence[str] = (), *, prefix: str = "", is_undone: bool = True
+) -> Text:
+    """Return how a pass ended. `outcome` is one of the words of design section 4.
+
+    `is_undone` is false if a rollback left something changed.
+    """
     text, style = _OUTCOME_TEXTS[outcome]
+    if outcome == "rolled-back" and not is_undone:
+        text = "failed and rolled back, but not all of it could be undone"
     if outcome == "applied" and reasons:
         text, style = "applied and read back, but", "yellow"
     lines = [line(prefix + text, style=style)]
