@@ -1,7 +1,7 @@
 """The daemon that follows a Git repository on one director.
 
 In reading order: `daemon` (the worker), `cycle` (what one cycle does: choose a commit, run
-passes), `judge` (reads commits in its own thread), `work_queue`, `triggers` (what starts a
-cycle, and when), `fetcher` (its own thread), `fetch_results`, `control_requests`,
+passes), `cycle_result`, `judge` (reads commits in its own thread), `work_queue`, `triggers`
+(what starts a cycle, and when), `fetcher` (its own thread), `fetch_results`, `control_requests`,
 `actions` (what operators ask for), `reporting` (status, log, metrics), `drain_poll`, `write_lock`.
 """

@@ -19,7 +19,7 @@ from gitvs.agent.actions.operator_actions import (
     OperatorActions,
     cycle_json,
 )
-from gitvs.agent.cycle import CycleResult
+from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.core.errors import ControlFailed, ExitCode, GitvsError
 from gitvs.core.planning.gates import LIFTABLE_GATES

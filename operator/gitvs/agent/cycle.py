@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
+from gitvs.agent.cycle_result import BlockingBasis, CycleResult, is_blocked_as_before, leaves_drift
 from gitvs.agent.judge import (
     ChooseDirector,
     Judge,
@@ -31,10 +32,10 @@ from gitvs.core.errors import (
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.resources import Key
-from gitvs.core.planning.gates import LIVE_GATES, FoundLifts, Lift
+from gitvs.core.planning.gates import FoundLifts
 from gitvs.core.planning.operations import Operations, affected_keys, obsolete_drains
 from gitvs.ports import Applied, Ports
-from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, without_counts
+from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
 from gitvs.reconcile.quarantine import (
     FailedFolder,
     quarantine,
@@ -44,56 +45,8 @@ from gitvs.reconcile.quarantine import (
 )
 from gitvs.reconcile.repair_memory import RepairMemory
 from gitvs.reconcile.restore import outdated_reason
-from gitvs.reconcile.results import TransactionResult
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CycleResult:
-    """How a cycle ended. `target` is what the pass was for, or None if there was none.
-
-    `problems` are the reasons, except gates, why the newest commit was not applied.
-    `applied_pass_result` is the second pass, for the applied commit, if the first was blocked, or
-    was rolled back and would have changed drift too.
-    """
-
-    pass_result: PassResult | None
-    target: Applied | None
-    recovered: TransactionResult | None = None
-    problems: tuple[GitvsError, ...] = ()
-    applied_pass_result: PassResult | None = None
-    is_repeated: bool = False
-    """Whether the first pass is an earlier one that was blocked, and still would be."""
-    load_seconds: float = 0.0
-    """How long reading, validating and rendering took."""
-
-    @property
-    def pass_results(self) -> tuple[PassResult, ...]:
-        """Every pass of this cycle, in order."""
-        return tuple(p for p in (self.pass_result, self.applied_pass_result) if p is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class _BlockingBasis:
-    """What it depends on whether a pass is blocked, except the kernel."""
-
-    desired: Desired
-    applied: Applied | None
-    allowed_gates: frozenset[str]
-    lifts: tuple[Lift, ...]
-    operations: Operations
-
-
-def _is_blocked_as_before(blocked: PassResult, now: PassResult) -> bool:
-    """Whether a pass would be blocked again, as far as the kernel matters for it."""
-    if blocked.planned is None:
-        return False
-    gates = [gate for gate in blocked.planned.proposal.gates if not gate.is_allowed]
-    if not any(gate.name in LIVE_GATES for gate in gates):
-        return True
-    before, after = blocked.planned.observation, now.observation
-    return after is not None and without_counts(before) == without_counts(after)
 
 
 class NothingFetched(SourceError):
@@ -111,7 +64,7 @@ class CommitFollower:
     _repair_memory: RepairMemory = field(default_factory=RepairMemory)
     """What could not be repaired."""
     _failed_folder: FailedFolder = field(default_factory=FailedFolder)
-    _blocked: tuple[_BlockingBasis, PassResult] | None = None
+    _blocked: tuple[BlockingBasis, PassResult] | None = None
     """The last pass, if it was blocked, and what that depends on."""
     _compared: tuple[Desired, Desired, bool] | None = None
     """The last two desired states that were compared, and whether they are equal."""
@@ -243,7 +196,7 @@ class CommitFollower:
             self._last_pass = replace(pass_result, planned=None)  # the state before it is large
         if pass_result.outcome is Outcome.ROLLED_BACK:
             quarantine(self.ports, target, pass_result, self._failed_folder)
-            if _leaves_drift(pass_result):
+            if leaves_drift(pass_result):
                 applied_pass_result = self._reconcile_applied()
         elif pass_result.outcome is Outcome.BLOCKED:
             self._blocked = basis, pass_result
@@ -259,14 +212,14 @@ class CommitFollower:
             load_seconds=load_seconds,
         )
 
-    def _basis(self, target: Applied, options: PassOptions) -> _BlockingBasis:
+    def _basis(self, target: Applied, options: PassOptions) -> BlockingBasis:
         operations = self.ports.store.operations().in_force(self.ports.moment())
         applied = self.ports.store.applied()
-        return _BlockingBasis(
+        return BlockingBasis(
             target.desired, applied, options.allowed_gates, options.lifts, operations
         )
 
-    def _still_blocked(self, target: Applied, basis: _BlockingBasis) -> CycleResult | None:
+    def _still_blocked(self, target: Applied, basis: BlockingBasis) -> CycleResult | None:
         """Keep the applied commit in force, and return the result if the target stays blocked.
 
         It is planned again only if something changed that it depends on: the commit, the applied
@@ -276,9 +229,7 @@ class CommitFollower:
         if blocked is None or blocked[0] != basis or basis.applied is None:
             return None
         applied_pass_result = self._reconcile_applied()
-        if applied_pass_result is None or not _is_blocked_as_before(
-            blocked[1], applied_pass_result
-        ):
+        if applied_pass_result is None or not is_blocked_as_before(blocked[1], applied_pass_result):
             return None
         self._blocked = blocked
         return CycleResult(
@@ -398,21 +349,6 @@ class CommitFollower:
         for operation in obsolete_drains(target.desired, operations):
             self.ports.store.end_operation(operation)
             log.info("drain by hand ended server=%s reason=git-agrees", operation.subject)
-
-
-def _leaves_drift(pass_result: PassResult) -> bool:
-    """Whether the applied state is not in force after a commit was rolled back.
-
-    Others had changed what the commit was to change too, or not all of it could be undone.
-    """
-    planned, result = pass_result.planned, pass_result.transaction
-    if planned is None or planned.applied is None or result is None or result.is_transient:
-        return False
-    if result.not_undone:
-        return True
-    applied, repair_keys = planned.applied.desired.state, planned.proposal.repair_keys
-    own_changes = (c for c in planned.proposal.plan.changes if c.key not in repair_keys)
-    return any(c.key in applied and c.before != applied[c.key] for c in own_changes)
 
 
 def run_single_cycle(

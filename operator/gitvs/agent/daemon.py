@@ -23,7 +23,8 @@ from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.adapters.service.push_hook import PushHook
 from gitvs.adapters.service.systemd import Notifier
-from gitvs.agent.cycle import CommitFollower, CycleResult
+from gitvs.agent.cycle import CommitFollower
+from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.drain_poll import DrainPoll
 from gitvs.agent.fetch_results import FetchResults
 from gitvs.agent.fetcher import Fetcher, FetchResult

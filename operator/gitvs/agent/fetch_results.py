@@ -12,7 +12,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.agent.cycle import CommitFollower, CycleResult
+from gitvs.agent.cycle import CommitFollower
+from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.fetcher import FetchResult
 from gitvs.agent.reporting import Reporter
 from gitvs.agent.triggers import Triggers

@@ -15,7 +15,7 @@ from functools import cache
 from gitvs import __version__
 from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
-from gitvs.agent.cycle import CycleResult
+from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.judge import NotYetJudged
 from gitvs.core.errors import (
     GitvsError,

@@ -32,7 +32,8 @@ from gitvs.adapters.service.systemd import (
 )
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.control_requests import ControlRequests
-from gitvs.agent.cycle import CycleResult, run_single_cycle
+from gitvs.agent.cycle import run_single_cycle
+from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.judge import ChooseDirector
 from gitvs.cli.shared.director_option import choose_director

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from gitvs.agent.actions.rollback import find_rollback_commit
-from gitvs.agent.cycle import CycleResult
+from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.reporting import short_problem_text
 from gitvs.agent.work_queue import run_job
