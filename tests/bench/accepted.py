@@ -119,6 +119,6 @@ def _values(sample: Sample) -> Iterator[tuple[str, float]]:
         return
     yield "10^9 instructions", round(cost.total, _KEPT_DIGITS)
     if cost.written_bytes is not None:
-        yield "kB written", round(cost.written_bytes / 1000)
+        yield "kB written", round(cost.written_bytes / 1000, 1)
     if cost.syncs is not None:
         yield "syncs", cost.syncs

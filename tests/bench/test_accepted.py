@@ -36,7 +36,7 @@ def test_only_what_gitvs_takes_in_the_guest_is_compared() -> None:
     ]
     assert values_of(samples) == {
         "1000": {
-            "transaction": {"10^9 instructions": 0.75, "kB written": 1235, "syncs": 3},
+            "transaction": {"10^9 instructions": 0.75, "kB written": 1234.6, "syncs": 3},
             "memory": {"MB": 65.4},
         }
     }
