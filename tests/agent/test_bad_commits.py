@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ import pytest
 from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES
 from gitvs.core.model.allowances import Allowance, parse_allowances
 from gitvs.core.model.resources import RealServer
-from tests.support.agents import DIRECTOR, Running, Site, eventually, service, site
+from tests.support.agents import (
+    DIRECTOR,
+    PATIENCE_SECONDS,
+    Running,
+    Site,
+    eventually,
+    service,
+    site,
+)
 from tests.support.git.repositories import Repository
 
 
@@ -174,6 +183,42 @@ def test_a_newer_commit_does_not_wait_for_the_judging_of_an_older_one(
         assert here.weights() == [3, 3]
         assert f"judging dropped commit={slow}" in caplog.text
         assert sync.result().result().target is not None, "who asked before is answered too"
+
+
+def test_commits_that_come_faster_than_they_are_judged_are_applied_now_and_then(
+    here: Site,
+) -> None:
+    has_begun, may_go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def choose(known: Collection[str]) -> str:
+        has_begun.release()
+        may_go_on.acquire()
+        return "lb1"
+
+    with here.running() as running:
+        running.order("sync")
+        here.chooser, judge = choose, running.agent.follower.judge
+        applied, answers = [], []
+
+        def is_wanted(commit_id: str) -> bool:
+            return judge._wanted is not None and judge._wanted.commit_id == commit_id
+
+        try:
+            for number in range(2, 15):
+                newest = here.push(service(weight=number))
+                answers.append(running.agent.work_queue.submit(running.agent.sync).result())
+                if number > 2:
+                    eventually(partial(is_wanted, newest))
+                    may_go_on.release()
+                has_begun.acquire()
+                applied.append(here.weights()[0])
+            problems = [str(p) for p in answers[0].result(PATIENCE_SECONDS).problems]
+            assert "is not yet judged" in problems[0]
+        finally:
+            here.chooser = lambda known: "lb1"
+            may_go_on.release(100)
+        eventually(lambda: here.weights() == [14, 14])
+    assert len(set(applied)) >= 3, applied
 
 
 def test_a_long_history_of_long_messages_is_read_once_and_a_little_of_each(

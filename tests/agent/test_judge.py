@@ -5,13 +5,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.agent.judge import Judge, Subject
 from gitvs.ports import Applied
-from tests.support.agents import DIRECTOR, eventually, service
+from tests.support.agents import DIRECTOR, PATIENCE_SECONDS, eventually, service
+
+
+def test_of_subjects_that_come_faster_than_they_are_judged_every_fourth_is_judged(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "lb1.yaml").write_text(DIRECTOR)
+    (tmp_path / "web.yaml").write_text(service(weight=1))
+    has_begun, may_go_on = Semaphore(0), Semaphore(0)
+
+    def choose_director(known: Collection[str]) -> str:
+        has_begun.release()
+        may_go_on.acquire()
+        return "lb1"
+
+    judge, reported = Judge(DirectorySource(tmp_path), choose_director), Semaphore(0)
+    judge.start(lambda _: reported.release())
+    judged = []
+    try:
+        for number in range(12):
+            judge.request(Subject(reading=number))
+            if number:
+                may_go_on.release()
+            if number and number % 4 == 0:
+                assert reported.acquire(timeout=PATIENCE_SECONDS)
+                judged += [n for n in range(12) if judge.is_judged(Subject(reading=n))]
+            has_begun.acquire()
+    finally:
+        judge.stop()
+        may_go_on.release(100)
+    assert judged == [3, 7]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

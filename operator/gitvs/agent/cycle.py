@@ -108,6 +108,17 @@ class CommitFollower:
             )
         return self.judge.is_judged(subject)
 
+    def older_judged(self) -> Subject | None:
+        """Return a commit on the way to the newest one that is judged, while that is not."""
+        subject = self.subject()
+        if subject is None or subject.is_trusted or subject.commit_id == subject.base_id:
+            return None
+        older = self.judge.judged_instead_of(subject)
+        if older is None or not isinstance(self.source, GitRemote):
+            return None
+        is_on_the_way = self.source.is_ancestor(str(older.commit_id), str(subject.commit_id))
+        return older if is_on_the_way else None
+
     def read_folder_again(self) -> None:
         """Have the folder read and judged again, if the manifests come from one."""
         if isinstance(self.source, DirectorySource):
@@ -171,7 +182,7 @@ class CommitFollower:
                 self._reconcile_applied(), self.ports.store.applied(), problems=tuple(all_problems)
             )
         try:
-            target, found_lifts, load_seconds = self._choose_target(operations)
+            target, found_lifts, load_seconds = self._choose_target(operations, all_problems)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001  # a bug in loading must not end the repairs
@@ -236,8 +247,12 @@ class CommitFollower:
             blocked[1], target, applied_pass_result=applied_pass_result, is_repeated=True
         )
 
-    def _choose_target(self, operations: Operations) -> tuple[Applied, FoundLifts, float]:
+    def _choose_target(
+        self, operations: Operations, problems: list[GitvsError]
+    ) -> tuple[Applied, FoundLifts, float]:
         """Return this cycle's target, the commits that lift its gates, and the time to judge it.
+
+        An older commit is a target only with a problem: the newest one is not yet judged.
 
         Raises:
             NothingFetched: no commit was fetched yet.
@@ -252,6 +267,9 @@ class CommitFollower:
             target = self._applied_as_judged(applied, operations, subject)
             refuse_quarantined_state(self.ports, target)
             return target, FoundLifts(), 0.0
+        if (older := self.older_judged()) is not None:
+            problems.append(NotYetJudged(commit_id))
+            subject, commit_id = older, older.commit_id
         if isinstance(self.source, GitRemote) and operations.pin is None:
             assert commit_id is not None, "a remote has commits"
             refuse_quarantined(self.ports, commit_id)

@@ -291,7 +291,7 @@ class Agent:
         self._run_jobs_if_judged()
 
     def _run_jobs_if_judged(self) -> None:
-        if self.follower.is_judged():
+        if self.follower.is_judged() or self.follower.older_judged() is not None:
             jobs, self._jobs_until_judged = self._jobs_until_judged, []
             for job in jobs:
                 job()

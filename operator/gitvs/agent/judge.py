@@ -2,7 +2,8 @@
 
 The worker never does. It takes what is judged, and goes on with the applied commit until then.
 Whatever judging does (raise, hang, grow), it is the problem of that commit alone. A newer commit
-ends the judging of an older one at the checkpoints of `core.manifests`.
+ends the judging of an older one at the checkpoints of `core.manifests`, except of every fourth:
+where commits come faster than they are judged, some of them are applied all the same.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ MAX_SKIPPED_LOGGED = 20
 
 TEMPORARY_ERRORS = (OSError, MemoryError)
 """What a lack of disk, descriptors, processes or memory raises: the next try may succeed."""
+
+MAX_DROPPED_IN_A_ROW = 3
+"""After so many judgings were dropped for a newer commit, the next one ends by itself."""
 
 ChooseDirector = Callable[[Collection[str]], str]
 """Picks this host's director among those that have a document, or raises UnknownDirector."""
@@ -132,6 +136,7 @@ class Judge:
         self._changed = threading.Condition()
         self._wanted: Subject | None = None
         self._current: Subject | None = None
+        self._dropped_in_a_row = 0
         self._started_at: datetime | None = None
         self._is_stopping = False
         self._report: Callable[[bool], None] | None = None
@@ -166,7 +171,10 @@ class Judge:
             self._changed.notify()
 
     def request(self, subject: Subject) -> None:
-        """Ask for a judgement; what is being judged is dropped if it is something else."""
+        """Ask for a judgement; what is being judged is dropped if it is something else.
+
+        It ends first if `MAX_DROPPED_IN_A_ROW` were dropped before it.
+        """
         if self._report is None:
             self._latest = subject, self._judge(subject, Deadline())
             return
@@ -196,6 +204,18 @@ class Judge:
         latest = self._latest
         return latest is not None and latest[0] == subject
 
+    def judged_instead_of(self, subject: Subject) -> Subject | None:
+        """Return what was judged last, if it differs from a subject in its commit alone.
+
+        None unless it could be applied.
+        """
+        if self._latest is None or self.judgement_of(subject) is not None:
+            return None
+        found, judgement = self._latest
+        is_usable = isinstance(judgement.rendered, Applied) and found.commit_id != found.base_id
+        is_alike = found == replace(subject, commit_id=found.commit_id)
+        return found if is_usable and is_alike else None
+
     def rendered(self, commit_id: str) -> Applied | GitvsError | None:
         """Return a commit as rendered, or its error; None if it was not judged lately."""
         rendered = self._rendered
@@ -223,6 +243,7 @@ class Judge:
             except _Superseded:
                 judgement = None
                 log.info("judging dropped commit=%s", subject.commit_id)
+            self._dropped_in_a_row = self._dropped_in_a_row + 1 if judgement is None else 0
             with self._changed:
                 self._current = None
                 if self._wanted is None:
@@ -234,7 +255,8 @@ class Judge:
                 self._report(earlier is None or not judgement.is_same(earlier))
 
     def _check(self, deadline: Deadline) -> None:
-        if self._wanted is not None or self._is_stopping:
+        may_be_dropped = self._dropped_in_a_row < MAX_DROPPED_IN_A_ROW
+        if self._is_stopping or (self._wanted is not None and may_be_dropped):
             raise _Superseded
         deadline()
 
