@@ -32,6 +32,7 @@ def test_of_subjects_that_come_faster_than_they_are_judged_every_fourth_is_judge
     judged = []
     try:
         for number in range(12):
+            (tmp_path / "web.yaml").write_text(service(weight=number + 1))
             judge.request(Subject(reading=number))
             if number:
                 may_go_on.release()

@@ -137,6 +137,8 @@ class Judge:
         self._wanted: Subject | None = None
         self._current: Subject | None = None
         self._dropped_in_a_row = 0
+        self._was_kept_up = False
+        """Whether what was judged last could not be dropped, though a newer one was wanted."""
         self._started_at: datetime | None = None
         self._is_stopping = False
         self._report: Callable[[bool], None] | None = None
@@ -205,11 +207,11 @@ class Judge:
         return latest is not None and latest[0] == subject
 
     def judged_instead_of(self, subject: Subject) -> Subject | None:
-        """Return what was judged last, if it differs from a subject in its commit alone.
+        """Return what was judged last, if newer commits had kept several from being judged.
 
-        None unless it could be applied.
+        It differs from the subject in its commit alone, and could be applied; else None.
         """
-        if self._latest is None or self.judgement_of(subject) is not None:
+        if self._latest is None or not self._was_kept_up or self.judgement_of(subject) is not None:
             return None
         found, judgement = self._latest
         is_usable = isinstance(judgement.rendered, Applied) and found.commit_id != found.base_id
@@ -243,6 +245,7 @@ class Judge:
             except _Superseded:
                 judgement = None
                 log.info("judging dropped commit=%s", subject.commit_id)
+            is_last_chance = self._dropped_in_a_row >= MAX_DROPPED_IN_A_ROW
             self._dropped_in_a_row = self._dropped_in_a_row + 1 if judgement is None else 0
             with self._changed:
                 self._current = None
@@ -251,6 +254,7 @@ class Judge:
                 earlier = self.judgement_of(subject)
                 if judgement is not None:
                     self._latest = subject, judgement
+                    self._was_kept_up = is_last_chance and self._wanted is not None
             if judgement is not None and self._report is not None:
                 self._report(earlier is None or not judgement.is_same(earlier))
 
