@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitvs.adapters.linux.kernel import LinuxKernel
-from gitvs.adapters.process.privileges import become_owner_of
+from gitvs.cli.shared.host import become_writer
 from gitvs.core.model.history import Outcome
 from tests.harness.lab import run_batch
 from tests.support import scenario
@@ -23,7 +23,7 @@ def test_a_user_with_one_capability_applies_every_kind_of_change() -> None:
     run_batch(scenario.UPLINK_COMMANDS)
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     os.chown(folder, NOBODY, NOBODY)
-    become_owner_of(folder)
+    become_writer(folder)
     assert os.getresuid() == (NOBODY, NOBODY, NOBODY)
     world = World(LinuxKernel("gitvs:test"), folder)
     assert world.bring(scenario.before()).outcome is Outcome.APPLIED

@@ -15,10 +15,9 @@ import click
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.git.remote import GitRemote
-from gitvs.adapters.process.privileges import become_owner_of, clear_ambient_capabilities
+from gitvs.adapters.process.privileges import clear_ambient_capabilities
 from gitvs.adapters.process.writer_lock import (
     AGENT_LOCK_NAME,
-    prepare_lock_folder,
     writer_lock,
 )
 from gitvs.adapters.service.control_socket import ControlServer, link_socket, make_socket
@@ -37,7 +36,7 @@ from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.judge import ChooseDirector
 from gitvs.cli.shared.director_option import choose_director
-from gitvs.cli.shared.host import make_ports, open_for_writing
+from gitvs.cli.shared.host import become_writer, make_ports, open_for_writing
 from gitvs.cli.shared.options import choose_state_dir, config_option, state_options
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
@@ -88,8 +87,7 @@ def _run_once(settings: Settings, state_dir: Path) -> ExitCode:
 def _run_daemon(config: Path, state_dir: Path) -> ExitCode:
     """Run the daemon until a signal ends it."""
     _log_as_service()
-    prepare_lock_folder()
-    become_owner_of(state_dir)
+    become_writer(state_dir)
     clear_ambient_capabilities()  # threads and children that start from here have none
     with writer_lock(AGENT_LOCK_NAME), SqliteStore(state_dir) as store:
         daemon = Agent(

@@ -11,10 +11,11 @@ from gitvs.adapters.service.settings_file import load_settings
 from gitvs.cli.shared.host import open_for_writing
 from gitvs.cli.shared.options import choose_state_dir, config_option, state_options
 from gitvs.cli.shared.output import show_message
-from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
+from gitvs.cli.shared.pass_output import report_pass
 from gitvs.core.errors import ExitCode
 from gitvs.reconcile.restore import outdated_reason
 from gitvs.reconcile.restore import restore as bring_back
+from gitvs.report.plan.plan_view import summary_of, summary_text
 
 
 @click.command()
@@ -26,7 +27,8 @@ def restore(context: click.Context, config: Path, state_dir: Path) -> int:
 
     Not what other interfaces are needed for, and not after a long down time (the setting
     restore.max_downtime, 24h by default): then the agent fetches first. `gitvs-restore.service`
-    calls it; once anything was applied since the boot, it does nothing.
+    calls it; once anything was applied since the boot, it does nothing. `gitvs history show`
+    has each change.
 
     \b
     Examples:
@@ -43,6 +45,12 @@ def restore(context: click.Context, config: Path, state_dir: Path) -> int:
             show_message("gitvs: nothing to restore")
             return ExitCode.DONE
         applied = ports.store.applied()
-    show_pass_plan(pass_result, None if applied is None else applied.commit, Path())
+    if pass_result.planned is not None:
+        # The whole plan of 10,000 services would take longer than to apply it.
+        changes = summary_text(summary_of(pass_result.planned.proposal.plan.changes))
+        commit = None if applied is None else applied.commit_id
+        show_message(
+            f"{'what was applied' if commit is None else f'commit {commit[:12]}'}: {changes}"
+        )
     report_pass(pass_result)
     return pass_result.exit_code

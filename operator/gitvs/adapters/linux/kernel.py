@@ -221,7 +221,7 @@ class LinuxKernel:
 
     def _write_addresses(self, changes: Sequence[Change]) -> list[Answer]:
         """Write addresses and local routes; if an interface is missing, only its changes fail."""
-        encoder = _routing_encoder()
+        encoder = routing_encoder()
         prepared: list[list[Request] | Answer] = []
         for change in changes:
             try:
@@ -242,7 +242,7 @@ class LinuxKernel:
         ]
 
     def _write_links(self, changes: Sequence[Change]) -> list[Answer]:
-        encoder = _routing_encoder()
+        encoder = routing_encoder()
         with Rtnetlink() as routing:
             return [
                 routing.execute(encoder.delete_link(_interface_name(change)))
@@ -259,7 +259,7 @@ class LinuxKernel:
         return routing.set_alias(_interface_name(change), self._alias())
 
 
-def _routing_encoder() -> ModuleType:
+def routing_encoder() -> ModuleType:
     """Return the module that makes requests for links, addresses and routes.
 
     It loads pyroute2, which takes 150 ms and 20 MB; a director that only reads goes without.

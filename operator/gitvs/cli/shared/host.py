@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from types import FrameType
 
 import click
 
-from gitvs.adapters.linux.kernel import LinuxKernel
+from gitvs.adapters.linux.kernel import LinuxKernel, routing_encoder
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.process.privileges import become_owner_of
 from gitvs.adapters.process.writer_lock import prepare_lock_folder, writer_lock
@@ -48,6 +49,18 @@ def open_for_reading(state_dir: Path) -> Iterator[Ports]:
         yield make_ports(store)
 
 
+def become_writer(state_dir: Path) -> None:
+    """As root, prepare to write as the owner of the state folder, and become that user.
+
+    What is loaded with the first write is loaded before: another user may not be able to read
+    it, below /root for example.
+    """
+    prepare_lock_folder()
+    if os.geteuid() == 0:
+        routing_encoder()
+    become_owner_of(state_dir)
+
+
 @contextmanager
 def open_for_writing(state_dir: Path) -> Iterator[Ports]:
     """Open kernel and store for writing, as the only writer of this network namespace.
@@ -58,8 +71,7 @@ def open_for_writing(state_dir: Path) -> Iterator[Ports]:
         LockHeld: another gitvs is the writer; the error names it.
         LockUnusable: this user may not be a writer.
     """
-    prepare_lock_folder()
-    become_owner_of(state_dir)
+    become_writer(state_dir)
     with _interruptible_once(), writer_lock() as ensure, SqliteStore(state_dir) as store:
         try:
             yield replace(make_ports(store), ensure_writer=ensure)
