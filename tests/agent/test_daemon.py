@@ -1025,6 +1025,29 @@ def test_what_was_undrained_under_a_pause_is_seen_to_by_a_later_pass(here: Site)
         eventually(lambda: here.weights() == [1, 1])
 
 
+def test_a_fetch_that_was_under_way_when_a_head_was_accepted_brings_no_rewritten_branch(
+    here: Site,
+) -> None:
+    """It compared the branch with the head before."""
+    slow_polls(here)
+    with here.running() as running:
+        running.order("sync")
+        before = here.git("rev-parse", "HEAD")
+        accepted = here.push(service(weight=5))
+        running.order("sync")
+        here.git("reset", "--quiet", "--hard", "HEAD~1")
+        here.push(service(weight=6))
+        remote = running.agent.follower.source
+        assert isinstance(remote, GitRemote)
+        rewritten = remote.fetch(before)
+        running.agent._on_fetch_result(FetchResult(99, remote, rewritten, accepted_head=before))
+        eventually(lambda: "does not descend" in (running.status.source.error or ""))
+        head = running.status.source.head
+        assert head is not None
+        assert head.id == accepted
+        assert here.weights() == [5, 5]
+
+
 def test_a_fetch_that_was_under_way_when_a_rewrite_was_accepted_refuses_it_no_more(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

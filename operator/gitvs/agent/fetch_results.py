@@ -80,7 +80,7 @@ class FetchResults:
         Raises:
             StoreError: it could not be recorded; the next fetch brings it again.
         """
-        if self._was_rewrite_accepted(fetch_result):
+        if self._is_outdated(fetch_result):
             self.request_fetch()
             return ""
         try:
@@ -91,12 +91,17 @@ class FetchResults:
                 self._reporter.source_status, next_fetch_at=poll_at
             )
 
-    def _was_rewrite_accepted(self, fetch_result: FetchResult) -> bool:
-        """Whether a branch was rejected as rewritten, and an operator has accepted it since."""
-        error = fetch_result.error
-        return isinstance(error, RewrittenBranch) and (
-            error.accepted != self._ports.store.accepted_head()
-        )
+    def _is_outdated(self, fetch_result: FetchResult) -> bool:
+        """Whether another head was accepted since the fetch began, which it has to descend from.
+
+        Its own head may come from a rewritten branch, and what it rejected as rewritten may have
+        been accepted by an operator.
+        """
+        error, accepted_head = fetch_result.error, self._ports.store.accepted_head()
+        if fetch_result.head is not None:
+            is_newer = fetch_result.head.id != accepted_head
+            return is_newer and fetch_result.accepted_head != accepted_head
+        return isinstance(error, RewrittenBranch) and error.accepted != accepted_head
 
     def _record(self, fetch_result: FetchResult) -> str:
         previous = self._reporter.source_status

@@ -24,13 +24,17 @@ MIN_PUSH_INTERVAL_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """The result of a fetch: a head or an error. It answers all requests up to `request_number`."""
+    """The result of a fetch: a head or an error. It answers all requests up to `request_number`.
+
+    `accepted_head` is the newest accepted commit when it began: a head descends from that.
+    """
 
     request_number: int
     remote: GitRemote
     head: Commit | None = None
     signed_by: str = ""
     error: GitvsError | None = None
+    accepted_head: str | None = None
 
 
 class Fetcher:
@@ -110,9 +114,13 @@ class Fetcher:
         return self._last_begin_monotonic + MIN_PUSH_INTERVAL_SECONDS - time.monotonic()
 
     def _fetch(self, request_number: int) -> FetchResult:
+        accepted_head = self.accepted_head
         try:
-            head = self.remote.fetch(self.accepted_head)
-            return FetchResult(request_number, self.remote, head, self._signer(head))
+            head = self.remote.fetch(accepted_head)
+            signer = self._signer(head)
+            return FetchResult(
+                request_number, self.remote, head, signer, accepted_head=accepted_head
+            )
         except GitvsError as error:
             return FetchResult(request_number, self.remote, error=error)
         except Exception as error:  # a bug here must not end the fetching for ever
