@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
 from errno import EACCES
+from ipaddress import ip_address
 from pathlib import Path
 from shutil import rmtree
 
@@ -228,6 +229,7 @@ def test_what_a_conflict_blocks_is_applied_once_the_conflict_is_gone(
 ) -> None:
     slow_polls(here)
     foreign = virtual_service(endpoint("203.0.113.11", 80))
+    here.kernel.add_gateway(ip_address("192.0.2.1"))  # as every host has one
     with here.running() as running:
         running.order("sync")
         here.kernel.put(foreign)
@@ -1046,6 +1048,19 @@ def test_a_fetch_that_was_under_way_when_a_head_was_accepted_brings_no_rewritten
         assert head is not None
         assert head.id == accepted
         assert here.weights() == [5, 5]
+
+
+def test_a_head_that_another_process_has_accepted_is_gone_on_from(here: Site) -> None:
+    """During a pause, `gitvs agent --once` may be such a process."""
+    slow_polls(here)
+    with here.running() as running:
+        running.order("sync")
+        second = here.push(service(weight=5))
+        with SqliteStore(here.state_dir) as store:
+            store.accept_head(second)
+        here.push(service(weight=6))
+        assert running.order("sync")["exitCode"] == 0
+        assert here.weights() == [6, 6]
 
 
 def test_a_fetch_that_was_under_way_when_a_rewrite_was_accepted_refuses_it_no_more(

@@ -34,6 +34,7 @@ from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import FoundLifts
 from gitvs.core.planning.operations import Operations, affected_keys, obsolete_drains
+from gitvs.core.planning.ownership import scope_of
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
 from gitvs.reconcile.quarantine import (
@@ -115,6 +116,9 @@ class CommitFollower:
             return None
         older = self.judge.judged_instead_of(subject)
         if older is None or not isinstance(self.source, GitRemote):
+            return None
+        quarantined = self.ports.store.quarantined(self.ports.kernel.incarnation())
+        if any(entry.commit_id == subject.commit_id for entry in quarantined):
             return None
         is_on_the_way = self.source.is_ancestor(str(older.commit_id), str(subject.commit_id))
         return older if is_on_the_way else None
@@ -239,7 +243,9 @@ class CommitFollower:
         blocked, self._blocked = self._blocked, None
         if blocked is None or blocked[0] != basis or basis.applied is None:
             return None
-        applied_pass_result = self._reconcile_applied()
+        ledger = self.ports.store.ledger(self.ports.kernel.incarnation())
+        scope = scope_of(ledger, target.desired, applied=basis.applied.desired)
+        applied_pass_result = self._reconcile_applied(includes_gateways=scope.includes_gateways)
         if applied_pass_result is None or not is_blocked_as_before(blocked[1], applied_pass_result):
             return None
         self._blocked = blocked
@@ -322,12 +328,13 @@ class CommitFollower:
             raise NotYetJudged(subject.commit_id)
         return judgement
 
-    def _reconcile_applied(self) -> PassResult | None:
+    def _reconcile_applied(self, includes_gateways: bool = False) -> PassResult | None:
         """Keep the applied commit in force, if there is one."""
         applied = self.ports.store.applied()
         if applied is None:
             return None
-        return reconcile(self.ports, applied, memory=self._repair_memory)
+        options = PassOptions(includes_gateways=includes_gateways)
+        return reconcile(self.ports, applied, options, memory=self._repair_memory)
 
     def _run_paused_cycle(self, operations: Operations) -> CycleResult:
         """Let drains end, and apply or undo operations; change nothing else."""

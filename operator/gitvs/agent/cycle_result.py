@@ -68,10 +68,10 @@ def leaves_drift(pass_result: PassResult) -> bool:
     Others had changed what the commit was to change too, or not all of it could be undone.
     """
     planned, result = pass_result.planned, pass_result.transaction
-    if planned is None or planned.applied is None or result is None or result.is_transient:
+    if planned is None or planned.applied is None or result is None:
         return False
-    if result.not_undone:
-        return True
+    if result.not_undone or result.is_transient:
+        return bool(result.not_undone)
     applied, repair_keys = planned.applied.desired.state, planned.proposal.repair_keys
     own_changes = (c for c in planned.proposal.plan.changes if c.key not in repair_keys)
     return any(c.key in applied and c.before != applied[c.key] for c in own_changes)

@@ -81,6 +81,7 @@ class FetchResults:
             StoreError: it could not be recorded; the next fetch brings it again.
         """
         if self._is_outdated(fetch_result):
+            self._tell_accepted_head()
             self.request_fetch()
             return ""
         try:
@@ -126,12 +127,17 @@ class FetchResults:
         return "remote" if is_first or bool(source_status.error) != bool(previous.error) else ""
 
     def _accept_head(self, head: Commit) -> None:
-        if head.id == self._ports.store.accepted_head():
-            return
-        self._follower.accept_head(head)
+        is_news = head.id != self._ports.store.accepted_head()
+        if is_news:
+            self._follower.accept_head(head)
+        self._tell_accepted_head()
+        if is_news:
+            log.info("fetched commit=%s subject=%r", head.id, head.subject)
+
+    def _tell_accepted_head(self) -> None:
+        """Have the next fetch compare with what is recorded: another process may have done it."""
         if self._triggers.fetcher is not None:
-            self._triggers.fetcher.accepted_head = head.id
-        log.info("fetched commit=%s subject=%r", head.id, head.subject)
+            self._triggers.fetcher.accepted_head = self._ports.store.accepted_head()
 
     def accept_rewrite(self, commit_id: str) -> Commit:
         """Follow a branch that was rewritten; return its commit.

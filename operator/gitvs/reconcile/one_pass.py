@@ -53,6 +53,8 @@ class PassOptions:
     only_keys: frozenset[Key] | None = None
     is_full_reading: bool = True
     lifts: tuple[Lift, ...] = ()
+    includes_gateways: bool = False
+    """Whether the gateways of routes are read even if nothing new needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,9 @@ def plan_full_reading(
 ) -> PlannedPass:
     """Plan against a full reading of the kernel."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    observation = ports.kernel.observe(scope_of(ledger, desired, applied=_applied(ports)))
+    scope = scope_of(ledger, desired, applied=_applied(ports))
+    includes_gateways = scope.includes_gateways or options.includes_gateways
+    observation = ports.kernel.observe(replace(scope, includes_gateways=includes_gateways))
     return plan_reading(ports, desired, ledger, options, observation)
 
 

@@ -101,8 +101,11 @@ class GitCopy:
         except BaseException:
             objects.close()
             raise
-        self._idle_objects.append(objects)
-        self._close_idle_objects(but=1 if generation == self._generation else 0)
+        if generation == self._generation:
+            self._idle_objects.append(objects)
+            self._close_idle_objects(but=1)
+        else:
+            objects.close()
 
     def _close_idle_objects(self, but: int = 0) -> None:
         """End the processes that nobody uses now, except so many."""

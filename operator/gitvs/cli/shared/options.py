@@ -49,7 +49,7 @@ def state_options(function: F) -> F:
 
 
 def _of_settings(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
-    """Return the state folder; unless it was given, that of the settings file, if there is one.
+    """Return the state folder; unless it was given, that of the settings, if they can be read.
 
     A command with `--config` reads that file itself (`choose_state_dir`).
     """
@@ -58,7 +58,7 @@ def _of_settings(context: click.Context, parameter: click.Parameter, value: Path
         return value
     try:
         found = tomllib.loads(DEFAULT_SETTINGS_FILE.read_text()).get("state_dir", value)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # only root and the agent may read it
         return value
     except (OSError, ValueError) as error:
         raise SettingsError(

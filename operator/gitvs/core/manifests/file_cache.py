@@ -36,6 +36,7 @@ _CACHE_DEPENDS_ON = (
     "file_cache",
     "files",
     "load",
+    "load_run",
     "schema",
     "syntax/document_builder",
     "syntax/json_documents",

@@ -64,9 +64,11 @@ class Loader:
         checkpoint = checkpoint or self._new_checkpoint()
         changed = None if self._last is None else self._last.changed_files(all_files)
         if self._last is not None and changed is not None:
-            run = self._last.run_for_changes(self._validate, checkpoint)
-            if self._last.accept(run, self._run(run, changed), changed):
-                return self._last.manifests
+            last, self._last = self._last, None  # what fails half-way is no base for the next
+            run = last.run_for_changes(self._validate, checkpoint)
+            if last.accept(run, self._run(run, changed), changed):
+                self._last = last
+                return last.manifests
         run = LoadRun(self._cache, self._validate, checkpoint)
         manifests = self._run(run, all_files)
         if not run.cache.files:
