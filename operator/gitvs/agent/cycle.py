@@ -39,6 +39,7 @@ from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
 from gitvs.reconcile.quarantine import (
     FailedFolder,
+    find_quarantine,
     quarantine,
     recover_at_start,
     refuse_quarantined,
@@ -117,8 +118,7 @@ class CommitFollower:
         older = self.judge.judged_instead_of(subject)
         if older is None or not isinstance(self.source, GitRemote):
             return None
-        quarantined = self.ports.store.quarantined(self.ports.kernel.incarnation())
-        if any(entry.commit_id == subject.commit_id for entry in quarantined):
+        if find_quarantine(self.ports, str(subject.commit_id)) is not None:
             return None
         is_on_the_way = self.source.is_ancestor(str(older.commit_id), str(subject.commit_id))
         return older if is_on_the_way else None

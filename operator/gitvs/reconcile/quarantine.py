@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 
 from gitvs.core.errors import Quarantined
-from gitvs.core.model.history import Commit
+from gitvs.core.model.history import Commit, Quarantine
 from gitvs.core.model.state import State
 from gitvs.core.model.state_digest import state_digest
 from gitvs.ports import Applied, Ports
@@ -113,12 +113,17 @@ def refuse_quarantined(ports: Ports, commit_id: str) -> None:
     Raises:
         Quarantined: with the recorded reason.
     """
-    for entry in ports.store.quarantined(ports.kernel.incarnation()):
-        if entry.commit_id == commit_id:
-            raise Quarantined(
-                f"commit {commit_id[:12]} is not tried again: {entry.reason}."
-                " Push a new commit, or say `gitvs sync --retry`"
-            )
+    if (entry := find_quarantine(ports, commit_id)) is not None:
+        raise Quarantined(
+            f"commit {commit_id[:12]} is not tried again: {entry.reason}."
+            " Push a new commit, or say `gitvs sync --retry`"
+        )
+
+
+def find_quarantine(ports: Ports, commit_id: str) -> Quarantine | None:
+    """Return why a commit is in quarantine; None if it is not."""
+    entries = ports.store.quarantined(ports.kernel.incarnation())
+    return next((entry for entry in entries if entry.commit_id == commit_id), None)
 
 
 def refuse_quarantined_state(ports: Ports, target: Applied) -> None:
