@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from gitvs.core.model.kinds import KINDS, Role
+from gitvs.core.model.resources import Kind, Resource
 from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "operator/gitvs"
@@ -97,3 +101,26 @@ def test_a_number_is_written_in_the_digits_0_to_9(module: Path) -> None:
     assert [line for line in lines if ".isascii() and" not in line] == []
     patterns = [line for line in text.splitlines() if r"\d" in line]
     assert [line for line in patterns if "re.ASCII" not in line] == []
+
+
+def resource_classes_in(module: Path) -> set[str]:
+    names = {n.id for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, ast.Name)}
+    return names & {facts.resource_class.__name__ for facts in KINDS.values()}
+
+
+def test_a_new_kind_of_resource_concerns_the_eight_files_that_contributing_lists() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("## A new kind of resource")[2]
+    listed = re.findall(r"^\d\. .*$", section, re.MULTILINE)
+    named = {path for line in listed for path in re.findall(r"`([\w/]+\.py)`", line)}
+    assert len(listed) == 8
+    assert {path for path in named if not (PACKAGE / path).exists()} == set()
+    know_all = {name_of(m) for m in MODULES if len(resource_classes_in(m)) == len(KINDS)}
+    assert know_all == named - {"core/manifests/render.py"}, "one more module knows every kind"
+
+
+def test_the_table_of_kinds_has_each_kind_once_and_orders_them_without_ties() -> None:
+    assert set(KINDS) == set(Kind)
+    assert {facts.resource_class for facts in KINDS.values()} == set(get_args(Resource))
+    assert sorted(facts.break_rank for facts in KINDS.values()) == list(range(len(KINDS)))
+    shared = Counter(facts.make_rank for facts in KINDS.values())
+    assert {f.role for f in KINDS.values() if shared[f.make_rank] > 1} == {Role.RULE}

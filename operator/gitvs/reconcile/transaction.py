@@ -18,9 +18,10 @@ from functools import partial
 
 from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
 from gitvs.core.model.history import Outcome
+from gitvs.core.model.kinds import is_setting
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation, Scope
-from gitvs.core.model.resources import Key, Sysctl, Timeout
+from gitvs.core.model.resources import Key
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import scope_of
 from gitvs.core.planning.plan import Phase, Plan, diff
@@ -248,11 +249,7 @@ def _finish(
     they are no longer owned.
     """
     failed_keys = {*given_up, *(() if failed_repairs is None else failed_repairs.reasons)}
-    done = [
-        c
-        for c in transaction.changes
-        if isinstance(c.resource, Sysctl | Timeout) or c.key not in failed_keys
-    ]
+    done = [c for c in transaction.changes if is_setting(c.resource) or c.key not in failed_keys]
     ledger = ports.store.ledger(transaction.incarnation)
     final_ledger = ledger_after_break(ledger, Plan(tuple(done)))
     break_keys = {c.key for c in transaction.changes if c.phase is Phase.BREAK}

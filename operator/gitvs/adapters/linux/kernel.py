@@ -35,6 +35,7 @@ from gitvs.adapters.process.network_namespace import namespace_cookie, namespace
 from gitvs.adapters.process.witness_file import WitnessFile
 from gitvs.core.errors import GitvsError, KernelUnavailable, KernelUnreadable
 from gitvs.core.model.grouped import Grouped
+from gitvs.core.model.kinds import is_setting
 from gitvs.core.model.ledger import Incarnation
 from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import (
@@ -200,7 +201,7 @@ class LinuxKernel:
         before, after = change.before, change.after
         if before is not None and before == after:
             return _write_nothing
-        if after is None and isinstance(before, Sysctl | Timeout):
+        if after is None and is_setting(before):
             return _write_nothing  # the kernel cannot remove a setting
         match before if after is None else after:
             case RealServer() | VirtualService() | Timeout():

@@ -18,7 +18,7 @@ from itertools import chain, compress
 from operator import is_not
 from typing import Self, overload
 
-from gitvs.core.model.resources import D, Key, Protocol, V
+from gitvs.core.model.resources import SERVER_ARROW, D, Key, Protocol, V, service_key_in
 
 OTHERS = Key("")
 """The group of everything that belongs to no virtual service."""
@@ -30,7 +30,7 @@ def group_of(key: Key) -> Key:
     """Return the group of a key: the key of its virtual service, or `OTHERS`."""
     if not key.startswith(_SERVICE_PREFIXES):
         return OTHERS
-    return Key(key.partition(" -> ")[0])
+    return service_key_in(key)
 
 
 class Grouped(Mapping[Key, V]):
@@ -66,7 +66,7 @@ class Grouped(Mapping[Key, V]):
 
     def _group_with(self, key: Key) -> dict[Key, V]:
         """Return the only group that may have a key."""
-        group = self.groups.get(Key(key.partition(" -> ")[0]))
+        group = self.groups.get(Key(key.partition(SERVER_ARROW)[0]))
         return self.groups.get(OTHERS, {}) if group is None else group
 
     def __iter__(self) -> Iterator[Key]:

@@ -8,9 +8,6 @@ manifest syntax to `manifests`.
 
 from __future__ import annotations
 
-from collections.abc import (
-    Mapping,
-)
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -146,6 +143,25 @@ def host_and_port(address: IPAddress, port: int) -> str:
     return f"{text}:{port}" if address.version == 4 else f"[{text}]:{port}"
 
 
+SERVER_ARROW = " -> "
+"""Stands in the key of a real server between its virtual service's key and its own address."""
+
+
+def service_key_in(key: str) -> Key:
+    """Return the key of the virtual service in a real server's key; any other key as it is."""
+    return Key(key.partition(SERVER_ARROW)[0])
+
+
+def interface_in(key: Key) -> str | None:
+    """Return the name of the dummy interface that a key is about, or None."""
+    is_about_one = _VIP_DEVICE in key or key.startswith(_DUMMY)
+    return key.split()[-1] if is_about_one else None
+
+
+_VIP_DEVICE = " dev "
+_DUMMY = "dummy "
+
+
 def _set_key(resource: object, key: str) -> None:
     """Set the key of a resource once, because keys are read very often."""
     object.__setattr__(resource, "key", key)
@@ -234,7 +250,7 @@ class DummyInterface:
 
     @property
     def key(self) -> Key:
-        return Key(f"dummy {self.name}")
+        return Key(f"{_DUMMY}{self.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +269,11 @@ class Vip:
     key: Key = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _set_key(self, f"{self.address}/{self.prefix_length} dev {self.interface}")
+        _set_key(self, f"{self.address}/{self.prefix_length}{_VIP_DEVICE}{self.interface}")
+
+    def makes_local(self, address: IPAddress) -> bool:
+        """Whether packets to an address come in by this VIP."""
+        return address == self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +285,10 @@ class LocalRoute:
     @property
     def key(self) -> Key:
         return Key(f"local {self.prefix}")
+
+    def makes_local(self, address: IPAddress) -> bool:
+        """Whether packets to an address come in by this route."""
+        return address in self.prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +343,7 @@ class RealServer:
     key: Key = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _set_key(self, f"{self.listener.key} -> {host_and_port(self.address, self.port)}")
+        _set_key(self, f"{self.listener.key}{SERVER_ARROW}{host_and_port(self.address, self.port)}")
 
     @property
     def service_key(self) -> Key:
@@ -329,19 +353,3 @@ class RealServer:
 Resource = (
     Sysctl | Timeout | SyncDaemon | DummyInterface | Vip | LocalRoute | VirtualService | RealServer
 )
-
-_KIND_BY_CLASS: Mapping[type, Kind] = {
-    Sysctl: Kind.SYSCTL,
-    Timeout: Kind.TIMEOUTS,
-    SyncDaemon: Kind.SYNC_DAEMON,
-    DummyInterface: Kind.DUMMY_INTERFACE,
-    Vip: Kind.VIP,
-    LocalRoute: Kind.LOCAL_ROUTE,
-    VirtualService: Kind.VIRTUAL_SERVICE,
-    RealServer: Kind.REAL_SERVER,
-}
-
-
-def kind_of(resource: Resource) -> Kind:
-    """Return the kind of a resource."""
-    return _KIND_BY_CLASS[type(resource)]

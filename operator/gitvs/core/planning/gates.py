@@ -14,11 +14,12 @@ from difflib import get_close_matches
 from gitvs.core.model.allowances import Allowance
 from gitvs.core.model.desired import Desired, Policy
 from gitvs.core.model.grouped import changed_groups, differences
+from gitvs.core.model.kinds import KINDS, facts_of, is_local_address, kind_of
 from gitvs.core.model.resources import (
     Endpoint,
     IPAddress,
     Key,
-    LocalRoute,
+    Kind,
     RealServer,
     Resource,
     Vip,
@@ -241,7 +242,7 @@ def _as_allowed(gate: Gate) -> Gate:
 
 
 def _object_count(state: State) -> int:
-    return sum(1 for r in state.values() if isinstance(r, VirtualService | Vip | LocalRoute))
+    return sum(1 for r in state.values() if facts_of(r).is_noticed)
 
 
 def _empty_state(before: State, after: State) -> Iterator[Gate]:
@@ -257,29 +258,25 @@ def _empty_state(before: State, after: State) -> Iterator[Gate]:
 def _mass_removal(
     before: State, after: State, removed: Sequence[Resource], policy: Policy
 ) -> Iterator[Gate]:
-    for noun, resource_type in (
-        ("virtual services", VirtualService),
-        ("VIPs", Vip),
-        ("local routes", LocalRoute),
-    ):
-        leaving = {_identity_of(r) for r in removed if isinstance(r, resource_type)}
-        if leaving and resource_type is Vip:  # it may be on another interface from now on
+    for facts in (facts for facts in KINDS.values() if facts.is_noticed):
+        leaving = {_identity_of(r) for r in removed if kind_of(r) is facts.kind}
+        if leaving and facts.kind is Kind.VIP:  # it may be on another interface from now on
             leaving -= {_identity_of(vip) for vip in after.of_type(Vip)}
-        count, removed_count = len(before.of_type(resource_type)), len(leaving)
+        count, removed_count = len(before.of_type(facts.resource_class)), len(leaving)
         if count < policy.ignore_below_objects or not removed_count:
             continue
         percent = 100 * removed_count / count
         if percent > policy.max_removed_percent:
             yield _liftable_gate(
                 "mass-removal",
-                f"{removed_count} of {count} {noun} ({percent:.3g} %)",
+                f"{removed_count} of {count} {facts.noun}s ({percent:.3g} %)",
                 f"{policy.max_removed_percent:g} %",
-                f"{removed_count} of {count} {noun} would leave, which is {percent:.3g} % and"
-                f" over maxRemovedPercent, {policy.max_removed_percent:g} % (Policy)",
+                f"{removed_count} of {count} {facts.noun}s would leave, which is {percent:.3g} %"
+                f" and over maxRemovedPercent, {policy.max_removed_percent:g} % (Policy)",
             )
 
 
-def _identity_of(resource: VirtualService | Vip | LocalRoute) -> str:
+def _identity_of(resource: Resource) -> str:
     return str(resource.address) if isinstance(resource, Vip) else resource.key
 
 
@@ -364,7 +361,7 @@ def _other_director(
     applied: Desired, desired: Desired, removed: Sequence[Resource]
 ) -> Iterator[Gate]:
     """Detect a wrong `--director`. A renamed director that keeps all its objects passes."""
-    lost_count = sum(1 for r in removed if isinstance(r, VirtualService | Vip | LocalRoute))
+    lost_count = sum(1 for r in removed if facts_of(r).is_noticed)
     if lost_count and applied.director not in ("", desired.director):
         yield _liftable_gate(
             "other-director",
@@ -376,11 +373,7 @@ def _other_director(
 
 
 def _is_any_local(resources: Iterable[Resource], address: IPAddress) -> bool:
-    return any(
-        (isinstance(r, Vip) and r.address == address)
-        or (isinstance(r, LocalRoute) and address in r.prefix)
-        for r in resources
-    )
+    return any(is_local_address(r) and r.makes_local(address) for r in resources)
 
 
 def _listeners_on(resources: Iterable[Resource], address: IPAddress) -> list[Key]:

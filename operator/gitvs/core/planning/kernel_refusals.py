@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from gitvs.core.model.kinds import facts_of, is_setting
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
     Forwarding,
-    Kind,
     LocalRoute,
     RealServer,
     SyncDaemon,
@@ -38,16 +38,6 @@ class _Reason:
     meaning: str
     remedy: str = ""
 
-
-_NOUNS: Mapping[Kind, str] = {
-    Kind.VIRTUAL_SERVICE: "virtual service ",
-    Kind.REAL_SERVER: "real server ",
-    Kind.VIP: "VIP ",
-    Kind.LOCAL_ROUTE: "route ",
-    Kind.SYSCTL: "sysctl ",
-    Kind.DUMMY_INTERFACE: "interface ",
-}
-"""The noun before a key that does not name its kind itself."""
 
 _ALREADY_EXISTS = _Reason("it exists already", "somebody else made it since gitvs looked")
 
@@ -76,11 +66,12 @@ def refusal_message(change: Change, code: int) -> str:
     """
     reason = next((r for c, r in _reasons(change) if c == code), None) or _GENERAL_REASONS.get(code)
     if reason is None:
-        verb = {Kind.SYSCTL: "write", Kind.TIMEOUTS: "set"}.get(change.kind, str(change.action))
+        verb = "set" if is_setting(change.resource) else str(change.action)
         reason = _Reason(f"the kernel refused to {verb} it: {os.strerror(code)}")
     name = errno_name(code)
     detail = f"{name}; {reason.remedy}" if reason.remedy else name
-    return f"{_NOUNS.get(change.kind, '')}{_key_text(change)}: {reason.meaning} ({detail})"
+    subject = f"{facts_of(change.resource).label} {_key_text(change)}".lstrip()
+    return f"{subject}: {reason.meaning} ({detail})"
 
 
 def errno_name(code: int) -> str:

@@ -11,18 +11,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.kinds import facts_of, is_setting
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
-from gitvs.core.model.resources import (
-    DummyInterface,
-    Key,
-    LocalRoute,
-    SyncDaemon,
-    Sysctl,
-    Timeout,
-    Vip,
-    VirtualService,
-)
+from gitvs.core.model.resources import Key, Resource
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Lift
 from gitvs.core.planning.overlay import with_fallback_flags
@@ -68,15 +60,11 @@ def propose_preview(
 
 
 def _owned_keys(state: State) -> frozenset[Key]:
-    return frozenset(
-        r.key
-        for r in state.values()
-        if isinstance(r, VirtualService | Vip | LocalRoute | SyncDaemon | DummyInterface)
-    )
+    return frozenset(r.key for r in state.values() if facts_of(r).is_owned_by_itself)
 
 
-def _is_put_back(resource: object, desired_state: State) -> bool:
+def _is_put_back(resource: Resource, desired_state: State) -> bool:
     """Whether a setting goes back to its value before gitvs; forwarding sysctls never do."""
-    if not isinstance(resource, Sysctl | Timeout) or resource.key in desired_state:
+    if not is_setting(resource) or resource.key in desired_state:
         return False
     return not is_forwarding_sysctl(resource.key)

@@ -15,6 +15,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.kinds import is_local_address
 from gitvs.core.model.resources import Key, LocalRoute, RealServer, Vip, host_and_port
 from gitvs.core.model.state import State
 
@@ -242,4 +243,4 @@ def canonical_server(server: str) -> str:
 
 
 def _vips_and_routes(state: State) -> list[Vip | LocalRoute]:
-    return [r for r in state.values() if isinstance(r, Vip | LocalRoute)]
+    return [r for r in state.values() if is_local_address(r)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.grouped import differences
+from gitvs.core.model.kinds import is_setting
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.observation import ConnectionCounts
 from gitvs.core.model.resources import (
@@ -24,8 +25,6 @@ from gitvs.core.model.resources import (
     Resource,
     Scheduler,
     SchedulerFlag,
-    Sysctl,
-    Timeout,
     Vip,
     VirtualService,
 )
@@ -171,7 +170,7 @@ def _needed_resources(
     for vip in owned.of_type(Vip):
         if vip.key not in desired and is_needed(vip):
             needed.append(replace(vip, has_route=True))
-            interface = owned.get(Key(f"dummy {vip.interface}"))
+            interface = owned.get(DummyInterface(vip.interface).key)
             if interface is not None and interface.key not in desired:
                 needed.append(interface)
     for route in owned.of_type(LocalRoute):
@@ -188,7 +187,7 @@ def removals_after_drains(target: State, desired: State) -> tuple[Change, ...]:
     kept = [
         resource
         for key, resource in target.items()
-        if key not in desired and not isinstance(resource, Sysctl | Timeout)
+        if key not in desired and not is_setting(resource)
     ]
     return build_plan([(resource, None) for resource in kept]).changes
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.grouped import OTHERS
+from gitvs.core.model.kinds import is_setting
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Link, Observation, Scope
 from gitvs.core.model.resources import (
@@ -18,13 +19,10 @@ from gitvs.core.model.resources import (
     IPAddress,
     Key,
     LocalRoute,
-    RealServer,
     Resource,
-    SyncDaemon,
     Sysctl,
-    Timeout,
     Vip,
-    VirtualService,
+    interface_in,
 )
 from gitvs.core.model.state import State
 
@@ -111,8 +109,7 @@ def scope_of(
 def _interfaces_in(ledger: Ledger, desired: Desired) -> set[str]:
     """Return the names of the interfaces that are owned, or have owned addresses."""
     keys = ledger.owned.difference(desired.state.groups)  # nearly all are virtual services
-    about = [key for key in keys if " dev " in key or key.startswith("dummy ")]
-    return {key.split()[-1] for key in about}
+    return {name for key in keys if (name := interface_in(key)) is not None}
 
 
 def ipv6_switches(resource: Resource) -> tuple[Key, ...]:
@@ -160,7 +157,7 @@ def classify(
             adopt and key in desired_state
         ):
             owned[key] = resource
-        elif not isinstance(resource, Sysctl | Timeout):
+        elif not is_setting(resource):
             foreign[key] = resource
     owned_keys = ledger.owned | desired_state.groups.keys() if adopt else ledger.owned
     owned_services, foreign_services = _services_by_owner(observation.state, owned_keys)
@@ -221,17 +218,12 @@ def _is_owned(
     `is_only_store`: no interface of another store exists here, so a route with gitvs's protocol
     is owned even if it is not in the ledger.
     """
-    match resource:
-        case Vip() | SyncDaemon():
-            return resource.key in ledger.owned
-        case Sysctl() | Timeout():
-            return resource.key in desired_state or resource.key in ledger.saved_settings
-        case DummyInterface():
-            return resource.key in desired_state or resource.key in ledger.owned
-        case LocalRoute():
-            return is_only_store or resource.key in ledger.owned
-        case VirtualService() | RealServer():
-            raise AssertionError("it belongs to a virtual service")
+    key = resource.key
+    if is_setting(resource):
+        return key in desired_state or key in ledger.saved_settings
+    if isinstance(resource, DummyInterface) and key in desired_state:
+        return True
+    return key in ledger.owned or (is_only_store and isinstance(resource, LocalRoute))
 
 
 def _foreign_object_conflict(key: Key) -> Conflict:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gitvs.core.model.grouped import differences
+from gitvs.core.model.kinds import KINDS, Role, facts_of, is_setting, kind_of
 from gitvs.core.model.ledger import Drain
 from gitvs.core.model.resource_json import resource_json
 from gitvs.core.model.resources import (
     AddressFamily,
-    DummyInterface,
     Endpoint,
     Key,
     Kind,
@@ -28,12 +28,9 @@ from gitvs.core.model.resources import (
     RealServer,
     Resource,
     SchedulerFlag,
-    SyncDaemon,
     Sysctl,
-    Timeout,
     Vip,
     VirtualService,
-    kind_of,
 )
 from gitvs.core.model.state import State
 
@@ -93,13 +90,13 @@ class Change:
     def action(self) -> Action:
         if self.drain is not None:
             return Action.DRAIN
-        if isinstance(self.resource, Sysctl | Timeout):
+        if is_setting(self.resource):
             return Action.UPDATE  # a setting always has a value, even if it is unknown here
         if self.before is None:
             return Action.CREATE
         if self.after is None:
             return Action.DELETE
-        return Action.REPLACE if isinstance(self.after, SyncDaemon) else Action.UPDATE
+        return Action.REPLACE if facts_of(self.after).is_restarted else Action.UPDATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +161,15 @@ def _steps(
 
 
 def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
-    match after if after is not None else before:
-        case Sysctl() | Timeout():
-            return Phase.PREPARE
-        case DummyInterface() | SyncDaemon():
-            return Phase.BREAK if after is None else Phase.PREPARE
-        case Vip() | LocalRoute():
-            return Phase.BREAK if after is None else Phase.BIND
+    resource = after if after is not None else before
+    assert resource is not None, "a pair has a before or an after"
+    role = facts_of(resource).role
+    if role is Role.SETTING:
+        return Phase.PREPARE
+    if role is not Role.RULE:
+        made_in = Phase.PREPARE if role is Role.HOST else Phase.BIND
+        return Phase.BREAK if after is None else made_in
+    match resource:
         case RealServer(weight=0) if before is None:
             return Phase.MODIFY  # after the fallback flag of its `sh` or `mh` service
         case _ if before is None:
@@ -197,22 +196,7 @@ def _dropped_fallback_flags(
     return (before.flags - after.flags) & FALLBACK_FLAGS
 
 
-_BREAK_RANK: Mapping[Kind, int] = {
-    Kind.VIP: 0,
-    Kind.LOCAL_ROUTE: 1,
-    Kind.REAL_SERVER: 2,
-    Kind.VIRTUAL_SERVICE: 3,
-    Kind.SYNC_DAEMON: 4,
-    Kind.DUMMY_INTERFACE: 5,
-    Kind.TIMEOUTS: 6,
-    Kind.SYSCTL: 7,
-}
-_PREPARE_RANK: Mapping[Kind, int] = {
-    Kind.SYSCTL: 0,
-    Kind.TIMEOUTS: 1,
-    Kind.DUMMY_INTERFACE: 2,
-    Kind.SYNC_DAEMON: 3,
-}
+_AFTER_ALL_OTHERS = len(KINDS)
 
 
 def _sort_key(change: Change) -> tuple[int, int, tuple[int, ...], str]:
@@ -222,19 +206,14 @@ def _sort_key(change: Change) -> tuple[int, int, tuple[int, ...], str]:
 
 
 def _rank(change: Change) -> int:
-    match change.phase:
-        case Phase.PREPARE:
-            if change.kind is Kind.SYSCTL and change.before is None:
-                return len(_PREPARE_RANK)  # it exists only once its interface does
-            return _PREPARE_RANK[change.kind]
-        case Phase.MODIFY:
-            return _modify_rank(change)
-        case Phase.BIND:
-            return 0 if change.kind is Kind.LOCAL_ROUTE else 1
-        case Phase.BREAK:
-            return _BREAK_RANK[change.kind]
-        case Phase.MAKE:
-            return 0
+    if change.phase is Phase.MODIFY:
+        return _modify_rank(change)
+    facts = facts_of(change.resource)
+    if change.phase is Phase.BREAK:
+        return facts.break_rank
+    if facts.kind is Kind.SYSCTL and change.before is None:
+        return _AFTER_ALL_OTHERS  # it exists only once its interface does
+    return facts.make_rank
 
 
 def _modify_rank(change: Change) -> int:

@@ -11,18 +11,14 @@ from dataclasses import dataclass, field
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.grouped import OTHERS
+from gitvs.core.model.kinds import facts_of, is_setting
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import (
     DummyInterface,
     Key,
-    LocalRoute,
     RealServer,
     Resource,
-    SyncDaemon,
-    Sysctl,
-    Timeout,
-    Vip,
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate, Lift, conflict_gates, evaluate_gates
@@ -195,9 +191,7 @@ def _is_end_of_drain(resource: Resource, desired_state: State, ledger: Ledger) -
     """Whether a resource that is removed existed only for a drain."""
     if isinstance(resource, RealServer):
         return resource.key in ledger.drains
-    return resource.key not in desired_state and not isinstance(
-        resource, Sysctl | Timeout | SyncDaemon
-    )
+    return resource.key not in desired_state and facts_of(resource).only_drains_keep_it
 
 
 def _plan_to_target(owned: State, overlaid: Overlay) -> Plan:
@@ -220,16 +214,17 @@ def _ledger_before_break(
     """What is owned, drains and is saved once everything except the break is done."""
     created = {c.key for c in plan.changes if c.before is None}
 
-    def is_ours(interface: Key) -> bool:
-        return interface in created or interface in aliased_interfaces or interface in ledger.owned
+    def is_ours(resource: Resource) -> bool:
+        key = resource.key
+        is_known = key in created or key in aliased_interfaces or key in ledger.owned
+        return is_known or not isinstance(resource, DummyInterface)
 
     removed = {c.key for c in plan.changes if c.after is None}
     target = overlaid.target
     others = target.groups.get(OTHERS, {}).items()
     owned_keys = {
         *target.service_keys(),
-        *(key for key, r in others if isinstance(r, Vip | LocalRoute | SyncDaemon)),
-        *(key for key, r in others if isinstance(r, DummyInterface) and is_ours(key)),
+        *(key for key, r in others if facts_of(r).is_owned_by_itself and is_ours(r)),
     }
     ending_drains = {key: d for key, d in ledger.drains.items() if key in removed}
     original_settings = {r.key: r for r in _original_settings(ownership.owned, target, owned_keys)}
@@ -249,7 +244,7 @@ def _ledger_before_break(
 def ledger_after_break(ledger: Ledger, plan: Plan) -> Ledger:
     """Return the ledger once the break of a plan is done too, without what was removed."""
     removed = {c.key for c in plan.in_phase(Phase.BREAK) if c.after is None}
-    put_back = {c.key for c in plan.in_phase(Phase.BREAK) if isinstance(c.after, Sysctl | Timeout)}
+    put_back = {c.key for c in plan.in_phase(Phase.BREAK) if is_setting(c.after)}
     return Ledger(
         ledger.owned - removed if removed else ledger.owned,
         {key: d for key, d in ledger.drains.items() if key not in removed},
@@ -265,8 +260,8 @@ def _original_settings(
     Those of an interface that gitvs made are omitted: they had no value before.
     """
     owned_interfaces = [i.name for i in target.of_type(DummyInterface) if i.key in owned]
-    settings: list[Resource] = [*target.of_type(Sysctl), *target.of_type(Timeout)]
-    for key in (setting.key for setting in settings):
+    others = target.groups.get(OTHERS, {}).values()
+    for key in (r.key for r in others if is_setting(r)):
         if key in observed and not any(
             is_sysctl_of_interface(key, name) for name in owned_interfaces
         ):

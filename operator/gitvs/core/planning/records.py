@@ -11,9 +11,10 @@ from ipaddress import ip_address
 from typing import Any
 
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy
+from gitvs.core.model.kinds import kind_of
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.resource_json import JsonObject, resource_from_json, resource_json
-from gitvs.core.model.resources import Key, Kind, Resource, kind_of
+from gitvs.core.model.resources import Key, Kind, Resource
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Change, Phase
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.kinds import facts_of
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import (
@@ -23,9 +24,7 @@ from gitvs.core.model.resources import (
     LocalRoute,
     RealServer,
     Resource,
-    SyncDaemon,
     Sysctl,
-    Timeout,
     Vip,
     VirtualService,
 )
@@ -110,8 +109,8 @@ def unfinished_breaks(changes: Iterable[Change], observed: State) -> UnfinishedB
 
 
 def _is_somebody_elses(change: Change, present: Resource) -> bool:
-    is_telling = isinstance(present, VirtualService | SyncDaemon | Sysctl | Timeout)
-    return is_telling and change.before is not None and present != change.before
+    shows_maker = facts_of(present).shows_maker
+    return shows_maker and change.before is not None and present != change.before
 
 
 def _service_key(resource: Resource | None) -> Key | None:
@@ -134,10 +133,11 @@ def _is_untouchable(change: Change, observed: State, foreign_keys: frozenset[Key
     if change.key in foreign_keys or (isinstance(change.after, Sysctl) and change.before is None):
         return True
     present = observed.get(change.key)
-    is_made_by_others = isinstance(present, VirtualService | SyncDaemon) and present != change.after
     return (
         change.before is None
-        and is_made_by_others
+        and present is not None
+        and facts_of(present).shows_maker
+        and present != change.after
         and not _differs_by_flags_only(present, change.after)
     )
 
@@ -214,5 +214,5 @@ def _ledger_after_undo(
     ledger: Ledger, drains: Mapping[Key, Drain], staying: Iterable[Resource]
 ) -> Ledger:
     """Return the ledger once an undo ends; `staying` is what the plan made and still exists."""
-    owned = {r.key for r in staying if not isinstance(r, RealServer | Sysctl | Timeout)}
+    owned = {r.key for r in staying if facts_of(r).is_owned_by_itself}
     return Ledger(ledger.owned | owned, {**ledger.drains, **drains}, ledger.saved_settings)

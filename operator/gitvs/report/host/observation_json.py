@@ -18,6 +18,7 @@ from jsonschema.exceptions import best_match
 from gitvs.core.errors import UsageError
 from gitvs.core.manifests.schema import schema_for
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.kinds import kind_of
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import (
     ConnectionCounts,
@@ -35,7 +36,6 @@ from gitvs.core.model.resources import (
     Resource,
     Scheduler,
     Sysctl,
-    kind_of,
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import classify

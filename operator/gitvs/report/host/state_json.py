@@ -5,29 +5,16 @@ from __future__ import annotations
 import yaml
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.kinds import facts_of, kind_of
 from gitvs.core.model.resource_json import JsonObject, resource_json
-from gitvs.core.model.resources import Kind, Resource, VirtualService, kind_of
+from gitvs.core.model.resources import Resource, VirtualService
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import desired_digest, natural_sort_key
-
-_IPVS_RANK = 4
-_DISPLAY_RANKS = {
-    Kind.SYSCTL: 0,
-    Kind.TIMEOUTS: 1,
-    Kind.SYNC_DAEMON: 2,
-    Kind.DUMMY_INTERFACE: 3,
-    Kind.VIRTUAL_SERVICE: _IPVS_RANK,
-    Kind.REAL_SERVER: _IPVS_RANK,
-    Kind.LOCAL_ROUTE: 5,
-    Kind.VIP: 6,
-}
 
 
 def in_display_order(state: State) -> list[Resource]:
     """Return resources in the order that people expect: host, virtual services, routes, VIPs."""
-    return sorted(
-        state.values(), key=lambda r: (_DISPLAY_RANKS[kind_of(r)], natural_sort_key(r), r.key)
-    )
+    return sorted(state.values(), key=lambda r: (facts_of(r).make_rank, natural_sort_key(r), r.key))
 
 
 def desired_json(desired: Desired) -> JsonObject:

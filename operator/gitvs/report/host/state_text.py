@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from gitvs.core.durations import duration_text
+from gitvs.core.model.kinds import Role, facts_of, is_setting, kind_of
 from gitvs.core.model.observation import ConnectionCounts
 from gitvs.core.model.resources import (
+    DummyInterface,
     Key,
     Kind,
     RealServer,
     Resource,
     VirtualService,
     host_and_port,
-    kind_of,
 )
 from gitvs.core.model.state import State
 from gitvs.report.host.observation_json import ObservedHost
@@ -23,15 +24,12 @@ from gitvs.report.host.state_json import in_display_order
 from gitvs.report.text.fields import fields_of, fields_text, nondefault_fields, thresholds_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
 
-_SETTING_KINDS = (Kind.SYSCTL, Kind.TIMEOUTS)
-_IPVS_KINDS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
-
 
 def observation_text(host: ObservedHost) -> Text:
     """Return an observation as text."""
     owned = host.owned_state()
     foreign = host.observation.state.with_changes(drop=owned)
-    settings = [r for r in in_display_order(host.observation.state) if kind_of(r) in _SETTING_KINDS]
+    settings = [r for r in in_display_order(host.observation.state) if is_setting(r)]
     lines = [line(_title(host), style="bold"), *_settings_lines(host, settings)]
     lines += _group_lines(host, "gitvs's", owned)
     lines += _group_lines(host, "Foreign: not gitvs's, never touched", foreign)
@@ -49,7 +47,7 @@ def _title(host: ObservedHost) -> str:
     return f"{host.name}: Linux {host.observation.kernel_release}, {applied}"
 
 
-def _settings_lines(host: ObservedHost, settings: list[Resource]) -> Iterator[Line]:
+def _settings_lines(host: ObservedHost, settings: Sequence[Resource]) -> Iterator[Line]:
     """Yield the settings, which nobody owns, with a note on those that gitvs has set."""
     if not settings:
         return
@@ -68,12 +66,12 @@ def _settings_lines(host: ObservedHost, settings: list[Resource]) -> Iterator[Li
 
 
 def _group_lines(host: ObservedHost, title: str, state: State) -> Iterator[Line]:
-    resources = [r for r in in_display_order(state) if kind_of(r) not in _SETTING_KINDS]
+    resources = [r for r in in_display_order(state) if not is_setting(r)]
     if not resources:
         return
     yield line("")
     yield line(title, style="bold")
-    others = [r for r in resources if kind_of(r) not in _IPVS_KINDS]
+    others = [r for r in resources if facts_of(r).role is not Role.RULE]
     yield from aligned([_other_line(host, r) for r in others])
     servers: dict[Key, list[RealServer]] = {}
     for server in (r for r in resources if isinstance(r, RealServer)):
@@ -88,8 +86,7 @@ def _other_line(host: ObservedHost, resource: Resource) -> Line:
         notes.append("its route in table local is missing: it receives nothing")
     if kind_of(resource) is Kind.SYNC_DAEMON:
         notes += [f"{name} {value}" for name, value in fields_of(resource).items()]
-    link = host.observation.links.get(str(resource.key).removeprefix("dummy "))
-    if link is not None and kind_of(resource) is Kind.DUMMY_INTERFACE:
+    if isinstance(resource, DummyInterface) and (link := host.observation.links.get(resource.name)):
         notes.append("UP" if link.is_up else "DOWN")
     return line(resource.key, ", ".join(notes), indent=2)
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
 
-from gitvs.core.model.resources import Kind
+from gitvs.core.model.kinds import Role, facts_of
+from gitvs.core.model.resources import SERVER_ARROW, Key, Kind, service_key_in
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.plan import Action, Change, natural_sort_key
 from gitvs.core.planning.risks import Risk
@@ -34,8 +35,6 @@ from gitvs.report.text.fields import before_after_text, fields_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.operations import operation_text
 
-_ADDRESS_KINDS = (Kind.VIP, Kind.LOCAL_ROUTE)
-_IPVS_KINDS = (Kind.VIRTUAL_SERVICE, Kind.REAL_SERVER)
 _MAX_FOREIGN = 20
 
 
@@ -158,18 +157,22 @@ def _operation_lines(plan: DirectorPlan) -> Iterator[Line]:
 
 
 def _host_lines(plan: DirectorPlan) -> Iterator[Line]:
-    host_changes = [c for c in plan.plan.changes if c.kind not in (*_IPVS_KINDS, *_ADDRESS_KINDS)]
+    host_changes = [c for c in plan.plan.changes if _role(c) in (Role.SETTING, Role.HOST)]
     if host_changes:
         yield line("Host", style="bold")
         yield from _change_lines(plan, host_changes)
 
 
 def _address_lines(plan: DirectorPlan) -> Iterator[Line]:
-    changes = [c for c in plan.plan.changes if c.kind in _ADDRESS_KINDS]
+    changes = [c for c in plan.plan.changes if _role(c) is Role.ADDRESS]
     if changes:
         yield line("VIPs and local routes", style="bold")
         sorted_changes = sorted(changes, key=lambda c: (c.kind, natural_sort_key(c.resource)))
         yield from _change_lines(plan, sorted_changes)
+
+
+def _role(change: Change) -> Role:
+    return facts_of(change.resource).role
 
 
 def _after_drains_lines(plan: DirectorPlan) -> Iterator[Line]:
@@ -233,11 +236,13 @@ def _foreign_lines(plan: DirectorPlan) -> Iterator[Line]:
     """Yield foreign objects: real servers only as counts, and a long list cut short."""
     if not plan.foreign_names:
         return
-    server_counts = Counter(name.split(" -> ")[0] for name in plan.foreign_names if " -> " in name)
-    other_names = [name for name in plan.foreign_names if " -> " not in name]
+    server_counts = Counter(
+        service_key_in(name) for name in plan.foreign_names if SERVER_ARROW in name
+    )
+    other_names = [name for name in plan.foreign_names if SERVER_ARROW not in name]
     yield line(FOREIGN_TITLE, style="bold")
     for name in other_names[:_MAX_FOREIGN]:
-        count = server_counts[name]
+        count = server_counts[Key(name)]
         note = count_text(count, "real server") if count else ""
         yield line(name, note, indent=2, style="dim")
     if len(other_names) > _MAX_FOREIGN:

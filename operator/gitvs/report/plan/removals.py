@@ -11,27 +11,17 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 
 from gitvs.core.durations import duration_text
-from gitvs.core.model.resources import Kind
+from gitvs.core.model.kinds import KINDS, facts_of, is_setting
 from gitvs.core.planning.plan import Change
 from gitvs.report.plan.plan_view import DirectorPlan, summary_text
 from gitvs.report.text.counts import count_text
 
 AFTER_DRAINS_TITLE = "After the drains, by later passes"
 
-_NOUNS = {
-    Kind.VIRTUAL_SERVICE: "virtual service",
-    Kind.VIP: "VIP",
-    Kind.LOCAL_ROUTE: "local route",
-    Kind.REAL_SERVER: "real server",
-    Kind.SYNC_DAEMON: "sync daemon",
-    Kind.DUMMY_INTERFACE: "dummy interface",
-}
-"""The kinds that a removal is counted by, the most serious first; settings are only put back."""
-
 
 def removed_at_once(plan: DirectorPlan) -> Iterable[Change]:
     """Return the deletes of the plan itself."""
-    return (c for c in plan.plan.changes if c.after is None and c.kind in _NOUNS)
+    return (c for c in plan.plan.changes if c.after is None and not is_setting(c.before))
 
 
 def changes_text(plan: DirectorPlan) -> str:
@@ -55,18 +45,17 @@ def removals_text(plans: Iterable[DirectorPlan]) -> str:
 def service_removals_text(plans: Iterable[DirectorPlan]) -> str:
     """Return `removes 1 virtual service and 1 VIP`: what clients notice, now or later."""
     changes = (c for p in plans for c in (*removed_at_once(p), *p.after_drains))
-    noticed = (Kind.VIRTUAL_SERVICE, Kind.VIP, Kind.LOCAL_ROUTE)
-    text = _counts_text(c for c in changes if c.kind in noticed)
+    text = _counts_text(c for c in changes if facts_of(c.resource).is_noticed)
     return f"removes {text}" if text else ""
 
 
 def removal_counts(changes: Iterable[Change]) -> Mapping[str, int]:
     """Return how many objects of each kind are removed, by the kinds of the plan JSON."""
     counts = Counter(change.kind for change in changes)
-    return {str(kind): counts[kind] for kind in _NOUNS if counts[kind]}
+    return {str(kind): counts[kind] for kind in KINDS if counts[kind]}
 
 
 def _counts_text(changes: Iterable[Change]) -> str:
     counts = Counter(change.kind for change in changes)
-    texts = [count_text(counts[kind], noun) for kind, noun in _NOUNS.items() if counts[kind]]
+    texts = [count_text(counts[kind], f.noun) for kind, f in KINDS.items() if counts[kind]]
     return " and ".join((", ".join(texts[:-1]), texts[-1])) if len(texts) > 1 else "".join(texts)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from gitvs.core.durations import duration_text
 from gitvs.core.model.desired import ManifestLocation
+from gitvs.core.model.kinds import is_setting
 from gitvs.core.model.ledger import Drain
 from gitvs.core.model.observation import ConnectionCounts
 from gitvs.core.model.resources import Key, Kind
@@ -67,7 +68,7 @@ def connections_text(connections: ConnectionCounts) -> str:
 
 
 def _is_restored(change: Change) -> bool:
-    return change.after is None and change.kind in (Kind.SYSCTL, Kind.TIMEOUTS)
+    return change.after is None and is_setting(change.before)
 
 
 def location_text(location: ManifestLocation) -> str:
