@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -43,7 +44,6 @@ class Kernel(Protocol):
 
     def incarnation(self) -> Incarnation:
         """Return which boot and which network namespace this is."""
-        ...
 
     def observe(self, scope: Scope) -> Observation:
         """Read everything once. An interrupted reading is repeated.
@@ -52,7 +52,6 @@ class Kernel(Protocol):
             KernelUnavailable: no IPVS here, or no permission to read.
             KernelUnreadable: no consistent reading was possible.
         """
-        ...
 
     def read_witness(self) -> int | None:
         """Return the newest number of this store that was recorded outside it, for this kernel.
@@ -62,7 +61,6 @@ class Kernel(Protocol):
         Raises:
             KernelUnavailable, KernelUnreadable: the interfaces could not be read.
         """
-        ...
 
     def write_witness(self, number: int, adopted_interface: str | None = None) -> None:
         """Record the store's number outside it: in the alias of its interfaces, and in a file.
@@ -71,7 +69,6 @@ class Kernel(Protocol):
         numbers of other stores of this network namespace are raised beyond what they hold. Never
         raises: where nothing can be recorded, the next number is.
         """
-        ...
 
     def execute(self, changes: Sequence[Change]) -> list[WriteResult]:
         """Write `changes` in their order, in as few calls as possible; return a result for each.
@@ -81,7 +78,6 @@ class Kernel(Protocol):
         for an answer.
         A change whose before and after are equal writes nothing and is `DONE`.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +90,8 @@ class Snapshot:
     """What looks like manifests but is not followed: symbolic links and submodules."""
 
 
-class FollowedSource(Protocol):
-    """Where manifests come from."""
+class ManifestSource(Protocol):
+    """Where manifests come from, once."""
 
     def load(self) -> Snapshot:
         """Read all manifest files.
@@ -103,7 +99,66 @@ class FollowedSource(Protocol):
         Raises:
             SourceError: it could not be read; the message says why.
         """
-        ...
+
+
+class FollowedManifests(Protocol):
+    """The manifests of one commit of a followed source; of a folder, those that it has now.
+
+    Raises (any method):
+        SourceError: they could not be read; the message says why.
+    """
+
+    def open_snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Find all manifest files; inside the block, each may be read on demand."""
+
+    def commit_messages(
+        self, base: str | None, known: Container[str] = ()
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the commits since `base` with their messages, the newest first."""
+
+
+class FollowedSource(Protocol):
+    """What an agent follows: a branch of a remote with its local copy, or a folder on this host.
+
+    Raises (any method that returns something):
+        SourceError: it cannot be used, or it is a folder, which has no commits; and why.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is, for messages and without credentials."""
+
+    @property
+    def has_commits(self) -> bool:
+        """Whether it has commits. A folder has none, and is read again whenever it changes."""
+
+    def fetch(self, accepted_head: str | None) -> Commit | None:
+        """Fetch, and return the head, which descends from the accepted one; None for a folder."""
+
+    def verify_signature(self, commit_id: str) -> str:
+        """Return who signed a fetched commit; empty if no signature is required.
+
+        Raises:
+            UntrustedCommit: it is not signed by a trusted signer.
+        """
+
+    def check_rewritten_commit(self, abbreviated_id: str) -> Commit:
+        """Return a commit of the rewritten branch that an operator names, if it may be followed."""
+
+    def manifests_of(self, commit_id: str | None) -> FollowedManifests:
+        """Return the manifests of a fetched commit, which is None for a folder."""
+
+    def resolve(self, revision: str) -> str:
+        """Return the full id of a commit."""
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` is `older` or descends from it."""
+
+    def keep_commits(self, commit_ids: Iterable[str]) -> None:
+        """Keep these commits, and no others, even if the branch is rewritten. Never raises."""
+
+    def maintain(self) -> None:
+        """Tidy up; once a day is enough."""
 
 
 class Commits(Protocol):
@@ -116,43 +171,34 @@ class Commits(Protocol):
     @property
     def folder(self) -> str:
         """The folder of the manifests in the repository; empty for the whole repository."""
-        ...
 
     @property
     def cut_off(self) -> str:
         """What to do about an incomplete history; empty if it is complete."""
-        ...
 
     def commit(self, revision: str) -> Commit:
         """Return the commit that a revision names."""
-        ...
 
     def has_folder(self, commit_id: str) -> bool:
         """Whether the folder exists in a commit."""
-        ...
 
     def snapshot(self, commit_id: str) -> Snapshot:
         """Read all manifest files of a commit."""
-        ...
 
     def since(self, base_id: str, head_id: str) -> Sequence[str]:
         """Return the commits of `head_id` that `base_id` lacks, the newest first.
 
         Only `head_id` if it does not descend from `base_id`; none if it is an ancestor of that.
         """
-        ...
 
     def message(self, commit_id: str) -> str:
         """Return the full message of a commit."""
-        ...
 
     def first_parents(self, commit_id: str, limit: int) -> Sequence[str]:
         """Return the commits before one, along first parents, the newest first."""
-        ...
 
     def merge_bases(self, first_id: str, second_id: str) -> Sequence[str]:
         """Return the newest commits that both descend from: usually one; none if none is here."""
-        ...
 
 
 class Clock(Protocol):
@@ -160,15 +206,12 @@ class Clock(Protocol):
 
     def boottime(self) -> float:
         """Seconds of CLOCK_BOOTTIME."""
-        ...
 
     def now(self) -> datetime:
         """The wall clock, aware, UTC."""
-        ...
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
-        ...
 
 
 class TransactionStage(StrEnum):
@@ -218,75 +261,59 @@ class Store(Protocol):
     @property
     def id(self) -> str:
         """The id of this store, generated once; it is part of the owner alias."""
-        ...
 
     @property
     def number(self) -> int:
         """A number that rises with every write that may matter to the kernel."""
-        ...
 
     def void(self, incarnation: Incarnation, witness: int) -> None:
         """Drop what was recorded in this incarnation, and continue after the number `witness`."""
-        ...
 
     def ledger(self, incarnation: Incarnation) -> Ledger:
         """Return the ledger of this incarnation; empty if none was recorded in it."""
-        ...
 
     def applied(self) -> Applied | None:
         """Return the desired state in force, which is kept across incarnations."""
-        ...
 
     def open_transaction(self, incarnation: Incarnation) -> Transaction | None:
         """Return the transaction left open in this incarnation; others are void."""
-        ...
 
     def begin(
         self, incarnation: Incarnation, changes: Sequence[Change], target: Applied
     ) -> Transaction:
         """Record a transaction before its first write."""
-        ...
 
     def record_conflicts(self, transaction: Transaction, keys: frozenset[Key]) -> None:
         """Record creates that found somebody else's object."""
-        ...
 
     def commit(self, transaction: Transaction, ledger: Ledger) -> None:
         """Pass the point of no return: `target` is applied and `ledger` in force, as one write."""
-        ...
 
     def finish(
         self, transaction: Transaction, outcome: Outcome, ledger: Ledger, message: str = ""
     ) -> None:
         """Close the transaction with the ledger that is now in force; add it to the history."""
-        ...
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
         """Record, without a transaction, that the kernel already matches `target`.
 
         A commit that was not applied before is added to the history.
         """
-        ...
 
     def history(self, limit: int | None = None) -> Sequence[HistoryEntry]:
         """Return finished transactions and converged commits, the newest first."""
-        ...
 
     def keep_history(self, transactions: int | None, plans: int | None) -> None:
         """Limit the history from now on; a limit that is None stays as it was."""
-        ...
 
     def accepted_head(self) -> str | None:
         """Return the newest commit that was accepted from the remote."""
-        ...
 
     def accept_head(self, commit_id: str) -> None:
         """Record the newest accepted commit, which later commits must descend from."""
-        ...
 
     def count_found_open(self, incarnation: Incarnation, commit_id: str) -> int:
         """Count that a commit's transaction was found open at start; return the new count."""
-        ...
 
     def quarantine(
         self, incarnation: Incarnation, commit_id: str, reason: str, state_digest: str = ""
@@ -295,47 +322,36 @@ class Store(Protocol):
 
         `state_digest` is that of the desired state which failed.
         """
-        ...
 
     def pin(self, pin: Operation, barred: Iterable[str], reason: str) -> None:
         """Pin a commit, let it be tried again, and bar `barred` until cleared, as one write."""
-        ...
 
     def quarantined(self, incarnation: Incarnation) -> Sequence[Quarantine]:
         """Return the commits that are not tried again: those that failed here, and barred ones."""
-        ...
 
     def clear_quarantine(self, commit_id: str | None = None) -> None:
         """Let a commit, or every commit, be tried again."""
-        ...
 
     def operations(self) -> Operations:
         """Return the operations that have not been ended, the oldest first."""
-        ...
 
     def put_operation(self, operation: Operation) -> None:
         """Record an operation; it replaces an earlier one with the same identity."""
-        ...
 
     def end_operation(self, operation: Operation) -> None:
         """End an operation; it is kept as ended until a pass has undone it."""
-        ...
 
     def ended_operations(self) -> Operations:
         """Return the operations that were ended, and that no pass has undone yet."""
-        ...
 
     def forget_ended_operations(self) -> None:
         """Delete the operations that were ended, because a pass has undone them."""
-        ...
 
     def alive_at(self) -> datetime | None:
         """Return when an agent last recorded that it was alive, by the wall clock."""
-        ...
 
     def record_alive(self) -> None:
         """Record that an agent is alive now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from threading import Semaphore
 
 import pytest
 
-from gitvs.adapters.files.directory_source import DirectorySource
+from gitvs.adapters.files.followed_folder import FollowedFolder
 from gitvs.agent.judge import Judge, Subject
 from gitvs.ports import Applied
 from tests.support.agents import DIRECTOR, PATIENCE_SECONDS, eventually, service
@@ -27,7 +27,7 @@ def test_of_subjects_that_come_faster_than_they_are_judged_every_fourth_is_judge
         may_go_on.acquire()
         return "lb1"
 
-    judge, reported = Judge(DirectorySource(tmp_path), choose_director), Semaphore(0)
+    judge, reported = Judge(FollowedFolder(tmp_path), choose_director), Semaphore(0)
     judge.start(lambda _: reported.release())
     judged = []
     try:
@@ -59,7 +59,7 @@ def test_a_judge_that_died_is_started_again_and_judges_what_it_was_at(
             raise deaths.pop()
         return "lb1"
 
-    judge, subject = Judge(DirectorySource(tmp_path), choose_director), Subject(reading=1)
+    judge, subject = Judge(FollowedFolder(tmp_path), choose_director), Subject(reading=1)
     judge.start(lambda _: None)
     try:
         judge.request(subject)

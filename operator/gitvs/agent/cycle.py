@@ -11,8 +11,9 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 
-from gitvs.adapters.files.directory_source import DirectorySource
+from gitvs.adapters.files.followed_folder import FollowedFolder
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.agent.cycle_result import BlockingBasis, CycleResult, is_blocked_as_before, leaves_drift
 from gitvs.agent.judge import (
@@ -35,7 +36,8 @@ from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import FoundLifts
 from gitvs.core.planning.operations import Operations, affected_keys, obsolete_drains
 from gitvs.core.planning.ownership import scope_of
-from gitvs.ports import Applied, Ports
+from gitvs.core.settings import RemoteSettings, Settings
+from gitvs.ports import Applied, FollowedSource, Ports
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile
 from gitvs.reconcile.quarantine import (
     FailedFolder,
@@ -74,12 +76,12 @@ class CommitFollower:
     """How often the folder of manifests was read."""
 
     @property
-    def source(self) -> GitRemote | DirectorySource:
+    def source(self) -> FollowedSource:
         return self.judge.source
 
     def subject(self) -> Subject | None:
         """Return what should be judged: the commit to follow; None before the first fetch."""
-        if isinstance(self.source, DirectorySource):
+        if not self.source.has_commits:
             return Subject(reading=self._reading)
         applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
         commit_id = pin.subject if pin is not None else self.ports.store.accepted_head()
@@ -116,7 +118,7 @@ class CommitFollower:
         if subject is None or subject.is_trusted or subject.commit_id == subject.base_id:
             return None
         older = self.judge.judged_instead_of(subject)
-        if older is None or not isinstance(self.source, GitRemote):
+        if older is None:
             return None
         if find_quarantine(self.ports, str(subject.commit_id)) is not None:
             return None
@@ -125,7 +127,7 @@ class CommitFollower:
 
     def read_folder_again(self) -> None:
         """Have the folder read and judged again, if the manifests come from one."""
-        if isinstance(self.source, DirectorySource):
+        if not self.source.has_commits:
             self._reading += 1
             self.judge.request(Subject(reading=self._reading))
 
@@ -138,14 +140,13 @@ class CommitFollower:
 
         Call it after a cycle: what was just fetched is not deleted for two weeks.
         """
-        if isinstance(self.source, GitRemote):
-            applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
-            commit_ids = (
-                self.ports.store.accepted_head(),
-                None if applied is None else applied.commit_id,
-                None if pin is None else pin.subject,
-            )
-            self.source.keep_commits(commit_id for commit_id in commit_ids if commit_id is not None)
+        applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
+        commit_ids = (
+            self.ports.store.accepted_head(),
+            None if applied is None else applied.commit_id,
+            None if pin is None else pin.subject,
+        )
+        self.source.keep_commits(commit_id for commit_id in commit_ids if commit_id is not None)
 
     def seconds_to_next_repair(self) -> float | None:
         """Return the time until something that could not be repaired is due; None if nothing is."""
@@ -276,8 +277,7 @@ class CommitFollower:
         if (older := self.older_judged()) is not None:
             problems.append(NotYetJudged(commit_id))
             subject, commit_id = older, older.commit_id
-        if isinstance(self.source, GitRemote) and operations.pin is None:
-            assert commit_id is not None, "a remote has commits"
+        if commit_id is not None and operations.pin is None:
             refuse_quarantined(self.ports, commit_id)
             self.source.verify_signature(commit_id)  # its signer may have left since
         judgement = self._judgement_of(subject)
@@ -376,9 +376,20 @@ class CommitFollower:
             log.info("drain by hand ended server=%s reason=git-agrees", operation.subject)
 
 
+def followed_source(state_dir: Path, settings: Settings) -> FollowedSource:
+    """Return what these settings say to follow; nothing is read or sent yet.
+
+    Raises:
+        SourceError: the URL uses a protocol that is not allowed.
+    """
+    if isinstance(settings.source, RemoteSettings):
+        return GitRemote(state_dir, settings.source)
+    return FollowedFolder(settings.source)
+
+
 def run_single_cycle(
     ports: Ports,
-    source: GitRemote | DirectorySource,
+    source: FollowedSource,
     choose_director: ChooseDirector,
     max_downtime: timedelta = timedelta.max,
 ) -> CycleResult:
@@ -390,14 +401,14 @@ def run_single_cycle(
     recovered = recover_at_start(ports)
     follower = CommitFollower(ports, Judge(source, choose_director))
     problems: list[GitvsError] = []
-    if isinstance(source, GitRemote):
-        try:
-            follower.accept_head(source.fetch(ports.store.accepted_head()))
-        except SourceError as error:
-            problems.append(error)
-            if reason := outdated_reason(ports, max_downtime):
-                problems.append(SourceError(f"nothing is done before the source answers: {reason}"))
-                return CycleResult(None, None, recovered, tuple(problems))
+    try:
+        if (head := source.fetch(ports.store.accepted_head())) is not None:
+            follower.accept_head(head)
+    except SourceError as error:
+        problems.append(error)
+        if reason := outdated_reason(ports, max_downtime):
+            problems.append(SourceError(f"nothing is done before the source answers: {reason}"))
+            return CycleResult(None, None, recovered, tuple(problems))
     ports.store.record_alive()
     follower.is_judged()  # the applied commit too: settings or gitvs may be others by now
     cycle_result = follower.run_cycle(problems=problems)

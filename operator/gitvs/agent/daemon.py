@@ -16,14 +16,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from gitvs.adapters.files.directory_source import DirectorySource
-from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.writer_lock import writer_lock
 from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.adapters.service.push_hook import PushHook
 from gitvs.adapters.service.systemd import Notifier
-from gitvs.agent.cycle import CommitFollower
+from gitvs.agent.cycle import CommitFollower, followed_source
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.drain_poll import DrainPoll
 from gitvs.agent.fetch_results import FetchResults
@@ -35,7 +33,7 @@ from gitvs.agent.work_queue import WorkQueue
 from gitvs.agent.write_lock import MakeLock, WriteLock
 from gitvs.core.errors import GitvsError, StoreDamaged
 from gitvs.core.model.history import Outcome
-from gitvs.core.settings import RemoteSettings, Settings
+from gitvs.core.settings import Settings
 from gitvs.core.status.agent_status import AgentStatus, SourceStatus
 from gitvs.ports import Ports
 from gitvs.reconcile.quarantine import recover_at_start
@@ -81,7 +79,7 @@ class Agent:
         self._make_chooser = make_chooser
         self._notifier = notifier
         self.follower, self._triggers = self._make_follower(self.settings)
-        source_status = SourceStatus(self._source_name())
+        source_status = SourceStatus(self.follower.source.name)
         self._reporter = Reporter(ports, Metrics(self.settings.metrics), source_status)
         self.fetch_results = FetchResults(
             ports, self.follower, self._triggers, self._reporter, self.work_queue
@@ -142,9 +140,9 @@ class Agent:
 
     def _start(self) -> None:
         """Recover an open transaction, run the first cycle, and report that the agent is ready."""
-        log.info("started state_dir=%s source=%s", self._state_dir, self._source_name())
+        log.info("started state_dir=%s source=%s", self._state_dir, self.follower.source.name)
         self._attempt("start", self._recover)
-        if isinstance(self.follower.source, GitRemote):
+        if self.follower.source.has_commits:
             max_downtime = timedelta(seconds=self.settings.max_downtime_seconds)
             self.fetch_results.outdated_reason = outdated_reason(self.ports, max_downtime)
         self._attempt_cycle({"start"})
@@ -208,16 +206,9 @@ class Agent:
 
     def _make_follower(self, settings: Settings) -> tuple[CommitFollower, Triggers]:
         """Return the follower and the triggers for these settings."""
-        source_settings = settings.source
-        remote = (
-            GitRemote(self._state_dir, source_settings)
-            if isinstance(source_settings, RemoteSettings)
-            else None
-        )
-        folder = source_settings if isinstance(source_settings, Path) else Path()
-        judge = Judge(remote or DirectorySource(folder), self._make_chooser(settings))
-        follower = CommitFollower(self.ports, judge)
-        fetcher = None if remote is None else Fetcher(remote, self._on_fetch_result)
+        source = followed_source(self._state_dir, settings)
+        follower = CommitFollower(self.ports, Judge(source, self._make_chooser(settings)))
+        fetcher = Fetcher(source, self._on_fetch_result) if source.has_commits else None
         return follower, Triggers(settings, fetcher, self.work_queue)
 
     def _reload(self) -> None:
@@ -234,7 +225,7 @@ class Agent:
             self.follower.judge.stop()
             self._reporter.replace_metrics(settings.metrics)
             self.settings, self.follower, self._triggers = settings, follower, triggers
-            self._reporter.source_status = SourceStatus(self._source_name())
+            self._reporter.source_status = SourceStatus(self.follower.source.name)
             waiting = self.fetch_results.remove_waiting()
             outdated_reason = self.fetch_results.outdated_reason
             self.fetch_results = FetchResults(
@@ -248,11 +239,7 @@ class Agent:
             self.fetch_results.request_fetch()
             self._hook.serve(settings.hook)
             self._run_jobs_if_judged()
-            log.info("settings reloaded source=%s", self._source_name())
-
-    def _source_name(self) -> str:
-        source = self.follower.source
-        return source.name if isinstance(source, GitRemote) else str(self.settings.source)
+            log.info("settings reloaded source=%s", self.follower.source.name)
 
     # Cycles
 

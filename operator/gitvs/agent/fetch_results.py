@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
-from gitvs.adapters.git.remote import GitRemote
 from gitvs.agent.cycle import CommitFollower
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.fetcher import FetchResult
@@ -146,8 +145,6 @@ class FetchResults:
             SourceError: the commit is not on the branch, or is not trusted.
         """
         source = self._follower.source
-        if not isinstance(source, GitRemote):
-            raise SourceError("the manifests come from a folder, which has no history")
         commit = source.check_rewritten_commit(commit_id)
         self._accept_head(commit)
         signed_by, now = source.verify_signature(commit.id), self._ports.clock.now()

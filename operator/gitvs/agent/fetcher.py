@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gitvs.adapters.git.remote import GitRemote
 from gitvs.core.errors import GitvsError, MetBug, UntrustedCommit
 from gitvs.core.model.history import Commit
+from gitvs.ports import FollowedSource
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class FetchResult:
     """
 
     request_number: int
-    remote: GitRemote
+    remote: FollowedSource
     head: Commit | None = None
     signed_by: str = ""
     error: GitvsError | None = None
@@ -44,7 +44,7 @@ class Fetcher:
     since the last fetch began. A fetch serves all pushes that were announced before it.
     """
 
-    def __init__(self, remote: GitRemote, report: Callable[[FetchResult], None]) -> None:
+    def __init__(self, remote: FollowedSource, report: Callable[[FetchResult], None]) -> None:
         """`report` gets the result of each fetch."""
         self.remote = remote
         self.accepted_head: str | None = None
@@ -117,6 +117,7 @@ class Fetcher:
         accepted_head = self.accepted_head
         try:
             head = self.remote.fetch(accepted_head)
+            assert head is not None, "a remote has commits"
             signer = self._signer(head)
             return FetchResult(
                 request_number, self.remote, head, signer, accepted_head=accepted_head

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from gitvs.adapters.files.directory_source import DirectorySource
-from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.core.checkpoint import Checkpoint, TookTooLong, checked
 from gitvs.core.errors import (
@@ -35,7 +33,7 @@ from gitvs.core.model.allowances import Allowance, parse_allowances
 from gitvs.core.model.desired import Desired
 from gitvs.core.planning.gates import FoundLifts, find_lifts, unknown_gate_names, unknown_gate_text
 from gitvs.core.problems import InvalidManifests, printable
-from gitvs.ports import Applied, Snapshot
+from gitvs.ports import Applied, FollowedSource, Snapshot
 from gitvs.report.text.counts import count_text
 
 log = logging.getLogger(__name__)
@@ -119,9 +117,7 @@ class Judge:
     Until `start` is called, it judges in the thread that asks.
     """
 
-    def __init__(
-        self, source: GitRemote | DirectorySource, choose_director: ChooseDirector
-    ) -> None:
+    def __init__(self, source: FollowedSource, choose_director: ChooseDirector) -> None:
         self.source = source
         self._choose_director = choose_director
         self._loader = Loader(validate_file_compactly)
@@ -285,10 +281,10 @@ class Judge:
         return replace(judgement, seconds=time.monotonic() - started_monotonic)
 
     def _judge_subject(self, subject: Subject, checkpoint: Checkpoint) -> Judgement:
-        if isinstance(self.source, DirectorySource):
-            return Judgement(self._render(self.source.load(), checkpoint))
         commit_id = subject.commit_id
-        assert commit_id is not None, "a remote has commits"
+        if commit_id is None:
+            with self.source.manifests_of(None).open_snapshot() as snapshot:
+                return Judgement(self._render(snapshot, checkpoint))
         if not subject.is_trusted and commit_id != subject.base_id:
             self.source.verify_signature(commit_id)
         rendered = self.rendered(commit_id)
@@ -306,7 +302,6 @@ class Judge:
         Raises:
             GitvsError, OSError, MemoryError: what may be otherwise the next time.
         """
-        assert isinstance(self.source, GitRemote)
         with self.source.manifests_of(commit_id).open_snapshot() as snapshot:
             try:
                 return self._render(snapshot, checkpoint)
@@ -342,7 +337,6 @@ class Judge:
         known_states, self._lifting_commits = self._lifting_commits, {}
 
         def desired_at(commit_id: str) -> Desired | str:
-            assert isinstance(self.source, GitRemote)
             base_id, is_head = subject.base_id, commit_id == head.commit_id
             if not (base_id is None or is_head or self.source.is_ancestor(base_id, commit_id)):
                 return forked_earlier_text(base_id)
@@ -368,8 +362,6 @@ class Judge:
         self, subject: Subject, known: Mapping[str, tuple[Allowance, ...]], checkpoint: Checkpoint
     ) -> Iterator[tuple[str, tuple[Allowance, ...]]]:
         """Yield what the commits since the base allow, the newest first; a message is read once."""
-        assert isinstance(self.source, GitRemote)
-        assert subject.commit_id is not None
         manifests = self.source.manifests_of(subject.commit_id)
         for commit_id, message in checked(
             manifests.commit_messages(subject.base_id, known), checkpoint

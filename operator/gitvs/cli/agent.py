@@ -13,8 +13,6 @@ from pathlib import Path
 
 import click
 
-from gitvs.adapters.files.directory_source import DirectorySource
-from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.privileges import clear_ambient_capabilities
 from gitvs.adapters.process.writer_lock import (
     AGENT_LOCK_NAME,
@@ -31,7 +29,7 @@ from gitvs.adapters.service.systemd import (
 )
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.control_requests import ControlRequests
-from gitvs.agent.cycle import run_single_cycle
+from gitvs.agent.cycle import followed_source, run_single_cycle
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.judge import ChooseDirector
@@ -69,17 +67,10 @@ def agent(context: click.Context, config: Path, once: bool, state_dir: Path) -> 
 
 def _run_once(settings: Settings, state_dir: Path) -> ExitCode:
     with open_for_writing(state_dir) as ports, progress("one turn"):
-        source_settings = settings.source
-        followed_source = (
-            DirectorySource(source_settings)
-            if isinstance(source_settings, Path)
-            else GitRemote(state_dir, source_settings)
-        )
         ports.store.keep_history(settings.kept_transactions, settings.kept_plans)
         max_downtime = timedelta(seconds=settings.max_downtime_seconds)
-        cycle_result = run_single_cycle(
-            ports, followed_source, _make_chooser(settings), max_downtime
-        )
+        source = followed_source(state_dir, settings)
+        cycle_result = run_single_cycle(ports, source, _make_chooser(settings), max_downtime)
     _report_cycle(cycle_result)
     return cycle_exit_code(cycle_result)
 

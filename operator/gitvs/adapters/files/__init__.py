@@ -1,5 +1,5 @@
 """Folders on disk.
 
-In reading order: `directory_source` (manifests in a folder), `directory_watch` (changes of that
-folder), `file_cache_storage` (the cache of previews).
+In reading order: `directory_source` (manifests in a folder), `followed_folder` (that folder as an
+agent follows it), `directory_watch` (its changes), `file_cache_storage` (the cache of previews).
 """

@@ -87,7 +87,9 @@ _CONFIGURATION = (
 
 
 class GitRemote:
-    """One branch of a remote, and its local copy."""
+    """One branch of a remote, and its local copy. Implements `FollowedSource`."""
+
+    has_commits = True
 
     def __init__(self, state_dir: Path, settings: RemoteSettings) -> None:
         """Prepare for fetching; nothing is written or sent yet.
@@ -179,8 +181,9 @@ class GitRemote:
         """
         return verify_signature(self._copy.git_dir, self._settings.signatures, commit_id)
 
-    def manifests_of(self, commit_id: str) -> GitManifests:
+    def manifests_of(self, commit_id: str | None) -> GitManifests:
         """Return the manifests of a fetched commit; call `verify_signature` before use."""
+        assert commit_id is not None, "a remote has commits"
         return GitManifests(self._copy.objects, self._settings.path, commit_id, self._copy.distrust)
 
     def check_rewritten_commit(self, abbreviated_id: str) -> Commit:

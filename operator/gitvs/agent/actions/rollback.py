@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gitvs.adapters.git.remote import GitRemote
 from gitvs.agent.judge import Judge, Subject
 from gitvs.core.errors import SourceError
 from gitvs.core.model.history import HistoryEntry, Outcome
 from gitvs.core.model.state_digest import state_digest
-from gitvs.ports import Applied, Ports
+from gitvs.ports import Applied, FollowedSource, Ports
 
 MAX_RENDERED_COMMITS = 3
 """How many commits without a digest are rendered; the worker does nothing else meanwhile."""
@@ -27,7 +26,7 @@ def find_rollback_commit(judge: Judge, ports: Ports, revision: str) -> str:
         SourceError: there is none, or it is not on the branch.
     """
     source, store = judge.source, ports.store
-    if not isinstance(source, GitRemote):
+    if not source.has_commits:
         raise SourceError("the manifests come from a folder: there is no commit to go back to")
     entries = [
         entry
@@ -47,7 +46,7 @@ def find_rollback_commit(judge: Judge, ports: Ports, revision: str) -> str:
 
 
 def _find_different_commit(
-    source: GitRemote, judge: Judge, ports: Ports, entries: Iterable[HistoryEntry]
+    source: FollowedSource, judge: Judge, ports: Ports, entries: Iterable[HistoryEntry]
 ) -> str:
     """Return the newest commit before the applied one that was different on this director.
 

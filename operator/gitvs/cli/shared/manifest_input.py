@@ -17,7 +17,7 @@ from gitvs.core.manifests.load import load_manifest_files, no_manifests_problem
 from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.model.history import Commit
 from gitvs.core.problems import InvalidManifests, printable
-from gitvs.ports import FollowedSource, Snapshot
+from gitvs.ports import ManifestSource, Snapshot
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,11 +42,11 @@ def rev_option(function: F) -> F:
     )(function)
 
 
-def _source(path: Path, rev: str | None) -> FollowedSource:
+def _source(path: Path, rev: str | None) -> ManifestSource:
     """Return where manifests come from; Git is loaded only for a revision."""
     if rev is None:
         return DirectorySource(path)
-    source: FollowedSource = import_module("gitvs.adapters.git.manifests").GitManifests.for_folder(
+    source: ManifestSource = import_module("gitvs.adapters.git.manifests").GitManifests.for_folder(
         path, rev
     )
     return source
