@@ -29,7 +29,7 @@ from gitvs.agent.fetcher import Fetcher, FetchResult
 from gitvs.agent.judge import ChooseDirector, Judge
 from gitvs.agent.reporting import Reporter
 from gitvs.agent.triggers import MAX_RETRY_SECONDS, Triggers, retry_delay_seconds
-from gitvs.agent.work_queue import WorkQueue
+from gitvs.agent.work_queue import Trigger, WorkQueue
 from gitvs.agent.write_lock import MakeLock, WriteLock
 from gitvs.core.errors import GitvsError, StoreDamaged
 from gitvs.core.model.history import Outcome
@@ -44,10 +44,12 @@ log = logging.getLogger(__name__)
 MAX_WAIT_SECONDS = 5.0
 """The worker's longest wait: then it checks clocks, deadlines and the watchdog."""
 
-PARTIAL_READING_TRIGGERS = frozenset({"new commit", "folder changed", "drain due"})
+PARTIAL_READING_TRIGGERS = frozenset(
+    {Trigger.NEW_COMMIT, Trigger.FOLDER_CHANGED, Trigger.DRAIN_DUE}
+)
 """Triggers about some services only; the drift timer reads the whole kernel anyway."""
 
-READING_TRIGGERS = frozenset({"folder changed", "sync", "reload"})
+READING_TRIGGERS = frozenset({Trigger.FOLDER_CHANGED, Trigger.SYNC, Trigger.RELOAD})
 """Triggers that have nothing to do before the folder of manifests was read again."""
 
 
@@ -136,16 +138,16 @@ class Agent:
 
     def reload(self) -> None:
         """Reload the settings, and fetch. Safe in signal handlers."""
-        self.work_queue.add_trigger("reload")
+        self.work_queue.add_trigger(Trigger.RELOAD)
 
     def _start(self) -> None:
         """Recover an open transaction, run the first cycle, and report that the agent is ready."""
         log.info("started state_dir=%s source=%s", self._state_dir, self.follower.source.name)
-        self._attempt("start", self._recover)
+        self._attempt(Trigger.START, self._recover)
         if self.follower.source.has_commits:
             max_downtime = timedelta(seconds=self.settings.max_downtime_seconds)
             self.fetch_results.outdated_reason = outdated_reason(self.ports, max_downtime)
-        self._attempt_cycle({"start"})
+        self._attempt_cycle({Trigger.START})
         self._notifier.report_ready(self._reporter.status_line())
         self.fetch_results.request_fetch()
 
@@ -167,14 +169,14 @@ class Agent:
         for job in jobs:
             self._notifier.report_alive()
             job()
-        if "reload" in triggers:
+        if Trigger.RELOAD in triggers:
             self._notifier.report_reloading()
-            self._attempt("reload", self._reload)
+            self._attempt(Trigger.RELOAD, self._reload)
             self._notifier.report_ready(self._reporter.status_line())
         all_triggers = {*triggers, *self._due_triggers()}
         if not all_triggers or self._is_stopping:
             return
-        if self.fetch_results.is_source_ready and not all_triggers <= {"drain due"}:
+        if self.fetch_results.is_source_ready and not all_triggers <= {Trigger.DRAIN_DUE}:
             self.follower.read_folder_again()
         if self._triggers.fetcher is None and all_triggers <= READING_TRIGGERS:
             self.when_judged(lambda: self._attempt_cycle(all_triggers))
@@ -187,14 +189,14 @@ class Agent:
         alive_seconds = float("inf") if watchdog_seconds is None else watchdog_seconds / 4
         return max(0.0, min(MAX_WAIT_SECONDS, alive_seconds, self._drain_poll.seconds_left()))
 
-    def _due_triggers(self) -> set[str]:
+    def _due_triggers(self) -> set[Trigger]:
         """Return the triggers that time makes due: drains to check, and expired operations."""
-        due = set()
+        due: set[Trigger] = set()
         if self._drain_poll.seconds_left() <= 0:
-            due.add("drain due")
+            due.add(Trigger.DRAIN_DUE)
         moment = self.ports.moment()
         if any(o.is_expired(moment) for o in self.summary.operations.all):
-            due.add("operation expired")
+            due.add(Trigger.OPERATION_EXPIRED)
         return due
 
     def _record_heartbeat(self) -> None:
@@ -267,9 +269,9 @@ class Agent:
         if follower is not self.follower:
             return  # the settings were reloaded since it began
         has_jobs = bool(self._jobs_until_judged)
-        self._attempt("judged", self._run_jobs_if_judged)
+        self._attempt(Trigger.JUDGED, self._run_jobs_if_judged)
         if is_news and not has_jobs:
-            self._attempt_cycle({"judged"})
+            self._attempt_cycle({Trigger.JUDGED})
         self.publish()
 
     def when_judged(self, job: Callable[[], None]) -> None:
@@ -318,7 +320,7 @@ class Agent:
         if cycle_result.target is not None:
             self._triggers.watch_interface(cycle_result.target.desired.interface)
         if any(p.outcome is Outcome.STUCK or p.is_transient for p in cycle_result.pass_results):
-            self.work_queue.add_trigger("retry", MAX_RETRY_SECONDS / 4)
+            self.work_queue.add_trigger(Trigger.RETRY, MAX_RETRY_SECONDS / 4)
         self._triggers.schedule_repair(self.follower.seconds_to_next_repair())
         unrepairable = [u.key for p in cycle_result.pass_results[-1:] for u in p.unrepairable]
         self._drain_poll.schedule(seconds, unrepairable)
@@ -340,7 +342,9 @@ class Agent:
                 self.follower.forget_ended_operations(cycle_result)
                 return cycle_result
         except GitvsError:
-            self.work_queue.add_trigger("retry", retry_delay_seconds(self._failures_in_a_row + 1))
+            self.work_queue.add_trigger(
+                Trigger.RETRY, retry_delay_seconds(self._failures_in_a_row + 1)
+            )
             raise
 
     def _attempt_cycle(self, triggers: Collection[str], fetch_number: int = 0) -> None:
@@ -362,7 +366,7 @@ class Agent:
             )
         if not cycle_results:
             self.publish()  # a cycle that ended has done it; the answers need its reasons
-        if fetch_number or (self._triggers.fetcher is None and "sync" in triggers):
+        if fetch_number or (self._triggers.fetcher is None and Trigger.SYNC in triggers):
             self.fetch_results.answer_waiting(
                 cycle_results[0] if cycle_results else None, fetch_number
             )
@@ -387,7 +391,7 @@ class Agent:
                 trigger, error, started_at, time.monotonic() - started_monotonic
             )
             delay_seconds = retry_delay_seconds(self._failures_in_a_row)
-            self.work_queue.add_trigger("retry", delay_seconds)
+            self.work_queue.add_trigger(Trigger.RETRY, delay_seconds)
             self._drain_poll.postpone(delay_seconds)
 
     def _end_expired(self) -> None:

@@ -16,7 +16,7 @@ from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.fetcher import FetchResult
 from gitvs.agent.reporting import Reporter
 from gitvs.agent.triggers import Triggers
-from gitvs.agent.work_queue import WorkQueue
+from gitvs.agent.work_queue import Trigger, WorkQueue
 from gitvs.core.errors import GitvsError, RewrittenBranch, SourceError
 from gitvs.core.model.history import Commit
 from gitvs.core.status.agent_status import SourceStatus
@@ -73,8 +73,8 @@ class FetchResults:
         if self._triggers.fetcher is not None:
             self._triggers.fetcher.request_fetch()
 
-    def handle(self, fetch_result: FetchResult) -> str:
-        """Accept a new head; return the trigger that follows from it, or an empty string.
+    def handle(self, fetch_result: FetchResult) -> Trigger | None:
+        """Accept a new head; return the trigger that follows from it, or None.
 
         Raises:
             StoreError: it could not be recorded; the next fetch brings it again.
@@ -82,7 +82,7 @@ class FetchResults:
         if self._is_outdated(fetch_result):
             self._tell_accepted_head()
             self.request_fetch()
-            return ""
+            return None
         try:
             return self._record(fetch_result)
         finally:
@@ -103,7 +103,7 @@ class FetchResults:
             return is_newer and fetch_result.accepted_head != accepted_head
         return isinstance(error, RewrittenBranch) and error.accepted != accepted_head
 
-    def _record(self, fetch_result: FetchResult) -> str:
+    def _record(self, fetch_result: FetchResult) -> Trigger | None:
         previous = self._reporter.source_status
         if fetch_result.head is None:
             failures = previous.failure_count + 1
@@ -120,10 +120,11 @@ class FetchResults:
         self._reporter.source_status = source_status
         is_first, self._has_source_answered = not self._has_source_answered, True
         if source_status.head != previous.head:
-            return "new commit"
+            return Trigger.NEW_COMMIT
         if any(number <= fetch_result.request_number for number, _ in self._waiting_syncs):
-            return "sync"
-        return "remote" if is_first or bool(source_status.error) != bool(previous.error) else ""
+            return Trigger.SYNC
+        is_other = is_first or bool(source_status.error) != bool(previous.error)
+        return Trigger.REMOTE if is_other else None
 
     def _accept_head(self, head: Commit) -> None:
         is_news = head.id != self._ports.store.accepted_head()
@@ -157,7 +158,7 @@ class FetchResults:
         for future in futures:
             self._waiting_syncs.append((0 if fetcher is None else fetcher.request_fetch(), future))
         if fetcher is None and futures:
-            self._work_queue.add_trigger("sync")
+            self._work_queue.add_trigger(Trigger.SYNC)
 
     def remove_waiting(self) -> list[Future[CycleResult]]:
         """Remove and return the futures that still wait, for the next `FetchResults`."""

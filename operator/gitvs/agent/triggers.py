@@ -22,7 +22,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from gitvs.adapters.files.directory_watch import DirectoryWatch
 from gitvs.adapters.linux.kernel_events import KernelEvents
 from gitvs.agent.fetcher import Fetcher
-from gitvs.agent.work_queue import WorkQueue
+from gitvs.agent.work_queue import Trigger, WorkQueue
 from gitvs.core.errors import GitvsError
 from gitvs.core.settings import RemoteSettings, Settings
 
@@ -143,7 +143,7 @@ class Triggers:
     def schedule_repair(self, delay_seconds: float | None) -> None:
         """Have a cycle try again what could not be repaired; None: there is nothing."""
         if delay_seconds is not None:
-            self._work_queue.add_trigger("repair", delay_seconds)
+            self._work_queue.add_trigger(Trigger.REPAIR_DUE, delay_seconds)
 
     def check(self) -> None:
         """Follow a clock that was set, and start what has ended by itself again.
@@ -192,7 +192,7 @@ class Triggers:
             self._kernel_events.stop()
             self._kernel_events = None
             self.watch_interface(interface)
-            self._work_queue.add_trigger("events lost")
+            self._work_queue.add_trigger(Trigger.EVENTS_LOST)
 
     def _are_timers_alive(self) -> bool:
         thread = self._scheduler._thread  # the library has no other way to ask
@@ -206,7 +206,7 @@ class Triggers:
         self.schedule_poll(self._failures)
 
     def _make_folder_watch(self, folder: Path) -> DirectoryWatch:
-        return DirectoryWatch(folder, lambda: self._work_queue.add_trigger("folder changed"))
+        return DirectoryWatch(folder, lambda: self._work_queue.add_trigger(Trigger.FOLDER_CHANGED))
 
     def _check_clock(self) -> None:
         """Schedule the timers again if the wall clock was set, since the scheduler uses it."""
@@ -223,7 +223,7 @@ class Triggers:
     def _schedule_timers(self) -> None:
         drift_seconds = self._settings.drift_seconds
         self._schedule_every(
-            drift_seconds, "drift", lambda: self._work_queue.add_trigger("drift timer")
+            drift_seconds, "drift", lambda: self._work_queue.add_trigger(Trigger.DRIFT_TIMER)
         )
         if self.fetcher is not None:
             self._schedule_every(

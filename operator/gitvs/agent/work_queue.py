@@ -9,7 +9,34 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from enum import StrEnum
 from typing import Any
+
+from gitvs.adapters.linux.kernel_events import KernelEvent
+
+
+class Trigger(StrEnum):
+    """What asks for a cycle, besides operators and `KernelEvent`; status and log tell it."""
+
+    START = "start"
+    RELOAD = "reload"
+    SYNC = "sync"
+    """An operator's; others wait for the same cycle."""
+    NEW_COMMIT = "new commit"
+    REMOTE = "remote"
+    """It answers for the first time, or again, or no longer."""
+    FOLDER_CHANGED = "folder changed"
+    JUDGED = "judged"
+    """The commit to follow is read and checked."""
+    DRIFT_TIMER = "drift timer"
+    DRAIN_DUE = "drain due"
+    OPERATION_EXPIRED = "operation expired"
+    REPAIR_DUE = "repair"
+    """Something that could not be repaired is tried again."""
+    RETRY = "retry"
+    """The cycle before it failed."""
+    EVENTS_LOST = "events lost"
+    """The watch of the kernel began anew: something may have changed meanwhile."""
 
 
 class WorkQueue:
@@ -21,7 +48,7 @@ class WorkQueue:
         self._due_monotonic: dict[str, float] = {}
         self._jobs: list[Callable[[], None]] = []
 
-    def add_trigger(self, trigger: str, delay_seconds: float = 0.0) -> None:
+    def add_trigger(self, trigger: Trigger | KernelEvent, delay_seconds: float = 0.0) -> None:
         """Ask for a cycle. The same trigger twice counts once, due at the earlier time."""
         due_monotonic = time.monotonic() + delay_seconds
         with self._changed:

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from enum import StrEnum
 
 from gitvs.adapters.linux.attributes import (
     decodes,
@@ -58,14 +59,26 @@ Source: linux/if_link.h.
 """
 
 
+class KernelEvent(StrEnum):
+    """What may have changed in the kernel, other than IPVS."""
+
+    LINK = "link changed"
+    ADDRESS = "address changed"
+    LOCAL_ROUTE = "local route changed"
+    OVERFLOW = "events overflowed"
+    NOT_UNDERSTOOD = "event not understood"
+
+
 class KernelEvents:
     """Watches one network namespace, in a separate thread.
 
-    `on_change` is called with a description of the change, once for each batch of events that
+    `on_change` is called once for each batch of events that
     contains a relevant one. An overflow is always relevant: anything may have changed.
     """
 
-    def __init__(self, interfaces: Collection[str], on_change: Callable[[str], None]) -> None:
+    def __init__(
+        self, interfaces: Collection[str], on_change: Callable[[KernelEvent], None]
+    ) -> None:
         """Subscribe to events of these interfaces; `start` begins to report them.
 
         Raises:
@@ -109,40 +122,40 @@ class KernelEvents:
             ready, _, _ = select.select([self._socket.fileno(), self._stop_read_descriptor], [], [])
             if self._stop_read_descriptor in ready:
                 return
-            reason = self._read_events()
-            if reason:
-                self._on_change(reason)
+            event = self._read_events()
+            if event is not None:
+                self._on_change(event)
 
     def _update_indexes(self) -> None:
         for name in self.interfaces:
             with suppress(OSError):
                 self._indexes.add(socket.if_nametoindex(name))
 
-    def _read_events(self) -> str:
-        """Read all pending events; return a description of a relevant one, or an empty text."""
-        reason = ""
+    def _read_events(self) -> KernelEvent | None:
+        """Read all pending events; return the first one that is relevant, or None."""
+        found = None
         while True:
             try:
                 data = self._socket.recv(_DATAGRAM_BYTES)
             except BlockingIOError:
-                return reason
+                return found
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     log.warning("events lost reason=%s", error.strerror)
-                return "events overflowed"
-            reason = reason or self._reason_in(data)
+                return KernelEvent.OVERFLOW
+            found = found or self._event_in(data)
 
-    def _reason_in(self, data: bytes) -> str:
-        """Return a description of a relevant event in a datagram; an empty text if it has none."""
+    def _event_in(self, data: bytes) -> KernelEvent | None:
+        """Return the first relevant event of a datagram, or None."""
         try:
-            reasons = [self._describe_change(kind, p) for kind, _, _, p in split_messages(data)]
+            events = [self._event_of(kind, p) for kind, _, _, p in split_messages(data)]
         except KernelUnreadable as error:
             log.warning("event not understood reason=%s", error)
-            return "event not understood"
-        return next(filter(None, reasons), "")
+            return KernelEvent.NOT_UNDERSTOOD
+        return next(filter(None, events), None)
 
     @decodes("a change")
-    def _describe_change(self, kind: int, payload: bytes) -> str:
+    def _event_of(self, kind: int, payload: bytes) -> KernelEvent | None:
         match kind:
             case kind if kind in (RTM_NEWLINK, RTM_DELLINK):
                 _, _, index, _, _ = LINK.unpack_from(payload)
@@ -151,15 +164,16 @@ class KernelEvents:
                     self._indexes.add(index)
                     former, important = self._links.get(index), _important_part(payload)
                     self._links[index] = important
-                    return "" if kind == RTM_NEWLINK and important == former else "link changed"
+                    is_same = kind == RTM_NEWLINK and important == former
+                    return None if is_same else KernelEvent.LINK
             case kind if kind in (RTM_NEWADDR, RTM_DELADDR):
                 index = ADDRESS.unpack_from(payload)[4]
                 if index in self._indexes:
-                    return "address changed"
+                    return KernelEvent.ADDRESS
             case kind if kind in (RTM_NEWROUTE, RTM_DELROUTE):
                 if ROUTE.unpack_from(payload)[4] == RT_TABLE_LOCAL:
-                    return "local route changed"
-        return ""
+                    return KernelEvent.LOCAL_ROUTE
+        return None
 
 
 def _important_part(payload: bytes) -> bytes:
