@@ -1099,7 +1099,7 @@ def test_a_fetch_that_was_under_way_when_a_rewrite_was_accepted_refuses_it_no_mo
 def test_a_kernel_that_cannot_be_read_is_asked_less_and_less_often(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gitvs.agent.triggers._MIN_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gitvs.agent.timed_work._MIN_RETRY_SECONDS", 0.1)
     slow_polls(here)
     kernel = Unwilling(here)
     kernel.is_unwilling = True

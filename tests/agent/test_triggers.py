@@ -21,7 +21,6 @@ from gitvs.agent.triggers import (
     MAX_POLL_DELAY_SECONDS,
     Triggers,
     next_poll_seconds,
-    retry_delay_seconds,
     retry_poll_seconds,
 )
 from gitvs.agent.work_queue import WorkQueue
@@ -245,8 +244,3 @@ def test_it_is_never_much_sooner_than_the_interval_nor_over_the_limit(
 def test_one_more_failure_never_shortens_it(interval: float, failures: int, random: float) -> None:
     now = retry_poll_seconds(interval, failures, lambda: random)
     assert retry_poll_seconds(interval, failures + 1, lambda: random) >= now * (1 - 1e-9)
-
-
-def test_the_first_retry_is_after_a_second_and_each_further_one_takes_twice_as_long() -> None:
-    delays = [retry_delay_seconds(failures) for failures in (1, 2, 3, 6, 7, 10**9)]
-    assert delays == [1.0, 2.0, 4.0, 32.0, 60.0, 60.0]

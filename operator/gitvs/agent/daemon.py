@@ -23,16 +23,15 @@ from gitvs.adapters.service.push_hook import PushHook
 from gitvs.adapters.service.systemd import Notifier
 from gitvs.agent.cycle import CommitFollower, followed_source
 from gitvs.agent.cycle_result import CycleResult
-from gitvs.agent.drain_poll import DrainPoll
 from gitvs.agent.fetch_results import FetchResults
 from gitvs.agent.fetcher import Fetcher, FetchResult
 from gitvs.agent.judge import ChooseDirector, Judge
 from gitvs.agent.reporting import Reporter
-from gitvs.agent.triggers import MAX_RETRY_SECONDS, Triggers, retry_delay_seconds
+from gitvs.agent.timed_work import TimedWork
+from gitvs.agent.triggers import Triggers
 from gitvs.agent.work_queue import Trigger, WorkQueue
 from gitvs.agent.write_lock import MakeLock, WriteLock
 from gitvs.core.errors import GitvsError, StoreDamaged
-from gitvs.core.model.history import Outcome
 from gitvs.core.settings import Settings
 from gitvs.core.status.agent_status import AgentStatus, SourceStatus
 from gitvs.ports import Ports
@@ -91,8 +90,7 @@ class Agent:
             lambda result: self._reporter.metrics.count_hook_request(result),
         )
         self._is_stopping = False
-        self._failures_in_a_row = 0
-        self._drain_poll = DrainPoll(ports)
+        self._timed_work = TimedWork(ports, self.work_queue)
         self._jobs_until_judged: list[Callable[[], None]] = []
 
     @property
@@ -173,7 +171,7 @@ class Agent:
             self._notifier.report_reloading()
             self._attempt(Trigger.RELOAD, self._reload)
             self._notifier.report_ready(self._reporter.status_line())
-        all_triggers = {*triggers, *self._due_triggers()}
+        all_triggers = {*triggers, *self._timed_work.due(self.summary.operations.all)}
         if not all_triggers or self._is_stopping:
             return
         if self.fetch_results.is_source_ready and not all_triggers <= {Trigger.DRAIN_DUE}:
@@ -187,17 +185,7 @@ class Agent:
         """Return how long to wait for work."""
         watchdog_seconds = self._notifier.watchdog_seconds
         alive_seconds = float("inf") if watchdog_seconds is None else watchdog_seconds / 4
-        return max(0.0, min(MAX_WAIT_SECONDS, alive_seconds, self._drain_poll.seconds_left()))
-
-    def _due_triggers(self) -> set[Trigger]:
-        """Return the triggers that time makes due: drains to check, and expired operations."""
-        due: set[Trigger] = set()
-        if self._drain_poll.seconds_left() <= 0:
-            due.add(Trigger.DRAIN_DUE)
-        moment = self.ports.moment()
-        if any(o.is_expired(moment) for o in self.summary.operations.all):
-            due.add(Trigger.OPERATION_EXPIRED)
-        return due
+        return max(0.0, min(MAX_WAIT_SECONDS, alive_seconds, self._timed_work.seconds_left()))
 
     def _record_heartbeat(self) -> None:
         """Record from time to time that the agent is alive, for `gitvs restore`."""
@@ -315,15 +303,10 @@ class Agent:
         else:
             cycle_result = self._run_locked_cycle(allowed_gates, ignores_pause, is_full_reading)
         seconds = time.monotonic() - started_monotonic
-        self._failures_in_a_row = 0
         self._reporter.report_cycle(cycle_result, trigger, now, seconds)
         if cycle_result.target is not None:
             self._triggers.watch_interface(cycle_result.target.desired.interface)
-        if any(p.outcome is Outcome.STUCK or p.is_transient for p in cycle_result.pass_results):
-            self.work_queue.add_trigger(Trigger.RETRY, MAX_RETRY_SECONDS / 4)
-        self._triggers.schedule_repair(self.follower.seconds_to_next_repair())
-        unrepairable = [u.key for p in cycle_result.pass_results[-1:] for u in p.unrepairable]
-        self._drain_poll.schedule(seconds, unrepairable)
+        self._timed_work.cycle_ended(cycle_result, seconds, self.follower.seconds_to_next_repair())
         self.publish()
         return cycle_result
 
@@ -342,9 +325,7 @@ class Agent:
                 self.follower.forget_ended_operations(cycle_result)
                 return cycle_result
         except GitvsError:
-            self.work_queue.add_trigger(
-                Trigger.RETRY, retry_delay_seconds(self._failures_in_a_row + 1)
-            )
+            self._timed_work.retry()
             raise
 
     def _attempt_cycle(self, triggers: Collection[str], fetch_number: int = 0) -> None:
@@ -386,13 +367,10 @@ class Agent:
         except StoreDamaged:
             raise
         except Exception as error:  # noqa: BLE001  # a bug in one pass must not end the repairs
-            self._failures_in_a_row += 1
             self._reporter.report_failure(
                 trigger, error, started_at, time.monotonic() - started_monotonic
             )
-            delay_seconds = retry_delay_seconds(self._failures_in_a_row)
-            self.work_queue.add_trigger(Trigger.RETRY, delay_seconds)
-            self._drain_poll.postpone(delay_seconds)
+            self._timed_work.cycle_failed()
 
     def _end_expired(self) -> None:
         moment = self.ports.moment()

@@ -36,8 +36,6 @@ MIN_CLOCK_STEP_SECONDS = 2.0
 _JITTER_FACTOR = 0.1
 
 MAX_POLL_DELAY_SECONDS = 300.0
-_MIN_RETRY_SECONDS = 1.0
-MAX_RETRY_SECONDS = 60.0
 _MAX_DOUBLINGS = 30
 
 
@@ -140,11 +138,6 @@ class Triggers:
         )
         return poll_at
 
-    def schedule_repair(self, delay_seconds: float | None) -> None:
-        """Have a cycle try again what could not be repaired; None: there is nothing."""
-        if delay_seconds is not None:
-            self._work_queue.add_trigger(Trigger.REPAIR_DUE, delay_seconds)
-
     def check(self) -> None:
         """Follow a clock that was set, and start what has ended by itself again.
 
@@ -243,12 +236,6 @@ class Triggers:
 
 def _wall_clock_offset_seconds() -> float:
     return time.time() - time.monotonic()
-
-
-def retry_delay_seconds(failures: int) -> float:
-    """Return how long to wait after this many failures in a row, the first of them included."""
-    doublings = min(failures - 1, _MAX_DOUBLINGS)
-    return min(_MIN_RETRY_SECONDS * 2.0**doublings, MAX_RETRY_SECONDS)
 
 
 def next_poll_seconds(interval_seconds: float, director: str, now_timestamp: float) -> float:

@@ -1,4 +1,4 @@
-"""When draining real servers are read again, and that nothing is tried without pauses."""
+"""When the agent looks again by itself, and that nothing is tried without pauses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.agent.drain_poll import DRAIN_POLL_SECONDS, DrainPoll
+from gitvs.agent.cycle_result import CycleResult
+from gitvs.agent.timed_work import DRAIN_POLL_SECONDS, TimedWork, retry_delay_seconds
+from gitvs.agent.work_queue import WorkQueue
+from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.resources import Key, RealServer
+from gitvs.core.planning.repairs import Unrepairable
 from gitvs.ports import Applied
+from gitvs.reconcile.one_pass import PassResult
 from tests.support import scenario
 from tests.support.agents import MovingClock, eventually, service, site
 from tests.support.memory.kernel import MemoryKernel
@@ -47,9 +52,11 @@ def test_the_next_reading_is_soon_only_where_it_may_find_something(
     target = Applied(scenario.before(), None, world.clock.now())
     with world.store() as store:
         store.record_converged(world.kernel.incarnation(), Ledger(drains=drains), target)
-        poll = DrainPoll(world.ports(store))
-        poll.schedule(0.2, unrepairable)
-        assert poll.seconds_left() == pytest.approx(seconds_left, abs=0.01)
+        left = tuple(Unrepairable(key, "") for key in unrepairable)
+        pass_result = PassResult(Outcome.CONVERGED, None, unrepairable=left)
+        timed_work = TimedWork(world.ports(store), WorkQueue())
+        timed_work.cycle_ended(CycleResult(pass_result, target), 0.2, None)
+        assert timed_work.seconds_left() == pytest.approx(seconds_left, abs=0.01)
 
 
 @pytest.mark.parametrize("is_paused", [False, True])
@@ -70,7 +77,7 @@ def test_a_drained_server_that_the_kernel_keeps_is_tried_less_and_less_often(
         here.clock.ahead_seconds += 61
         follower = running.agent.follower
         eventually(lambda: follower.seconds_to_next_repair() is not None)
-        eventually(lambda: running.agent._drain_poll.seconds_left() == inf)
+        eventually(lambda: running.agent._timed_work.seconds_left() == inf)
         first_wait = follower.seconds_to_next_repair()
         here.clock.ahead_seconds += 16
         running.agent.work_queue.add_trigger("drift timer")
@@ -81,3 +88,8 @@ def test_a_drained_server_that_the_kernel_keeps_is_tried_less_and_less_often(
         here.clock.ahead_seconds += 31
         running.agent.work_queue.add_trigger("drift timer")
         eventually(lambda: here.weights() == [1])
+
+
+def test_the_first_retry_is_after_a_second_and_each_further_one_takes_twice_as_long() -> None:
+    delays = [retry_delay_seconds(failures) for failures in (1, 2, 3, 6, 7, 10**9)]
+    assert delays == [1.0, 2.0, 4.0, 32.0, 60.0, 60.0]
