@@ -112,6 +112,20 @@ def test_what_refers_to_a_document_with_problems_is_not_blamed() -> None:
     assert rules_of(found) == ["wrong-type", "wrong-type"]
 
 
+def test_a_firewall_mark_is_not_blamed_for_a_director_with_problems() -> None:
+    found = problems_of(
+        director("lb1", addresses=0.5),
+        director("lb2"),
+        service(
+            firewallMark=73,
+            addressFamily="ipv4",
+            vips=[{"address": "203.0.113.10", "directors": {"names": ["lb1"]}}],
+            realServers=[],
+        ),
+    )
+    assert rules_of(found) == ["wrong-type"]
+
+
 @pytest.mark.parametrize("data", [None, 5, [], {"spec": 5}, {"metadata": 5}, {"metadata": {}}])
 def test_where_nothing_is_sound_the_schema_has_the_last_word(data: Any) -> None:
     base = {} if not isinstance(data, dict) else {**service(), **data}

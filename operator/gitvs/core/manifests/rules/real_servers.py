@@ -228,9 +228,8 @@ def _family_problems(
 ) -> Iterator[Problem]:
     service = placed.service
     if not variant.servers:
-        is_placed = variant.mask or not service.vips  # else its directors may be unread
         is_mark = service.firewall_mark is not None
-        if is_mark and is_placed and not placed.mark_families(variant):
+        if is_mark and not service.vips and service.address_family is None:
             message = f"service {service.name} has no VIP and no real server; give addressFamily"
             yield service.origin_of("firewallMark").problem("mark-without-family", message)
         return
