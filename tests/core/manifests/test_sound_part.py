@@ -126,6 +126,11 @@ def test_a_firewall_mark_is_not_blamed_for_a_director_with_problems() -> None:
     assert rules_of(found) == ["wrong-type"]
 
 
+def test_a_persistence_whose_timeout_is_wrong_is_not_said_to_lack_it() -> None:
+    found = problems_of(director(), service(persistence={"timeout": 0.5}))
+    assert rules_of(found) == ["wrong-type"]
+
+
 @pytest.mark.parametrize("data", [None, 5, [], {"spec": 5}, {"metadata": 5}, {"metadata": {}}])
 def test_where_nothing_is_sound_the_schema_has_the_last_word(data: Any) -> None:
     base = {} if not isinstance(data, dict) else {**service(), **data}

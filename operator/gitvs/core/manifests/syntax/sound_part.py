@@ -30,6 +30,12 @@ _LISTS = frozenset(
 )
 """The lists of a spec of which an item may be missing, and the rest still means what it says."""
 
+_MAPS = frozenset({"sysctls", "timeouts", "addresses", "services"})
+"""The objects of a spec whose fields mean something each by itself: one of them may be missing.
+
+Of any other object the fields belong together: a persistence without its timeout is a mistake.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class SoundPart:
@@ -96,9 +102,11 @@ def _is_item(path: Path) -> bool:
 
 
 def _item_path(path: Path) -> Path:
-    """Return the path of what has to be left out: an item of a list, else a whole field."""
+    """Return the path of what has to be left out: an item of a list or map, else a whole field."""
     if _is_item(path[:3]):
         return path[:3]
+    if path[:1] == ("spec",) and len(path) > 2 and path[1] not in _MAPS:
+        return path[:2]
     indexes = [i for i, step in enumerate(path) if isinstance(step, int)]
     return path[: indexes[0]] if indexes else path
 
