@@ -17,6 +17,7 @@ import click
 import pytest
 
 import gitvs
+from gitvs.adapters.service.installation import read_shipped_file
 from gitvs.cli import COMMANDS, run
 from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.shared.options import common_options, log_to_stderr, state_options
@@ -281,6 +282,26 @@ def test_commands_by_hand_use_the_state_folder_of_the_settings(
     assert answer("--state-dir", "/tmp/lb2") == "/tmp/lb2"
     monkeypatch.setenv("GITVS_STATE_DIR", "/tmp/lb3")
     assert answer() == "/tmp/lb3"
+
+
+def test_the_agent_does_not_start_on_the_sample_settings(cli: Gitvs, tmp_path: Path) -> None:
+    settings = tmp_path / "gitvs.toml"
+    settings.write_text(read_shipped_file("gitvs.toml"))
+    ran = cli("agent", "--config", settings, "--state-dir", tmp_path / "state")
+    assert (ran.code, ran.out) == (ExitCode.SETTINGS, "")
+    assert "source: give either url or directory" in ran.err
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("more", ["--json", "--watch"])
+def test_a_check_is_one_line_and_nothing_else(cli: Gitvs, tmp_path: Path, more: str) -> None:
+    """No agent answers here, and the test may not read the kernel."""
+    ran = cli("status", "--check", "--state-dir", tmp_path)
+    assert (ran.code, ran.err) == (2, "")
+    assert re.fullmatch(r"CRITICAL: .+\n", ran.out)
+    ran = cli("status", "--check", more, "--state-dir", tmp_path)
+    assert ran.code == ExitCode.USAGE
+    assert "do not go together" in ran.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
