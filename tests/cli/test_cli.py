@@ -293,6 +293,13 @@ def test_the_agent_does_not_start_on_the_sample_settings(cli: Gitvs, tmp_path: P
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("1d", 86400.0), ("90s", 90.0), ("2h", 7200.0)])
+def test_a_time_may_be_in_days(text: str, seconds: float) -> None:
+    command = LazyGroup(lazy=COMMANDS).get_command(click.Context(click.Command("gitvs")), "pause")
+    assert command is not None
+    assert command.make_context("pause", ["--for", text]).params["seconds"] == seconds
+
+
 @pytest.mark.parametrize("more", ["--json", "--watch"])
 def test_a_check_is_one_line_and_nothing_else(cli: Gitvs, tmp_path: Path, more: str) -> None:
     """No agent answers here, and the test may not read the kernel."""
