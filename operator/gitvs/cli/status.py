@@ -15,7 +15,7 @@ from rich.text import Text
 from gitvs.adapters.service.control_socket import send_request
 from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.cli.shared.options import Seconds, state_options
-from gitvs.cli.shared.output import progress, show, show_json, watch
+from gitvs.cli.shared.output import progress, show, show_json, terminal_width, watch
 from gitvs.core.errors import (
     AgentNotAnswering,
     AgentUnreachable,
@@ -130,7 +130,7 @@ def _observed_status_json(state_dir: Path) -> Mapping[str, Any]:
 
 
 def _status_text(status_json: Mapping[str, Any], show_all: bool) -> Text:
-    return status_text(status_json, datetime.now(UTC), show_all=show_all)
+    return status_text(status_json, datetime.now(UTC), show_all=show_all, width=terminal_width())
 
 
 def _watch(state_dir: Path, every_seconds: float, show_all: bool) -> int:

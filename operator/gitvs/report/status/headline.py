@@ -31,7 +31,7 @@ def headline(status: JsonObject, now: datetime) -> StyledText:
 
 
 def commit_text(commit: JsonObject, now: datetime) -> str:
-    """Return `9ab0af1a283e (Ada, 3 min ago)`."""
+    """Return `9ab0af1a283e (Ada, 3m ago)`."""
     author = author_name(commit["author"])
     when = "" if commit["committedAt"] is None else age_text(parse_time(commit["committedAt"]), now)
     notes = ", ".join(part for part in (author, when) if part)
