@@ -19,6 +19,7 @@ import pytest
 import gitvs
 from gitvs.adapters.service.installation import read_shipped_file
 from gitvs.cli import COMMANDS, run
+from gitvs.cli.schema import SCHEMA_KINDS
 from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.shared.options import common_options, log_to_stderr, state_options
 from gitvs.core.errors import ExitCode, GitvsError, LockHeld, SettingsError, UnexpectedPlan
@@ -128,12 +129,28 @@ def test_every_command_has_a_help_with_examples(cli: Gitvs, name: str, option: s
     assert examples[0].startswith(f"    gitvs {name}")
 
 
+WITHOUT_STATE = {"validate", "render", "schema", "install", "uninstall"}
+
+
 @pytest.mark.parametrize("name", list(COMMANDS))
-def test_every_command_takes_a_state_directory_and_verbose(cli: Gitvs, name: str) -> None:
+def test_every_command_takes_verbose_and_where_it_has_a_use_a_state_directory(
+    cli: Gitvs, name: str
+) -> None:
     text = cli(name, "--help").out
-    assert "--state-dir DIR" in text
-    assert "GITVS_STATE_DIR" in text
     assert "-v, --verbose" in text
+    assert ("--state-dir DIR" in text) == (name not in WITHOUT_STATE)
+    assert ("GITVS_STATE_DIR" in text) == (name not in WITHOUT_STATE)
+
+
+def test_a_state_directory_is_accepted_where_it_means_nothing(cli: Gitvs, tmp_path: Path) -> None:
+    assert cli("schema", "Pool", "--state-dir", tmp_path).code == 0
+
+
+def test_the_kinds_are_listed_with_what_they_are_for(cli: Gitvs) -> None:
+    lines = cli("schema").out.splitlines()
+    assert [x.split()[0] for x in lines] == list(SCHEMA_KINDS)
+    assert "Pool         Real servers that Services share" in lines
+    assert all(len(x.split()) > 3 for x in lines)
 
 
 def examples_in(name: str) -> list[list[str]]:
