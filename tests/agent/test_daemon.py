@@ -548,7 +548,7 @@ def test_a_real_server_drained_by_hand_stays_out_until_undrain(here: Site) -> No
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         answer = running.order("drain", subject="s2", why="disk")
-        assert answer["text"] == "s2 drains out of 1 virtual service"
+        assert answer["text"] == "s2 gets no new connections in 1 virtual service; none open"
         assert here.weights() == [1, 0]
         here.push(service(weight=5))
         running.order("sync")
@@ -613,7 +613,7 @@ def test_a_drain_by_hand_works_while_paused_and_repairs_nothing_else(here: Site)
 def test_an_unknown_real_server_is_refused_with_what_is_near(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
-        assert "did you mean 10.0.0.2?" in running.refusal("drain", subject="10.0.0.22")
+        assert "Did you mean 10.0.0.2?" in running.refusal("drain", subject="10.0.0.22")
         assert "not drained by hand" in running.refusal("undrain", subject="s1")
 
 

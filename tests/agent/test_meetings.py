@@ -193,7 +193,8 @@ def test_a_rollback_that_is_stuck_past_the_point_of_no_return_is_in_force_and_pi
         running.order("sync")
         answer = running.order("rollback", subject=first, seconds=3600)
         assert answer["exitCode"] == 7
-        assert "is in force, and pinned; what it removes is not all gone" in answer["text"]
+        assert "is in force, and pinned until" in answer["text"]
+        assert "; what it removes is not all gone yet" in answer["text"]
         assert running.status.operations.pin is not None
         assert running.status.quarantined, "what was left does not come back by itself"
         kernel.is_readable = True

@@ -17,7 +17,9 @@ import click
 import pytest
 
 import gitvs
+from gitvs.adapters.service.installation import read_shipped_file
 from gitvs.cli import COMMANDS, run
+from gitvs.cli.schema import SCHEMA_KINDS
 from gitvs.cli.shared.lazy_group import LazyCommand, LazyGroup
 from gitvs.cli.shared.options import common_options, log_to_stderr, state_options
 from gitvs.core.errors import ExitCode, GitvsError, LockHeld, SettingsError, UnexpectedPlan
@@ -127,12 +129,28 @@ def test_every_command_has_a_help_with_examples(cli: Gitvs, name: str, option: s
     assert examples[0].startswith(f"    gitvs {name}")
 
 
+WITHOUT_STATE = {"validate", "render", "schema", "install", "uninstall"}
+
+
 @pytest.mark.parametrize("name", list(COMMANDS))
-def test_every_command_takes_a_state_directory_and_verbose(cli: Gitvs, name: str) -> None:
+def test_every_command_takes_verbose_and_where_it_has_a_use_a_state_directory(
+    cli: Gitvs, name: str
+) -> None:
     text = cli(name, "--help").out
-    assert "--state-dir DIR" in text
-    assert "GITVS_STATE_DIR" in text
     assert "-v, --verbose" in text
+    assert ("--state-dir DIR" in text) == (name not in WITHOUT_STATE)
+    assert ("GITVS_STATE_DIR" in text) == (name not in WITHOUT_STATE)
+
+
+def test_a_state_directory_is_accepted_where_it_means_nothing(cli: Gitvs, tmp_path: Path) -> None:
+    assert cli("schema", "Pool", "--state-dir", tmp_path).code == 0
+
+
+def test_the_kinds_are_listed_with_what_they_are_for(cli: Gitvs) -> None:
+    lines = cli("schema").out.splitlines()
+    assert [x.split()[0] for x in lines] == list(SCHEMA_KINDS)
+    assert "Pool         Real servers that Services share" in lines
+    assert all(len(x.split()) > 3 for x in lines)
 
 
 def examples_in(name: str) -> list[list[str]]:
@@ -281,6 +299,33 @@ def test_commands_by_hand_use_the_state_folder_of_the_settings(
     assert answer("--state-dir", "/tmp/lb2") == "/tmp/lb2"
     monkeypatch.setenv("GITVS_STATE_DIR", "/tmp/lb3")
     assert answer() == "/tmp/lb3"
+
+
+def test_the_agent_does_not_start_on_the_sample_settings(cli: Gitvs, tmp_path: Path) -> None:
+    settings = tmp_path / "gitvs.toml"
+    settings.write_text(read_shipped_file("gitvs.toml"))
+    ran = cli("agent", "--config", settings, "--state-dir", tmp_path / "state")
+    assert (ran.code, ran.out) == (ExitCode.SETTINGS, "")
+    assert "source: give either url or directory" in ran.err
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1d", 86400.0), ("90s", 90.0), ("2h", 7200.0)])
+def test_a_time_may_be_in_days(text: str, seconds: float) -> None:
+    command = LazyGroup(lazy=COMMANDS).get_command(click.Context(click.Command("gitvs")), "pause")
+    assert command is not None
+    assert command.make_context("pause", ["--for", text]).params["seconds"] == seconds
+
+
+@pytest.mark.parametrize("more", ["--json", "--watch"])
+def test_a_check_is_one_line_and_nothing_else(cli: Gitvs, tmp_path: Path, more: str) -> None:
+    """No agent answers here, and the test may not read the kernel."""
+    ran = cli("status", "--check", "--state-dir", tmp_path)
+    assert (ran.code, ran.err) == (2, "")
+    assert re.fullmatch(r"CRITICAL: .+\n", ran.out)
+    ran = cli("status", "--check", more, "--state-dir", tmp_path)
+    assert ran.code == ExitCode.USAGE
+    assert "do not go together" in ran.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

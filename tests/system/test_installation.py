@@ -82,13 +82,22 @@ def test_users_and_folders_are_there(host: SystemGuest) -> None:
         "gitvs",
         "gitvs-admin:",
     ]
-    paths = "/etc/gitvs /etc/gitvs/gitvs.toml /run/gitvs /run/gitvs/lock"
+    paths = "/etc/gitvs /etc/gitvs/gitvs.toml /run/gitvs /run/gitvs/lock /var/lib/gitvs"
     assert host.check(f"stat -c '%a %U:%G %n' {paths}").splitlines() == [
         "750 root:gitvs /etc/gitvs",
         "640 root:gitvs /etc/gitvs/gitvs.toml",
         "755 root:root /run/gitvs",
         "770 root:gitvs /run/gitvs/lock",
+        "700 gitvs:gitvs /var/lib/gitvs",
     ]
+
+
+def test_what_root_does_before_the_first_start_is_the_agents(host: SystemGuest) -> None:
+    put(host, "/srv/once.toml", 'director = "lb1"\n[source]\ndirectory = "/srv/manifests"')
+    host.check(f"{PROGRAM} agent --once --config /srv/once.toml")
+    assert host.check("stat -c '%U' /var/lib/gitvs/gitvs.db") == "gitvs\n"
+    assert host.check("find /var/lib/gitvs ! -user gitvs") == ""
+    assert sorted(host.check("ipvsadm -Sn").splitlines()) == RULES
 
 
 def test_the_services_start_at_boot_and_nothing_is_started_yet(host: SystemGuest) -> None:
@@ -123,6 +132,14 @@ def test_the_sandbox_lets_gitvs_make_everything(host: SystemGuest, unit: str) ->
     assert host.check("ip -o -4 addr show gitvs0 | awk '{print $4}'") == "203.0.113.10/32\n"
     assert "10.20.0.0/24" in host.check("ip route show table local proto 71")
     assert host.check("stat -c '%a %U' /var/lib/gitvs") == "700 gitvs\n"
+
+
+def test_settings_that_cannot_be_used_do_not_start_the_agent_again(host: SystemGuest) -> None:
+    """The sample settings name no source."""
+    host.run("systemctl start gitvs.service")
+    state = "systemctl show -P ActiveState -P ExecMainStatus -P NRestarts gitvs.service"
+    assert sorted(host.check(state).split()) == ["0", "78", "failed"]
+    host.check("systemctl reset-failed gitvs.service; systemctl stop gitvs.socket")
 
 
 def test_uninstall_takes_the_files_and_leaves_the_kernel(host: SystemGuest) -> None:

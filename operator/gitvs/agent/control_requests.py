@@ -12,13 +12,8 @@ from contextlib import suppress
 from functools import partial
 
 from gitvs.adapters.service.control_socket import Peer, RequestJson
-from gitvs.agent.actions.operator_actions import (
-    ActionRequest,
-    Answer,
-    AnyAnswer,
-    OperatorActions,
-    cycle_json,
-)
+from gitvs.agent.actions.answers import Answer, cycle_json, sync_text
+from gitvs.agent.actions.operator_actions import ActionRequest, AnyAnswer, OperatorActions
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.core.errors import ControlFailed, ExitCode, GitvsError
@@ -75,13 +70,16 @@ class ControlRequests:
             result: AnyAnswer = job.result(ACTION_TIMEOUT_SECONDS)
             if isinstance(result, Future):
                 later = result.result(ACTION_TIMEOUT_SECONDS)
-                return cycle_json(later) if isinstance(later, CycleResult) else later
+                return self._sync_answer(later) if isinstance(later, CycleResult) else later
         except Late as error:
             raise ControlFailed(
                 f"the agent has not come to an end of this within {ACTION_TIMEOUT_SECONDS:.0f} s;"
                 " it goes on, and `gitvs status` tells how it ends"
             ) from error
         return result
+
+    def _sync_answer(self, cycle_result: CycleResult) -> Answer:
+        return {**cycle_json(cycle_result), "text": sync_text(cycle_result, self._agent.summary)}
 
     def _status_json(self) -> Answer:
         if self._is_stale():
@@ -131,7 +129,7 @@ def _parse_action_request(request: RequestJson, peer: Peer) -> ActionRequest:
     if seconds is not None and not 1 <= seconds <= MAX_OPERATION_SECONDS:
         raise ControlFailed(
             f"a time of {seconds!s:.20} s: it has to be from 1s to"
-            f" {MAX_OPERATION_SECONDS / 3600:.0f}h",
+            f" {MAX_OPERATION_SECONDS / 86400:.0f}d",
             ExitCode.USAGE,
         )
     allowed_gates = request.get("allow", [])

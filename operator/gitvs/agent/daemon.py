@@ -109,7 +109,7 @@ class Agent:
         """Work until `stop` is called.
 
         Raises:
-            StoreDamaged, SettingsError, SourceError: the agent cannot continue.
+            StoreDamaged, CannotListen, SourceError: the agent cannot continue.
         """
         with ExitStack() as stack:
             self._reporter.metrics.start()

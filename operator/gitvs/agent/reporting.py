@@ -18,12 +18,12 @@ from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.judge import NotYetJudged
 from gitvs.core.errors import (
+    CannotListen,
     GitvsError,
     KernelUnavailable,
     KernelUnreadable,
     MetBug,
     Quarantined,
-    SettingsError,
     SourceError,
     StoreDamaged,
     StoreError,
@@ -191,7 +191,7 @@ class Reporter:
         self.metrics = Metrics(settings)
         try:
             self.metrics.start()
-        except SettingsError as error:
+        except CannotListen as error:
             log.error("no metrics reason=%s", error)
 
     def publish(

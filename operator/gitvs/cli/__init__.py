@@ -88,7 +88,10 @@ def gitvs() -> None:
       1  error                           6  failed, and rolled back
       2  changes are pending             7  stuck: kernel unreadable
       3  blocked by a gate              64  usage
-      4  invalid manifests             130  interrupted
+      4  invalid manifests              78  settings that cannot be used
+                                       130  interrupted
+
+    `gitvs status --check` has its own: 0 is OK, 1 WARNING, 2 CRITICAL.
     """
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,18 +10,33 @@ from gitvs.adapters.process.privileges import become_owner_of
 from gitvs.adapters.store.backup import check_database_exists
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.options import WholeNumber, state_options
-from gitvs.cli.shared.output import show, show_json
+from gitvs.cli.shared.output import show, show_json, terminal_width
 from gitvs.core.errors import ExitCode, UsageError
-from gitvs.core.model.history import HistoryEntry, Outcome
+from gitvs.core.model.history import Outcome
 from gitvs.core.settings import KEPT_TRANSACTIONS
 from gitvs.report.status.history_json import history_json, transaction_json
 from gitvs.report.status.history_text import history_text, transaction_text
 
 DEFAULT_LIMIT = 20
 
+_json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
-@click.command()
-@click.argument("words", nargs=-1, metavar="[show ID]")
+
+class _History(click.Group):
+    """A list without a subcommand; its options may come before or after `show ID`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands:
+            raise UsageError(
+                f"`gitvs history {' '.join(args)}` is not understood: say `gitvs history`, or"
+                " `gitvs history show ID` with a number from its first column"
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_History, invoke_without_command=True, subcommand_metavar="[show ID]")
 @click.option(
     "--limit",
     type=WholeNumber(1),
@@ -32,12 +45,14 @@ DEFAULT_LIMIT = 20
     metavar="N",
     help=f"How many are listed; {KEPT_TRANSACTIONS} are kept, unless settings say otherwise.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_json_option
 @state_options
-def history(words: tuple[str, ...], limit: int, as_json: bool, state_dir: Path) -> int:
-    """List the transactions of this host, the newest first; `show ID` prints one with its plan.
+@click.pass_context
+def history(context: click.Context, limit: int, as_json: bool, state_dir: Path) -> int:
+    """List the transactions of this host, the newest first.
 
-    Commits for which nothing had to change are listed too, as converged.
+    Commits for which nothing had to change are listed too, as converged. What was done later for
+    a commit that was in force already (a drain ended, drift was repaired) names no commit.
 
     It works with and without an agent.
 
@@ -47,43 +62,56 @@ def history(words: tuple[str, ...], limit: int, as_json: bool, state_dir: Path) 
       gitvs history --limit 100 --json
       gitvs history show 17
     """
-    transaction_id = _parse_transaction_id(words)
-    become_owner_of(state_dir)
-    check_database_exists(state_dir)
-    with SqliteStore.open_readonly(state_dir) as store:
-        if transaction_id is None:
-            _show_history(store.history(limit), as_json)
-        else:
-            _show_transaction(store, transaction_id, as_json)
-    return ExitCode.DONE
-
-
-def _parse_transaction_id(words: Sequence[str]) -> int | None:
-    match words:
-        case []:
-            return None
-        case ["show", number] if re.fullmatch("[0-9]{1,18}", number):
-            return int(number)
-        case _:
-            raise UsageError(
-                f"`gitvs history {' '.join(words)}` is not understood: say `gitvs history`, or"
-                " `gitvs history show ID` with a number from its first column"
-            )
-
-
-def _show_history(entries: Sequence[HistoryEntry], as_json: bool) -> None:
+    if context.invoked_subcommand is not None:
+        context.obj = (as_json, state_dir)
+        return ExitCode.DONE
+    with _open_store(state_dir) as store:
+        entries = store.history(limit)
     if as_json:
         show_json(history_json(entries))
     else:
-        show(history_text(entries))
+        show(history_text(entries, terminal_width()))
+    return ExitCode.DONE
 
 
-def _show_transaction(store: SqliteStore, transaction_id: int, as_json: bool) -> None:
-    entry = next((e for e in store.history() if e.id == transaction_id), None)
-    if entry is None:
-        raise UsageError(f"there is no transaction {transaction_id}; `gitvs history` lists them")
-    changes = [] if entry.outcome is Outcome.CONVERGED else store.changes_of(transaction_id)
-    if as_json:
+@history.command("show")
+@click.argument("transaction_id", metavar="ID", type=WholeNumber(0))
+@_json_option
+@state_options
+@click.pass_context
+def show_transaction(
+    context: click.Context, transaction_id: int, as_json: bool, state_dir: Path
+) -> int:
+    """Print one transaction with its plan, in the order of execution.
+
+    ID is a number from the first column of `gitvs history`. The plans of the newest transactions
+    are kept.
+
+    \b
+    Examples:
+      gitvs history show 17
+      gitvs history show 17 --json
+    """
+    is_json_before, state_dir_before = context.obj
+    if context.get_parameter_source("state_dir") is click.core.ParameterSource.DEFAULT:
+        state_dir = state_dir_before
+    with _open_store(state_dir) as store:
+        entry = next((e for e in store.history() if e.id == transaction_id), None)
+        if entry is None:
+            raise UsageError(
+                f"there is no transaction {transaction_id}; `gitvs history` lists them"
+            )
+        is_converged = entry.outcome is Outcome.CONVERGED
+        changes = () if is_converged else store.changes_of(transaction_id)
+        kept_plans = store.kept_plans
+    if as_json or is_json_before:
         show_json(transaction_json(entry, changes))
     else:
-        show(transaction_text(entry, changes, store.kept_plans))
+        show(transaction_text(entry, changes, kept_plans, terminal_width()))
+    return ExitCode.DONE
+
+
+def _open_store(state_dir: Path) -> SqliteStore:
+    become_owner_of(state_dir)
+    check_database_exists(state_dir)
+    return SqliteStore.open_readonly(state_dir)

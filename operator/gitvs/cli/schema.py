@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from gitvs.cli.shared.options import common_options
@@ -20,7 +22,7 @@ SCHEMA_KINDS = (
 @click.argument("kind", required=False)
 @common_options
 def schema(kind: str | None) -> int:
-    """Print the JSON Schema of a kind of document; without KIND, list the kinds.
+    """Print the JSON Schema of a kind of document; without KIND, say what each is for.
 
     Editors complete and explain manifests with it. Manifest is for documents of any kind,
     many to a file.
@@ -32,10 +34,18 @@ def schema(kind: str | None) -> int:
       gitvs schema Plan                         what `gitvs plan --format json` prints
     """
     if kind is None:
-        click.echo("\n".join(SCHEMA_KINDS))
+        width = max(map(len, SCHEMA_KINDS))
+        for name in SCHEMA_KINDS:
+            click.echo(f"{name:{width}}  {_purpose_of(name)}")
     else:
         show_json(schema_for(_known_kind(kind)))
     return ExitCode.DONE
+
+
+def _purpose_of(kind: str) -> str:
+    """Return the first sentence of a schema's description: what the kind is for."""
+    description: str = schema_for(kind)["description"]
+    return re.split(r"[.;] ", f"{description} ", maxsplit=1)[0]
 
 
 def _known_kind(kind: str) -> str:

@@ -15,9 +15,17 @@ from rich.text import Text
 from gitvs.adapters.service.control_socket import send_request
 from gitvs.cli.shared.in_child_process import in_child_process
 from gitvs.cli.shared.options import Seconds, state_options
-from gitvs.cli.shared.output import progress, show, show_json, watch
-from gitvs.core.errors import AgentNotAnswering, AgentUnreachable, ExitCode, UsageError
+from gitvs.cli.shared.output import progress, show, show_json, terminal_width, watch
+from gitvs.core.errors import (
+    AgentNotAnswering,
+    AgentUnreachable,
+    ExitCode,
+    GitvsError,
+    UsageError,
+)
+from gitvs.core.problems import printable
 from gitvs.core.settings import socket_path_of
+from gitvs.report.status.check import check_line, unanswered_line
 from gitvs.report.status.status_text import status_text
 
 ANSWER_TIMEOUT_SECONDS = 20.0
@@ -38,10 +46,17 @@ MAX_WATCH_SECONDS = 3600.0
     metavar="[SECONDS]",
     help=f"Show it again and again, by default every {DEFAULT_WATCH_SECONDS:g} s; Ctrl-C ends it.",
 )
+@click.option(
+    "--check",
+    is_flag=True,
+    help="One line for a monitoring system: OK, WARNING or CRITICAL; exit code 0, 1 or 2.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Every virtual service and real server.")
 @state_options
-def status(as_json: bool, every_seconds: float | None, show_all: bool, state_dir: Path) -> int:
-    """Show how this director is doing: what is in force, since when, and what stands against more.
+def status(
+    as_json: bool, every_seconds: float | None, check: bool, show_all: bool, state_dir: Path
+) -> int:
+    """Show how this director is doing: what is in force, since when, and what needs attention.
 
     The agent is asked; where none runs, store and kernel are read. Nothing is changed.
 
@@ -50,9 +65,20 @@ def status(as_json: bool, every_seconds: float | None, show_all: bool, state_dir
       gitvs status
       gitvs status --watch
       gitvs status --json
+      gitvs status --check      for Nagios, Icinga and the like
+
+    \b
+    Exit codes with --check:
+      0  OK        in sync
+      1  WARNING   worth a look: drift, an object that cannot be repaired, a pause, a pin,
+                   a drain or standby by hand, no answer from the source for 5 minutes
+      2  CRITICAL  wrong: a commit is invalid, blocked, rolled back or in quarantine; stuck;
+                   no answer from the source for 30 minutes; no agent, or no answer from it
     """
-    if as_json and every_seconds is not None:
-        raise UsageError("--json and --watch do not go together")
+    if as_json + check + (every_seconds is not None) > 1:
+        raise UsageError("--json, --watch and --check do not go together; give one of them")
+    if check:
+        return _check(state_dir)
     if every_seconds is not None:
         return _watch(state_dir, every_seconds, show_all)
     with progress("asking the agent"):
@@ -62,6 +88,16 @@ def status(as_json: bool, every_seconds: float | None, show_all: bool, state_dir
     else:
         show(_status_text(status_json, show_all))
     return ExitCode.DONE
+
+
+def _check(state_dir: Path) -> int:
+    """Print one line and return its level: any error counts as critical, except a wrong usage."""
+    try:
+        level, text = check_line(load_status_json(state_dir), datetime.now(UTC))
+    except GitvsError as error:
+        level, text = unanswered_line(str(error))
+    show(f"{printable(text)}\n")
+    return int(level)
 
 
 def load_status_json(state_dir: Path) -> Mapping[str, Any]:
@@ -94,7 +130,7 @@ def _observed_status_json(state_dir: Path) -> Mapping[str, Any]:
 
 
 def _status_text(status_json: Mapping[str, Any], show_all: bool) -> Text:
-    return status_text(status_json, datetime.now(UTC), show_all=show_all)
+    return status_text(status_json, datetime.now(UTC), show_all=show_all, width=terminal_width())
 
 
 def _watch(state_dir: Path, every_seconds: float, show_all: bool) -> int:

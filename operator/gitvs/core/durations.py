@@ -1,11 +1,13 @@
-"""Durations as people write them: a whole number and a unit, such as `500ms`, `90s`, `5m`, `2h`."""
+"""Durations as people write them: a whole number and a unit, such as `500ms`, `90s`, `5m`, `2h`.
+
+The schemas of manifests and settings take no days; options do."""
 
 from __future__ import annotations
 
 import re
 
-_DURATION = re.compile(r"(?P<number>0|[1-9][0-9]{0,9})(?P<unit>ms|s|m|h)")
-_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_DURATION = re.compile(r"(?P<number>0|[1-9][0-9]{0,9})(?P<unit>ms|s|m|h|d)")
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def parse_milliseconds(text: str) -> int:
@@ -16,7 +18,9 @@ def parse_milliseconds(text: str) -> int:
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no duration: a whole number and a unit, as 90s, 5m or 2h")
+        raise ValueError(
+            f"{text!r} is no duration: a whole number and a unit, as 90s, 5m, 2h or 1d"
+        )
     return int(match["number"]) * _MILLISECONDS[match["unit"]]
 
 

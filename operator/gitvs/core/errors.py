@@ -22,6 +22,8 @@ class ExitCode(IntEnum):
     ROLLED_BACK = 6
     STUCK = 7
     USAGE = 64
+    SETTINGS = 78
+    """Source: sysexits.h, EX_CONFIG; the shipped unit does not restart the agent after it."""
     INTERRUPTED = 130
 
     @classmethod
@@ -33,6 +35,7 @@ class ExitCode(IntEnum):
             cls.UNEXPECTED_PLAN,
             cls.INVALID,
             cls.BLOCKED,
+            cls.SETTINGS,
             cls.ERROR,
         )
         present = set(codes)
@@ -53,7 +56,15 @@ class UsageError(GitvsError):
 
 
 class SettingsError(GitvsError):
-    """A settings file that cannot be used."""
+    """A settings file that cannot be used; waiting does not change that."""
+
+    exit_code = ExitCode.SETTINGS
+
+
+class CannotListen(GitvsError):
+    """An address of the settings that cannot be listened on now; that may pass."""
+
+    is_transient = True
 
 
 class FileUnusable(GitvsError):

@@ -23,7 +23,7 @@ from gitvs.adapters.service.installation import (
     running_program,
 )
 from gitvs.adapters.service.settings_file import load_settings
-from gitvs.core.errors import SettingsError
+from gitvs.core.errors import ExitCode, SettingsError
 from tests.support.command_line import Gitvs, in_process
 from tests.support.paths import ROOT
 
@@ -205,6 +205,11 @@ def test_a_program_whose_path_a_unit_would_misread_is_refused() -> None:
 def test_the_sample_settings_say_what_is_missing(root: Path) -> None:
     with pytest.raises(SettingsError, match=r"gitvs.toml:\d+: .*either url or directory"):
         load_settings(root / SETTINGS_PATH)
+
+
+def test_what_waiting_does_not_cure_does_not_restart_the_agent() -> None:
+    (line,) = re.findall(r"(?m)^RestartPreventExitStatus=(.*)$", read_shipped_file("gitvs.service"))
+    assert {int(code) for code in line.split()} == {ExitCode.USAGE, ExitCode.SETTINGS}
 
 
 def test_every_line_of_the_sample_settings_is_valid_when_taken_in(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from gitvs.adapters.service import http_server
 from gitvs.adapters.service.http_server import MAX_CONNECTIONS
 from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.adapters.service.push_hook import HookResult
-from gitvs.core.errors import SettingsError
+from gitvs.core.errors import CannotListen
 from gitvs.core.model.history import Commit, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Key
@@ -433,7 +433,7 @@ def test_metrics_are_switched_off_by_an_empty_address() -> None:
 
 def test_an_address_that_is_taken_is_named_with_the_reason(metrics: Metrics) -> None:
     second = Metrics(MetricsSettings(metrics.address))
-    with pytest.raises(SettingsError) as refusal:
+    with pytest.raises(CannotListen) as refusal:
         second.start()
     assert str(refusal.value) == (
         f"metrics.listen: cannot listen on {metrics.address}: Address already in use (EADDRINUSE);"

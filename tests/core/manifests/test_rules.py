@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gitvs.core.manifests.files import ManifestFile
 from tests.support.manifests.writing import (
     LEFT_OUT,
     Doc,
@@ -736,3 +737,13 @@ def test_a_firewall_mark_needs_no_vip() -> None:
 def test_a_weight_factor_of_zero_is_zero_and_not_one() -> None:
     documents = [service(pools=[{"name": "a", "weight": 0}]), pool("a", server(weight=65535))]
     assert problems_of(director(), *documents) == []
+
+
+def test_two_equal_real_servers_on_one_line_have_one_place() -> None:
+    text = (
+        "{apiVersion: gitvs/v1, kind: Director, metadata: {name: lb1}}\n---\n"
+        "{apiVersion: gitvs/v1, kind: Service, metadata: {name: web}, spec: {vips: [192.0.2.7],"
+        " ports: [{port: 80}], realServers: [{address: 10.1.0.1}, {address: 10.1.0.1}]}}\n"
+    )
+    (problem,) = problems_in(ManifestFile("a.yaml", text.encode()))
+    assert "is twice in service web, both in a.yaml:3; remove one" in problem.message

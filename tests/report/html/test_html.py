@@ -98,7 +98,7 @@ def test_every_verdict_has_its_words(made: Preview, verdict: str) -> None:
 
 def test_what_is_compared_and_how_it_came_about_is_told() -> None:
     [header] = page(REALISTIC).parts["header"]
-    assert "From commit 4be1c07f93d2 Add the second site to commit 9d20e5aa17c4 Move" in header
+    assert 'From commit 4be1c07f93d2 "Add the second site" to commit 9d20e5aa17c4 "Move' in header
     assert "manifests in lb" in header
     assert "Note: the branch parted from main" in header
     assert "19 directors: 5 to change, 1 new, 1 left the manifests, 12 unchanged; in all" in header

@@ -117,7 +117,8 @@ def test_a_plan_of_everything_reads_as_approved() -> None:
 def test_an_empty_plan_says_so() -> None:
     same = desired(virtual_service(), real_server())
     assert plain(view(same, same)) == (
-        "lb1: commit bbbbbbbbbbbb Move web to wrr against this host at commit aaaaaaaaaaaa\n"
+        'lb1: commit bbbbbbbbbbbb "Move web to wrr" compared with this host at commit'
+        " aaaaaaaaaaaa\n"
         "\n"
         "nothing to do: lb1 is as the manifests say\n"
     )
@@ -376,7 +377,7 @@ def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
 )
 def test_both_sides_are_named(side: PlanSide, words: str) -> None:
     same = desired(virtual_service())
-    assert plain(view(same, same), base=side).splitlines()[0].endswith(f"against {words}")
+    assert plain(view(same, same), base=side).splitlines()[0].endswith(f"compared with {words}")
 
 
 # JSON

@@ -18,7 +18,7 @@ from socketserver import BaseRequestHandler, BaseServer, TCPServer
 from threading import Lock, Thread
 from typing import Any
 
-from gitvs.core.errors import SettingsError
+from gitvs.core.errors import CannotListen
 from gitvs.core.planning.kernel_refusals import errno_name
 from gitvs.core.settings import listen_address
 
@@ -39,7 +39,7 @@ class HttpListener:
         """Bind and start; `setting` names the setting `listen`, such as `metrics.listen`.
 
         Raises:
-            SettingsError: the address cannot be used, or there can be no further thread.
+            CannotListen: the address cannot be used, or there can be no further thread.
         """
         try:
             self._server = HttpServer(listen_address(listen), handler)
@@ -55,7 +55,7 @@ class HttpListener:
             self._thread.start()
         except RuntimeError as error:
             self._server.server_close()
-            raise SettingsError(f"{setting}: nothing listens on {listen}: {error}") from error
+            raise CannotListen(f"{setting}: nothing listens on {listen}: {error}") from error
 
     @property
     def address(self) -> str:
@@ -180,9 +180,9 @@ class HttpServer(ThreadingHTTPServer):
             BaseServer.handle_error(self, request, client_address)
 
 
-def _listen_error(setting: str, listen: str, error: OSError) -> SettingsError:
+def _listen_error(setting: str, listen: str, error: OSError) -> CannotListen:
     code = error.errno or 0
-    return SettingsError(
+    return CannotListen(
         f"{setting}: cannot listen on {listen}: {os.strerror(code)} ({errno_name(code)});"
         ' choose another address or another port from 1024 on, or "" for none'
     )

@@ -23,7 +23,7 @@ from prometheus_client.exposition import MetricsHandler
 from gitvs.adapters.service.http_server import HttpListener, HttpServer
 from gitvs.adapters.service.push_hook import HookResult
 from gitvs.adapters.service.status_metrics import OUTCOMES, StatusCollector
-from gitvs.core.errors import SettingsError
+from gitvs.core.errors import CannotListen
 from gitvs.core.model.history import Outcome
 from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import AgentStatus
@@ -60,7 +60,7 @@ class Metrics:
         """Start to serve, unless the settings switch it off.
 
         Raises:
-            SettingsError: the address cannot be used.
+            CannotListen: the address cannot be used.
         """
         if self.settings.listen:
             handler = _Handler.factory(self._registry)
@@ -74,7 +74,7 @@ class Metrics:
         self.stop()
         try:
             self.start()
-        except SettingsError as error:
+        except CannotListen as error:
             log.error("no metrics reason=%s", error)
 
     def stop(self) -> None:

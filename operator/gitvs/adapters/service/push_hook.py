@@ -24,7 +24,7 @@ from typing import Any
 
 from gitvs.adapters.service.http_server import HttpListener, HttpServer
 from gitvs.adapters.service.push_signatures import Event, Proof, event_of, proof_of, read_secret
-from gitvs.core.errors import SettingsError
+from gitvs.core.errors import CannotListen, SettingsError
 from gitvs.core.settings import HookSettings
 from gitvs.core.status.agent_status import HookStatus
 
@@ -103,7 +103,7 @@ class PushHook:
         try:
             self._listen()
             read_secret(self._settings.secret_file)
-        except SettingsError as error:
+        except (SettingsError, CannotListen) as error:
             self._report(str(error))
         else:
             self._report("")

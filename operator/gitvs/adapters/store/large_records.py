@@ -33,13 +33,13 @@ from gitvs.adapters.store.small_records import (
     history_record,
 )
 from gitvs.core.errors import StoreError
-from gitvs.core.model.history import HistoryEntry, Outcome
+from gitvs.core.model.history import Cause, HistoryEntry, Outcome
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key
 from gitvs.core.model.state import State
 from gitvs.core.model.state_digest import state_digest
-from gitvs.core.planning.plan import Change
+from gitvs.core.planning.plan import Action, Change
 from gitvs.core.planning.records import desired_head_record
 from gitvs.ports import Applied, Transaction, TransactionStage
 
@@ -132,10 +132,26 @@ class LargeRecords:
             "startedAt": transaction.started_at.isoformat(),
             "stage": str(transaction.stage),
             "conflicts": sorted(transaction.conflicts),
+            "cause": str(self._cause_of(transaction)),
             **self._target_record(transaction.target),
         }
         self._records.put(name, record)
         self._delete_old_plans()
+
+    def _cause_of(self, transaction: Transaction) -> Cause:
+        """Return why a transaction is made, before it is: afterwards its target is in force."""
+        applied, target = self.applied(), transaction.target
+        if (
+            applied is None
+            or applied.commit_id != target.commit_id
+            or applied.desired.state != target.desired.state
+        ):
+            return Cause.COMMIT
+        draining = transaction.ledger.drains
+        is_removal = all(change.action is Action.DELETE for change in transaction.changes)
+        if is_removal and any(change.key in draining for change in transaction.changes):
+            return Cause.DRAIN_END
+        return Cause.UPKEEP
 
     def record_conflicts(self, transaction: Transaction, keys: frozenset[Key]) -> None:
         """Add keys to the conflicts of an open transaction."""
@@ -158,7 +174,9 @@ class LargeRecords:
         self, transaction: Transaction, outcome: Outcome, message: str, finished_at: datetime
     ) -> None:
         """Close an open transaction, and add it to the history."""
-        self._records.delete(f"open {transaction.incarnation}")
+        name = f"open {transaction.incarnation}"
+        cause = self._records.read(name, lambda record: Cause(record.get("cause", Cause.COMMIT)))
+        self._records.delete(name)
         self.add_history(
             [
                 HistoryEntry(
@@ -170,6 +188,7 @@ class LargeRecords:
                     Counter(str(change.action) for change in transaction.changes),
                     message,
                     self._digest_of(transaction.target) if outcome is Outcome.APPLIED else "",
+                    cause or Cause.COMMIT,
                 )
             ]
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
+from gitvs.core.model.history import Cause, Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.operations import Operation, OperationKind
@@ -53,6 +53,7 @@ def history_record(entry: HistoryEntry) -> JsonObject:
         "summary": dict(entry.summary),
         "message": entry.message,
         "stateDigest": entry.state_digest,
+        "cause": str(entry.cause),
     }
 
 
@@ -67,6 +68,7 @@ def history_from_record(record: Mapping[str, Any]) -> HistoryEntry:
         dict(record["summary"]),
         record["message"],
         record.get("stateDigest", ""),
+        Cause(record.get("cause", Cause.COMMIT)),
     )
 
 

@@ -11,17 +11,23 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from difflib import get_close_matches
-from typing import Any
 
+from gitvs.agent.actions.answers import (
+    Answer,
+    cycle_json,
+    drain_text,
+    undrain_text,
+    unknown_server_text,
+    until_text,
+)
 from gitvs.agent.actions.rollback import find_rollback_commit
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
-from gitvs.agent.reporting import short_problem_text
 from gitvs.agent.work_queue import run_job
 from gitvs.core.errors import ControlFailed, ExitCode, LockHeld, LockUnusable
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
+from gitvs.core.model.observation import ConnectionCounts
 from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
 from gitvs.core.planning.operations import (
     Operation,
@@ -33,14 +39,12 @@ from gitvs.core.planning.operations import (
     servers_of,
 )
 from gitvs.ports import Applied
-from gitvs.report.text.counts import count_text
 
 log = logging.getLogger(__name__)
 
 DEFAULT_OPERATION_SECONDS = {OperationKind.PAUSE: 4 * 3600.0, OperationKind.PIN: 24 * 3600.0}
 """Pauses and pins expire; the others hold until they are taken back."""
 
-Answer = dict[str, Any]
 AnyAnswer = Answer | Future[CycleResult] | Future[Answer]
 """An answer, or one that comes later: after a fetch, or once a commit is judged."""
 
@@ -87,8 +91,11 @@ class OperatorActions:
         return self._agent.sync()
 
     def _pause(self, request: ActionRequest) -> Answer:
-        self._record_operation(request, OperationKind.PAUSE)
-        return self._run_and_answer("pause", "paused: no new commits, no repair of drift")
+        pause = self._record_operation(request, OperationKind.PAUSE)
+        until = until_text(pause)
+        return self._run_and_answer(
+            "pause", f"paused{until}: no new commits, no repair of drift; `gitvs resume` ends it"
+        )
 
     def _when_judged(self, work: Callable[[], Answer]) -> Future[Answer]:
         """Run work in the worker once the commit to follow is judged; return its answer."""
@@ -170,7 +177,8 @@ class OperatorActions:
             self._agent.follower.keep_commits()
             is_stuck = any(p.outcome is Outcome.STUCK for p in cycle_result.pass_results)
             rest = "; what it removes is not all gone yet, the agent goes on" if is_stuck else ""
-            text = f"commit {target_id[:12]} is in force, and pinned{rest}"
+            until = until_text(pin)
+            text = f"commit {target_id[:12]} is in force, and pinned{until}{rest}"
             return {**cycle_json(cycle_result), "text": text}
         self._take_back(pin, previous_pin, barred_ids)
         return {**cycle_json(cycle_result), "text": f"not rolled back to {target_id[:12]}"}
@@ -192,7 +200,10 @@ class OperatorActions:
         desired = self._require_applied().desired
         servers = find_real_servers(request.subject, request.service, desired)
         if not servers:
-            raise ControlFailed(_unknown_server_text(request, desired))
+            known = list(desired.state.of_type(RealServer))
+            raise ControlFailed(
+                unknown_server_text(request.subject, request.service, desired, known)
+            )
         listeners = tuple(sorted({s.service_key for s in servers})) if request.service else ()
         subject = canonical_server(request.subject)
         subjects = {subject if is_address(subject) else str(s.address) for s in servers}
@@ -201,9 +212,12 @@ class OperatorActions:
             operation = replace(operation, server_name=request.subject, listeners=listeners)
             self._agent.ports.store.put_operation(operation)
             self._log_operation(request, operation)
-        where = count_text(len({s.service_key for s in servers}), "virtual service")
-        text = f"{request.subject} {'removed from' if request.is_now else 'drains out of'} {where}"
-        answer = self._run_and_answer("drain", text)
+        answer = self._run_and_answer(
+            "drain",
+            lambda: drain_text(
+                request.subject, servers, self._connections(), is_now=request.is_now
+            ),
+        )
         return {
             **answer,
             "warnings": [*answer["warnings"], *self._drain_warnings(servers, desired)],
@@ -250,11 +264,19 @@ class OperatorActions:
             )
         for operation in found:
             self._end_operation(operation, request)
-        return self._run_and_answer("undrain", f"{request.subject} is back, as Git says", found)
+        text = undrain_text(request.subject, servers)
+        return self._run_and_answer("undrain", text, found)
+
+    def _connections(self) -> Mapping[Key, ConnectionCounts]:
+        """Return the connections of each real server, as the newest pass read them."""
+        services = self._agent.status.services
+        return {s.server.key: s.connections for service in services for s in service.servers}
 
     def _standby(self, request: ActionRequest) -> Answer:
         self._record_operation(request, OperationKind.STANDBY)
-        return self._run_and_answer("standby", "on standby: no VIPs and local routes here")
+        return self._run_and_answer(
+            "standby", "on standby: this director has no VIPs and no local routes now"
+        )
 
     def _active(self, request: ActionRequest) -> Answer:
         standby = self._agent.ports.store.operations().standby
@@ -268,7 +290,7 @@ class OperatorActions:
             raise ControlFailed("not on standby by hand: nothing to end")
         self._end_operation(standby, request)
         return self._run_and_answer(
-            "active", "active: VIPs and local routes as Git says", [standby]
+            "active", "active: VIPs and local routes are as Git says", [standby]
         )
 
     def _accept_rewrite(self, request: ActionRequest) -> Future[Answer]:
@@ -280,9 +302,15 @@ class OperatorActions:
         )
 
     def _run_and_answer(
-        self, command: str, text: str, ended_operations: Sequence[Operation] = ()
+        self,
+        command: str,
+        text: str | Callable[[], str],
+        ended_operations: Sequence[Operation] = (),
     ) -> Answer:
-        """Run a cycle for a recorded operation; problems of the source do not make it fail."""
+        """Run a cycle for a recorded operation; problems of the source do not make it fail.
+
+        `text` is what is so then, or a function that says it after the cycle.
+        """
         cycle_result = self._agent.run_cycle(command)
         answer = cycle_json(cycle_result)
         # If the newest commit is blocked, the second pass, for the applied commit, counts.
@@ -293,6 +321,7 @@ class OperatorActions:
             for p in pass_results
         )
         is_done = bool(pass_results) and code is ExitCode.DONE
+        text = text if isinstance(text, str) else text()
         return {
             **answer,
             "result": str(pass_results[0].outcome) if pass_results else None,
@@ -343,10 +372,11 @@ class OperatorActions:
             boot_id=moment.boot_id,
         )
 
-    def _record_operation(self, request: ActionRequest, kind: OperationKind) -> None:
+    def _record_operation(self, request: ActionRequest, kind: OperationKind) -> Operation:
         operation = self._make_operation(request, kind)
         self._agent.ports.store.put_operation(operation)
         self._log_operation(request, operation)
+        return operation
 
     def _log_operation(self, request: ActionRequest, operation: Operation) -> None:
         until = "taken back" if operation.expires_at is None else operation.expires_at.isoformat()
@@ -361,48 +391,3 @@ class OperatorActions:
             "operation ended kind=%s subject=%s who=%s",
             *(operation.kind, operation.subject or "-", request.who),
         )
-
-
-def cycle_json(cycle_result: CycleResult) -> Answer:
-    """Return how a cycle ended, as JSON for the client."""
-    outcomes = [p.outcome for p in cycle_result.pass_results]
-    codes = [p.exit_code for p in cycle_result.pass_results]
-    codes += [problem.exit_code for problem in cycle_result.problems]
-    pass_result = cycle_result.pass_result
-    gates = (
-        ()
-        if pass_result is None or pass_result.planned is None
-        else pass_result.planned.proposal.gates
-    )
-    failures = (
-        ()
-        if pass_result is None or pass_result.transaction is None
-        else pass_result.transaction.failures
-    )
-    return {
-        "result": str(outcomes[0]) if outcomes else None,
-        "exitCode": int(ExitCode.severest(codes)),
-        "problems": [
-            *(short_problem_text(problem) for problem in cycle_result.problems),
-            *(f"{gate.name}: {gate.message}" for gate in gates if not gate.is_allowed),
-            *failures,
-            *(f"not repaired: {reason}" for reason in _unrepairable_reasons(cycle_result)),
-        ],
-    }
-
-
-def _unrepairable_reasons(cycle_result: CycleResult) -> list[str]:
-    """Return why the newest pass left something unrepaired."""
-    return [u.reason for p in cycle_result.pass_results[-1:] for u in p.unrepairable]
-
-
-def _unknown_server_text(request: ActionRequest, desired: Desired) -> str:
-    addresses = {str(s.address) for s in desired.state.of_type(RealServer)}
-    names = {*desired.server_names.values(), *addresses}
-    near = get_close_matches(request.subject, names, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    where = f" of service {request.service}" if request.service else ""
-    return (
-        f"{request.subject} is no real server{where} here{hint} Give its address, its address and"
-        " port, or its name; `gitvs status --all` lists them"
-    )

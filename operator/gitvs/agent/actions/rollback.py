@@ -35,7 +35,7 @@ def find_rollback_commit(judge: Judge, ports: Ports, revision: str) -> str:
     ]
     applied_before = {entry.commit.id for entry in entries if entry.commit is not None}
     revision = revision or _find_different_commit(source, judge.apart(), ports, entries)
-    commit_id = source.resolve(revision)
+    commit_id = _resolve(source, revision)
     head = store.accepted_head()
     if head is None or not source.is_ancestor(commit_id, head):
         raise SourceError(f"commit {commit_id[:12]} is not part of the branch that is followed")
@@ -43,6 +43,18 @@ def find_rollback_commit(judge: Judge, ports: Ports, revision: str) -> str:
     if commit_id not in applied_before:
         source.verify_signature(commit_id)
     return commit_id
+
+
+def _resolve(source: GitRemote, revision: str) -> str:
+    """Return the full id of the commit that a person names; the copy has no other refs for them."""
+    try:
+        return source.resolve(revision)
+    except SourceError as error:
+        raise SourceError(
+            f"{revision} is not the id of one commit of the branch that is followed here."
+            " `gitvs history` lists the commits: give an id from it, or none to go back to the"
+            " last one that was different. Nothing was changed"
+        ) from error
 
 
 def _find_different_commit(

@@ -56,6 +56,4 @@ def ask_agent(state_dir: Path, command: str, activity: str, **fields: Any) -> in
         show(f"{text}\n")
     for line in (*answer.get("warnings", ()), *answer.get("problems", ())):
         show_message(f"gitvs: {line}")
-    if answer.get("result"):
-        show(f"{answer['result']}\n")
     return ExitCode(answer["exitCode"])

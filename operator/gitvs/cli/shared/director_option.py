@@ -26,14 +26,18 @@ def choose_director(named: str | None, known: Collection[str]) -> str:
     """Return the chosen director; rendering checks whether a named one is known.
 
     Raises:
-        UnknownDirector: none was named, and no Director document has this host's name.
+        UnknownDirector: none was named, and no Director document has this host's name; capital
+            letters make no difference there, as in DNS.
     """
     if named is not None:
         return named
     names = _host_names()
+    by_folded_name = {director.lower(): director for director in sorted(known, reverse=True)}
     for name in names:
         if name in known:
             return name
+        if (director := by_folded_name.get(name.lower())) is not None:
+            return director
     listed = ", ".join(sorted(known)[:8]) + (", …" if len(known) > 8 else "")
     those = f"known: {listed}" if known else "the manifests have none at all"
     raise UnknownDirector(

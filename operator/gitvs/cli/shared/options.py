@@ -39,8 +39,8 @@ class Seconds(click.FloatRange):
 
 
 def common_options(function: F) -> F:
-    """Add `--state-dir` and `--verbose` to a command without state: accepted, not passed on."""
-    return _state_dir_option(expose_value=False)(verbose_option(function))
+    """Add `--verbose`; `--state-dir` is accepted, but not shown: it means nothing here."""
+    return _state_dir_option(expose_value=False, hidden=True)(verbose_option(function))
 
 
 def state_options(function: F) -> F:
@@ -73,7 +73,7 @@ def _is_default(context: click.Context) -> bool:
 
 
 def _state_dir_option(
-    *, expose_value: bool, callback: Callable[..., Path] | None = None
+    *, expose_value: bool, hidden: bool = False, callback: Callable[..., Path] | None = None
 ) -> Callable[[F], F]:
     return click.option(
         "--state-dir",
@@ -83,6 +83,7 @@ def _state_dir_option(
         show_default=True,
         show_envvar=True,
         expose_value=expose_value,
+        hidden=hidden,
         callback=callback,
         metavar="DIR",
         help="Where this director keeps what it owns and applied; else as the settings say.",

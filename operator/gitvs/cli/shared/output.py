@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,17 @@ PROGRESS_AFTER_SECONDS = 1.0
 def show(text: Text | str) -> None:
     """Print a result. Lines are never wrapped: a pipe gets what a terminal gets."""
     _console(stderr=False).print(text, soft_wrap=True, end="")
+
+
+def terminal_width() -> int | None:
+    """Return how many columns a result may have; None in a pipe, unless COLUMNS is set."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):  # no terminal, or closed
+        return None
 
 
 def show_json(value: object) -> None:

@@ -58,6 +58,17 @@ class Outcome(StrEnum):
         return codes.get(self, ExitCode.DONE)
 
 
+class Cause(StrEnum):
+    """Why a transaction was made."""
+
+    COMMIT = "commit"
+    """To bring its commit, or a folder of manifests, into force."""
+    DRAIN_END = "drain-end"
+    """To remove what had drained, for a commit that was in force already."""
+    UPKEEP = "upkeep"
+    """To repair drift, or for an operation by hand; the commit was in force already."""
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """One finished transaction, or a commit for which nothing had to change.
@@ -74,6 +85,7 @@ class HistoryEntry:
     summary: Mapping[str, int]
     message: str
     state_digest: str = ""
+    cause: Cause = Cause.COMMIT
 
 
 @dataclass(frozen=True, slots=True)

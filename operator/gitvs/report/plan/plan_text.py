@@ -44,7 +44,7 @@ def plan_text(base: PlanSide, head: PlanSide, plans: Sequence[DirectorPlan]) -> 
     for plan in plans:
         if lines:
             lines.append(line(""))
-        lines.append(line(f"{plan.director}: {head} against {base}", style="bold"))
+        lines.append(line(f"{plan.director}: {head} compared with {base}", style="bold"))
         lines += director_lines(plan)
         lines.append(line(""))
         if plan.plan:

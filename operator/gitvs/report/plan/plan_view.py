@@ -53,7 +53,8 @@ class PlanSide:
             case PlanSideKind.SAVED_OBSERVATION:
                 return f"the saved state {self.name}".rstrip()
             case PlanSideKind.COMMIT:
-                return f"commit {(self.commit or '')[:12]} {self.name}".rstrip()
+                subject = f' "{self.name}"' if self.name else ""
+                return f"commit {(self.commit or '')[:12]}{subject}"
             case PlanSideKind.WORK_TREE:
                 return f"the work tree {self.name}".rstrip()
             case PlanSideKind.NOTHING:

@@ -23,7 +23,7 @@ def preview_text(preview: Preview) -> Text:
 
 
 def _preview_lines(preview: Preview) -> Iterator[Line]:
-    yield line(f"{preview.head} against {preview.base}", style="bold")
+    yield line(f"{preview.head} compared with {preview.base}", style="bold")
     for remark in preview.remarks:
         yield line(f"note: {remark}", style="yellow")
     if preview.problems:

@@ -31,7 +31,7 @@ def headline(status: JsonObject, now: datetime) -> StyledText:
 
 
 def commit_text(commit: JsonObject, now: datetime) -> str:
-    """Return `9ab0af1a283e (Ada, 3 min ago)`."""
+    """Return `9ab0af1a283e (Ada, 3m ago)`."""
     author = author_name(commit["author"])
     when = "" if commit["committedAt"] is None else age_text(parse_time(commit["committedAt"]), now)
     notes = ", ".join(part for part in (author, when) if part)
@@ -75,7 +75,7 @@ def _is_target_applied(status: JsonObject) -> bool:
     return target is None or (applied is not None and target["id"] == applied["id"])
 
 
-def _no_agent(status: JsonObject, now: datetime) -> StyledText | None:
+def no_agent(status: JsonObject, now: datetime) -> StyledText | None:
     if status["startedAt"] is not None:
         return None
     if status["isTransactionOpen"]:
@@ -88,7 +88,7 @@ def _no_agent(status: JsonObject, now: datetime) -> StyledText | None:
     return f"no agent is running; {what}", _WARNING_STYLE
 
 
-def _stuck(status: JsonObject, now: datetime) -> StyledText | None:
+def stuck(status: JsonObject, now: datetime) -> StyledText | None:
     last = status["last"]
     if not status["isTransactionOpen"] and (last is None or last["result"] != "stuck"):
         return None
@@ -96,7 +96,7 @@ def _stuck(status: JsonObject, now: datetime) -> StyledText | None:
     return f"STUCK, neither as before nor as planned: {_first_reason(reasons)}", _ALARM_STYLE
 
 
-def _paused(status: JsonObject, now: datetime) -> StyledText | None:
+def paused(status: JsonObject, now: datetime) -> StyledText | None:
     pause_text = _operation_summary(status, "pause", "PAUSED", now)
     if pause_text is None:
         return None
@@ -104,7 +104,7 @@ def _paused(status: JsonObject, now: datetime) -> StyledText | None:
     return f"{pause_text}; {_still_in_force_text(status, now)}{standby}", _WARNING_STYLE
 
 
-def _pass_failed(status: JsonObject, now: datetime) -> StyledText | None:
+def pass_failed(status: JsonObject, now: datetime) -> StyledText | None:
     """Nothing could be done at all, neither for the newest commit nor for the applied one."""
     last = status["last"]
     if last is None or last["result"] is not None or not last["problems"]:
@@ -118,7 +118,7 @@ def _pass_failed(status: JsonObject, now: datetime) -> StyledText | None:
     )
 
 
-def _rolled_back(status: JsonObject, now: datetime) -> StyledText | None:
+def rolled_back(status: JsonObject, now: datetime) -> StyledText | None:
     last = status["last"]
     if last is None or last["result"] != "rolled-back":
         return None
@@ -135,7 +135,7 @@ def _rolled_back(status: JsonObject, now: datetime) -> StyledText | None:
     )
 
 
-def _quarantined(status: JsonObject, now: datetime) -> StyledText | None:
+def quarantined(status: JsonObject, now: datetime) -> StyledText | None:
     target = target_commit(status)
     if target is None or _is_target_applied(status):
         return None
@@ -160,7 +160,7 @@ def _being_judged(status: JsonObject, now: datetime) -> StyledText | None:
     )
 
 
-def _blocked(status: JsonObject, now: datetime) -> StyledText | None:
+def blocked(status: JsonObject, now: datetime) -> StyledText | None:
     last = status["last"]
     gates = [] if last is None else [g for g in last["gates"] if not g["allowed"]]
     if not gates:
@@ -176,7 +176,7 @@ def _blocked(status: JsonObject, now: datetime) -> StyledText | None:
     )
 
 
-def _not_applied(status: JsonObject, now: datetime) -> StyledText | None:
+def not_applied(status: JsonObject, now: datetime) -> StyledText | None:
     last = status["last"]
     if last is None or not last["problems"]:
         return None
@@ -194,7 +194,7 @@ def _not_applied(status: JsonObject, now: datetime) -> StyledText | None:
     )
 
 
-def _unrepairable(status: JsonObject, now: datetime) -> StyledText | None:
+def unrepairable(status: JsonObject, now: datetime) -> StyledText | None:
     if not status["unrepairable"]:
         return None
     first, *others = status["unrepairable"]
@@ -206,14 +206,14 @@ def _unrepairable(status: JsonObject, now: datetime) -> StyledText | None:
     )
 
 
-def _on_standby(status: JsonObject, now: datetime) -> StyledText | None:
+def on_standby(status: JsonObject, now: datetime) -> StyledText | None:
     if not status["isStandby"]:
         return None
     standby_text = _operation_summary(status, "standby", "STANDBY", now) or "STANDBY, as Git says"
     return f"{standby_text}; {_NO_VIPS_TEXT}; {_still_in_force_text(status, now)}", _WARNING_STYLE
 
 
-def _source_failed(status: JsonObject, now: datetime) -> StyledText | None:
+def source_failed(status: JsonObject, now: datetime) -> StyledText | None:
     source = status["source"]
     if not source["error"]:
         return None
@@ -226,7 +226,7 @@ def _source_failed(status: JsonObject, now: datetime) -> StyledText | None:
     )
 
 
-def _pinned(status: JsonObject, now: datetime) -> StyledText | None:
+def pinned(status: JsonObject, now: datetime) -> StyledText | None:
     pin_text = _operation_summary(status, "pin", "PINNED", now)
     return (
         None
@@ -283,19 +283,19 @@ def _first_reason(reasons: list[str]) -> str:
 
 
 _HEADLINE_RULES: tuple[Callable[[JsonObject, datetime], StyledText | None], ...] = (
-    _no_agent,
-    _stuck,
-    _paused,
-    _pass_failed,
-    _rolled_back,
-    _quarantined,
+    no_agent,
+    stuck,
+    paused,
+    pass_failed,
+    rolled_back,
+    quarantined,
     _being_judged,
-    _blocked,
-    _not_applied,
-    _unrepairable,
-    _on_standby,
-    _source_failed,
-    _pinned,
+    blocked,
+    not_applied,
+    unrepairable,
+    on_standby,
+    source_failed,
+    pinned,
     _commit_pending,
     _in_sync,
 )

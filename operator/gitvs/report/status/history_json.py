@@ -54,6 +54,7 @@ def _entry_json(entry: HistoryEntry) -> Mapping[str, Any]:
         "finishedAt": time_json(entry.finished_at),
         "durationSeconds": round(duration_seconds(entry), 3),
         "result": str(entry.outcome),
+        "cause": str(entry.cause),
         "commit": commit_json(entry.commit),
         "summary": summary_of_entry(entry),
         "message": entry.message,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from rich.text import Text
 
-from gitvs.core.model.history import Commit, HistoryEntry, Outcome
+from gitvs.core.model.history import Cause, Commit, HistoryEntry, Outcome
 from gitvs.core.planning.plan import Change
 from gitvs.report.plan.plan_view import summary_text
 from gitvs.report.status.headline import author_name
@@ -21,26 +21,42 @@ _OUTCOME_STYLES = {Outcome.BLOCKED: "yellow", Outcome.ROLLED_BACK: "red", Outcom
 _ACTION_SIGNS = {"create": "+", "update": "~", "delete": "-", "drain": "↓"}
 
 _WORK_TREE = "work tree"
+_UTC = " UTC"
+
+_COLUMNS = ("Id>", "When (UTC)", "Result", "Changes", "Took>", "Commit", "Author", "Subject")
+_WIDE_COLUMNS = ("Took>", "Author")
+MIN_WIDTH_WITH_AUTHORS = 110
+
+_CAUSE_TEXTS = {
+    Cause.DRAIN_END: "end of a drain",
+    Cause.UPKEEP: "repair, or by hand",
+}
 
 
-def history_text(entries: Sequence[HistoryEntry]) -> Text:
-    """Return transactions and converged commits as a table, in the order given."""
+def history_text(entries: Sequence[HistoryEntry], width: int | None = None) -> Text:
+    """Return transactions and converged commits as a table, in the order given.
+
+    What went wrong is below its row. In a narrow terminal, how long it took and the author are
+    left out, and the subject is cut.
+    """
     if not entries:
         return lines_text([line("no transaction is finished yet")])
-    history_table = new_table(
-        "Id>", "When", "Result", "Changes", "Took>", "Commit", "Author", "Subject"
-    )
+    is_narrow = width is not None and width < MIN_WIDTH_WITH_AUTHORS
+    columns = [c for c in _COLUMNS if not (is_narrow and c in _WIDE_COLUMNS)]
+    history_table = new_table(*columns, cut="Subject")
     for entry in entries:
-        add_row(history_table, _entry_cells(entry), _OUTCOME_STYLES.get(entry.outcome, ""))
-        for message in entry.message.splitlines():
-            add_row(
-                history_table, [*[""] * 7, f"  {message}"], _OUTCOME_STYLES.get(entry.outcome, "")
-            )
-    return table_text(history_table)
+        cells = _entry_cells(entry)
+        note = "\n".join(entry.message.splitlines())
+        style = _OUTCOME_STYLES.get(entry.outcome, "")
+        add_row(history_table, [cells[column] for column in columns], note, style)
+    return table_text(history_table, width=width, notes_below=True)
 
 
 def transaction_text(
-    entry: HistoryEntry, changes: Sequence[Change] | None, retained_plan_count: int
+    entry: HistoryEntry,
+    changes: Sequence[Change] | None,
+    retained_plan_count: int,
+    width: int | None = None,
 ) -> Text:
     """Return one transaction with its plan in the order of execution.
 
@@ -61,21 +77,24 @@ def transaction_text(
         lines += [line(""), line(note)]
     else:
         lines += _phase_lines(changes)
-    return lines_text(lines)
+    return lines_text(lines, width)
 
 
-def _entry_cells(entry: HistoryEntry) -> list[str]:
+def _entry_cells(entry: HistoryEntry) -> Mapping[str, str]:
+    """Return the cell of each column. A later transaction of a commit does not look like it."""
     commit = entry.commit or Commit("")
-    return [
+    is_commit = entry.cause is Cause.COMMIT
+    values = (
         str(entry.id),
-        utc_time_text(entry.started_at),
+        utc_time_text(entry.started_at).removesuffix(_UTC),
         str(entry.outcome),
         _counts_text(entry),
         elapsed_text(duration_seconds(entry)),
-        commit.id[:12] or _WORK_TREE,
-        author_name(commit.author),
-        commit.subject,
-    ]
+        (commit.id[:12] or _WORK_TREE) if is_commit else "",
+        author_name(commit.author) if is_commit else "",
+        commit.subject if is_commit else _CAUSE_TEXTS[entry.cause],
+    )
+    return dict(zip(_COLUMNS, values, strict=True))
 
 
 def _counts_text(entry: HistoryEntry) -> str:
@@ -86,6 +105,8 @@ def _counts_text(entry: HistoryEntry) -> str:
 
 def _fact_lines(entry: HistoryEntry) -> Iterator[Line]:
     commit = entry.commit
+    if entry.cause is not Cause.COMMIT:
+        yield line("cause", f"{_CAUSE_TEXTS[entry.cause]}; the commit was in force already")
     yield line("commit", _WORK_TREE if commit is None else commit.id)
     if commit is not None:
         yield line("author", commit.author)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
 
 from gitvs.core.model.resource_json import resource_from_json
-from gitvs.core.model.resources import Kind, RealServer
+from gitvs.core.model.resources import Kind, RealServer, VirtualService
+from gitvs.core.status.traffic_shares import traffic_shares, unpredictable_reason
 from gitvs.report.text.counts import count_text
 from gitvs.report.text.fields import forwarding_text, nondefault_fields
 from gitvs.report.text.tables import Table, add_row, new_table, table_text
@@ -20,10 +22,17 @@ MAX_SERVICES = 50
 MAX_SERVERS = 20
 """How many real servers of one service are shown that need no attention."""
 
+MIN_WIDTH_WITH_SHARES = 110
+"""From so many columns on, a bar shows which share of new connections a real server gets."""
+
+_BAR_CELLS = 10
+
 JsonObject = Mapping[str, Any]
 
 
-def services_text(services: Sequence[JsonObject], *, show_all: bool) -> Text:
+def services_text(
+    services: Sequence[JsonObject], *, show_all: bool, width: int | None = None
+) -> Text:
     """Return virtual services as tables, and how many were left out; empty if there are none."""
     text = Text()
     urgent = [s for s in services if needs_attention(s)]
@@ -35,7 +44,9 @@ def services_text(services: Sequence[JsonObject], *, show_all: bool) -> Text:
     ):
         if group:
             text.append(f"\n{title}\n", "bold")
-            text.append_text(table_text(_services_table(group, show_all), indent=2))
+            has_room = width is None or width >= MIN_WIDTH_WITH_SHARES
+            table = _services_table(group, show_all, has_room=has_room)
+            text.append_text(table_text(table, 2, width))
     if len(shown_others) < len(others):
         hidden_count = len(others) - len(shown_others)
         text.append(
@@ -67,18 +78,54 @@ def _others_title(shown_count: int, other_count: int, total_count: int) -> str:
     )
 
 
-def _services_table(services: Sequence[JsonObject], show_all: bool) -> Table:
-    services_table = new_table(
-        "Service, real servers", "Name", "How", "Weight>", "Active>", "Inactive>", ""
-    )
-    for service in services:
-        add_row(services_table, _service_cells(service), "bold")
-        for cells, style in _server_rows(service["realServers"], show_all):
-            add_row(services_table, cells, style)
+def _services_table(services: Sequence[JsonObject], show_all: bool, *, has_room: bool) -> Table:
+    """Return the table; the column of shares is there if there is room, and a share is known."""
+    shares = [_share_texts(service) if has_room else {} for service in services]
+    share_column = ("Share",) if any(shares) else ()
+    columns = ("Service, real servers", "Name", "How", "Weight>", *share_column)
+    services_table = new_table(*columns, "Active>", "Inactive>", cut="Name")
+    for service, service_shares in zip(services, shares, strict=True):
+        for row in (_service_row(service), *_server_rows(service["realServers"], show_all)):
+            share = (service_shares.get(row.key, ""),) if share_column else ()
+            cells = [*row.settings, *share, *row.counts]
+            add_row(services_table, cells, row.note, row.style)
     return services_table
 
 
-def _service_cells(service: JsonObject) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the table: columns before and after the share, and what is to be noted."""
+
+    settings: list[str]
+    counts: list[str]
+    note: str = ""
+    style: str = ""
+    key: str = ""
+
+
+def _share_texts(service: JsonObject) -> Mapping[str, str]:
+    """Return the share of new connections of each real server, as a bar; none if it is a guess."""
+    virtual_service = resource_from_json(Kind.VIRTUAL_SERVICE, service["object"])
+    assert isinstance(virtual_service, VirtualService), "it was read as one"
+    if unpredictable_reason(virtual_service):
+        return {}
+    shares = traffic_shares(virtual_service, [_real_server(s) for s in service["realServers"]])
+    return {str(key): _bar_text(share) for key, share in shares.items()}
+
+
+def _bar_text(share: float) -> str:
+    """Return a bar and the share in percent, such as `█████░░░░░  50 %`."""
+    filled = round(share * _BAR_CELLS)
+    return "█" * filled + "░" * (_BAR_CELLS - filled) + f" {share * 100:3.0f} %"
+
+
+def _real_server(server: JsonObject) -> RealServer:
+    resource = resource_from_json(Kind.REAL_SERVER, server["object"])
+    assert isinstance(resource, RealServer), "it was read as one"
+    return resource
+
+
+def _service_row(service: JsonObject) -> _Row:
     servers = service["realServers"]
     resource = resource_from_json(Kind.VIRTUAL_SERVICE, service["object"])
     scheduler, *options = [
@@ -90,45 +137,38 @@ def _service_cells(service: JsonObject) -> list[str]:
         note = "no active real server: clients are refused" if servers else "no real server"
     notes = ", ".join([*options, *([note] if note else [])])
     name = service["service"] or "left the manifests"
-    return [service["key"], name, scheduler, "", *_connection_sums(servers), notes]
+    return _Row([service["key"], name, scheduler, ""], _connection_sums(servers), notes, "bold")
 
 
-def _server_rows(servers: Sequence[JsonObject], show_all: bool) -> Iterator[tuple[list[str], str]]:
-    """Yield cells and style of each real server; after `MAX_SERVERS` ordinary ones, their sum."""
+def _server_rows(servers: Sequence[JsonObject], show_all: bool) -> Iterator[_Row]:
+    """Yield a row for each real server; after `MAX_SERVERS` ordinary ones, their sum."""
     hidden_servers = []
     ordinary_count = 0
     for server in servers:
         ordinary_count += not _is_notable(server)
         if show_all or _is_notable(server) or ordinary_count <= MAX_SERVERS:
-            yield _server_cells(server), "magenta" if _is_notable(server) else ""
+            yield _server_row(server)
         else:
             hidden_servers.append(server)
     if hidden_servers:
-        yield (
-            [
-                f"  and {len(hidden_servers)} more",
-                "",
-                "",
-                "",
-                *_connection_sums(hidden_servers),
-                "active, see --all",
-            ],
-            "",
-        )
+        settings = [f"  and {len(hidden_servers)} more", "", "", ""]
+        yield _Row(settings, _connection_sums(hidden_servers), "active, see --all")
 
 
-def _server_cells(server: JsonObject) -> list[str]:
-    resource = resource_from_json(Kind.REAL_SERVER, server["object"])
-    assert isinstance(resource, RealServer), "it was read as one"
-    return [
-        f"  {server['address']}",
-        server["name"] or "",
-        forwarding_text(resource) + (" (local)" if server["isLocal"] else ""),
-        str(resource.weight),
-        str(server["connections"]["active"]),
-        str(server["connections"]["inactive"]),
+def _server_row(server: JsonObject) -> _Row:
+    resource = _real_server(server)
+    return _Row(
+        [
+            f"  {server['address']}",
+            server["name"] or "",
+            forwarding_text(resource) + (" (local)" if server["isLocal"] else ""),
+            str(resource.weight),
+        ],
+        _connection_sums([server]),
         ", ".join(_server_notes(server)),
-    ]
+        "magenta" if _is_notable(server) else "",
+        server["key"],
+    )
 
 
 def _server_notes(server: JsonObject) -> Iterator[str]:

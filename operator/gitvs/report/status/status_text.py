@@ -17,7 +17,13 @@ from gitvs.report.status.services_table import services_text
 from gitvs.report.text.counts import count_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.operations import operation_text
-from gitvs.report.text.times import age_text, elapsed_text, time_left_text, utc_time_text
+from gitvs.report.text.times import (
+    age_text,
+    elapsed_text,
+    time_left_text,
+    time_until_text,
+    utc_time_text,
+)
 
 MAX_ITEMS = 20
 """How many problems, failures, keys and commits of one kind are shown."""
@@ -27,10 +33,15 @@ _MAX_SUBJECT_CHARACTERS = 72
 JsonObject = Mapping[str, Any]
 
 
-def status_text(status: JsonObject, now: datetime, *, show_all: bool = False) -> Text:
-    """Return a status as text, the headline first; `show_all` shows every virtual service."""
+def status_text(
+    status: JsonObject, now: datetime, *, show_all: bool = False, width: int | None = None
+) -> Text:
+    """Return a status as text, the headline first; `show_all` shows every virtual service.
+
+    Without a width no line is wrapped. What the headline says is not said again.
+    """
     headline_text, style = headline(status, now)
-    text = lines_text([line(headline_text, style=style), line("")])
+    text = lines_text([line(headline_text, style=style), line("")], width)
     facts = [
         *_agent_lines(status, now),
         *_hook_lines(status, now),
@@ -39,20 +50,20 @@ def status_text(status: JsonObject, now: datetime, *, show_all: bool = False) ->
         *_pass_lines(status, now),
         *_kernel_lines(status, now),
     ]
-    text.append_text(lines_text(aligned(facts)))
+    text.append_text(lines_text(aligned(facts), width))
     for title, lines in (
         ("By hand, on top of the manifests", _operation_lines(status, now)),
-        ("Why", _reason_lines(status)),
-        ("Cannot be repaired", _unrepairable_lines(status, now)),
+        ("Why", _reason_lines(status, headline_text)),
+        ("Cannot be repaired", _unrepairable_lines(status, now, headline_text)),
         (_drift_title(status), _limited_lines(_other_drift(status))),
         (
             "In quarantine: not tried again but by `gitvs sync --retry`",
-            _quarantine_lines(status, now),
+            _quarantine_lines(status, now, headline_text),
         ),
     ):
         if lines:
-            text.append_text(lines_text([line(""), line(title, style="bold"), *lines]))
-    text.append_text(services_text(status["services"], show_all=show_all))
+            text.append_text(lines_text([line(""), line(title, style="bold"), *lines], width))
+    text.append_text(services_text(status["services"], show_all=show_all, width=width))
     return text
 
 
@@ -99,7 +110,7 @@ def _answered_text(source: JsonObject, now: datetime) -> str:
     if source["nextAt"] is None:
         return words
     seconds = (parse_time(source["nextAt"]) - now).total_seconds()
-    return f"{words}, asked again " + (f"in {round(seconds)} s" if seconds >= 1 else "now")
+    return f"{words}, asked again {time_until_text(seconds)}"
 
 
 def _failure_count_text(failures: int) -> str:
@@ -203,20 +214,26 @@ def _operation_from_json(operation: JsonObject) -> Operation:
     )
 
 
-def _reason_lines(status: JsonObject) -> list[Line]:
+def _reason_lines(status: JsonObject, headline_text: str) -> list[Line]:
     """Return all problems, gates and failures of the last pass, and how gates are lifted."""
     last = status["last"]
     if last is None:
         return []
     gates = [
-        f"{'allowed: ' if g['allowed'] else ''}{g['name']}: {g['measured']}; limit: {g['limit']};"
-        f" {g['message']}"
+        f"{'allowed: ' if g['allowed'] else ''}{g['name']}: {g['measured']}; limit: {g['limit']}"
+        + ("" if _is_said(g["message"], headline_text) else f"; {g['message']}")
         for g in last["gates"]
     ]
     source_error = status["source"]["error"] or ""  # shown with the source
     problems = [p for p in last["problems"] if not p or not source_error.startswith(p)]
     reasons = [*problems, *gates, *last["failures"]]
-    return _limited_lines([text for reason in reasons for text in reason.split("\n")])
+    texts = [text for reason in reasons for text in reason.split("\n")]
+    return _limited_lines([text for text in texts if not _is_said(text, headline_text)])
+
+
+def _is_said(text: str, *others: str) -> bool:
+    """Whether another text, such as the headline, says this one in full."""
+    return any(text == other or f": {text}" in other for other in others)
 
 
 def _drift_title(status: JsonObject) -> str:
@@ -231,27 +248,32 @@ def _other_drift(status: JsonObject) -> list[str]:
     return [key for key in status["drift"] if key not in unrepairable_keys]
 
 
-def _unrepairable_lines(status: JsonObject, now: datetime) -> list[Line]:
-    return _limited_lines([_unrepairable_text(u, now) for u in status["unrepairable"]])
+def _unrepairable_lines(status: JsonObject, now: datetime, headline_text: str) -> list[Line]:
+    return _limited_lines(
+        [_unrepairable_text(u, now, headline_text) for u in status["unrepairable"]]
+    )
 
 
-def _unrepairable_text(unrepairable: JsonObject, now: datetime) -> str:
+def _unrepairable_text(unrepairable: JsonObject, now: datetime, headline_text: str) -> str:
     since, next_try_at = unrepairable["since"], unrepairable["nextTryAt"]
     when = "repaired once the reason is gone"
     if next_try_at is not None:
         seconds = (parse_time(next_try_at) - now).total_seconds()
-        when = f"tried again in {round(seconds)} s" if seconds >= 1 else "tried again now"
+        when = f"tried again {time_until_text(seconds)}"
     age = "" if since is None else f"first failed {age_text(parse_time(since), now)}; "
-    return f"{unrepairable['reason']} ({age}{when})"
+    reason = unrepairable["reason"]
+    what = unrepairable["key"] if _is_said(reason, headline_text) else reason
+    return f"{what} ({age}{when})"
 
 
-def _quarantine_lines(status: JsonObject, now: datetime) -> list[Line]:
-    return _limited_lines(
-        [
-            f"{q['commit'][:12]}, {age_text(parse_time(q['at']), now)}: {q['reason']}"
-            for q in status["quarantined"]
-        ]
-    )
+def _quarantine_lines(status: JsonObject, now: datetime, headline_text: str) -> list[Line]:
+    said = [headline_text, *([] if status["last"] is None else status["last"]["failures"])]
+    texts = []
+    for entry in status["quarantined"]:
+        why = "" if _is_said(entry["reason"], *said) else f": {entry['reason']}"
+        age = age_text(parse_time(entry["at"]), now)
+        texts.append(f"{entry['commit'][:12]}, {age}{why}")
+    return _limited_lines(texts)
 
 
 def _limited_lines(texts: Sequence[str]) -> list[Line]:

@@ -1,4 +1,4 @@
-"""Lines of text for a terminal: aligned in columns, styled, never wrapped."""
+"""Lines of text for a terminal: aligned in columns, styled, and wrapped only at a given width."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Line:
     cells: tuple[str, ...]
     style: str = ""
     indent: int = 0
+    hanging: int = 2
+    """How much further what is wrapped is indented."""
 
 
 def line(*cells: str, style: str = "", indent: int = 0) -> Line:
@@ -34,13 +36,33 @@ def aligned(lines: Sequence[Line]) -> Iterable[Line]:
         cells = [c + " " * (w - cell_len(c)) for c, w in zip(x.cells[:-1], widths, strict=False)]
         text = "  ".join(c for c, w in zip(cells, widths, strict=False) if w)
         last = x.cells[-1]
-        yield Line(("  ".join(part for part in (text, last) if part).rstrip(),), x.style, x.indent)
+        content = "  ".join(part for part in (text, last) if part).rstrip()
+        yield Line((content,), x.style, x.indent, cell_len(text) + 2)
 
 
-def lines_text(lines: Iterable[Line]) -> Text:
-    """Return lines as text, each with a newline."""
+def lines_text(lines: Iterable[Line], width: int | None = None) -> Text:
+    """Return lines as text, each with a newline; without a width nothing is wrapped."""
     text = Text()
     for x in lines:
-        content = " " * x.indent + "  ".join(x.cells)
-        text.append(content.rstrip() + "\n", x.style or None)
+        content = "  ".join(x.cells).rstrip()
+        if width is not None:
+            content = wrapped(content, width - x.indent, x.hanging)
+        indented = "\n".join((" " * x.indent + part).rstrip() for part in content.split("\n"))
+        text.append(indented + "\n", x.style or None)
     return text
+
+
+def wrapped(content: str, width: int, hanging: int = 0) -> str:
+    """Return a text broken between words; one that is too long stays whole, to be copied."""
+    if cell_len(content) <= width:
+        return content
+    lines: list[str] = []
+    current, *words = content.split(" ")
+    for word in words:
+        longer = f"{current} {word}"
+        if cell_len(longer) > width and current.strip():
+            lines.append(current.rstrip())
+            current = " " * hanging + word
+        else:
+            current = longer
+    return "\n".join([*lines, current.rstrip()])

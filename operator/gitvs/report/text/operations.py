@@ -5,6 +5,7 @@ from __future__ import annotations
 from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.planning.operations import Operation, OperationKind
 from gitvs.core.problems import printable
+from gitvs.report.text.times import utc_time_text
 
 
 def operation_json(operation: Operation) -> JsonObject:
@@ -24,7 +25,7 @@ def operation_json(operation: Operation) -> JsonObject:
 
 
 def operation_text(operation: Operation) -> str:
-    """Return `drain web2, by alice since 2026-01-02 12:00 UTC, until taken back: disk errors`."""
+    """Return `drain web2, by alice since 2026-01-02 12:00:00 UTC, until taken back: disk`."""
     subject = operation.subject
     if operation.server_name not in ("", subject):
         subject = f"{operation.server_name} ({subject})"
@@ -34,7 +35,7 @@ def operation_text(operation: Operation) -> str:
     words.append(f"in service {operation.service}" if operation.service else "")
     until = "until taken back"
     if operation.expires_at is not None:
-        until = f"until {operation.expires_at:%Y-%m-%d %H:%M} UTC"
-    attribution = f"by {operation.who} since {operation.requested_at:%Y-%m-%d %H:%M} UTC"
+        until = f"until {utc_time_text(operation.expires_at)}"
+    attribution = f"by {operation.who} since {utc_time_text(operation.requested_at)}"
     why = f": {operation.why}" if operation.why else ""
     return printable(f"{' '.join(w for w in words if w)}, {attribution}, {until}{why}")

@@ -186,10 +186,17 @@ def _duplicate_server_problems(service: Service, variant: ServerVariant) -> Iter
                 chosen.pool_reference.origin if chosen.pool_reference is not None else server.origin
             )
         message = (
-            f"real server {what} is twice in service {service.name}, in {first.origin} and in "
-            f"{server.origin}; remove one of the two"
+            f"real server {what} is twice in service {service.name}, "
+            f"{_both_places(first.origin, server.origin)}; remove one of the two"
         )
         yield origin.problem("duplicate-real-server", message)
+
+
+def _both_places(first: Origin, second: Origin) -> str:
+    """Return where two things are; a list on one line has one place."""
+    if str(first) == str(second):
+        return f"both in {first}"
+    return f"in {first} and in {second}"
 
 
 def _is_duplicate_in_pool(first: ManifestRealServer, second: ManifestRealServer) -> bool:

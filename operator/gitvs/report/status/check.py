@@ -1,0 +1,128 @@
+"""`gitvs status --check`: one line for a monitoring system, as its plugins write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+from gitvs.report.status import headline
+from gitvs.report.text.counts import count_text
+
+JsonObject = Mapping[str, Any]
+
+OLD_SOURCE_SECONDS = 300.0
+DEAD_SOURCE_SECONDS = 1800.0
+"""How long a source may go without an answer; `GitvsSourceDown` of the alert rules waits as long.
+
+A failure counts from the third in a row on, since a source may be polled once an hour.
+"""
+_MIN_SOURCE_FAILURES = 3
+
+
+class CheckLevel(IntEnum):
+    """How bad it is. The value is the exit code, the name the first word of the line."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    level: CheckLevel
+    name: str
+    """What it is in a word or two, for where it is not the worst."""
+    text: str
+
+
+def check_line(status: JsonObject, now: datetime) -> tuple[CheckLevel, str]:
+    """Return a status in one line, the worst first, and how bad it is."""
+    director = status["director"] or "this director"
+    findings = sorted(_findings(status, now), key=lambda f: -f.level)
+    if not findings:
+        applied = headline.applied_text(status, now)
+        return CheckLevel.OK, f"OK: {director}: in sync with {applied}"
+    worst, *others = findings
+    names = ", ".join(dict.fromkeys(f.name for f in others))
+    also = f" (also: {names})" if names else ""
+    return worst.level, f"{worst.level.name}: {director}: {worst.text}{also}"
+
+
+def unanswered_line(reason: str) -> tuple[CheckLevel, str]:
+    """Return the line for when the status cannot be read."""
+    return CheckLevel.CRITICAL, f"CRITICAL: {reason}"
+
+
+def _findings(status: JsonObject, now: datetime) -> Iterator[_Finding]:
+    status = _without_source_error(status)
+    for rule, level, name in (
+        (headline.no_agent, CheckLevel.CRITICAL, "no agent"),
+        (headline.stuck, CheckLevel.CRITICAL, "stuck"),
+        (headline.pass_failed, CheckLevel.CRITICAL, "the last pass failed"),
+        (headline.rolled_back, CheckLevel.CRITICAL, "rolled back"),
+        (headline.quarantined, CheckLevel.CRITICAL, "commit in quarantine"),
+        (headline.blocked, CheckLevel.CRITICAL, "blocked"),
+        (headline.not_applied, CheckLevel.CRITICAL, "newest commit not applied"),
+        (headline.unrepairable, CheckLevel.WARNING, "cannot be repaired"),
+        (headline.paused, CheckLevel.WARNING, "paused"),
+        (headline.pinned, CheckLevel.WARNING, "pinned"),
+    ):
+        if (styled_text := rule(status, now)) is not None:
+            yield _Finding(level, name, styled_text[0])
+    if (styled_text := headline.source_failed(status, now)) is not None:
+        seconds = _unanswered_seconds(status, now)
+        if seconds >= OLD_SOURCE_SECONDS:
+            is_dead = seconds >= DEAD_SOURCE_SECONDS
+            level = CheckLevel.CRITICAL if is_dead else CheckLevel.WARNING
+            yield _Finding(level, "source does not answer", styled_text[0])
+    yield from _smaller_findings(status, now)
+
+
+def _smaller_findings(status: JsonObject, now: datetime) -> Iterator[_Finding]:
+    """Yield what the headline of `gitvs status` does not say, or only where nothing else is."""
+    kinds = [operation["kind"] for operation in status["operations"]]
+    if "standby" in kinds and (styled_text := headline.on_standby(status, now)) is not None:
+        yield _Finding(CheckLevel.WARNING, "standby by hand", styled_text[0])
+    drained = [o["name"] or o["subject"] for o in status["operations"] if o["kind"] == "drain"]
+    if drained:
+        yield _Finding(CheckLevel.WARNING, "drained by hand", f"drained by hand: {_few(drained)}")
+    unrepairable_keys = {u["key"] for u in status["unrepairable"]}
+    if drift := [key for key in status["drift"] if key not in unrepairable_keys]:
+        objects = count_text(len(drift), "object")
+        text = f"{objects} changed by something other than gitvs: {_few(drift)}"
+        yield _Finding(CheckLevel.WARNING, "drift", text)
+    hook = status.get("hook")
+    if hook is not None and hook["error"]:
+        yield _Finding(CheckLevel.WARNING, "hook", f"no push is received: {hook['error']}")
+    if status["startedAt"] is not None and not status["isApplied"]:
+        yield _Finding(CheckLevel.WARNING, "nothing applied", "nothing is applied yet")
+    last = status["last"]
+    if last is not None and last["result"] == "applied" and last["failures"]:
+        yield _Finding(CheckLevel.WARNING, "not all removed", last["failures"][0])
+
+
+def _without_source_error(status: JsonObject) -> JsonObject:
+    """Return a status whose newest pass does not repeat the error of the source."""
+    last, error = status["last"], status["source"]["error"] or ""
+    if last is None:
+        return status
+    problems = [p for p in last["problems"] if not p or not error.startswith(p)]
+    return {**status, "last": {**last, "problems": problems}}
+
+
+def _unanswered_seconds(status: JsonObject, now: datetime) -> float:
+    """Return for how long the source fails; a time without end if it has never answered."""
+    source = status["source"]
+    if source["failures"] < _MIN_SOURCE_FAILURES:
+        return 0.0
+    if source["answeredAt"] is None:
+        return float("inf")
+    return (now - headline.parse_time(source["answeredAt"])).total_seconds()
+
+
+def _few(names: list[str]) -> str:
+    """Return a name, and how many more there are."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
