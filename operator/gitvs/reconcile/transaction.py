@@ -20,10 +20,10 @@ from gitvs.core.errors import GitvsError, KernelUnreadable, StoreError
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation, Scope
-from gitvs.core.model.resources import Key, Sysctl, Timeout
+from gitvs.core.model.resources import Key
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import scope_of
-from gitvs.core.planning.plan import Phase, Plan, diff
+from gitvs.core.planning.plan import SETTINGS, Phase, Plan, diff
 from gitvs.core.planning.proposal import Proposal, ledger_after_break
 from gitvs.core.planning.repairs import Failures, merged_ledger
 from gitvs.core.planning.undo import unfinished_breaks
@@ -251,7 +251,7 @@ def _finish(
     done = [
         c
         for c in transaction.changes
-        if isinstance(c.resource, Sysctl | Timeout) or c.key not in failed_keys
+        if c.key not in failed_keys or isinstance(c.resource, SETTINGS)
     ]
     ledger = ports.store.ledger(transaction.incarnation)
     final_ledger = ledger_after_break(ledger, Plan(tuple(done)))

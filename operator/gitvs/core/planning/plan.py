@@ -62,6 +62,9 @@ class Phase(StrEnum):
 
 
 PHASES = tuple(Phase)
+SETTINGS = (Sysctl, Timeout)
+"""What always has a value, even if it is unknown here."""
+
 _RULES = (VirtualService, RealServer)
 """Most of a large plan makes these, and each function asks for them first: that is a third of the
 time of planning."""
@@ -96,7 +99,7 @@ class Change:
     def action(self) -> Action:
         if self.drain is not None:
             return Action.DRAIN
-        if isinstance(self.resource, Sysctl | Timeout):
+        if isinstance(self.resource, SETTINGS):
             return Action.UPDATE  # a setting always has a value, even if it is unknown here
         if self.before is None:
             return Action.CREATE
