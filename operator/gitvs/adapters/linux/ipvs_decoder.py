@@ -50,7 +50,7 @@ class IpvsDecoder:
     def expect(self, expected: State) -> None:
         """Return these objects for what is found to be equal, instead of decoding it.
 
-        For a first reading, comparing takes a fifth of the time of decoding.
+        For a first reading, comparing takes a third of the time of decoding.
         """
         self._expected = expected
 
@@ -60,21 +60,21 @@ class IpvsDecoder:
     ) -> list[tuple[VirtualService | Unnamed, Counters]]:
         """Decode a dump of the virtual services."""
         former, known = self._services_by_configuration, {}
-        if not former and payloads:
+        candidates = former
+        if payloads and not former:
             services = self._expected.of_type(VirtualService)
-            former = {requests.service_configuration(s): s for s in services}
+            candidates = {requests.service_configuration(s): s for s in services}
         decoded = []
         is_changed = False
         for payload in payloads:
             stats_offset, counters = self._decode_counters(payload)
             configuration = payload[_OBJECT_OFFSET:stats_offset]
-            service = former.get(configuration)
+            service = candidates.get(configuration)
             if service is None:
                 is_changed = True
                 service = replies.decode_service_configuration(configuration)
             known[configuration] = service
             decoded.append((service, counters))
-        former = self._services_by_configuration
         if is_changed or not len(known) == len(former) >= len(self._servers_by_service):
             self._forget_other_services(known)
         return decoded
@@ -89,7 +89,7 @@ class IpvsDecoder:
     @decodes("real servers")
     def decode_real_servers(self, payloads: list[bytes], listener: Listener) -> list[ServerReading]:
         """Decode a dump of the real servers of one virtual service."""
-        former = self._servers_by_service.get(listener.key) or {
+        candidates = self._servers_by_service.get(listener.key) or {
             requests.real_server_configuration(r): r
             for r in self._expected.groups.get(listener.key, {}).values()
             if type(r) is RealServer
@@ -112,7 +112,7 @@ class IpvsDecoder:
             configuration = (
                 payload[_OBJECT_OFFSET:connections_offset] + payload[family_offset:stats_offset]
             )
-            server = former.get(configuration)
+            server = candidates.get(configuration)
             if server is None:
                 server = replies.decode_real_server_configuration(configuration, listener)
             known[configuration] = server

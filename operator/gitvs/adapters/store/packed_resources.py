@@ -98,12 +98,12 @@ def pack_resources(resources: Sequence[Resource]) -> JsonObject:
 
 
 def _pack_address(address: IPAddress) -> int | str:
-    """Return an IPv4 address as a number, which is six times as fast as a text."""
+    """Return an IPv4 address as a number, which takes a sixth of the time of a text."""
     return int(address) if isinstance(address, IPv4Address) else address_text(address)
 
 
 def _unpack_address(packed: object) -> IPAddress:
-    """The inverse; the C library reads an IPv6 address in a tenth of the time."""
+    """The inverse; the C library reads an IPv6 address in a fifth of the time."""
     if type(packed) is int:
         return IPv4Address(packed)
     text = _text(packed)

@@ -62,8 +62,7 @@ class Grouped(Mapping[Key, V]):
     @overload
     def get(self, key: Key, /, default: V | D) -> V | D: ...
     def get(self, key: Key, /, default: object = None) -> object:
-        group = self.groups.get(Key(key.partition(" -> ")[0]))
-        return (self.groups.get(OTHERS, {}) if group is None else group).get(key, default)
+        return self._group_with(key).get(key, default)
 
     def _group_with(self, key: Key) -> dict[Key, V]:
         """Return the only group that may have a key."""
@@ -156,7 +155,7 @@ def differences(before: Grouped[V], after: Grouped[V]) -> list[tuple[Key, V | No
         old, new = before.groups.get(group_key, {}), after.groups.get(group_key, {})
         for key in _keys_of_other_objects(old, new):
             former, value = old.get(key), new[key]
-            if former is None or former != value:
+            if former != value:
                 found.append((key, former, value))
         found += [(key, value, None) for key, value in old.items() if key not in new]
     return found

