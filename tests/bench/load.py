@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
-from gitvs.core.manifests.render import DEFAULT_SYSCTLS
-from gitvs.core.model.desired import Desired
+from gitvs.core.model.desired import DEFAULT_SYSCTLS, Desired
 from gitvs.core.model.resources import (
     DummyInterface,
     Endpoint,

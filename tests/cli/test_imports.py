@@ -18,7 +18,7 @@ MANIFESTS = frozenset({"yaml", "jsonschema"})
 DAEMON = frozenset({"apscheduler", "watchdog", "prometheus_client"})
 HEAVY = frozenset({KERNEL, STORE, GIT}) | MANIFESTS | DAEMON
 HOST = frozenset({STORE}) | MANIFESTS
-"""With manifests: the settings file, and the settings that directors have by default.
+"""With the judge of the settings file, and YAML for observations.
 
 The library for the kernel comes with the first link, address or route that is written.
 """
@@ -103,9 +103,10 @@ def test_a_command_imports_what_it_needs_and_nothing_else(name: str) -> None:
     assert ran.imported <= NEEDED.get(name, frozenset())
 
 
-def test_a_restore_starts_no_program_and_imports_no_git() -> None:
+def test_a_restore_starts_no_program_and_imports_neither_git_nor_the_loader() -> None:
     ran = python("import gitvs.cli.restore")
     assert (ran.programs, ran.imported & (DAEMON | {GIT})) == ([], set())
+    assert "gitvs.core.manifests.load_run" not in ran.modules
 
 
 def test_a_status_that_the_agent_answers_loads_neither_kernel_nor_store(tmp_path: Path) -> None:

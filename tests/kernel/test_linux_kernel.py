@@ -128,6 +128,13 @@ def test_what_was_written_is_read_back_equal_and_is_what_ipvsadm_reads() -> None
     assert canonical(run("ipvsadm -Sn")) == canonical(line for _, line in EVERYTHING)
 
 
+def test_a_first_reading_finds_what_it_expects_by_the_bytes_that_the_kernel_writes() -> None:
+    expected = State([resource for resource, _ in EVERYTHING])
+    write(*create(*expected.values()))
+    found = observe(replace(SCOPE, expected=expected)).state
+    assert [key for key, rule in expected.items() if found[key] is not rule] == []
+
+
 def test_what_ipvsadm_wrote_is_read_as_what_gitvs_would_have_written() -> None:
     for _, line in EVERYTHING:
         run(f"ipvsadm {line}")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Observation, Scope
-from gitvs.core.model.resources import Key, RealServer
+from gitvs.core.model.resources import Key, RealServer, Scheduler
 from gitvs.core.model.state import State
 from gitvs.core.planning.plan import Change, Phase
 from gitvs.reconcile.one_pass import PassResult
@@ -123,15 +123,26 @@ def test_a_drain_is_looked_at_without_reading_the_other_services(tmp_path: Path)
     assert real_server(WEB).key not in world.state()
 
 
-def test_more_changes_than_are_worth_it_are_read_whole(tmp_path: Path) -> None:
+def test_more_than_half_of_the_services_are_read_as_a_whole_and_fewer_one_by_one(
+    tmp_path: Path,
+) -> None:
     kernel = Watched()
     world = World(kernel, tmp_path, has_memory=True, is_quick=True)
-    services = [virtual_service(endpoint(port=n)) for n in range(1, 1100)]
+    services = [virtual_service(endpoint(port=n)) for n in range(1, 41)]
     desired = Desired("lb1", "gitvs0", State(services))
     world.bring(replace(desired, state=State()))
-    kernel.asked.clear()
-    assert is_whole(world.bring(desired))
-    assert set(kernel.asked) == {None}
+
+    def asked_for(count: int, scheduler: Scheduler) -> tuple[bool, set[int | None]]:
+        """Change some services; return whether all was read for the plan, and what was asked."""
+        changed = [virtual_service(s.listener, scheduler) for s in services[:count]]
+        kernel.asked.clear()
+        done = world.bring(replace(desired, state=State([*changed, *services[count:]])))
+        assert done.outcome is Outcome.APPLIED
+        return is_whole(done), {None if x is None else len(x) for x in kernel.asked}
+
+    assert asked_for(40, Scheduler.RR) == (True, {None})
+    assert asked_for(20, Scheduler.SED) == (True, {None}), "the other half is wlc again"
+    assert asked_for(20, Scheduler.NQ) == (False, {20})
 
 
 @st.composite

@@ -66,6 +66,18 @@ def test_rules_and_vips_come_back_without_sync_daemons_and_interface_settings(
     assert state.of_type(SyncDaemon) == []
 
 
+def test_what_is_restored_shares_its_rules_with_what_was_applied(world: World) -> None:
+    world.kernel.reboot()
+    done = restored(world)
+    assert done is not None
+    assert done.planned is not None
+    assert done.planned.applied is not None
+    wanted, applied = done.planned.proposal.desired.state, done.planned.applied.desired.state
+    rules = virtual_service().key
+    assert wanted.groups[rules] is applied.groups[rules]
+    assert set(wanted) == set(applied) - {NEIGHBOUR, sync_daemon().key}
+
+
 def test_all_of_it_still_counts_as_applied_and_the_next_pass_adds_the_rest(world: World) -> None:
     world.kernel.reboot()
     restored(world)

@@ -169,11 +169,10 @@ def _modify_existing_servers(
 
 def _mismatches(changes: Iterable[Change], observation: Observation) -> dict[Key, str]:
     """Return what was written and is read back differently, with the difference."""
-    return {
-        c.key: f"{c.key}: {mismatch(c, observation.state)}"
-        for c in changes
-        if observation.state.get(c.key) != c.after
-    }
+    state = observation.state
+    # Most are the very object that was written, as the reading expects it.
+    differing = [c for c in changes if (x := state.get(c.key)) is not c.after and x != c.after]
+    return {c.key: f"{c.key}: {mismatch(c, state)}" for c in differing}
 
 
 def mismatch(change: Change, observed: State) -> str:

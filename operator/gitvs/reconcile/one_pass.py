@@ -27,7 +27,7 @@ from gitvs.core.planning.proposal import Proposal, propose
 from gitvs.core.planning.repairs import Failures, Unrepairable, ledger_keys, merged_ledger
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.partial_reading import (
-    MAX_LISTENERS_READ_SINGLY,
+    are_read_singly,
     listeners_of,
     observe_listeners,
 )
@@ -284,7 +284,7 @@ def _plan_partial_reading(
         return None
     ledger = ports.store.ledger(ports.kernel.incarnation())
     listeners = _affected_listeners(ports.store.applied(), desired, ledger, earlier)
-    if len(listeners) > MAX_LISTENERS_READ_SINGLY:
+    if not are_read_singly(listeners, earlier):
         return None
     scope = scope_of(ledger, desired, applied=_applied(ports))
     observation = observe_listeners(ports.kernel, scope, listeners, earlier)

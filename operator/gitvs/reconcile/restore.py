@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from gitvs.core.model.grouped import OTHERS
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import Resource, SyncDaemon, Sysctl
-from gitvs.core.model.state import State
 from gitvs.core.planning.plan import is_interface_sysctl
 from gitvs.ports import Ports
 from gitvs.reconcile.one_pass import PassResult, execute, plan_full_reading
@@ -50,8 +50,11 @@ def restore(ports: Ports) -> PassResult | None:
     applied = ports.store.applied()
     if applied is None or ports.store.ledger(ports.kernel.incarnation()).owned:
         return None
-    restorable = [r for r in applied.desired.state.values() if not _needs_other_interface(r)]
-    planned = plan_full_reading(ports, replace(applied.desired, state=State(restorable)))
+    # What stays is shared with the applied state, so that comparing the two costs nothing.
+    others = applied.desired.state.groups.get(OTHERS, {})
+    omitted = [key for key, resource in others.items() if _needs_other_interface(resource)]
+    restorable = applied.desired.state.with_changes(drop=omitted)
+    planned = plan_full_reading(ports, replace(applied.desired, state=restorable))
     if planned.proposal.is_blocked:
         return PassResult(Outcome.BLOCKED, planned)
     if not planned.proposal.plan:

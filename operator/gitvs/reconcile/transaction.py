@@ -249,7 +249,7 @@ def _finish(
     they are no longer owned.
     """
     failed_keys = {*given_up, *(() if failed_repairs is None else failed_repairs.reasons)}
-    done = [c for c in transaction.changes if is_setting(c.resource) or c.key not in failed_keys]
+    done = [c for c in transaction.changes if c.key not in failed_keys or is_setting(c.resource)]
     ledger = ports.store.ledger(transaction.incarnation)
     final_ledger = ledger_after_break(ledger, Plan(tuple(done)))
     break_keys = {c.key for c in transaction.changes if c.phase is Phase.BREAK}

@@ -194,8 +194,8 @@ def test_templates_write_what_attributes_one_by_one_are(server: RealServer) -> N
         assert requests.new_real_server(server, *part) == request(5, server.listener, everything)
         assert requests.set_real_server(server, *part) == request(6, server.listener, everything)
         assert requests.delete_real_server(server, *part) == request(7, server.listener, key)
+        assert requests.delete_service(server.listener, *part) == request(3, server.listener)
     assert requests.get_real_servers(server.listener) == request(8, server.listener)
-    assert requests.delete_service(server.listener) == request(3, server.listener)
     assert requests.get_service(server.listener) == request(4, server.listener)
 
 

@@ -15,6 +15,7 @@ from gitvs.adapters.linux.ipvs_codec import replies, requests
 from gitvs.adapters.linux.ipvs_decoder import IpvsDecoder
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import RealServer, VirtualService
+from gitvs.core.model.state import State
 from tests.adapters.linux.test_ipvs_codec import WEB, real_servers, stats64, virtual_services
 
 COUNT = st.integers(0, 2**32 - 1)
@@ -107,19 +108,45 @@ def test_an_expected_real_server_is_taken_if_it_is_equal_and_only_then(
     payload = in_kernel_order(server)
     for expected in (server, similar, other):
         decoder = IpvsDecoder()
-        decoder.expect({expected.key: expected})
+        decoder.expect(State([expected]))
         [(found, _, _)] = decoder.decode_real_servers([payload], server.listener)
         assert found == server
         assert found is not expected or expected == server
 
 
 def test_what_was_expected_is_the_same_object() -> None:
-    decoder = IpvsDecoder()
     for address in ("10.0.0.1", "2001:db8::1"):
+        decoder = IpvsDecoder()
         server = RealServer(WEB, ip_address(address), 80, 5)
-        decoder.expect({server.key: server})
+        decoder.expect(State([server]))
         [(found, _, _)] = decoder.decode_real_servers([in_kernel_order(server)], WEB)
         assert found is server
+
+
+def service_in_kernel_order(service: VirtualService) -> bytes:
+    """A virtual service's message as Linux 6.1 orders it, and with the flag that it adds."""
+    found = unpack_attributes(unpack_attributes(requests.new_service(service), 4)[1])
+    flags = int.from_bytes(found[7][:4], sys.byteorder) | 0x2
+    found[7] = flags.to_bytes(4, sys.byteorder) + found[7][4:]
+    configured = [
+        pack_attribute(t, found[t]) for t in (1, 5, 2, 3, 4, 6, 11, 7, 8, 9) if t in found
+    ]
+    return message_of(1, *configured, counted(IDLE))
+
+
+@given(virtual_services(), virtual_services())
+def test_an_expected_virtual_service_is_taken_if_it_is_equal_and_only_then(
+    service: VirtualService, other: VirtualService
+) -> None:
+    similar = replace(service, is_one_packet=not service.is_one_packet)
+    payload = service_in_kernel_order(service)
+    for expected in (service, similar, other):
+        decoder = IpvsDecoder()
+        decoder.expect(State([expected]))
+        for _ in range(2):
+            [(found, _)] = decoder.decode_services([payload])
+            assert found == service
+            assert (found is expected) == (expected == service)
 
 
 @given(st.lists(st.tuples(virtual_services(), st.tuples(*[COUNT] * 5)), max_size=4))

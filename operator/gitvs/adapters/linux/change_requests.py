@@ -16,43 +16,45 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.planning.plan import Change
 
+_RULES = (VirtualService, RealServer)
 _NO_ERRORS: frozenset[int] = frozenset()
 
 _NOT_RUNNING_ERRORS = frozenset({errno.ESRCH})
 
 
 def ipvs_requests(changes: Iterable[Change]) -> Iterator[Payload]:
-    """Yield the request of each change; consecutive real servers share their service's part."""
+    """Yield the request of each change; consecutive ones of a service share its name."""
     listener: Listener | None = None
     packed_service = b""
     for change in changes:
         before, after = change.before, change.after
-        server = before if after is None else after
-        if type(server) is not RealServer:
-            yield _ipvs_request(change)
+        rule = before if after is None else after
+        if not isinstance(rule, _RULES):
+            yield _other_request(change)
             continue
-        if server.listener is not listener:
-            listener = server.listener
+        if rule.listener is not listener:
+            listener = rule.listener
             packed_service = requests.service_attribute(listener)
-        if before is None:
-            yield requests.new_real_server(server, packed_service)
+        if isinstance(rule, RealServer):
+            if before is None:
+                yield requests.new_real_server(rule, packed_service)
+            elif after is None:
+                yield requests.delete_real_server(rule, packed_service)
+            else:
+                yield requests.set_real_server(rule, packed_service)
+        elif before is None:
+            yield requests.new_service(rule, packed_service)
         elif after is None:
-            yield requests.delete_real_server(server, packed_service)
+            yield requests.delete_service(rule.listener, packed_service)
         else:
-            yield requests.set_real_server(server, packed_service)
+            yield requests.set_service(rule, packed_service)
 
 
-def _ipvs_request(change: Change) -> Payload:
-    """Return the IPVS request of a change, except for real servers."""
-    before, after = change.before, change.after
+def _other_request(change: Change) -> Payload:
+    """Return the IPVS request of a change of something else than a rule."""
     match change.resource:
-        case VirtualService(listener) as service:
-            if after is None:
-                return requests.delete_service(listener)
-            make = requests.new_service if before is None else requests.set_service
-            return make(service)
         case SyncDaemon(role) as daemon:
-            if after is None:
+            if change.after is None:
                 return requests.stop_sync_daemon(role)
             return requests.start_sync_daemon(daemon)
         case Timeout() as timeout:

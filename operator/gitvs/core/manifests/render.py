@@ -24,7 +24,7 @@ from gitvs.core.manifests.placement import (
 )
 from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.manifests.types import Director, ManifestPort, Service
-from gitvs.core.model.desired import Desired, ManifestLocation, Policy
+from gitvs.core.model.desired import DEFAULT_SYSCTLS, Desired, ManifestLocation, Policy
 from gitvs.core.model.grouped import OTHERS, Grouped
 from gitvs.core.model.resources import (
     AddressFamily,
@@ -45,11 +45,6 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-
-DEFAULT_SYSCTLS = {
-    "net.ipv4.vs.expire_quiescent_template": "1",
-    "net.ipv4.vs.expire_nodest_conn": "1",
-}
 
 
 def render_director(manifests: Manifests, director: str) -> Desired:

@@ -10,6 +10,12 @@ from dataclasses import dataclass, field
 from gitvs.core.model.resources import IPAddress, Key
 from gitvs.core.model.state import State
 
+DEFAULT_SYSCTLS = {
+    "net.ipv4.vs.expire_quiescent_template": "1",
+    "net.ipv4.vs.expire_nodest_conn": "1",
+}
+"""The settings of every director, unless its manifest gives them another value."""
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestLocation:

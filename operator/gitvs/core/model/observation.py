@@ -17,7 +17,6 @@ from gitvs.core.model.resources import (
     Key,
     Listener,
     Protocol,
-    Resource,
     Scheduler,
     V,
 )
@@ -90,7 +89,7 @@ class Scope:
     """Whether to read the gateways of all routes, which only new VIPs and local routes concern."""
     listeners: frozenset[Listener] | None = None
     """The virtual services to read, with their real servers; None means all."""
-    expected: Mapping[Key, Resource] = field(default_factory=dict, compare=False, repr=False)
+    expected: State = field(default_factory=State, compare=False, repr=False)
     """What is probably there; what is found to be equal is these objects, which saves time."""
 
 

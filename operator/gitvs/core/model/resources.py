@@ -140,7 +140,7 @@ def address_text(address: IPAddress) -> str:
 def host_and_port(address: IPAddress, port: int) -> str:
     """Return `203.0.113.10:443` or `[2001:db8::10]:443`."""
     text = address_text(address)
-    return f"{text}:{port}" if address.version == 4 else f"[{text}]:{port}"
+    return f"{text}:{port}" if isinstance(address, IPv4Address) else f"[{text}]:{port}"
 
 
 SERVER_ARROW = " -> "

@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from gitvs.core.model.grouped import differences
 from gitvs.core.model.resource_json import compact_json, resource_json
-from gitvs.core.model.resources import Resource
+from gitvs.core.model.resources import RealServer, Resource, VirtualService
 from gitvs.core.model.state import State
 
 _BYTES = 16
@@ -20,7 +20,7 @@ _MODULUS = 2 ** (8 * _BYTES)
 def state_digest(state: State, known: tuple[State, str] | None = None) -> str:
     """Return the digest of a state; `known` is another state with its digest.
 
-    For 10,000 virtual services of 5 real servers it takes 0.3 s of processor time, and 0.02 s
+    For 10,000 virtual services of 5 real servers it takes 0.08 s of processor time, and 0.02 s
     after a state that is nearly the same.
     """
     before, digest = (State(), "0") if known is None else known
@@ -33,5 +33,27 @@ def state_digest(state: State, known: tuple[State, str] | None = None) -> str:
 def _resource_digest(resource: Resource | None) -> int:
     if resource is None:
         return 0
-    text = compact_json([resource.key, resource_json(resource)])
+    text = _resource_text(resource)
     return int.from_bytes(blake2b(text.encode(), digest_size=_BYTES).digest(), "big")
+
+
+def _resource_text(resource: Resource) -> str:
+    """Return a text that differs for resources that differ: the key, and what it does not name.
+
+    What a director has thousands of is not converted to JSON, which takes four times as long: an
+    eighth of a first transaction.
+    """
+    if isinstance(resource, RealServer):
+        r, tunnel = resource, resource.tunnel
+        encapsulation = tunnel and f"{tunnel.type} {tunnel.port} {tunnel.checksum}"
+        return (
+            f"{r.key} {r.weight} {r.forwarding} {r.upper_threshold} {r.lower_threshold}"
+            f" {encapsulation}"
+        )
+    if isinstance(resource, VirtualService):
+        s, persistence = resource, resource.persistence
+        kept = persistence and (
+            f"{persistence.timeout_seconds} {persistence.prefix_length} {persistence.engine}"
+        )
+        return f"{s.key} {s.scheduler} {sorted(map(str, s.flags))} {s.is_one_packet} {kept}"
+    return compact_json([resource.key, resource_json(resource)])

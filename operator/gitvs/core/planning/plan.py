@@ -134,12 +134,12 @@ def build_plan(
     for before, after in pairs:
         resource = after if after is not None else before
         assert resource is not None, "a pair has a before or an after"
-        if resource.key in restored_keys:
+        key = resource.key
+        if key in restored_keys:
             changes.append(Change(before, after, Phase.BREAK))
             continue
         for former, latter in _steps(before, after):
-            phase = _phase_of(former, latter)
-            changes.append(Change(former, latter, phase, new_drains.get(resource.key)))
+            changes.append(Change(former, latter, _phase_of(former, latter), new_drains.get(key)))
     return Plan(tuple(sorted(changes, key=_sort_key)))
 
 
@@ -169,18 +169,15 @@ def _phase_of(before: Resource | None, after: Resource | None) -> Phase:
     if role is not Role.RULE:
         made_in = Phase.PREPARE if role is Role.HOST else Phase.BIND
         return Phase.BREAK if after is None else made_in
-    match resource:
-        case RealServer(weight=0) if before is None:
-            return Phase.MODIFY  # after the fallback flag of its `sh` or `mh` service
-        case _ if before is None:
-            return Phase.MAKE
-        case _ if after is None or _drops_fallback_flag(before, after):
-            return Phase.BREAK
-        case _:
-            return Phase.MODIFY
+    if before is None:
+        # An idle server comes after the fallback flag of its `sh` or `mh` service.
+        is_idle = isinstance(after, RealServer) and after.weight == 0
+        return Phase.MODIFY if is_idle else Phase.MAKE
+    is_last = after is None or _drops_fallback_flag(before, after)
+    return Phase.BREAK if is_last else Phase.MODIFY
 
 
-def _drops_fallback_flag(before: Resource, after: Resource) -> bool:
+def _drops_fallback_flag(before: Resource | None, after: Resource) -> bool:
     """Whether a virtual service drops its fallback flag, which must follow its real servers."""
     if not (isinstance(before, VirtualService) and isinstance(after, VirtualService)):
         return False
@@ -201,11 +198,14 @@ _AFTER_ALL_OTHERS = len(KINDS)
 
 def _sort_key(change: Change) -> tuple[int, int, tuple[int, ...], str]:
     """The sort key of a change: phase, rank in it, then address and port by number."""
+    resource = change.resource
     phase = _PHASE_RANK[change.phase]
-    return phase, _rank(change), natural_sort_key(change.resource), change.key
+    return phase, _rank(change), natural_sort_key(resource), resource.key
 
 
 def _rank(change: Change) -> int:
+    if change.phase is Phase.MAKE:
+        return 0
     if change.phase is Phase.MODIFY:
         return _modify_rank(change)
     facts = facts_of(change.resource)
@@ -227,12 +227,13 @@ def _modify_rank(change: Change) -> int:
 
 def natural_sort_key(resource: Resource) -> tuple[int, ...]:
     """Return a sort key by address and port; a service comes right before its real servers."""
+    if type(resource) is RealServer:
+        address = resource.address
+        service_key = _listener_sort_key(resource.listener)
+        return (*service_key, address.version, int(address), resource.port)
     match resource:
         case VirtualService(listener):
             return _listener_sort_key(listener)
-        case RealServer():
-            address = (resource.address.version, int(resource.address), resource.port)
-            return (*_listener_sort_key(resource.listener), *address)
         case Vip(address):
             return (address.version, int(address), resource.prefix_length)
         case LocalRoute(prefix):

@@ -56,9 +56,12 @@ def find_repairs(
     if applied.state is desired.state:
         return frozenset(c.key for c in changes)
     old, new = applied.state, desired.state
-    repairs = [c for c in changes if old.get(c.key) == new.get(c.key)]
+    # Most are the same object in both, which a comparison alone would not notice.
+    repairs = [c for c in changes if (x := old.get(c.key)) is (y := new.get(c.key)) or x == y]
     repair_keys = {c.key for c in repairs}
     of_commit = [c for c in changes if c.key not in repair_keys]
+    if not of_commit:
+        return frozenset(repair_keys)
     remade = [
         c.resource
         for c in of_commit

@@ -79,7 +79,7 @@ DAEMON_STATE, DAEMON_MCAST_IFN, DAEMON_SYNC_ID = 1, 2, 3
 INFO_VERSION = 1
 
 # IP_VS_SVC_F_*
-PERSISTENT, ONE_PACKET, _SCHED1, _SCHED2 = 0x1, 0x4, 0x8, 0x10
+PERSISTENT, HASHED, ONE_PACKET, _SCHED1, _SCHED2 = 0x1, 0x2, 0x4, 0x8, 0x10
 ALL_FLAGS = 0xFFFFFFFF
 """The mask of every request, so that flags are also cleared. Source: ipvsadm(8), libipvs."""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from socket import AF_INET, AF_INET6, inet_ntop, ntohs
+from socket import AF_INET, ntohs
 from struct import Struct
 
 from gitvs.adapters.linux.attributes import Attributes, decodes, name_text, unpack_attributes
@@ -60,11 +59,9 @@ from gitvs.core.model.resources import (
     ForeignName,
     Forwarding,
     IPAddress,
-    Key,
     Listener,
     Persistence,
     RealServer,
-    Resource,
     SyncDaemon,
     Timeout,
     Tunnel,
@@ -76,8 +73,6 @@ _DEST_REQUIRED = {type_ for type_, _ in _DEST_NUMBER_ATTRIBUTES[:3]}
 
 _STATS64 = Struct("=4xQ4xQ4xQ4xQ4xQ60x")
 """Ten numbers without padding, as most machines have them; the last five are rates."""
-
-NOTHING: Mapping[Key, Resource] = {}
 
 ZERO_COUNTERS = Counters()
 """The one object for everything whose counters are all 0."""
@@ -134,55 +129,13 @@ def decode_real_server(
     return _decode_dest(dest, listener), connections, counters
 
 
-def decode_real_server_configuration(
-    attributes: bytes, listener: Listener, expected: Mapping[Key, Resource] = NOTHING
-) -> RealServer | Unnamed:
-    """Return the real server that attributes of a dump describe, without its counters.
-
-    It is the expected one if that is equal.
-    """
+def decode_real_server_configuration(attributes: bytes, listener: Listener) -> RealServer | Unnamed:
+    """Return the real server that attributes of a dump describe, without its counters."""
     if len(attributes) == _DEST_CONFIGURATION.size:
         parts = _DEST_CONFIGURATION.unpack(attributes)
         if parts[::2] == _DEST_CONFIGURATION_HEADERS:
-            values = parts[1::2]
-            return _expected_server(listener, expected, *values) or _make_real_server(
-                listener, *values
-            )
+            return _make_real_server(listener, *parts[1::2])
     return _decode_dest(unpack_attributes(attributes), listener)
-
-
-def _expected_server(
-    listener: Listener,
-    expected: Mapping[Key, Resource],
-    packed: bytes,
-    port: int,
-    method: int,
-    weight: int,
-    _tunnel_type: int,
-    _tunnel_port: int,
-    _tunnel_flags: int,
-    upper_threshold: int,
-    lower_threshold: int,
-    family: int,
-) -> RealServer | None:
-    """Return the expected real server with these values; None if there is none, or it tunnels.
-
-    Some IPv6 addresses have another text in a key; they are decoded.
-    """
-    is_ipv4 = family == AF_INET
-    text = inet_ntop(AF_INET, packed[:4]) if is_ipv4 else f"[{inet_ntop(AF_INET6, packed)}]"
-    server = expected.get(Key(f"{listener.key} -> {text}:{ntohs(port)}"))
-    if (
-        isinstance(server, RealServer)
-        and server.forwarding is not Forwarding.TUN
-        and server.tunnel is None
-        and server.weight == weight
-        and server.upper_threshold == upper_threshold
-        and server.lower_threshold == lower_threshold
-        and server.forwarding is _FORWARDING_BY_NUMBER.get(method)
-    ):
-        return server
-    return None
 
 
 def _decode_dest(dest: Attributes, listener: Listener) -> RealServer | Unnamed:

@@ -1,7 +1,11 @@
-"""IPVS requests: resources to the messages that the kernel reads."""
+"""IPVS requests: resources to the messages that the kernel reads.
+
+And to what the kernel says of them in a dump, so that a reading finds what it expects by bytes.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from socket import (
     AF_INET,
     AF_INET6,
@@ -10,8 +14,10 @@ from socket import (
 )
 from typing import assert_never
 
-from gitvs.adapters.linux.attributes import pack_attribute
+from gitvs.adapters.linux.attributes import ATTRIBUTE, pack_attribute
 from gitvs.adapters.linux.ipvs_codec.numbers import (
+    _DEST_CONFIGURATION,
+    _DEST_CONFIGURATION_HEADERS,
     _DEST_HEADER,
     _DEST_KEY_HEADERS,
     _DEST_VALUES_HEADERS,
@@ -39,6 +45,7 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     GET_DEST,
     GET_INFO,
     GET_SERVICE,
+    HASHED,
     MARK,
     NEW_DAEMON,
     NEW_DEST,
@@ -69,6 +76,7 @@ from gitvs.core.model.resources import (
     Listener,
     Persistence,
     RealServer,
+    SchedulerFlag,
     SyncDaemon,
     SyncRole,
     Timeout,
@@ -77,19 +85,22 @@ from gitvs.core.model.resources import (
 )
 
 
-def new_service(service: VirtualService) -> Payload:
-    """Return the request to add a virtual service; it is refused with EEXIST if it exists."""
-    return _service_request(NEW_SERVICE, service)
+def new_service(service: VirtualService, packed_service: bytes = b"") -> Payload:
+    """Return the request to add a virtual service; it is refused with EEXIST if it exists.
+
+    `packed_service` is the `service_attribute` of its listener, if that was already made.
+    """
+    return _service_request(NEW_SERVICE, service, packed_service)
 
 
-def set_service(service: VirtualService) -> Payload:
+def set_service(service: VirtualService, packed_service: bytes = b"") -> Payload:
     """Return the request to set every attribute of a virtual service, in place."""
-    return _service_request(SET_SERVICE, service)
+    return _service_request(SET_SERVICE, service, packed_service)
 
 
-def delete_service(listener: Listener) -> Payload:
+def delete_service(listener: Listener, packed_service: bytes = b"") -> Payload:
     """Return the request to delete a virtual service, with its real servers."""
-    return DEL_SERVICE + service_attribute(listener)
+    return DEL_SERVICE + (packed_service or service_attribute(listener))
 
 
 def get_services() -> Payload:
@@ -203,27 +214,88 @@ def _family_number(packed: bytes) -> int:
     return AF_INET if len(packed) == 4 else AF_INET6
 
 
-def _service_request(command: bytes, service: VirtualService) -> Payload:
-    persistence = service.persistence
-    flag_bits = SCHEDULER_FLAGS.get(service.scheduler, {})
-    flags = (ONE_PACKET if service.is_one_packet else 0) | (PERSISTENT if persistence else 0)
-    for flag in service.flags:
+def service_configuration(service: VirtualService) -> bytes:
+    """Return what a dump says of a virtual service, up to its counters.
+
+    Another kernel may say it otherwise: then the virtual service is decoded.
+    Source: ip_vs_ctl.c, ip_vs_genl_fill_service.
+    """
+    scheduler, values, engine = _service_attributes(service, HASHED)
+    return _pack_listener(service.listener) + scheduler + engine + values
+
+
+def real_server_configuration(server: RealServer) -> bytes:
+    """Return what a dump says of a real server, without its connections and counters.
+
+    As `service_configuration`. Source: ip_vs_ctl.c, ip_vs_genl_fill_dest, since Linux 5.3.
+    """
+    address, port, method, weight, type_, tunnel_port, flags, upper, lower, family = (
+        _DEST_CONFIGURATION_HEADERS
+    )
+    tunnel = server.tunnel or DEFAULT_TUNNEL
+    packed = server.address.packed
+    return _DEST_CONFIGURATION.pack(
+        address, packed,
+        port, htons(server.port),
+        method, FORWARDING[server.forwarding],
+        weight, server.weight,
+        type_, TUNNEL_TYPES[tunnel.type],
+        tunnel_port, htons(tunnel.port),
+        flags, CHECKSUMS[tunnel.checksum],
+        upper, server.upper_threshold,
+        lower, server.lower_threshold,
+        family, AF_INET if len(packed) == 4 else AF_INET6,
+    )  # fmt: skip
+
+
+def _service_request(command: bytes, service: VirtualService, packed_service: bytes) -> Payload:
+    packed_service = packed_service or service_attribute(service.listener)
+    attributes = packed_service[ATTRIBUTE.size :] + b"".join(_service_attributes(service))
+    return command + _pack_nested_attribute(SERVICE, attributes)
+
+
+def _service_attributes(
+    service: VirtualService, kernel_flags: int = 0
+) -> tuple[bytes, bytes, bytes]:
+    """Return a virtual service's scheduler, values, and persistence engine if there is one."""
+    return _pack_service(
+        service.listener.family,
+        service.scheduler,
+        service.flags,
+        service.persistence,
+        kernel_flags | (ONE_PACKET if service.is_one_packet else 0),
+    )
+
+
+@lru_cache(maxsize=64)
+def _pack_service(
+    family: AddressFamily,
+    scheduler: str,
+    scheduler_flags: frozenset[SchedulerFlag],
+    persistence: Persistence | None,
+    flags: int,
+) -> tuple[bytes, bytes, bytes]:
+    """Return `_service_attributes`.
+
+    Most virtual services of a director have the same. Packing them once, and the name of each
+    service once for all its requests, saves an eighth of the user time of writing rules.
+    """
+    flag_bits = SCHEDULER_FLAGS.get(scheduler, {})
+    flags |= PERSISTENT if persistence else 0
+    for flag in scheduler_flags:
         flags |= flag_bits.get(flag, 0)
     timeout = persistence.timeout_seconds if persistence else 0
-    netmask = _netmask(service.listener.family, persistence)
     flags_header, timeout_header, netmask_header = _SVC_VALUES_HEADERS
-    attributes = (
-        _pack_listener(service.listener)
-        + pack_attribute(SVC_SCHED_NAME, service.scheduler.encode() + b"\0")
-        + SVC_VALUES.pack(
-            *(flags_header, flags, ALL_FLAGS),
-            *(timeout_header, timeout),
-            *(netmask_header, netmask),
-        )
+    values = SVC_VALUES.pack(
+        *(flags_header, flags, ALL_FLAGS),
+        *(timeout_header, timeout),
+        *(netmask_header, _netmask(family, persistence)),
     )
+    name = pack_attribute(SVC_SCHED_NAME, scheduler.encode() + b"\0")
+    engine = b""
     if persistence and persistence.engine is not None:
-        attributes += pack_attribute(SVC_PE_NAME, persistence.engine.encode() + b"\0")
-    return command + _pack_nested_attribute(SERVICE, attributes)
+        engine = pack_attribute(SVC_PE_NAME, persistence.engine.encode() + b"\0")
+    return name, values, engine
 
 
 def _netmask(family: AddressFamily, persistence: Persistence | None) -> int:
