@@ -45,7 +45,7 @@ def find_rollback_commit(judge: Judge, ports: Ports, revision: str) -> str:
     return commit_id
 
 
-def _resolve(source: GitRemote, revision: str) -> str:
+def _resolve(source: FollowedSource, revision: str) -> str:
     """Return the full id of the commit that a person names; the copy has no other refs for them."""
     try:
         return source.resolve(revision)

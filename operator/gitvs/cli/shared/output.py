@@ -27,7 +27,7 @@ def show(text: Text | str) -> None:
 def terminal_width() -> int | None:
     """Return how many columns a result may have; None in a pipe, unless COLUMNS is set."""
     columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) > 0:
+    if columns.isascii() and columns.isdecimal() and int(columns) > 0:
         return int(columns)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None
