@@ -483,7 +483,7 @@ CASES = [
             service("a", firewallMark=7),
             service("b", firewallMark=7, vips=["2001:db8::7"], realServers=[V6]),
         ),
-        "fwmark 7 ipv4",
+        "both serve fwmark 7 ipv4 on lb1; give one of them another firewallMark or director",
     ),
     Case(
         "same-virtual-service",
