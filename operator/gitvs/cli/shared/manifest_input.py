@@ -13,6 +13,7 @@ import click
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.output import progress, show_message
+from gitvs.core.errors import SourceError
 from gitvs.core.manifests.load import load_manifest_files, no_manifests_problem
 from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.model.history import Commit
@@ -32,7 +33,20 @@ class LoadedManifests:
 
 def path_argument(function: F) -> F:
     """Add PATH, passed on as `path: Path`."""
-    return click.argument("path", type=click.Path(path_type=Path), default=Path())(function)
+    return click.argument(
+        "path", type=click.Path(path_type=Path), default=Path(), callback=_existing_place
+    )(function)
+
+
+def _existing_place(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    """Return the path, unless it is relative to a folder that somebody has deleted."""
+    try:
+        path.absolute()
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{path}: the folder that this runs in was deleted; change to another one"
+        ) from error
+    return path
 
 
 def rev_option(function: F) -> F:
