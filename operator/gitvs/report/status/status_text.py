@@ -12,6 +12,7 @@ from typing import Any
 from rich.text import Text
 
 from gitvs.core.planning.operations import Operation, OperationKind
+from gitvs.core.problems import Problem
 from gitvs.report.status.headline import author_name, headline, parse_time, target_commit
 from gitvs.report.status.services_table import services_text
 from gitvs.report.text.counts import count_text
@@ -43,6 +44,7 @@ def status_text(status: JsonObject, now: datetime, *, show_all: bool = False) ->
     for title, lines in (
         ("By hand, on top of the manifests", _operation_lines(status, now)),
         ("Why", _reason_lines(status)),
+        ("Warnings", _warning_lines(status)),
         ("Cannot be repaired", _unrepairable_lines(status, now)),
         (_drift_title(status), _limited_lines(_other_drift(status))),
         (
@@ -217,6 +219,11 @@ def _reason_lines(status: JsonObject) -> list[Line]:
     problems = [p for p in last["problems"] if not p or not source_error.startswith(p)]
     reasons = [*problems, *gates, *last["failures"]]
     return _limited_lines([text for reason in reasons for text in reason.split("\n")])
+
+
+def _warning_lines(status: JsonObject) -> list[Line]:
+    warnings = (Problem(**warning) for warning in status.get("warnings", ()))
+    return _limited_lines([str(warning) for warning in warnings])
 
 
 def _drift_title(status: JsonObject) -> str:
