@@ -18,7 +18,12 @@ from gitvs.adapters.git.commits import GitCommits, open_commits
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.director_option import choose_director
 from gitvs.cli.shared.gate_options import allow_option
-from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
+from gitvs.cli.shared.manifest_input import (
+    files_left_out,
+    load_manifests,
+    path_argument,
+    rev_option,
+)
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import plan_sides, planned_view
@@ -147,7 +152,10 @@ def _uncommitted_remark(commits: GitCommits, revision: str) -> str:
         head = commits.commit(revision)
         if commits.work_tree is not None and commits.commit("HEAD") == head:
             tree = DirectorySource(commits.work_tree).load()
-            return uncommitted_remark(commits.snapshot(head.id), tree)
+            left_out = set(files_left_out(commits.work_tree))
+            committed = commits.snapshot(head.id)
+            files = [file for file in committed.files if file.path not in left_out]
+            return uncommitted_remark(replace(committed, files=files), tree)
     return ""
 
 
