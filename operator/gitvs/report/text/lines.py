@@ -9,7 +9,7 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.text import Text
 
-from gitvs.core.problems import printable
+from gitvs.core.problems import printable, printable_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,6 @@ def lines_text(lines: Iterable[Line]) -> Text:
     """Return lines as text, each with a newline."""
     text = Text()
     for x in lines:
-        content = " " * x.indent + "  ".join(x.cells)
+        content = printable_line(" " * x.indent + "  ".join(x.cells))
         text.append(content.rstrip() + "\n", x.style or None)
     return text
