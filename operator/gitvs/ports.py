@@ -17,6 +17,7 @@ from gitvs.core.model.observation import Observation, Scope
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.operations import Moment, Operation, Operations
 from gitvs.core.planning.plan import Change
+from gitvs.core.problems import Problem
 
 
 class WriteStatus(StrEnum):
@@ -229,6 +230,8 @@ class Applied:
     desired: Desired
     commit: Commit | None
     applied_at: datetime
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    """What is allowed in these manifests, and probably not meant. It is not recorded."""
 
     @property
     def commit_id(self) -> str | None:

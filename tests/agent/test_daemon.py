@@ -535,6 +535,25 @@ def test_a_rollback_that_a_gate_blocks_pins_nothing(here: Site) -> None:
         assert running.status.operations.pin is not None
 
 
+def test_a_misspelt_gate_lifts_nothing_and_is_a_warning_of_its_commit(
+    here: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        assert running.status.warnings == ()
+        commit_id = here.push(service(weight=0), "Off\n\nGitvs-Allow: last-real-servers")
+        assert running.order("sync")["exitCode"] == 3
+        running.order("sync")
+        [warning] = running.status.warnings
+        assert (warning.file, warning.line) == (f"commit {commit_id[:12]}", 3)
+        assert (warning.rule, here.weights()) == ("unknown-gate", [1, 1])
+        lines = "Gitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop"
+        here.push(service(weight=0), f"Off\n\n{lines}")
+        running.order("sync")
+        assert (here.weights(), running.status.warnings) == ([0, 0], ())
+    assert caplog.text.count("last-real-servers") == 1
+
+
 def test_a_commit_of_another_branch_is_nothing_to_go_back_to(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])

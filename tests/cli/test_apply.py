@@ -57,7 +57,8 @@ def test_lines_that_are_not_counted_are_told(
     head = commit(repository, service(**OFF))
     assert verdicts(repository, base, head) == {False}
     assert capsys.readouterr().err.splitlines() == [
-        'gitvs: Gitvs-Allow: "nope" is no gate that can be lifted; empty-state, mass-removal,'
-        " last-real-server, capacity-drop, protected-vip, other-director, director-leaves are",
+        f'gitvs: commit {invalid[:12]}:5:1: warning: Gitvs-Allow: "nope" is no gate that can be'
+        " lifted; empty-state, mass-removal, last-real-server, capacity-drop, protected-vip,"
+        " other-director, director-leaves are [unknown-gate]",
         f"gitvs: `Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)",
     ]

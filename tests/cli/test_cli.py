@@ -387,3 +387,37 @@ def test_standard_output_may_be_full_or_closed(redirection: str, code: int, said
 )
 def test_a_number_that_is_none_is_refused(cli: Gitvs, arguments: tuple[str, ...]) -> None:
     assert cli(*arguments).code == 64
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["history"], ["observe"], ["backup", "x"], ["teardown", "--yes"]]
+)
+@pytest.mark.parametrize("name", ["a" * 5000, "usr/" + "a" * 300])
+def test_a_state_folder_whose_name_is_too_long_is_one_line(
+    capsys: pytest.CaptureFixture[str], command: list[str], name: str
+) -> None:
+    ran = in_process(capsys)(*command, "--state-dir", f"/{name}")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("gitvs: the state folder /")
+    assert ran.err.endswith("… cannot be used: File name too long. Nothing was changed\n")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["validate"], ["plan"], ["plan", "--base", "HEAD"], ["render"], ["apply"]]
+)
+def test_a_folder_that_was_deleted_is_named(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    ran = in_process(capsys)(*command)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "gitvs: .: the folder that this runs in was deleted; change to another one\n"
+    )

@@ -281,3 +281,54 @@ def test_a_schema_is_printed_whatever_its_case(cli: Gitvs, kind: str) -> None:
 def test_every_listed_kind_has_a_schema(cli: Gitvs) -> None:
     for kind in SCHEMA_KINDS:
         Draft202012Validator.check_schema(json.loads(cli("schema", kind).out))
+
+
+# Sparse checkouts
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> Repository:
+    """The quickstart below `lb`, of which a sparse checkout has all but two files."""
+    repository = Repository(tmp_path)
+    shutil.copytree(QUICKSTART, tmp_path / "lb")
+    repository.commit({"lb/README.md": "x", "lb/team/more.yaml": ""})
+    repository.git("sparse-checkout", "set", "--no-cone", "/*", "!/lb/dns.yaml", "!/lb/*.md")
+    repository.git("sparse-checkout", "add", "!/lb/team/")
+    return repository
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github", "gitlab", "sarif"])
+def test_what_a_sparse_checkout_leaves_out_is_a_warning(
+    cli: Gitvs, sparse: Repository, form: str
+) -> None:
+    ran = cli("validate", sparse.folder / "lb", "--format", form)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.count("dns.yaml, team/more.yaml: left out of this sparse checkout") == 1
+    assert ran.out.count("sparse-checkout") >= 1
+
+
+def test_what_a_sparse_checkout_leaves_out_is_named_beside_problems(
+    cli: Gitvs, sparse: Repository
+) -> None:
+    sparse.write({"lb/bad.yaml": "kind: [\n"})
+    ran = cli("validate", sparse.folder / "lb")
+    assert ran.code == 4
+    assert "left out of this sparse checkout" in ran.out
+
+
+def test_what_a_sparse_checkout_leaves_out_is_told_by_what_goes_on_without_it(
+    cli: Gitvs, sparse: Repository
+) -> None:
+    ran = cli("render", sparse.folder / "lb", "--director", "lb-ams")
+    assert ran.code == 0
+    assert ran.err.startswith("gitvs: .: warning: dns.yaml, team/more.yaml: left out of this")
+    assert "warning" not in cli("render", sparse.folder / "lb", "--rev", "HEAD").err
+    sparse.git("sparse-checkout", "disable")
+    assert cli("render", sparse.folder / "lb", "--director", "lb-ams").err == ""
+
+
+def test_what_a_sparse_checkout_leaves_out_is_no_uncommitted_change(
+    cli: Gitvs, sparse: Repository
+) -> None:
+    ran = cli("plan", sparse.folder / "lb", "--base", "HEAD")
+    assert (ran.code, "uncommitted" in ran.out) == (0, False)

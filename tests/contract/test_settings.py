@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -296,6 +298,46 @@ def test_a_sync_daemon_needs_no_address(host: Host, role: SyncRole) -> None:
 def test_a_sync_daemon_has_any_id(synced: Host, id_: int) -> None:
     synced.do(create(sync_daemon(id_=id_)))
     synced.holds(sync_daemon(id_=id_))
+
+
+@pytest.mark.parametrize("role", list(SyncRole))
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"group": ip_address("239.1.2.3")},
+        {"port": 1},
+        {"port": 65535},
+        {"ttl": 255},
+        {"max_length": 1024},
+        {"max_length": 65507},
+        {"group": ip_address("ff02::81"), "max_length": 1024},
+        {"group": ip_address("ff05::81"), "max_length": 65487},
+    ],
+    ids=str,
+)
+def test_a_sync_daemon_uses_another_group_port_ttl_and_length(
+    synced: Host, role: SyncRole, fields: dict[str, Any]
+) -> None:
+    daemon = replace(sync_daemon(role), **fields)
+    synced.do(create(daemon))
+    synced.holds(daemon)
+    synced.do(update(daemon, sync_daemon(role)))
+    synced.holds(sync_daemon(role))
+    synced.do(update(sync_daemon(role), daemon))
+    synced.holds(daemon)
+
+
+def test_a_primary_sends_as_little_in_a_packet_as_one_wants(synced: Host) -> None:
+    daemon = replace(PRIMARY, max_length=1)
+    synced.do(create(daemon))
+    synced.holds(daemon)
+
+
+@pytest.mark.parametrize("group", ["10.0.0.1", "2001:db8::1"])
+def test_a_group_that_is_no_multicast_address_is_refused(synced: Host, group: str) -> None:
+    daemon = replace(PRIMARY, group=ip_address(group))
+    synced.refuse(errno.EINVAL, create(daemon))
+    synced.refuse(errno.EINVAL, create(replace(daemon, interface="nope")))
 
 
 def test_a_sync_daemon_outlives_its_interface(synced: Host) -> None:

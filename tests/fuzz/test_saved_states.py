@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,22 @@ def test_any_text_is_refused(text: str) -> None:
         parse_observation(text, "state")
 
 
-def test_a_file_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gitvs.cli.plan.MAX_STATE_BYTES", 1024 * 1024)
+def test_a_file_that_does_not_begin_as_a_saved_state_is_not_read_to_its_end() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match="/dev/zero is not what `gitvs observe"):
+            load_saved_observation(Path("/dev/zero"))
+        assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitvs.cli.plan.MAX_STATE_CHARACTERS", 1024 * 1024)
+    large = tmp_path / "lb1.json"
+    large.write_text('{"a": "')
+    os.truncate(large, 2 * 1024 * 1024)
     with pytest.raises(FileUnusable, match="over 1 MiB"):
-        load_saved_observation(Path("/dev/zero"))
+        load_saved_observation(large)

@@ -455,16 +455,25 @@ def test_messages_before_the_base_do_not_count(repository: Repository) -> None:
     assert verdicts(off(repository, "Switch off")) == {"lb1": False, "lb2": False}
 
 
-def test_a_gate_that_is_none_is_a_problem_beside_the_plans(repository: Repository) -> None:
+def test_a_gate_that_is_none_is_a_warning_and_lifts_nothing(repository: Repository) -> None:
     preview = off(repository, "Switch off\n\nGitvs-Allow: last-real-servers")
-    [problem] = preview.problems
+    [problem] = preview.warnings
+    assert preview.problems == ()
     assert preview.head.commit is not None
     assert problem.file == f"commit {preview.head.commit[:12]}"
     assert (problem.line, problem.rule) == (3, "unknown-gate")
     assert '"last-real-servers" is no gate' in problem.message
     assert "did you mean last-real-server?" in problem.message
-    assert preview.exit_code is ExitCode.INVALID
+    assert preview.exit_code is ExitCode.BLOCKED
     assert verdicts(preview) == {"lb1": False, "lb2": False}
+
+
+def test_a_gate_that_is_none_stops_nothing_that_needs_no_gate(repository: Repository) -> None:
+    base = commit(repository, *BOTH, service())
+    commit(repository, *BOTH, service(scheduler="rr"), message="Change\n\nGitvs-Allow: none")
+    preview = compared(repository, base)
+    assert [w.rule for w in preview.warnings] == ["unknown-gate"]
+    assert preview.exit_code is ExitCode.CHANGES
 
 
 def test_a_director_that_is_none_in_a_message_is_remarked(repository: Repository) -> None:

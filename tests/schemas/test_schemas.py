@@ -241,6 +241,11 @@ def pool_reference(**changed: Any) -> tuple[list[Doc], list[Doc]]:
     )
 
 
+SYNC_FIELDS = (
+    *(("role", "primary"), ("interface", "b"), ("id", 5)),
+    *(("group", "239.1.2.3"), ("port", 8849), ("ttl", 2), ("maxLength", 1400)),
+)
+
 VARIATIONS: dict[str, tuple[list[Doc], list[Doc]]] = {
     "Director.metadata": ([director("a")], [director("b")]),
     "Director.metadata.name": ([director("a")], [director("b")]),
@@ -270,7 +275,7 @@ VARIATIONS: dict[str, tuple[list[Doc], list[Doc]]] = {
             [director(syncDaemons=[{"role": "backup", "interface": "a"}])],
             [director(syncDaemons=[{"role": "backup", "interface": "a", field: value}])],
         )
-        for field, value in (("role", "primary"), ("interface", "b"), ("id", 5))
+        for field, value in SYNC_FIELDS
     },
     "Director.spec.standby": host(standby=True),
     "Service.metadata": (on(service("a")), on(service("b"))),
@@ -397,7 +402,7 @@ VARIATIONS: dict[str, tuple[list[Doc], list[Doc]]] = {
                 ),
             ],
         )
-        for field, value in (("role", "primary"), ("interface", "b"), ("id", 5))
+        for field, value in SYNC_FIELDS
     },
     "Policy.spec": limits(maxRemovedPercent=1),
     "Policy.spec.maxRemovedPercent": limits(maxRemovedPercent=1),

@@ -174,6 +174,7 @@ def dressed(text: str) -> Preview:
         folder=text,
         risks=tuple(replace(risk, message=text) for risk in made.risks),
         problems=(replace(PROBLEM, file=text, rule=text, message=text),),
+        warnings=(replace(PROBLEM, file=text, rule=text, message=text),),
     )
 
 

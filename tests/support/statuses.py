@@ -19,6 +19,7 @@ from gitvs.core.model.resources import (
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import Operation, OperationKind, Operations
 from gitvs.core.planning.repairs import Unrepairable
+from gitvs.core.problems import Problem
 from gitvs.core.status.agent_status import (
     AgentStatus,
     HookStatus,
@@ -143,6 +144,9 @@ def everything() -> AgentStatus:
         unrepairable=(
             Unrepairable(VIP6, f"{VIP6}: IPv6 is disabled", earlier(minutes=3), later(seconds=40)),
             Unrepairable(VLAN, f"sysctl {VLAN} does not exist here", earlier(hours=1)),
+        ),
+        warnings=(
+            Problem(f"commit {B.id[:12]}", 3, 1, "", "unknown-gate", '"mass-removals" is no gate'),
         ),
         is_standby=True,
         operations=operations,

@@ -31,7 +31,7 @@ from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
 from gitvs.core.model.allowances import Allowance, parse_allowances
 from gitvs.core.model.desired import Desired
-from gitvs.core.planning.gates import FoundLifts, find_lifts, unknown_gate_names, unknown_gate_text
+from gitvs.core.planning.gates import FoundLifts, find_lifts, unknown_gate_warnings
 from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import Applied, FollowedSource, Snapshot
 from gitvs.report.text.counts import count_text
@@ -294,6 +294,8 @@ class Judge:
         if isinstance(rendered, GitvsError) or commit_id == subject.base_id or subject.base is None:
             return Judgement(rendered)
         found_lifts = self._find_lifts(subject, rendered, subject.base, checkpoint)
+        unknown_gates = unknown_gate_warnings(self._allowances.items())
+        rendered = replace(rendered, warnings=(*rendered.warnings, *unknown_gates))
         return Judgement(rendered, found_lifts, is_final=not found_lifts.uncounted)
 
     def _render_commit(self, commit_id: str, checkpoint: Checkpoint) -> Applied | GitvsError:
@@ -323,7 +325,7 @@ class Judge:
             desired = self._renderer.render(manifests, director, checkpoint)
         except TookTooLong as error:
             raise UnusableManifests(f"rendering director {director}: {error}") from error
-        return Applied(desired, snapshot.commit, datetime.now(UTC))
+        return Applied(desired, snapshot.commit, datetime.now(UTC), manifests.warnings)
 
     def _find_lifts(
         self, subject: Subject, head: Applied, base: Desired, checkpoint: Checkpoint
@@ -369,10 +371,6 @@ class Judge:
             found = known.get(commit_id)
             if found is None:
                 found = tuple(parse_allowances(message))
-                for name in unknown_gate_names(a.gate for a in found):
-                    log.warning(
-                        "unknown gate commit=%s reason=%r", commit_id, unknown_gate_text(name)
-                    )
             self._allowances[commit_id] = found
             yield commit_id, found
 

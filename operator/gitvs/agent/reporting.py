@@ -39,7 +39,7 @@ from gitvs.core.planning.operations import OperationKind
 from gitvs.core.planning.ownership import scope_of
 from gitvs.core.planning.plan import desired_digest
 from gitvs.core.planning.repairs import Unrepairable
-from gitvs.core.problems import InvalidManifests
+from gitvs.core.problems import InvalidManifests, Problem
 from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import AgentStatus, HookStatus, LastPass, SourceStatus
 from gitvs.ports import Ports
@@ -69,6 +69,7 @@ _FAILURE_KINDS: tuple[tuple[type[GitvsError], str], ...] = (
 
 HEARTBEAT_SECONDS = 60.0
 _MAX_PROBLEMS = 20
+_MAX_WARNINGS = 100
 _MAX_CHARACTERS = 1000
 
 
@@ -89,6 +90,7 @@ class Reporter:
         self._drift: tuple[Key, ...] = ()
         self._unrepairable: tuple[Unrepairable, ...] = ()
         self._reported_problems: set[str] = set()
+        self._warnings: tuple[Problem, ...] = ()
         self._digest_cache: tuple[Desired, str] | None = None
         self._compute_status: Callable[[], AgentStatus]
         self._set_status(AgentStatus("", __version__, ports.clock.now()), None)
@@ -107,6 +109,7 @@ class Reporter:
     ) -> None:
         """Record, count and log how a cycle ended."""
         pass_result = cycle_result.pass_result
+        self._report_warnings(cycle_result)
         self._target_commit = None if cycle_result.target is None else cycle_result.target.commit
         planned = None if pass_result is None else pass_result.planned
         self._last_pass = LastPass(
@@ -132,6 +135,23 @@ class Reporter:
                 seconds,
                 {"load": cycle_result.load_seconds, **each_result.stage_seconds},
             )
+
+    def _report_warnings(self, cycle_result: CycleResult) -> None:
+        """Keep the warnings of the newest judged manifests, and log those that are new.
+
+        Those of a commit stay until the next one: as recorded it has none.
+        """
+        target = cycle_result.target
+        invalid = [p for p in cycle_result.problems if isinstance(p, InvalidManifests)]
+        warnings = [warning for problem in invalid for warning in problem.warnings]
+        if not invalid and target is not None:
+            warnings += target.warnings
+            if not warnings and target.commit is not None and target.commit == self._target_commit:
+                return
+        known, self._warnings = self._warnings, tuple(warnings[:_MAX_WARNINGS])
+        for warning in self._warnings:
+            if warning not in known:
+                log.warning("probably not meant %s", warning)
 
     def _report_problems(self, cycle_result: CycleResult) -> None:
         """Count why the newest commit is not applied, and log the reasons that are new."""
@@ -224,6 +244,7 @@ class Reporter:
             last_pass=self._last_pass,
             observed_at=self._observed_at,
             drifted_keys=self._drift,
+            warnings=self._warnings,
             unrepairable=self._unrepairable,
         )
         self.summary = summary

@@ -23,10 +23,11 @@ from gitvs.core.errors import UncountedLines
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import render_director
 from gitvs.core.model.desired import Desired
-from gitvs.core.planning.gates import Lift, unknown_gate_names, unknown_gate_text
+from gitvs.core.planning.gates import Lift, unknown_gate_warnings
 from gitvs.ports import Applied, Ports
 from gitvs.preview.commit_lifts import CommitLifts, allowances_of
 from gitvs.reconcile.one_pass import PassOptions, PassResult, reconcile, reconcile_until_drained
+from gitvs.report.text.problems import warning_text
 
 
 @click.command()
@@ -101,8 +102,8 @@ def _find_commit_lifts(
         allowances = allowances_of(commits, commit_ids)
         lifts = CommitLifts(commits, Loader(), allowances, base_id, (head_id, loaded.manifests))
         found_lifts = lifts.find(applied.desired, desired, ())
-    for name in unknown_gate_names(a.gate for given in allowances.values() for a in given):
-        show_message(f"gitvs: {unknown_gate_text(name)}")
+    for warning in unknown_gate_warnings(allowances.items()):
+        show_message(f"gitvs: {warning_text(warning)}")
     for commit_id, reason in found_lifts.uncounted.items():
         show_message(f"gitvs: {UncountedLines(commit_id, reason)}")
     return found_lifts.lifts

@@ -18,7 +18,12 @@ from gitvs.adapters.git.commits import GitCommits, open_commits
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.director_option import choose_director
 from gitvs.cli.shared.gate_options import allow_option
-from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
+from gitvs.cli.shared.manifest_input import (
+    files_left_out,
+    load_manifests,
+    path_argument,
+    rev_option,
+)
 from gitvs.cli.shared.options import state_options
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import plan_sides, planned_view
@@ -147,7 +152,10 @@ def _uncommitted_remark(commits: GitCommits, revision: str) -> str:
         head = commits.commit(revision)
         if commits.work_tree is not None and commits.commit("HEAD") == head:
             tree = DirectorySource(commits.work_tree).load()
-            return uncommitted_remark(commits.snapshot(head.id), tree)
+            left_out = set(files_left_out(commits.work_tree))
+            committed = commits.snapshot(head.id)
+            files = [file for file in committed.files if file.path not in left_out]
+            return uncommitted_remark(replace(committed, files=files), tree)
     return ""
 
 
@@ -229,7 +237,8 @@ def _host_preview(
     return Preview(base, head, (replace(planned_view(planned), risks=found_risks),))
 
 
-MAX_STATE_BYTES = 256 * 1024 * 1024
+_STATE_CHUNK_CHARACTERS = 64 * 1024
+MAX_STATE_CHARACTERS = 256 * 1024 * 1024
 """Several times what `gitvs observe` writes of a director with 200,000 rules."""
 
 
@@ -241,17 +250,28 @@ def load_saved_observation(file: Path) -> ObservedHost:
         UsageError: it is not a saved observation.
     """
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_STATE_BYTES + 1)
-        text = data.decode()
+        text = _read_state(file)
     except OSError as error:
         raise FileUnusable(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise FileUnusable(f"{file} cannot be read: {error}") from error
-    if len(data) > MAX_STATE_BYTES:
-        size = f"{MAX_STATE_BYTES // 1024 // 1024} MiB"
-        raise FileUnusable(f"{file} is no saved state: it has over {size}, the limit for one")
     return parse_observation(text, str(file))
+
+
+def _read_state(file: Path) -> str:
+    """Return a file's text; of one that does not begin as a saved state does, the beginning.
+
+    So /dev/zero, or a video, costs one chunk of memory.
+    """
+    with file.open(encoding="utf-8") as opened:
+        text = opened.read(_STATE_CHUNK_CHARACTERS)
+        if not text.lstrip().startswith("{"):
+            return text
+        rest = opened.read(MAX_STATE_CHARACTERS + 1 - len(text))
+    if len(text) + len(rest) > MAX_STATE_CHARACTERS:
+        size = f"{MAX_STATE_CHARACTERS // 1024 // 1024} MiB"
+        raise FileUnusable(f"{file} is no saved state: it has over {size}, the limit for one")
+    return text + rest
 
 
 def plan_saved_observation(

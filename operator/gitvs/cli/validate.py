@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gitvs import __version__
-from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
+from gitvs.cli.shared.manifest_input import path_argument, rev_option, validate_manifests
 from gitvs.cli.shared.options import common_options
 from gitvs.core.errors import ExitCode
 from gitvs.core.manifests.load_run import Manifests
@@ -45,7 +45,7 @@ def validate(path: Path, rev: str | None, form: str) -> int:
     """
     problem_format = ProblemFormat(form)
     try:
-        manifests = load_manifests(path, rev).manifests
+        manifests = validate_manifests(path, rev).manifests
     except InvalidManifests as error:
         _write_problems(error.problems, error.warnings, problem_format, path)
         count = problem_count_text(len(error.problems), error.may_have_more)

@@ -9,15 +9,27 @@ from gitvs.core.errors import ExitCode, GitvsError
 
 
 def printable(text: str) -> str:
-    """Return a text with its control characters escaped, so that it is safe on a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    """Return a text with its control characters escaped, so that it is safe on a terminal.
+
+    So it is in the log of a CI job, where `##[` begins a command anywhere in a line.
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return text.replace("##[", "##\\u005b")
+
+
+def printable_line(text: str) -> str:
+    """Return what may begin a line, as `printable` does.
+
+    A line that begins with `::` is a command in the log of a CI job, however far it is indented.
+    """
+    text = printable(text)
+    return text.replace(":", "\\u003a", 1) if text.lstrip().startswith("::") else text
 
 
 def printable_lines(text: str) -> str:
     """Return a text of several lines with its control characters escaped, except line ends."""
-    return "\n".join(map(printable, text.split("\n")))
+    return "\n".join(map(printable_line, text.split("\n")))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,15 +49,13 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        message = printable_lines(self.message)
-        return f"{self.place}: {message} [{self.rule}]"
+        return f"{self.place}: {printable(self.message)} [{self.rule}]"
 
     @property
     def place(self) -> str:
         """Where it is, as editors and terminals know it."""
-        if not self.line:
-            return printable(self.file)
-        return f"{printable(self.file)}:{self.line}:{self.column}"
+        file = printable_line(self.file)
+        return f"{file}:{self.line}:{self.column}" if self.line else file
 
 
 class InvalidManifests(GitvsError):

@@ -15,20 +15,18 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Commit
 from gitvs.core.model.resources import IPAddress, Key, Vip
 from gitvs.core.planning.gates import (
-    LIFTABLE_GATES,
     LIVE_GATES,
-    UNKNOWN_GATE_RULE,
     FoundLifts,
     Gate,
     Lift,
     director_leaves_gate,
-    unknown_gate_text,
+    unknown_gate_warnings,
 )
 from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.core.planning.plan import Change
 from gitvs.core.planning.proposal import Proposal, propose
 from gitvs.core.planning.risks import director_risks, vip_risks
-from gitvs.core.problems import InvalidManifests, Problem, printable
+from gitvs.core.problems import InvalidManifests, printable
 from gitvs.ports import Commits, Snapshot
 from gitvs.preview.commit_lifts import Allowances, CommitLifts, allowances_of
 from gitvs.preview.starting_point import (
@@ -152,9 +150,8 @@ def _compare_manifests(
         unchanged=len(names) - len(plans),
         risks=vip_risks(old, new),
         remarks=(*remarks, *map(str, starmap(UncountedLines, uncounted.items()))),
-        problems=tuple(_unknown_gate_problems(allowances_by_commit)),
         folder=commits.folder,
-        warnings=after.warnings,
+        warnings=(*after.warnings, *unknown_gate_warnings(allowances_by_commit.items())),
     )
 
 
@@ -268,17 +265,6 @@ def _shallow_clone_remarks(commits: Commits, read_commit_ids: Sequence[str]) -> 
             f"what commits before {read_commit_ids[-1][:12]} say of gates is not known here;"
             f" {commits.cut_off}"
         )
-
-
-def _unknown_gate_problems(
-    allowances_by_commit: Allowances,
-) -> Iterator[Problem]:
-    for commit_id, commit_allowances in allowances_by_commit.items():
-        for allowance in commit_allowances:
-            if allowance.gate not in LIFTABLE_GATES:
-                message = unknown_gate_text(allowance.gate)
-                file = f"commit {commit_id[:12]}"
-                yield Problem(file, allowance.line, 1, "", UNKNOWN_GATE_RULE, message)
 
 
 def _unknown_director_remarks(

@@ -343,6 +343,9 @@ def test_an_old_kernel_s_real_server_is_of_its_service_s_family() -> None:
 
 def test_sync_daemons_are_read_as_they_were_written() -> None:
     for role in SyncRole:
+        for group in ("224.0.0.81", "239.1.2.3", "ff02::81"):
+            daemon = SyncDaemon(role, "eth0.100", 255, ip_address(group), 65535, 255, 1280)
+            assert replies.decode_sync_daemon(requests.start_sync_daemon(daemon)) == daemon
         daemon = SyncDaemon(role, "eth0.100", 255)
         assert replies.decode_sync_daemon(requests.start_sync_daemon(daemon)) == daemon
 

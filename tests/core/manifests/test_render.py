@@ -17,6 +17,7 @@ from gitvs.core.model.resources import (
     LocalRoute,
     Protocol,
     RealServer,
+    SyncDaemon,
     Sysctl,
     Timeout,
     TimeoutName,
@@ -286,6 +287,24 @@ def test_pools_add_up() -> None:
     desired = rendered(AMS, POOL, pool("canary", server("10.9.0.1")), both, on="lb-ams")
     assert weights(desired)["10.9.0.1"] == 5
     assert len(weights(desired)) == 5
+
+
+def test_a_sync_daemon_gets_what_the_kernel_would_take_by_itself() -> None:
+    common = {"interface": "eth1"}
+    given = {"group": "ff05::81", "port": 8900, "ttl": 3}
+    desired = rendered(
+        director(
+            syncDaemons=[
+                {"role": "primary", **common},
+                {"role": "backup", **common, **given},
+            ]
+        )
+    )
+    primary, backup = desired.state.of_type(SyncDaemon)
+    defaults = (ip_address("224.0.0.81"), 8848, 1, 1472)
+    assert (primary.group, primary.port, primary.ttl, primary.max_length) == defaults
+    assert (str(backup.group), backup.port, backup.ttl) == ("ff05::81", 8900, 3)
+    assert backup.max_length == 1452
 
 
 def test_a_director_brings_routes_sysctls_timeouts_and_sync_daemons() -> None:

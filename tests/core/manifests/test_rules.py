@@ -484,7 +484,7 @@ CASES = [
             service("a", firewallMark=7),
             service("b", firewallMark=7, vips=["2001:db8::7"], realServers=[V6]),
         ),
-        "fwmark 7 ipv4",
+        "both serve fwmark 7 ipv4 on lb1; give one of them another firewallMark or director",
     ),
     Case(
         "same-virtual-service",
@@ -553,6 +553,26 @@ CASES = [
         "duplicate-sync-daemon",
         {"syncDaemons": [{"role": "backup", "interface": i} for i in ("eth0", "eth1")]},
         {"syncDaemons": [{"role": r, "interface": "eth0"} for r in ("backup", "primary")]},
+    ),
+    hosts(
+        "not-multicast",
+        {"syncDaemons": [{"role": "backup", "interface": "eth0", "group": "10.0.0.81"}]},
+        {"syncDaemons": [{"role": "backup", "interface": "eth0", "group": "239.0.0.81"}]},
+        "10.0.0.81 is no multicast group; write one, such as 224.0.0.81 or ff02::81",
+    ),
+    hosts(
+        "sync-length-out-of-range",
+        {
+            "syncDaemons": [
+                {"role": "backup", "interface": "eth0", "group": "ff02::1", "maxLength": 1023}
+            ]
+        },
+        {
+            "syncDaemons": [
+                {"role": "backup", "interface": "eth0", "group": "ff02::1", "maxLength": 1024}
+            ]
+        },
+        "1023 is out of range; for a backup with group ff02::1 it is 1024 to 65487",
     ),
     hosts("bad-prefix", {"localRoutes": ["10.20.0.1/24"]}, {"localRoutes": ["10.20.0.0/24"]}),
     hosts(

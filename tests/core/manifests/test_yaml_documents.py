@@ -182,10 +182,46 @@ def test_half_a_surrogate_pair_is_refused(path: str) -> None:
     assert problem('{"a": "\\ud800"}', path).rule in ("not-utf-8", "syntax")
 
 
+@pytest.mark.parametrize("path", ["a.yaml", "a.json"])
+def test_a_byte_order_mark_inside_of_a_file_is_named(path: str) -> None:
+    found = problem("\ufeff" + "a: 1\n" + "\ufeff---\nb: 2\n", path)
+    assert (found.rule, found.line, found.column) == ("control-character", 2, 1)
+    assert "U+FEFF" in found.message
+    assert "byte order mark" in found.message
+
+
+@pytest.mark.parametrize("path", ["a.yaml", "a.json"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> topic\n", 2),
+        ("a: 1\r\n<<<<<<<\r\nb: 1\r\n", 2),
+        ("a: 1\nb: 2\n\n>>>>>>> 1a2b3c4 (Move DNS)\n", 4),
+    ],
+)
+def test_the_marks_of_a_merge_conflict_are_the_one_problem_of_their_file(
+    text: str, line: int, path: str
+) -> None:
+    found = problem(text, path)
+    assert (found.rule, found.line, found.column) == ("conflict-marker", line, 1)
+    assert "marks a merge conflict that is not resolved" in found.message
+
+
+def test_text_that_only_looks_like_a_conflict_is_read() -> None:
+    text = "a: |\n  <<<<<<< HEAD\n  =======\nb: '<<<<<<<'\n"
+    assert value(text) == {"a": "<<<<<<< HEAD\n=======\n", "b": "<<<<<<<"}
+
+
+def test_what_refers_to_a_file_with_a_conflict_is_not_blamed() -> None:
+    conflict = ManifestFile("lb1.yaml", b"<<<<<<< HEAD\nkind: Director\nmetadata: {name: lb1}\n")
+    web = file_of("web.yaml", service(directors={"names": ["lb1"]}))
+    assert [p.rule for p in problems_in(conflict, web)] == ["conflict-marker"]
+
+
 def test_a_file_of_ten_megabytes_is_one_problem() -> None:
     found = problem(b"a: 1\n" * 2_000_000)
     assert found.rule == "file-too-large"
-    assert "9.5 MiB is over the limit of 4 MiB" in found.message
+    assert "the file is over the limit of 4 MiB" in found.message
 
 
 @pytest.mark.parametrize(
@@ -305,6 +341,9 @@ def test_a_problem_in_json_has_its_place() -> None:
         ("a.yaml", True),
         ("x/b.yml", True),
         ("x/y/c.json", True),
+        ("WEB.YAML", True),
+        ("x/Web.Yml", True),
+        ("c.JSON", True),
         ("README.md", False),
         (".a.yaml", False),
         (".github/a.yaml", False),
@@ -316,6 +355,11 @@ def test_manifests_are_known_by_suffix_and_dot_names_are_skipped(path: str, expe
     assert is_manifest(path) is expected
     found = problems_in(ManifestFile(path, b"nonsense"))
     assert ([p.rule for p in found] == ["no-manifests"]) is not expected
+
+
+def test_json_is_json_whatever_the_case_of_its_suffix() -> None:
+    assert reading("a: 1\n", "A.JSON")[1][0].message.endswith("nothing of this file is used")
+    assert value('{"a": 10}', "A.Json") == {"a": 10}
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ from gitvs.core.planning.gates import (
     evaluate_gates,
     find_lifts,
     stricter_policy,
-    unknown_gate_names,
     unknown_gate_text,
+    unknown_gate_warnings,
 )
 
 VIP = ip_address("203.0.113.10")
@@ -195,9 +195,15 @@ def test_a_line_may_name_the_directors_it_is_for() -> None:
     assert allowed_gates(["Gitvs-Allow: mass-removal lb3, lb4"], "lb4") == {"mass-removal"}
 
 
+def unknown_gates(message: str) -> list[tuple[int, str]]:
+    """Return the lines that are warned about, each with the name that it quotes."""
+    warnings = list(unknown_gate_warnings([("a" * 40, list(parse_allowances(message)))]))
+    assert {w.file for w in warnings} <= {"commit aaaaaaaaaaaa"}
+    return [(w.line, w.message.split('"')[1]) for w in warnings]
+
+
 def test_a_list_of_gates_lifts_nothing_and_is_told() -> None:
-    said = list(parse_allowances("Gitvs-Allow: mass-removal, empty-state"))
-    assert unknown_gate_names(a.gate for a in said) == ["mass-removal,"]
+    assert unknown_gates("Gitvs-Allow: mass-removal, empty-state") == [(1, "mass-removal,")]
     assert list(parse_allowances("Gitvs-Allow:")) == []
 
 
@@ -236,10 +242,8 @@ def test_a_mention_in_running_text_lifts_nothing() -> None:
 
 
 def test_a_name_that_is_no_gate_is_told() -> None:
-    assert unknown_gate_names(["mass-removal", "mass-removals", "conflict"]) == [
-        "conflict",
-        "mass-removals",
-    ]
+    lines = "x\nGitvs-Allow: mass-removals\nGitvs-Allow: mass-removal\nGitvs-Allow: conflict"
+    assert unknown_gates(lines) == [(2, "mass-removals"), (4, "conflict")]
 
 
 # Lines of commit messages

@@ -87,6 +87,20 @@ def test_real_servers_of_direct_routing_need_set_up() -> None:
     assert "`gitvs render --real-server 10.0.0.1`" in said["real-server-setup"]
 
 
+def test_a_new_tunnel_needs_room_for_its_header() -> None:
+    tunnelled = real_server(forwarding=Forwarding.TUN, port=80)
+    said = notes(None, desired(virtual_service(), tunnelled))
+    assert (
+        "20 bytes longer in a tunnel: unless the network there carries 1520" in said["tunnel-mtu"]
+    )
+    assert "announce an MSS of 1440" in said["tunnel-mtu"]
+    direct = real_server(forwarding=Forwarding.DR, port=80)
+    assert "tunnel-mtu" not in notes(None, desired(virtual_service(), direct))
+    weighted = replace(tunnelled, weight=9)
+    before, after = (desired(virtual_service(), s) for s in (tunnelled, weighted))
+    assert "tunnel-mtu" not in notes(before, after)
+
+
 def test_many_real_servers_are_one_note() -> None:
     many = [f"10.0.0.{n}" for n in range(1, 6)]
     said = notes(None, desired(*web(*many, forwarding=Forwarding.TUN)))

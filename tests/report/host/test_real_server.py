@@ -103,6 +103,32 @@ def test_each_sort_of_tunnel_has_its_device(
     assert is_filtered is (address == RS)
 
 
+@pytest.mark.parametrize(
+    ("document", "address", "extra", "mss"),
+    [
+        (tunnelled(), RS, 20, 1440),
+        (tunnelled(RS, type="gre"), RS, 24, 1436),
+        (tunnelled(RS, type="gre", checksum="full"), RS, 28, 1432),
+        (tunnelled(RS, type="gue", port=6080), RS, 32, 1428),
+        (tunnelled(RS, type="gue", port=6080, checksum="remote"), RS, 40, 1420),
+        (tunnelled(RS6, "2001:db8::10"), RS6, 40, 1400),
+        (tunnelled(RS, "203.0.113.10", "2001:db8::10"), RS, 20, 1420),
+    ],
+)
+def test_a_tunnel_says_what_it_adds_and_which_mss_fits(
+    document: Doc, address: str, extra: int, mss: int
+) -> None:
+    said = lines(director(), document, address=address)
+    assert any(f"a packet is {extra} bytes longer" in x for x in said)
+    assert any(f"carries {1500 + extra} bytes (MTU)" in x for x in said)
+    assert f"#   ip route change default via GATEWAY advmss {mss}" in said
+
+
+def test_only_a_tunnel_speaks_of_an_mss() -> None:
+    web = service(ports=HTTP, forwarding="dr", realServers=[server(RS)])
+    assert not any("MTU" in x or "advmss" in x for x in lines(director(), web))
+
+
 def test_services_share_a_device() -> None:
     other = tunnelled(RS, "203.0.113.11", type="gue", port=6080)
     other["metadata"]["name"] = "other"

@@ -248,6 +248,18 @@ def test_shares_that_cannot_be_known_say_why() -> None:
     assert "| 25 % → ? |" in text
 
 
+def test_the_shares_of_mh_are_by_weight_and_of_clients() -> None:
+    service, *servers = TWO
+    hashed = replace(service, scheduler=Scheduler.MH)
+    text = preview_markdown(preview(plan(desired(*TWO), desired(hashed, *servers))))
+    assert "| 3 | 75 % | as before |" in text
+    assert "; shares under mh are of clients: each keeps its real server\n" in text
+    sticky = replace(hashed, persistence=Persistence(300, 32))
+    text = preview_markdown(preview(plan(desired(*TWO), desired(sticky, *servers))))
+    assert "| 75 % → ? |" in text
+    assert "of clients" not in text
+
+
 def test_a_server_that_leaves_says_what_becomes_of_its_connections() -> None:
     text = preview_markdown(preview(plan(desired(*TWO), desired(*TWO[:2]))))
     assert "| 3 → 0 | 75 % → 0 % | drain: removed once" in text

@@ -80,9 +80,12 @@ def test_risks_are_notices() -> None:
 def test_problems_come_first_and_one_in_a_message_is_in_no_file() -> None:
     wrong = Problem("web.yaml", 3, 5, "/spec", "unknown-field", "no field x")
     unknown = Problem("commit 0123456789ab", 3, 1, "", UNKNOWN_GATE_RULE, "x is no gate")
-    first, second, *_ = findings_of(preview(plan("lb1", GATE), problems=(wrong, unknown)))
+    first, second, *_ = findings_of(
+        preview(plan("lb1", GATE), problems=(wrong,), warnings=(unknown,))
+    )
     assert (first.path, first.line, first.column) == ("lb/web.yaml", 3, 5)
     assert (second.path, second.message) == (None, "commit 0123456789ab: x is no gate")
+    assert (first.level, second.level) == (FindingLevel.ERROR, FindingLevel.WARNING)
 
 
 def test_paths_are_right_for_a_repository_of_manifests_alone() -> None:

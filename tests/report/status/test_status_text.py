@@ -17,6 +17,7 @@ from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import OperationKind, Operations
+from gitvs.core.problems import Problem
 from gitvs.core.status.agent_status import (
     AgentStatus,
     HookStatus,
@@ -328,6 +329,7 @@ def test_what_comes_from_git_and_people_does_nothing_to_a_terminal(evil: str) ->
         quarantined=(Quarantine("c" * 40, evil, NOW),),
         services=(service_with(servers=[served(real_server(weight=0), evil)], name=evil),),
         drifted_keys=(Key(evil),),
+        warnings=(Problem(evil, 1, 1, "", "rule", evil),),
         source=SourceStatus(evil, error=evil, signed_by=evil),
     )
     text = status_text(sent(status), NOW)

@@ -176,6 +176,8 @@ class MemoryIpvs:
         """Start a sync daemon."""
         if any(_is_mixed(server) for server in self._all_servers()):
             raise _refusal(errno.EINVAL)  # connection sync knows no mixed families
+        if not daemon.group.is_multicast:
+            raise _refusal(errno.EINVAL)
         link = self._routing.links.get(daemon.interface)
         if link is None:
             raise _refusal(errno.ENODEV)

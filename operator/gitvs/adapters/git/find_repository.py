@@ -17,12 +17,7 @@ def find_repository(path: Path) -> tuple[Path, str]:
     Raises:
         SourceError: the folder is not in a repository.
     """
-    try:
-        wanted = path.absolute()
-    except FileNotFoundError as error:
-        raise SourceError(
-            f"{path}: the folder that this runs in was deleted; change to another one"
-        ) from error
+    wanted = path.absolute()
     existing = next(p for p in (wanted, *wanted.parents) if p.is_dir())
     missing = "" if wanted == existing else wanted.relative_to(existing).as_posix()
     git = HardenedGit(existing, owner=existing.stat())

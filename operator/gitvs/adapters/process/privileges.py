@@ -10,6 +10,10 @@ import os
 import pwd
 from pathlib import Path
 
+from gitvs.core.errors import FileUnusable
+
+_MAX_SHOWN_CHARACTERS = 100
+
 # Source: linux/capability.h, linux/prctl.h
 _CAP_NET_ADMIN = 1 << 12
 _CAPABILITY_VERSION = 0x20080522
@@ -41,12 +45,19 @@ def become_owner_of(folder: Path) -> None:
     root.
 
     Raises:
+        FileUnusable: the folder cannot be looked at; its name may be too long.
         OSError: this process may not change its user.
     """
     try:
         owner = folder.stat()
     except FileNotFoundError:
         return
+    except OSError as error:
+        name = str(folder)
+        shown = name if len(name) <= _MAX_SHOWN_CHARACTERS else f"{name[:_MAX_SHOWN_CHARACTERS]}…"
+        raise FileUnusable(
+            f"the state folder {shown} cannot be used: {error.strerror}. Nothing was changed"
+        ) from error
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
     _check_result(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))

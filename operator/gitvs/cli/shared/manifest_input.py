@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,13 +14,17 @@ import click
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.output import progress, show_message
+from gitvs.core.errors import SourceError
 from gitvs.core.manifests.load import load_manifest_files, no_manifests_problem
 from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.model.history import Commit
-from gitvs.core.problems import InvalidManifests, printable
+from gitvs.core.problems import InvalidManifests, Problem, printable
 from gitvs.ports import ManifestSource, Snapshot
+from gitvs.report.text.problems import warning_text
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,20 @@ class LoadedManifests:
 
 def path_argument(function: F) -> F:
     """Add PATH, passed on as `path: Path`."""
-    return click.argument("path", type=click.Path(path_type=Path), default=Path())(function)
+    return click.argument(
+        "path", type=click.Path(path_type=Path), default=Path(), callback=_existing_place
+    )(function)
+
+
+def _existing_place(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    """Return the path, unless it is relative to a folder that somebody has deleted."""
+    try:
+        path.absolute()
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{path}: the folder that this runs in was deleted; change to another one"
+        ) from error
+    return path
 
 
 def rev_option(function: F) -> F:
@@ -66,6 +84,19 @@ def read_snapshot(path: Path, rev: str | None) -> Snapshot:
 
 
 def load_manifests(path: Path, rev: str | None) -> LoadedManifests:
+    """Read and validate manifests, and show warnings, for a command that goes on with them.
+
+    Raises:
+        SourceError, InvalidManifests: as from `validate_manifests`.
+    """
+    loaded = validate_manifests(path, rev)
+    if loaded.manifests.director_names:  # without one the command ends with that
+        for warning in loaded.manifests.warnings:
+            show_message(f"gitvs: {warning_text(warning)}")
+    return loaded
+
+
+def validate_manifests(path: Path, rev: str | None) -> LoadedManifests:
     """Read and validate manifests.
 
     Raises:
@@ -75,6 +106,49 @@ def load_manifests(path: Path, rev: str | None) -> LoadedManifests:
     snapshot = read_snapshot(path, rev)
     if not snapshot.files:
         raise InvalidManifests([no_manifests_problem(printable(str(path)))])
+    sparse_warnings = tuple(_sparse_warnings(path, rev))
     with progress("validating manifests"):
-        manifests = load_manifest_files(snapshot.files, Deadline())
-        return LoadedManifests(manifests, snapshot.commit)
+        try:
+            manifests = load_manifest_files(snapshot.files, Deadline())
+        except InvalidManifests as error:
+            error.warnings += sparse_warnings
+            raise
+    manifests = replace(manifests, warnings=(*manifests.warnings, *sparse_warnings))
+    return LoadedManifests(manifests, snapshot.commit)
+
+
+def _sparse_warnings(path: Path, rev: str | None) -> Iterator[Problem]:
+    """Yield a warning if a sparse checkout leaves manifests out."""
+    names = [] if rev is not None else files_left_out(path)
+    if names:
+        more = len(names) - _MAX_NAMES
+        shown = ", ".join(printable(name) for name in names[:_MAX_NAMES])
+        message = (
+            f"{shown}{f' and {more} more' * (more > 0)}: left out of this sparse checkout, so not"
+            " read; `git sparse-checkout disable` brings all files back, and --rev HEAD reads them"
+            " from Git"
+        )
+        yield Problem(".", 0, 0, "", "sparse-checkout", message)
+
+
+def files_left_out(path: Path) -> list[str]:
+    """Return the manifests that a sparse checkout leaves out of a folder.
+
+    Git is asked, and loaded, only where a sparse checkout was ever set up.
+    """
+    if not _may_be_sparse(path.absolute()):
+        return []
+    sparse_checkout = import_module("gitvs.adapters.git.sparse_checkout")
+    with suppress(SourceError, OSError):  # Git's complaints belong to commands that need Git
+        return list(sparse_checkout.files_left_out(path))
+    return []
+
+
+def _may_be_sparse(folder: Path) -> bool:
+    for parent in (folder, *folder.parents):
+        git = parent / ".git"
+        if git.is_file():  # a linked work tree: its settings are elsewhere
+            return True
+        if git.is_dir():
+            return (git / "info/sparse-checkout").exists()
+    return False

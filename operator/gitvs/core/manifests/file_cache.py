@@ -23,7 +23,7 @@ from gitvs.core.manifests.files import File, GitFile
 from gitvs.core.manifests.load_run import ValidatedFile, validate_file
 from gitvs.core.manifests.schema import DOCUMENT_KINDS
 from gitvs.core.manifests.syntax.source_positions import NO_CHILDREN, Document, SourcePosition
-from gitvs.core.manifests.syntax.yaml_documents import ParsedFile
+from gitvs.core.manifests.syntax.yaml_documents import ParsedFile, is_json
 from gitvs.core.model.resource_json import compact_json
 
 _RECENT_DOCUMENTS = 16
@@ -80,7 +80,7 @@ class FileCache:
         """Do what `load.validate_file` does, from the cache where possible."""
         if not isinstance(file, GitFile):
             return validate_file(file, checkpoint)
-        key = f"{file.blob_id}.json" if file.path.endswith(".json") else file.blob_id
+        key = f"{file.blob_id}.json" if is_json(file.path) else file.blob_id
         text = self.storage.get(key)
         if text is not None:
             return _validated_from_text(file.path, text)

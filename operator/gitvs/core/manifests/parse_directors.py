@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gitvs.core.manifests.defaults import SpecFields, fields_of_section
@@ -132,11 +133,36 @@ def _parse_timeouts(parser: ValueParser, fields: SpecFields) -> dict[TimeoutName
     return result
 
 
+_MIN_SYNC_LENGTHS = {SyncRole.PRIMARY: 1, SyncRole.BACKUP: 1024}
+_MAX_SYNC_LENGTHS = {4: 65507, 6: 65487}
+"""The lengths that the kernel takes, by role and by IP version; it corrects others silently.
+
+Source: net/netfilter/ipvs/ip_vs_sync.c, start_sync_thread.
+"""
+_DEFAULT_SYNC_LENGTHS = {4: 1472, 6: 1452}
+
+
 def _parse_sync_daemon(
     parser: ValueParser, origin: Origin, data: Mapping[str, Any]
 ) -> tuple[SyncDaemon, Origin]:
     interface = parser.parse_interface(origin / "interface", data["interface"])
-    return SyncDaemon(SyncRole(data["role"]), interface, data.get("id", 0)), origin
+    daemon = SyncDaemon(SyncRole(data["role"]), interface, data.get("id", 0))
+    group = daemon.group
+    if "group" in data:
+        group = parser.parse_address(origin / "group", data["group"])
+        if not group.is_multicast:
+            message = f"{group} is no multicast group; write one, such as 224.0.0.81 or ff02::81"
+            raise parser.reject(origin / "group", "not-multicast", message)
+    lowest, highest = _MIN_SYNC_LENGTHS[daemon.role], _MAX_SYNC_LENGTHS[group.version]
+    max_length = data.get("maxLength", _DEFAULT_SYNC_LENGTHS[group.version])
+    if not lowest <= max_length <= highest:
+        message = (
+            f"{max_length} is out of range; for a {daemon.role} with group {group} it is {lowest}"
+            f" to {highest}"
+        )
+        raise parser.reject(origin / "maxLength", "sync-length-out-of-range", message)
+    port, ttl = data.get("port", daemon.port), data.get("ttl", daemon.ttl)
+    return replace(daemon, group=group, port=port, ttl=ttl, max_length=max_length), origin
 
 
 def _parse_owner(parser: ValueParser, origin: Origin, data: Mapping[str, Any]) -> ManifestOwner:

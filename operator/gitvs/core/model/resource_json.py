@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar, assert_never
@@ -100,8 +101,16 @@ def resource_json(resource: Resource) -> JsonObject:
             return {"name": name, "value": value}
         case Timeout(name, seconds):
             return {"name": str(name), "seconds": seconds}
-        case SyncDaemon(role, interface, id_):
-            return {"role": str(role), "interface": interface, "id": id_}
+        case SyncDaemon():
+            return {
+                "role": str(resource.role),
+                "interface": resource.interface,
+                "id": resource.id,
+                "group": address_text(resource.group),
+                "port": resource.port,
+                "ttl": resource.ttl,
+                "maxLength": resource.max_length,
+            }
         case DummyInterface(name):
             return {"name": name}
         case Vip():
@@ -165,7 +174,13 @@ def resource_from_json(kind: Kind, data: Mapping[str, Any]) -> Resource:
         case Kind.TIMEOUTS:
             return Timeout(TimeoutName(d["name"]), d["seconds"])
         case Kind.SYNC_DAEMON:
-            return SyncDaemon(SyncRole(d["role"]), d["interface"], d["id"])
+            daemon = SyncDaemon(SyncRole(d["role"]), d["interface"], d["id"])
+            if "group" not in d:  # written by an earlier gitvs
+                return daemon
+            group = ip_address(d["group"])
+            return replace(
+                daemon, group=group, port=d["port"], ttl=d["ttl"], max_length=d["maxLength"]
+            )
         case Kind.DUMMY_INTERFACE:
             return DummyInterface(d["name"])
         case Kind.VIP:

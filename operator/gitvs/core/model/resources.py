@@ -229,6 +229,10 @@ class Timeout:
         return Key(f"timeouts {self.name}")
 
 
+_SYNC_GROUP = IPv4Address("224.0.0.81")
+"""The kernel's own default. Source: net/netfilter/ipvs/ip_vs_sync.c, IP_VS_SYNC_GROUP."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncDaemon:
     """The kernel's connection sync in one role; the kernel runs at most one of each."""
@@ -236,6 +240,12 @@ class SyncDaemon:
     role: SyncRole
     interface: str
     id: int
+    group: IPAddress = _SYNC_GROUP
+    """The multicast group of the messages."""
+    port: int = 8848
+    ttl: int = 1
+    max_length: int = 1472
+    """How many bytes of messages fit into one packet: what 1,500 leave with IPv4 and UDP."""
 
     @property
     def key(self) -> Key:

@@ -27,7 +27,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import Conflict
-from gitvs.core.problems import printable
+from gitvs.core.problems import Problem, printable
 
 LIFTABLE_GATES = (
     "empty-state",
@@ -45,7 +45,7 @@ LIVE_GATES = ("conflict", "unsupported")
 """The gates that are about this host, and not about the step from one commit to another."""
 
 UNKNOWN_GATE_RULE = "unknown-gate"
-"""The rule of the problem that a commit message names an unknown gate."""
+"""The rule of the warning that a commit message names an unknown gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,19 @@ class Gate:
     key: Key | None = None
 
 
-def unknown_gate_names(names: Iterable[str]) -> list[str]:
-    """Return the names that are not gates that can be lifted."""
-    return sorted(set(names) - set(LIFTABLE_GATES))
+def unknown_gate_warnings(
+    allowances: Iterable[tuple[str, Iterable[Allowance]]],
+) -> Iterator[Problem]:
+    """Yield a warning for each line of a commit message that names no gate.
+
+    It is no error, because it lifts nothing: the gate that was meant blocks by itself, in a
+    preview as on a director.
+    """
+    for commit_id, given in allowances:
+        for allowance in given:
+            if allowance.gate not in LIFTABLE_GATES:
+                file, text = f"commit {commit_id[:12]}", unknown_gate_text(allowance.gate)
+                yield Problem(file, allowance.line, 1, "", UNKNOWN_GATE_RULE, text)
 
 
 def unknown_gate_text(name: str) -> str:

@@ -243,8 +243,8 @@ def _sync_daemon_reasons(change: Change, daemon: SyncDaemon) -> Iterator[tuple[i
         errno.EINVAL,
         _Reason(
             f"the kernel takes no sync daemon with id {daemon.id} on {daemon.interface}",
-            "ids are 0 to 255, and no real server may be of another address family than its"
-            " virtual service",
+            "its group is a multicast address, and no real server may be of another address"
+            " family than its virtual service",
         ),
     )
 

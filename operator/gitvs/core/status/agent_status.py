@@ -15,6 +15,7 @@ from gitvs.core.model.resources import Key, RealServer, VirtualService
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
 from gitvs.core.planning.repairs import Unrepairable
+from gitvs.core.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,9 @@ class AgentStatus:
     """When the kernel was last read as a whole."""
     drifted_keys: tuple[Key, ...] = ()
     """What the newest pass found changed by something other than gitvs."""
+    warnings: tuple[Problem, ...] = ()
+    """What is allowed in the newest judged manifests, or in the messages of their commits, and
+    probably not meant."""
     unrepairable: tuple[Unrepairable, ...] = ()
     """What the newest pass could not repair."""
     vips: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The share of a virtual service's new connections that each real server gets, if known."""
+"""The share of a virtual service's new connections, or clients, that each real server gets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
 
 _EQUAL = frozenset({Scheduler.RR, Scheduler.LC})
-_BY_WEIGHT = frozenset({Scheduler.WRR, Scheduler.WLC, Scheduler.SED, Scheduler.NQ, Scheduler.TWOS})
+_BY_WEIGHT = frozenset(
+    {Scheduler.WRR, Scheduler.WLC, Scheduler.SED, Scheduler.NQ, Scheduler.TWOS, Scheduler.MH}
+)
 _UNPREDICTABLE_REASONS: Mapping[str, str] = {
     Scheduler.SH: "sh chooses by client address",
-    Scheduler.MH: "mh chooses by client address",
     Scheduler.DH: "dh chooses by destination address",
     Scheduler.LBLC: "lblc keeps a destination on one real server",
     Scheduler.LBLCR: "lblcr keeps a destination on a set of real servers",
@@ -29,10 +30,18 @@ def unpredictable_reason(service: VirtualService) -> str:
     return ""
 
 
-def traffic_shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, float]:
-    """Return the share of new connections of each real server, 0 to 1, in the long run.
+def are_shares_of_clients(service: VirtualService) -> bool:
+    """Whether shares are of client addresses: a client always gets the same real server.
 
-    It is right if connections last equally long and no threshold is reached. If
+    Source: net/netfilter/ipvs/ip_vs_mh.c; each real server fills its table by its weight.
+    """
+    return service.scheduler is Scheduler.MH and not unpredictable_reason(service)
+
+
+def traffic_shares(service: VirtualService, servers: Iterable[RealServer]) -> dict[Key, float]:
+    """Return the share of new connections (`mh`: clients) of each real server, 0 to 1.
+
+    It is right in the long run if connections last equally long and no threshold is reached. If
     `unpredictable_reason` returns a reason, it is a guess. If every weight is 0, so is every share.
 
     Source: ipvsadm(8) -s; `rr` and `lc` use a weight only as on or off, `fo` sends everything to

@@ -26,6 +26,11 @@ from gitvs.core.model.resources import (
     host_and_port,
 )
 from gitvs.core.planning.plan import natural_sort_key
+from gitvs.core.planning.risks.tunnel_overhead import (
+    ETHERNET_MTU,
+    fitting_mss,
+    tunnel_overhead_bytes,
+)
 from gitvs.report.text.lines import aligned, line
 
 _FORWARDING_TEXTS = {
@@ -127,6 +132,19 @@ def _tunnel_commands(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator
         if any(_is_ipv4(use) for use in uses):
             yield f"sysctl -w net.ipv4.conf.{name}.rp_filter=0"
         yield f"ip link set {name} up"
+    yield from _mtu_comments(address, uses)
+
+
+def _mtu_comments(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator[str]:
+    """Yield how full packets of clients come through: the answers, which name the MSS, go by."""
+    if uses:
+        extra = max(tunnel_overhead_bytes(_tunnel_of(use), address) for use in uses)
+        mss = min(fitting_mss(use.server) for use in uses)
+        yield ""
+        yield f"# In the tunnel a packet is {extra} bytes longer. Either the network between the"
+        yield f"# directors and here carries {ETHERNET_MTU + extra} bytes (MTU), or clients must be"
+        yield f"# told to send less: add `advmss {mss}` to the route that leads to them, such as"
+        yield f"#   ip route change default via GATEWAY advmss {mss}"
 
 
 def _is_ipv4(use: _ServerUse) -> bool:

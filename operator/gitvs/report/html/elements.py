@@ -27,7 +27,7 @@ EMPTY_HTML = Html("")
 def element(tag: str, *content: Content, **attributes: str) -> Html:
     """Return an element; `class_` is `class`, `aria_hidden` has a dash, empty ones are left out."""
     attribute_text = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(printable(value))}"'
         for name, value in attributes.items()
         if value
     )

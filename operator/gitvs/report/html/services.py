@@ -55,8 +55,8 @@ def _location(view: ServiceView) -> Iterator[Html]:
 
 def _capacity(view: ServiceView) -> Iterator[Content]:
     yield from (element("i", "capacity"), f" {view.capacity_text}")
-    if view.unknown_shares_text:
-        yield element("span", f"; {view.unknown_shares_text}", class_="note")
+    if view.shares_note:
+        yield element("span", f"; {view.shares_note}", class_="note")
 
 
 def _server_table(view: ServiceView) -> Html:

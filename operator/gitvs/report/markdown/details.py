@@ -125,8 +125,8 @@ def _service_description(view: ServiceView) -> str:
 
 
 def _capacity(view: ServiceView) -> str:
-    unknown = f"; {prose(view.unknown_shares_text)}" if view.unknown_shares_text else ""
-    return f"Capacity: {view.capacity_text}{unknown}"
+    shares = f"; {prose(view.shares_note)}" if view.shares_note else ""
+    return f"Capacity: {view.capacity_text}{shares}"
 
 
 def _server_table(view: ServiceView, servers: Iterable[ServerRow]) -> str:

@@ -27,8 +27,8 @@ from gitvs.report.text.problems import ProblemFormat, finding_of
 
 def findings_of(preview: Preview) -> list[Finding]:
     """Return problems, gates and risks; what several directors share is one finding."""
-    findings = [_problem_finding(problem, preview.folder) for problem in preview.problems]
-    findings += [finding_of(w, preview.folder, FindingLevel.WARNING) for w in preview.warnings]
+    findings = [finding_of(problem, preview.folder) for problem in preview.problems]
+    findings += [_warning_finding(warning, preview.folder) for warning in preview.warnings]
     directors_by_finding = directors_by_item(
         (p.director, _plan_findings(p, preview.folder)) for p in preview.plans
     )
@@ -46,10 +46,10 @@ def report_findings(
     return findings_text(findings_of(preview), ForgeFormat(problem_format.value), gitvs_version)
 
 
-def _problem_finding(problem: Problem, folder: str) -> Finding:
-    if problem.rule != UNKNOWN_GATE_RULE:
-        return finding_of(problem, folder)
-    return Finding(FindingLevel.ERROR, problem.rule, f"{problem.file}: {problem.message}")
+def _warning_finding(warning: Problem, folder: str) -> Finding:
+    if warning.rule != UNKNOWN_GATE_RULE:
+        return finding_of(warning, folder, FindingLevel.WARNING)
+    return Finding(FindingLevel.WARNING, warning.rule, f"{warning.file}: {warning.message}")
 
 
 def _plan_findings(plan: DirectorPlan, folder: str) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 class Preview:
     """A change, for every director that it concerns.
 
-    With `problems` in manifests there are no `plans`; with one in a commit message there are.
+    With `problems` there are no `plans`.
 
     `folder` is where the manifests are in the repository; `unchanged` counts the directors that
     do not change; `risks` are about several directors at once, those of one are in its plan.

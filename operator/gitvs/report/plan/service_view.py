@@ -14,7 +14,11 @@ from gitvs.core.durations import duration_text
 from gitvs.core.model.desired import ManifestLocation
 from gitvs.core.model.resources import Key, RealServer, Resource, VirtualService
 from gitvs.core.planning.plan import Action, Change, natural_sort_key
-from gitvs.core.status.traffic_shares import traffic_shares, unpredictable_reason
+from gitvs.core.status.traffic_shares import (
+    are_shares_of_clients,
+    traffic_shares,
+    unpredictable_reason,
+)
 from gitvs.report.plan.plan_view import DirectorPlan
 from gitvs.report.plan.server_row import ServerRow, server_row
 from gitvs.report.text.changes import DRIFT_NOTE
@@ -28,12 +32,14 @@ class ServiceCapacity:
     """A service's real servers on one side: total weight, how many have a weight, of how many.
 
     `unknown_reason` is why the shares of traffic are unknown; empty if they are known.
+    `shares_clients` is true if they are shares of clients, not of connections.
     """
 
     total_weight: int
     active_count: int
     server_count: int
     unknown_reason: str = ""
+    shares_clients: bool = False
 
     def share_text(self, share: float) -> str:
         """Return a share in percent, as far as it is known."""
@@ -85,8 +91,15 @@ class ServiceView:
         return f"weight {weights}, active real servers {active}"
 
     @property
-    def unknown_shares_text(self) -> str:
-        """Why shares of traffic are unknown; empty if they are known."""
+    def shares_note(self) -> str:
+        """What shares of traffic are of, if not of connections, or why they are unknown."""
+        unknown = self._unknown_shares_text
+        is_of_clients = any(s.shares_clients for s in (self.before, self.after) if s is not None)
+        clients = "shares under mh are of clients: each keeps its real server" * is_of_clients
+        return "; ".join(filter(None, (unknown, clients)))
+
+    @property
+    def _unknown_shares_text(self) -> str:
         old, new = (
             side.unknown_reason if side is not None else "" for side in (self.before, self.after)
         )
@@ -206,4 +219,10 @@ def _service_capacity(service: Resource | None, servers: _Servers) -> ServiceCap
         return None
     weights = [s.weight for s in servers.values()]
     active = sum(1 for weight in weights if weight)
-    return ServiceCapacity(sum(weights), active, len(weights), unpredictable_reason(service))
+    return ServiceCapacity(
+        sum(weights),
+        active,
+        len(weights),
+        unpredictable_reason(service),
+        are_shares_of_clients(service),
+    )

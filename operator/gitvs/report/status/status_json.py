@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from gitvs.core.model.history import Commit
@@ -48,6 +49,7 @@ def status_json(status: AgentStatus) -> JsonObject:
             }
             for u in status.unrepairable
         ],
+        "warnings": [asdict(warning) for warning in status.warnings],
         "vips": list(status.vips),
         "isStandby": status.is_standby,
         "operations": [operation_json(operation) for operation in status.operations.all],

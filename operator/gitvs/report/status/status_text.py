@@ -12,6 +12,7 @@ from typing import Any
 from rich.text import Text
 
 from gitvs.core.planning.operations import Operation, OperationKind
+from gitvs.core.problems import Problem
 from gitvs.report.status.headline import author_name, headline, parse_time, target_commit
 from gitvs.report.status.services_table import services_text
 from gitvs.report.text.counts import count_text
@@ -54,6 +55,7 @@ def status_text(
     for title, lines in (
         ("By hand, on top of the manifests", _operation_lines(status, now)),
         ("Why", _reason_lines(status, headline_text)),
+        ("Warnings", _warning_lines(status)),
         ("Cannot be repaired", _unrepairable_lines(status, now, headline_text)),
         (_drift_title(status), _limited_lines(_other_drift(status))),
         (
@@ -234,6 +236,11 @@ def _reason_lines(status: JsonObject, headline_text: str) -> list[Line]:
 def _is_said(text: str, *others: str) -> bool:
     """Whether another text, such as the headline, says this one in full."""
     return any(text == other or f": {text}" in other for other in others)
+
+
+def _warning_lines(status: JsonObject) -> list[Line]:
+    warnings = (Problem(**warning) for warning in status.get("warnings", ()))
+    return _limited_lines([str(warning) for warning in warnings])
 
 
 def _drift_title(status: JsonObject) -> str:

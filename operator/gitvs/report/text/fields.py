@@ -18,6 +18,7 @@ from gitvs.core.model.resources import (
     TunnelChecksum,
     Vip,
     VirtualService,
+    address_text,
 )
 
 _HOST_PREFIX_LENGTHS = {AddressFamily.IPV4: 32, AddressFamily.IPV6: 128}
@@ -34,7 +35,14 @@ def fields_of(resource: Resource) -> Fields:
         case Timeout():
             return {"timeout": duration_text(resource.seconds)}
         case SyncDaemon():
-            return {"interface": resource.interface, "id": str(resource.id)}
+            return {
+                "interface": resource.interface,
+                "id": str(resource.id),
+                "group": address_text(resource.group),
+                "port": str(resource.port),
+                "ttl": str(resource.ttl),
+                "max length": str(resource.max_length),
+            }
         case DummyInterface() | LocalRoute():
             return {}
         case Vip():
@@ -67,6 +75,10 @@ UNLABELLED_FIELDS = frozenset({"value", "timeout"})
 def nondefault_fields(resource: Resource) -> Fields:
     """Return the fields to show for an object that is created or deleted."""
     fields = fields_of(resource)
+    if isinstance(resource, SyncDaemon):
+        usual = fields_of(SyncDaemon(resource.role, resource.interface, resource.id))
+        shown = ("interface", "id")
+        return {k: value for k, value in fields.items() if k in shown or value != usual[k]}
     return {
         name: value
         for name, value in fields.items()

@@ -10,7 +10,7 @@ from typing import Any, assert_never
 from urllib.parse import quote
 
 from gitvs.core.model.resource_json import json_text
-from gitvs.core.problems import printable, printable_lines
+from gitvs.core.problems import printable
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -117,8 +117,8 @@ def gitlab_code_quality(findings: Iterable[Finding]) -> list[dict[str, object]]:
     """Return issues for GitLab. Source: GitLab documentation, Code Quality report format."""
     return [
         {
-            "description": printable_lines(finding.message),
-            "check_name": finding.rule,
+            "description": printable(finding.message),
+            "check_name": printable(finding.rule),
             "fingerprint": finding.fingerprint,
             "severity": _GITLAB_SEVERITY[finding.level],
             "location": {
@@ -133,7 +133,7 @@ def gitlab_code_quality(findings: Iterable[Finding]) -> list[dict[str, object]]:
 def sarif_log(findings: Sequence[Finding], gitvs_version: str = "") -> dict[str, Any]:
     """Return a SARIF log. Source: SARIF 2.1.0, sections 3.13, 3.14 and 3.27."""
     rules = sorted({finding.rule for finding in findings})
-    driver: dict[str, Any] = {"name": "gitvs", "rules": [{"id": rule} for rule in rules]}
+    driver: dict[str, Any] = {"name": "gitvs", "rules": [{"id": printable(rule)} for rule in rules]}
     if gitvs_version:
         driver["version"] = gitvs_version
     results = [_sarif_result(finding, rules.index(finding.rule)) for finding in findings]
@@ -143,10 +143,10 @@ def sarif_log(findings: Sequence[Finding], gitvs_version: str = "") -> dict[str,
 
 def _sarif_result(finding: Finding, rule_index: int) -> dict[str, Any]:
     return {
-        "ruleId": finding.rule,
+        "ruleId": printable(finding.rule),
         "ruleIndex": rule_index,
         "level": _SARIF_LEVEL[finding.level],
-        "message": {"text": printable_lines(finding.message)},
+        "message": {"text": printable(finding.message)},
         "locations": [_sarif_location(finding)],
         "partialFingerprints": {"gitvs/v1": finding.fingerprint},
     }
@@ -159,10 +159,10 @@ def _sarif_location(finding: Finding) -> dict[str, Any]:
     artifact = {"uri": _relative_uri(finding.path or _REPOSITORY_ROOT)}
     return {
         "physicalLocation": {"artifactLocation": artifact, "region": region},
-        "logicalLocations": [{"fullyQualifiedName": finding.pointer or "/"}],
+        "logicalLocations": [{"fullyQualifiedName": printable(finding.pointer) or "/"}],
     }
 
 
 def _relative_uri(path: str) -> str:
     """Return a path as a relative URI reference. Source: RFC 3986, section 4.2."""
-    return quote(path, safe="/-._~")
+    return quote(path, safe="/-._~", errors="surrogateescape")

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.text import Text
 
-from gitvs.core.problems import printable
+from gitvs.core.problems import printable, printable_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def lines_text(lines: Iterable[Line], width: int | None = None) -> Text:
     """Return lines as text, each with a newline; without a width nothing is wrapped."""
     text = Text()
     for x in lines:
-        content = "  ".join(x.cells).rstrip()
+        content = printable_line("  ".join(x.cells).rstrip())
         if width is not None:
             content = wrapped(content, width - x.indent, x.hanging)
         indented = "\n".join((" " * x.indent + part).rstrip() for part in content.split("\n"))

@@ -73,7 +73,8 @@ _DEST_TUN_TYPE, _DEST_TUN_PORT, _DEST_TUN_FLAGS = 13, 14, 15
 STATS = (1, 2, 3, 4, 5)
 
 # IPVS_DAEMON_ATTR_*
-DAEMON_STATE, DAEMON_MCAST_IFN, DAEMON_SYNC_ID = 1, 2, 3
+DAEMON_STATE, DAEMON_MCAST_IFN, DAEMON_SYNC_ID, DAEMON_SYNC_MAXLEN = 1, 2, 3, 4
+DAEMON_MCAST_GROUP, DAEMON_MCAST_GROUP6, DAEMON_MCAST_PORT, DAEMON_MCAST_TTL = 5, 6, 7, 8
 
 # IPVS_INFO_ATTR_*
 INFO_VERSION = 1
@@ -114,6 +115,8 @@ _PROTOCOL_BY_NUMBER = {number: word for word, number in PROTOCOLS.items()}
 _SCHEDULER_BY_NAME: Mapping[str, Scheduler] = {str(word): word for word in Scheduler}
 _ENGINE_BY_NAME: Mapping[str, PersistenceEngine] = {str(word): word for word in PersistenceEngine}
 
+U8 = Struct("=B")
+U16 = Struct("=H")
 U32 = Struct("=I")
 
 

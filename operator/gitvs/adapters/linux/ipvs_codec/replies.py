@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from socket import AF_INET, ntohs
 from struct import Struct
 
@@ -22,9 +22,14 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     _SCHEDULER_BY_NAME,
     _TUNNEL_TYPE_BY_NUMBER,
     DAEMON,
+    DAEMON_MCAST_GROUP,
+    DAEMON_MCAST_GROUP6,
     DAEMON_MCAST_IFN,
+    DAEMON_MCAST_PORT,
+    DAEMON_MCAST_TTL,
     DAEMON_STATE,
     DAEMON_SYNC_ID,
+    DAEMON_SYNC_MAXLEN,
     DEST,
     DEST_ACTIVE_CONNS,
     DEST_ADDR,
@@ -188,10 +193,15 @@ def _make_real_server(
 def decode_sync_daemon(payload: bytes) -> SyncDaemon:
     """Return the sync daemon of one message of a dump."""
     daemon = unpack_attributes(unpack_attributes(payload, _COMMAND_HEADER.size)[DAEMON])
+    group = daemon.get(DAEMON_MCAST_GROUP) or daemon[DAEMON_MCAST_GROUP6]
     return SyncDaemon(
         _ROLE_BY_NUMBER[_decode_number(daemon[DAEMON_STATE])],
         name_text(daemon[DAEMON_MCAST_IFN]),
         _decode_number(daemon[DAEMON_SYNC_ID]),
+        ip_address(group),
+        _decode_number(daemon[DAEMON_MCAST_PORT]),
+        _decode_number(daemon[DAEMON_MCAST_TTL]),
+        _decode_number(daemon[DAEMON_SYNC_MAXLEN]),
     )
 
 

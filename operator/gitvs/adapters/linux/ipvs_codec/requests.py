@@ -28,9 +28,14 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     ALL_FLAGS,
     CHECKSUMS,
     DAEMON,
+    DAEMON_MCAST_GROUP,
+    DAEMON_MCAST_GROUP6,
     DAEMON_MCAST_IFN,
+    DAEMON_MCAST_PORT,
+    DAEMON_MCAST_TTL,
     DAEMON_STATE,
     DAEMON_SYNC_ID,
+    DAEMON_SYNC_MAXLEN,
     DEL_DAEMON,
     DEL_DEST,
     DEL_SERVICE,
@@ -65,6 +70,8 @@ from gitvs.adapters.linux.ipvs_codec.numbers import (
     TIMEOUTS,
     TUNNEL,
     TUNNEL_TYPES,
+    U8,
+    U16,
     U32,
     Payload,
     _attribute_header,
@@ -151,10 +158,15 @@ def get_real_servers(listener: Listener) -> Payload:
 
 def start_sync_daemon(daemon: SyncDaemon) -> Payload:
     """Return the request to start a sync daemon; refused with EEXIST if its role is running."""
+    group = DAEMON_MCAST_GROUP if daemon.group.version == 4 else DAEMON_MCAST_GROUP6
     attributes = (
         pack_attribute(DAEMON_STATE, U32.pack(ROLES[daemon.role]))
         + pack_attribute(DAEMON_MCAST_IFN, daemon.interface.encode() + b"\0")
         + pack_attribute(DAEMON_SYNC_ID, U32.pack(daemon.id))
+        + pack_attribute(DAEMON_SYNC_MAXLEN, U16.pack(daemon.max_length))
+        + pack_attribute(group, daemon.group.packed)
+        + pack_attribute(DAEMON_MCAST_PORT, U16.pack(daemon.port))
+        + pack_attribute(DAEMON_MCAST_TTL, U8.pack(daemon.ttl))
     )
     return NEW_DAEMON + pack_attribute(DAEMON, attributes)
 

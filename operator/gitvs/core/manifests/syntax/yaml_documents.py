@@ -31,7 +31,11 @@ MAX_UNREADABLE_DOCUMENTS = 20
 """Each restarts the parser, so a file full of them would take quadratic time."""
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_CONFLICT_MARKER = re.compile(r"^(?:<{7}|>{7})(?= |\r?$)", re.MULTILINE)
+"""The first and the last line of what Git could not merge."""
 _NUMBER = re.compile(
     r"-?(?:0|[1-9][0-9]{0,19})(?P<real>(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?)"
 )
@@ -40,10 +44,18 @@ _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
 def is_manifest(path: str) -> bool:
-    """Return whether a path has a manifest's suffix and no part that begins with a dot."""
-    return path.endswith(MANIFEST_SUFFIXES) and not any(
+    """Return whether a path has a manifest's suffix and no part that begins with a dot.
+
+    The case of the suffix does not matter: what is called WEB.YAML is meant to be read.
+    """
+    return path.lower().endswith(MANIFEST_SUFFIXES) and not any(
         part.startswith(".") for part in path.split("/")
     )
+
+
+def is_json(path: str) -> bool:
+    """Return whether a manifest is read as JSON, and not as YAML."""
+    return path.lower().endswith(".json")
 
 
 @dataclass(slots=True)
@@ -66,15 +78,15 @@ def parse_file(file: File, checkpoint: Checkpoint = no_checkpoint) -> ParsedFile
     except UnreadableDocument as unreadable:
         unread = data[:MAX_FILE_BYTES].decode(errors="replace")
         return ParsedFile([], [unreadable.problem(file.path)], unread)
-    if file.path.endswith(".json"):
+    if is_json(file.path):
         return _parse_json_file(file.path, text, checkpoint)
     return _parse_yaml_file(file.path, text, checkpoint)
 
 
 def _decode(data: bytes) -> str:
     if len(data) > MAX_FILE_BYTES:
-        size = len(data) / 1024 / 1024
-        message = f"{size:.1f} MiB is over the limit of 4 MiB for one file; split it"
+        # Sources read no more of a file than shows this, so its size is not known here.
+        message = "the file is over the limit of 4 MiB for one file; split it"
         raise UnreadableDocument(1, 1, "file-too-large", message)
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
@@ -89,7 +101,17 @@ def _decode(data: bytes) -> str:
     if unprintable is not None:
         line, column = _line_and_column_after(text[: unprintable.start()])
         message = f"character U+{ord(unprintable[0]):04X} may not be in a manifest; remove it"
+        if unprintable[0] == "\ufeff":
+            message += " (a byte order mark; joined files have one where the second begins)"
         raise UnreadableDocument(line, column, "control-character", message)
+    marker = _CONFLICT_MARKER.search(text)
+    if marker is not None:
+        line, column = _line_and_column_after(text[: marker.start()])
+        message = (
+            f"{marker[0]} marks a merge conflict that is not resolved; keep one side, and remove"
+            " the lines with <<<<<<<, ======= and >>>>>>>. Nothing of this file is used"
+        )
+        raise UnreadableDocument(line, column, "conflict-marker", message)
     return text
 
 

@@ -4,7 +4,8 @@ Each rule is about what a plan changes, never about what is unchanged. It says w
 with which values, and what to do. Objects of one director with the same risk share one note.
 
 The rules are in `addresses`, `connections`, `real_servers` and `vips`; `context` is what each rule
-looks at, `host_settings` what is read for them, `risk` the note.
+looks at, `host_settings` what is read for them, `tunnel_overhead` how much longer packets become,
+`risk` the note.
 """
 
 from __future__ import annotations

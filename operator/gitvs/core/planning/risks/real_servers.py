@@ -9,12 +9,18 @@ from gitvs.core.model.resources import (
     Forwarding,
     RealServer,
     Sysctl,
+    Tunnel,
     VirtualService,
     family_of,
 )
 from gitvs.core.planning.risks.context import RiskContext
 from gitvs.core.planning.risks.host_settings import IP_FORWARDING_SYSCTLS
 from gitvs.core.planning.risks.risk import Risk, counted_names, risk_for
+from gitvs.core.planning.risks.tunnel_overhead import (
+    ETHERNET_MTU,
+    fitting_mss,
+    tunnel_overhead_bytes,
+)
 
 
 def _real_server_setup(context: RiskContext) -> Iterator[Risk]:
@@ -28,6 +34,23 @@ def _real_server_setup(context: RiskContext) -> Iterator[Risk]:
             " unless"
             " the VIPs are set up there, without answering ARP for them, what is sent there is"
             f" lost; `gitvs render --real-server {addresses[0]}` prints how",
+        )
+
+
+def _tunnel_mtu(context: RiskContext) -> Iterator[Risk]:
+    """Real servers answer directly, so only their own MSS makes clients send less."""
+    new = [s for s in _newly_reached_servers(context) if s.forwarding is Forwarding.TUN]
+    if new:
+        addresses = list(dict.fromkeys(str(s.address) for s in new))
+        extra = max(tunnel_overhead_bytes(s.tunnel or Tunnel(), s.address) for s in new)
+        yield risk_for(
+            "tunnel-mtu",
+            [s.key for s in new],
+            f"packets to {counted_names('real server', addresses)} become {extra} bytes longer in"
+            f" a tunnel: unless the network there carries {ETHERNET_MTU + extra} bytes, full"
+            f" packets of clients get lost; raise its MTU, or have the real servers announce an MSS"
+            f" of {min(map(fitting_mss, new))}, as `gitvs render --real-server {addresses[0]}`"
+            " says",
         )
 
 
@@ -109,4 +132,5 @@ RULES: tuple[Callable[[RiskContext], Iterator[Risk]], ...] = (
     _nat_without_forwarding,
     _one_packet_nat,
     _real_server_setup,
+    _tunnel_mtu,
 )
