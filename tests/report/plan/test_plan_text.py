@@ -370,6 +370,10 @@ def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
     ("side", "words"),
     [
         (PlanSide(PlanSideKind.LIVE), "this host"),
+        (
+            PlanSide(PlanSideKind.LIVE, "c" * 40, "Start"),
+            'this host at commit cccccccccccc "Start"',
+        ),
         (PlanSide(PlanSideKind.SAVED_OBSERVATION, None, "lb1.json"), "the saved state lb1.json"),
         (PlanSide(PlanSideKind.WORK_TREE, None, "manifests"), "the work tree manifests"),
         (PlanSide(PlanSideKind.COMMIT, "c" * 40), "commit cccccccccccc"),

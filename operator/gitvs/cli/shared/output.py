@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ def show(text: Text | str) -> None:
 def terminal_width() -> int | None:
     """Return how many columns a result may have; None in a pipe, unless COLUMNS is set."""
     columns = os.environ.get("COLUMNS", "")
-    if columns.isascii() and columns.isdecimal() and int(columns) > 0:
+    if re.fullmatch("[1-9][0-9]{0,5}", columns):
         return int(columns)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None

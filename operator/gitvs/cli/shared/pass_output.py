@@ -71,9 +71,10 @@ def plan_sides(
     planned: PlannedPass, commit: Commit | None, path: Path
 ) -> tuple[PlanSide, PlanSide]:
     """Return the start and the end of a live plan."""
-    base = PlanSide(
-        PlanSideKind.LIVE, None if planned.applied is None else planned.applied.commit_id
-    )
+    applied_commit = None if planned.applied is None else planned.applied.commit
+    base = PlanSide(PlanSideKind.LIVE)
+    if applied_commit is not None:
+        base = PlanSide(PlanSideKind.LIVE, applied_commit.id, applied_commit.subject)
     if commit is None:
         return base, PlanSide(PlanSideKind.WORK_TREE, None, str(path))
     return base, PlanSide(PlanSideKind.COMMIT, commit.id, commit.subject)

@@ -40,7 +40,10 @@ class PlanSideKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanSide:
-    """One end of a plan. `name` is for people, such as the path of a saved observation."""
+    """One end of a plan.
+
+    `name` is for people: a commit's subject, or the path of a saved observation or a work tree.
+    """
 
     kind: PlanSideKind
     commit: str | None = None
@@ -49,16 +52,20 @@ class PlanSide:
     def __str__(self) -> str:
         match self.kind:
             case PlanSideKind.LIVE:
-                return "this host" + (f" at commit {self.commit[:12]}" if self.commit else "")
+                return "this host" + (f" at {self._commit_text()}" if self.commit else "")
             case PlanSideKind.SAVED_OBSERVATION:
                 return f"the saved state {self.name}".rstrip()
             case PlanSideKind.COMMIT:
-                subject = f' "{self.name}"' if self.name else ""
-                return f"commit {(self.commit or '')[:12]}{subject}"
+                return self._commit_text()
             case PlanSideKind.WORK_TREE:
                 return f"the work tree {self.name}".rstrip()
             case PlanSideKind.NOTHING:
                 return "nothing"
+
+    def _commit_text(self) -> str:
+        """Return `commit 9ab0af1a283e "Add web3"`."""
+        subject = f' "{self.name}"' if self.name else ""
+        return f"commit {(self.commit or '')[:12]}{subject}"
 
 
 class PlanOutcome(StrEnum):
