@@ -19,7 +19,7 @@ from gitvs.report.plan.preview_view import Preview
 from gitvs.report.text.findings import FindingLevel
 from gitvs.report.text.problems import ProblemFormat
 from tests.report.text.test_problems import SARIF_SHAPE
-from tests.support.builders import virtual_service
+from tests.support.builders import vip, virtual_service
 from tests.support.html_preview import BASE, HEAD, realistic
 
 WEB = virtual_service()
@@ -66,6 +66,24 @@ def test_what_many_directors_have_alike_is_said_once() -> None:
 def test_what_left_the_manifests_is_at_no_place() -> None:
     gone = replace(plan("lb1", GATE), desired=State())
     assert findings_of(preview(gone))[0].path is None
+
+
+def test_a_gate_about_what_leaves_is_where_that_was_or_its_service_is() -> None:
+    gone, kept = (vip(f"203.0.113.{n}") for n in (20, 21))
+    locations = {
+        gone.key: ManifestLocation("shop", "shop.yaml", 4),
+        kept.key: ManifestLocation("mail", "mail.yaml", 5),
+    }
+    leaving = replace(plan("lb1", REMOVAL), state_before=State([kept, gone]), desired=State([kept]))
+    [found] = findings_of(preview(replace(leaving, locations=locations)))[:1]
+    assert (found.rule, found.path, found.line) == ("mass-removal", "lb/shop.yaml", 4)
+    locations[kept.key] = ManifestLocation("shop", "new/shop.yaml", 9)
+    [found] = findings_of(preview(replace(leaving, locations=locations)))[:1]
+    assert (found.path, found.line) == ("lb/new/shop.yaml", 9)
+    protected = Gate("protected-vip", "203.0.113.21", "protected", "it would leave", False)
+    leaving = replace(leaving, gates=(protected,), desired=State(), locations=locations)
+    [found] = findings_of(preview(leaving))[:1]
+    assert (found.path, found.line) == ("lb/new/shop.yaml", 9)
 
 
 def test_risks_are_notices() -> None:

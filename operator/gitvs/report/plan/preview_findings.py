@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 
 from gitvs.core.model.desired import ManifestLocation
-from gitvs.core.model.resources import Key
+from gitvs.core.model.resources import (
+    Endpoint,
+    Key,
+    LocalRoute,
+    Resource,
+    Vip,
+    VirtualService,
+)
 from gitvs.core.planning.gates import UNKNOWN_GATE_RULE, Gate
 from gitvs.core.planning.risks import Risk
 from gitvs.core.planning.risks.risk import names_text
@@ -63,8 +71,39 @@ def _plan_findings(plan: DirectorPlan, folder: str) -> Iterator[Finding]:
 
 def _gate_finding(gate: Gate, plan: DirectorPlan, folder: str) -> Finding:
     level = FindingLevel.WARNING if gate.is_allowed else FindingLevel.ERROR
-    location = plan.policy_location if gate.key is None else _location(plan, gate.key)
-    return _with_location(Finding(level, gate.name, gate.message), location, folder)
+    return _with_location(Finding(level, gate.name, gate.message), _cause(plan, gate), folder)
+
+
+def _cause(plan: DirectorPlan, gate: Gate) -> ManifestLocation | None:
+    """Return where the manifests trigger a gate: its object, or the first that leaves.
+
+    What left the manifests is where its Service is now, or else where it was. A limit alone, the
+    Policy, is where nothing else is known.
+    """
+    if gate.key is not None:
+        return _location(plan, gate.key)
+    remaining = {loc.service: loc for key, loc in plan.locations.items() if key in plan.desired}
+    for key, resource in plan.state_before.items():
+        is_counted = isinstance(resource, VirtualService | Vip | LocalRoute)
+        if key in plan.desired or not is_counted or not _is_about(gate, resource):
+            continue
+        if (location := plan.locations.get(key)) is not None:
+            return remaining.get(location.service, location)
+    return plan.policy_location
+
+
+def _is_about(gate: Gate, resource: Resource) -> bool:
+    """Whether a gate is about a removed object; only a protected VIP names one."""
+    if gate.name != "protected-vip":
+        return True
+    match resource:
+        case Vip():
+            return str(resource.address) == gate.measured
+        case LocalRoute():
+            return ip_address(gate.measured) in resource.prefix
+        case VirtualService(Endpoint(_, address)):
+            return str(address) == gate.measured
+    return False
 
 
 def _risk_finding(risk: Risk, location: ManifestLocation | None, folder: str) -> Finding:
