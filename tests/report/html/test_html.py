@@ -210,6 +210,32 @@ def test_a_single_group_is_unfolded() -> None:
     )
 
 
+def test_a_small_preview_is_unfolded_and_a_large_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = preview_html(REALISTIC)
+    assert (small.count('class="group scope" open="open"'), '<main class="large">' in small) == (
+        4,
+        False,
+    )
+    monkeypatch.setattr("gitvs.report.html.preview.MAX_OPEN_ROWS", 10)
+    large = preview_html(REALISTIC)
+    assert ('class="group scope" open="open"' in large, '<main class="large">' in large) == (
+        False,
+        True,
+    )
+
+
+def test_a_page_says_what_made_it_when_and_of_which_repository() -> None:
+    origin = "gitvs 0.3.0, 2026-01-02 12:00:00 UTC, team/lb <b>"
+    assert Page(preview_html(REALISTIC, origin)).text.count(origin) == 1
+
+
+def test_on_a_narrow_screen_each_count_has_its_name() -> None:
+    labels = set(re.findall('data-label="([^"]+)"', preview_html(REALISTIC)))
+    assert labels >= {"create", "update", "delete", "drain", "after drains", "weight", "share"}
+
+
 # Nothing from elsewhere is markup
 
 

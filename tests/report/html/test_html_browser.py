@@ -63,6 +63,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
+def folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pages of several groups folded, as large ones are."""
+    monkeypatch.setattr("gitvs.report.html.preview.MAX_OPEN_ROWS", 0)
+
+
+@pytest.fixture
 def show(chromium: Browser, tmp_path: Path) -> Any:
     """Return what shows a preview, at a width and in a colour scheme."""
 
@@ -165,6 +171,7 @@ def test_the_search_shows_the_rows_that_match_and_counts_them(show: Any) -> None
     assert chromium.run("document.querySelectorAll('section:not([hidden])').length") == 0
 
 
+@pytest.mark.usefixtures("folded")
 def test_escape_clears_the_search_and_folds_as_before(show: Any) -> None:
     chromium = show(REALISTIC)
     chromium.click("details.group summary")
@@ -189,6 +196,7 @@ def test_who_finds_a_director_or_a_service_finds_all_of_it(show: Any) -> None:
     assert any("canary" in row for row in rows)
 
 
+@pytest.mark.usefixtures("folded")
 def test_what_is_nowhere_leaves_nothing(show: Any) -> None:
     chromium = show(REALISTIC)
     assert search(chromium, "192.0.2.1") == []
@@ -202,6 +210,7 @@ def test_thousands_of_rows_are_searched(show: Any) -> None:
     assert len(search(chromium, "203.0.1.7:80")) == 18
 
 
+@pytest.mark.usefixtures("folded")
 def test_everything_is_unfolded_and_folded_at_once(show: Any) -> None:
     chromium = show(REALISTIC)
     assert chromium.run(OPEN) == [False] * 4
@@ -211,6 +220,7 @@ def test_everything_is_unfolded_and_folded_at_once(show: Any) -> None:
     assert chromium.run("document.querySelectorAll('details[open]').length") == 0
 
 
+@pytest.mark.usefixtures("folded")
 def test_the_row_of_a_director_leads_to_its_details(show: Any) -> None:
     chromium = show(REALISTIC)
     chromium.click(".directors tr:nth-child(2) a")
@@ -239,6 +249,7 @@ def test_the_keyboard_reaches_everything(show: Any) -> None:
     assert reached[4:] == ["A"] * 4 + ["SUMMARY"] * 4
 
 
+@pytest.mark.usefixtures("folded")
 def test_without_its_script_a_page_folds_and_has_no_dead_controls(show: Any) -> None:
     chromium = show(REALISTIC)
     with chromium.without_scripts():
@@ -254,3 +265,15 @@ def test_all_of_it_is_printed(show: Any) -> None:
     assert "10.0.3.6:8443" in " ".join(chromium.run(SHOWN_ROWS))
     assert not chromium.run("document.querySelector('#tools').checkVisibility()")
     assert chromium.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("width", [400, 800])
+def test_on_a_narrow_screen_nothing_is_beside_the_screen(show: Any, width: int) -> None:
+    chromium = show(REALISTIC, width)
+    hidden = "[...document.querySelectorAll('.box')].filter(b => b.scrollWidth > b.clientWidth + 1)"
+    assert chromium.run(f"{hidden}.map(b => b.innerText)") == []
+    assert chromium.run("document.documentElement.scrollWidth") <= width
+    assert "after drains 5" in chromium.run(
+        "[...document.querySelectorAll('.directors td.delete')].map(d =>"
+        " getComputedStyle(d, '::before').content.replaceAll('\"', '') + d.innerText).join(', ')"
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -27,6 +29,7 @@ from gitvs.report.plan.preview_findings import report_findings
 from gitvs.report.plan.preview_text import preview_text
 from gitvs.report.plan.preview_view import Preview
 from gitvs.report.text.problems import ProblemFormat
+from gitvs.report.text.times import utc_time_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -116,6 +119,13 @@ def _preview_text(preview: Preview) -> Text:
     return plan_text(preview.base, preview.head, preview.plans)
 
 
+def _origin() -> str:
+    """Return what made a page, when, and of which repository, if a CI job names it."""
+    names = ("GITHUB_REPOSITORY", "CI_PROJECT_PATH")
+    repository = next((os.environ[name] for name in names if os.environ.get(name)), Path.cwd().name)
+    return f"gitvs {__version__}, {utc_time_text(datetime.now(UTC))}, {repository}"
+
+
 def render_report(preview: Preview, form: ReportFormat) -> str:
     """Return a preview in a format, as it is written to a file."""
     match form:
@@ -126,7 +136,7 @@ def render_report(preview: Preview, form: ReportFormat) -> str:
         case ReportFormat.MARKDOWN:
             return preview_markdown(preview)
         case ReportFormat.HTML:
-            return preview_html(preview)
+            return preview_html(preview, _origin())
         case ReportFormat.GITHUB | ReportFormat.GITLAB | ReportFormat.SARIF:
             return report_findings(preview, ProblemFormat(form.value), __version__)
         case _:

@@ -12,10 +12,11 @@ from hashlib import sha256
 from importlib.resources import files
 
 from gitvs.report.html.details import group_details
-from gitvs.report.html.elements import Content, Html, element
+from gitvs.report.html.elements import EMPTY_HTML, Content, Html, element
 from gitvs.report.html.sections import overview, sections
-from gitvs.report.plan.preview_view import Preview, director_groups
+from gitvs.report.plan.preview_view import DirectorGroup, Preview, director_groups
 from gitvs.report.plan.preview_words import verdict_text
+from gitvs.report.plan.service_view import changed_services
 
 _TOOLBAR = Html("""\
 <form id="tools" role="search" hidden>
@@ -30,10 +31,15 @@ _TOOLBAR = Html("""\
 """Controls that only work with the script; it shows them."""
 
 
-def preview_html(preview: Preview) -> str:
-    """Return a preview as a page."""
+MAX_OPEN_ROWS = 200
+"""Up to so many rows everything is unfolded: nothing has to be looked for."""
+
+
+def preview_html(preview: Preview, origin: str = "") -> str:
+    """Return a preview as a page; `origin` says what made it, when, and of which repository."""
     groups = director_groups(preview.plans)
-    is_open = len(groups) == 1
+    is_small = sum(map(_row_count, groups)) <= MAX_OPEN_ROWS
+    is_open = len(groups) == 1 or is_small
     group_elements = (
         group_details(number, group, is_open=is_open) for number, group in enumerate(groups, 1)
     )
@@ -41,11 +47,21 @@ def preview_html(preview: Preview) -> str:
         "body",
         overview(preview),
         _TOOLBAR,
-        element("main", *sections(preview, groups), *group_elements),
+        element(
+            "main", *sections(preview, groups), *group_elements, class_="large" * (not is_small)
+        ),
+        element("footer", origin, class_="dim") if origin else EMPTY_HTML,
         element("script", Html(_page_file("page.js"))),
     )
     page = element("html", element("head", *_head(preview)), body, lang="en")
     return f"<!doctype html>\n{page.markup}\n"
+
+
+def _row_count(group: DirectorGroup) -> int:
+    plan = group.plan
+    services = changed_services(plan)
+    changes = (plan.plan.changes, plan.after_drains, plan.repairs)
+    return sum(map(len, changes)) + sum(len(service.servers) for service in services)
 
 
 def _head(preview: Preview) -> list[Content]:

@@ -134,10 +134,11 @@ def _group_row(group_number: int, group: DirectorGroup) -> Html:
                 "td",
                 str(change_count),
                 class_=f"number {action}" if change_count else "number none",
+                data_label=label,
             )
-            for action, change_count in (
-                *plan.summary.items(),
-                ("delete", len(plan.after_drains)),
+            for label, action, change_count in (
+                *((str(action), action, number) for action, number in plan.summary.items()),
+                ("after drains", "delete", len(plan.after_drains)),
             )
         ),
         element("td", prose(risk), class_="told"),
