@@ -157,8 +157,8 @@ def test_an_operation_reads_as_one_line_that_no_terminal_obeys() -> None:
         drain("web2", why="disk\x1b[2J", expires_at=AT, service="web", is_immediate=True)
     )
     assert text == (
-        "drain web2 at once in service web, by ada since 2026-01-02 12:00 UTC,"
-        " until 2026-01-02 12:00 UTC: disk\\u001b[2J"
+        "drain web2 at once in service web, by ada since 2026-01-02 12:00:00 UTC,"
+        " until 2026-01-02 12:00:00 UTC: disk\\u001b[2J"
     )
 
 
