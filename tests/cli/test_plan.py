@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,49 @@ def test_the_head_is_where_the_repository_is(cli: Gitvs, repository: Repository)
     repository.git("reset", "--quiet", "--hard", "after")
     ran = cli("plan", repository.folder / "lb", "--base", "before")
     assert "lb1, lb2: 1 to create" in ran.out
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "github", "gitlab", "sarif"])
+def test_places_are_from_the_root_of_the_repository_in_every_format(
+    cli: Gitvs, repository: Repository, form: str
+) -> None:
+    for head in ("wrong", "off"):
+        _, text = compared(cli, repository, head, "--format", form)
+        assert "lb/all.yaml" in text
+        assert not re.search(r"(?<!lb/)\ball\.yaml", text)
+
+
+def test_in_json_places_are_from_the_folder_that_it_names(
+    cli: Gitvs, repository: Repository
+) -> None:
+    _, text = compared(cli, repository, "wrong", "--format", "json")
+    made = json.loads(text)
+    assert (made["folder"], made["problems"][0]["file"]) == ("lb", "all.yaml")
+
+
+def test_places_are_from_the_root_of_the_repository_without_a_base_too(
+    cli: Gitvs, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.git("reset", "--quiet", "--hard", "wrong")
+    monkeypatch.chdir(repository.folder / "lb")
+    for command in (["validate"], ["plan"], ["render"], ["apply"]):
+        ran = cli(*command)
+        assert (ran.out + ran.err).startswith("lb/all.yaml:"), command
+
+
+def test_a_job_of_a_forge_gets_links_to_lines_and_commits(
+    cli: Gitvs, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://git.example.org")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "net/lb")
+    commit_id = repository.git("rev-parse", "after")
+    page = f"https://git.example.org/net/lb/blob/{commit_id}/lb/all.yaml#L"
+    for form in ("markdown", "html"):
+        _, text = compared(cli, repository, "after", "--format", form)
+        assert page in text
+        assert f"https://git.example.org/net/lb/commit/{commit_id}" in text
+    _, text = compared(cli, repository, "wrong", "--format", "markdown")
+    assert re.search(r"- \[`lb/all.yaml:\d+:\d+`\]\(https://git.example.org/net/lb/blob/", text)
 
 
 def remarks(ran: Ran) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +26,8 @@ from gitvs.report.plan.plan_text import plan_text
 from gitvs.report.plan.plan_view import PlanSideKind
 from gitvs.report.plan.preview_findings import report_findings
 from gitvs.report.plan.preview_text import preview_text
-from gitvs.report.plan.preview_view import Preview
+from gitvs.report.plan.preview_view import Preview, with_places
+from gitvs.report.text.places import forge_of
 from gitvs.report.text.problems import ProblemFormat
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,6 +57,7 @@ class ReportOutputs:
         Raises:
             FileUnusable: a file cannot be written.
         """
+        preview = with_places(preview, forge_of(os.environ))
         for form, file in self.outputs:
             if file != _STANDARD_OUTPUT:
                 _write_file(render_report(preview, form), file)
