@@ -145,13 +145,13 @@ def test_changes_that_are_not_committed_are_remarked(cli: Gitvs, repository: Rep
     (folder / "a note.txt").write_text("not a manifest")
     [remark] = remarks(cli(*options))
     assert remark == (
-        "uncommitted changes are not in this plan: all.yaml, gone.yaml, new.yaml; commit them to"
-        " see what they do"
+        "uncommitted changes are not in this plan: lb/all.yaml, lb/gone.yaml, lb/new.yaml; commit"
+        " them to see what they do"
     )
     for name in ("v", "w", "x"):
         (folder / f"{name}.yaml").write_text("")
     [remark] = remarks(cli(*options))
-    assert "all.yaml, gone.yaml, new.yaml and 3 more;" in remark
+    assert "lb/all.yaml, lb/gone.yaml, lb/new.yaml and 3 more;" in remark
 
 
 def test_a_work_tree_of_another_commit_is_not_remarked(
@@ -259,7 +259,7 @@ def test_a_name_that_is_no_text_is_escaped_in_every_format(
     forms = ["text", "json", "markdown", "html", "github", "gitlab", "sarif"]
     places = [arg for form in forms for arg in ("--format", form, "--out", tmp_path / form)]
     assert cli("plan", repository.folder / "lb", "--base", "before", *places).code == 0
-    told = "\\udce9\\u001b[2J\\u000a# x.yaml: left out, it is a link or a submodule"
+    told = "lb/\\udce9\\u001b[2J\\u000a# x.yaml: left out, it is a link or a submodule"
     assert told in (tmp_path / "text").read_text()
     assert told in json.loads((tmp_path / "json").read_text())["remarks"]
 

@@ -156,7 +156,7 @@ def _uncommitted_remark(commits: GitCommits, revision: str) -> str:
             left_out = set(files_left_out(commits.work_tree))
             committed = commits.snapshot(head.id)
             files = [file for file in committed.files if file.path not in left_out]
-            return uncommitted_remark(replace(committed, files=files), tree)
+            return uncommitted_remark(replace(committed, files=files), tree, commits.folder)
     return ""
 
 

@@ -80,8 +80,10 @@ def read_snapshot(path: Path, rev: str | None) -> Snapshot:
     """
     with progress("reading manifests"):
         snapshot = _source(path, rev).load()
+    places = Places(folder_in_repository(path))
     for name in snapshot.skipped:
-        show_message(f"gitvs: {printable(name)}: left out, it is a link or a submodule")
+        shown = printable(places.path(name))
+        show_message(f"gitvs: {shown}: left out, it is a link or a submodule")
     return snapshot
 
 
@@ -129,7 +131,8 @@ def _sparse_warnings(path: Path, rev: str | None) -> Iterator[Problem]:
     names = [] if rev is not None else files_left_out(path)
     if names:
         more = len(names) - _MAX_NAMES
-        shown = ", ".join(printable(name) for name in names[:_MAX_NAMES])
+        paths = map(Places(folder_in_repository(path)).path, names[:_MAX_NAMES])
+        shown = ", ".join(map(printable, paths))
         message = (
             f"{shown}{f' and {more} more' * (more > 0)}: left out of this sparse checkout, so not"
             " read; `git sparse-checkout disable` brings all files back, and --rev HEAD reads them"
