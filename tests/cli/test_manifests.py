@@ -303,7 +303,7 @@ def test_what_a_sparse_checkout_leaves_out_is_a_warning(
 ) -> None:
     ran = cli("validate", sparse.folder / "lb", "--format", form)
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.count("dns.yaml, team/more.yaml: left out of this sparse checkout") == 1
+    assert ran.out.count("lb/dns.yaml, lb/team/more.yaml: left out of this sparse checkout") == 1
     assert ran.out.count("sparse-checkout") >= 1
 
 
@@ -321,7 +321,7 @@ def test_what_a_sparse_checkout_leaves_out_is_told_by_what_goes_on_without_it(
 ) -> None:
     ran = cli("render", sparse.folder / "lb", "--director", "lb-ams")
     assert ran.code == 0
-    assert ran.err.startswith("gitvs: .: warning: dns.yaml, team/more.yaml: left out of this")
+    assert ran.err.startswith("gitvs: .: warning: lb/dns.yaml, lb/team/more.yaml: left out of")
     assert "warning" not in cli("render", sparse.folder / "lb", "--rev", "HEAD").err
     sparse.git("sparse-checkout", "disable")
     assert cli("render", sparse.folder / "lb", "--director", "lb-ams").err == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,49 @@ def test_the_head_is_where_the_repository_is(cli: Gitvs, repository: Repository)
     assert "lb1, lb2: 1 to create" in ran.out
 
 
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "github", "gitlab", "sarif"])
+def test_places_are_from_the_root_of_the_repository_in_every_format(
+    cli: Gitvs, repository: Repository, form: str
+) -> None:
+    for head in ("wrong", "off"):
+        _, text = compared(cli, repository, head, "--format", form)
+        assert "lb/all.yaml" in text
+        assert not re.search(r"(?<!lb/)\ball\.yaml", text)
+
+
+def test_in_json_places_are_from_the_folder_that_it_names(
+    cli: Gitvs, repository: Repository
+) -> None:
+    _, text = compared(cli, repository, "wrong", "--format", "json")
+    made = json.loads(text)
+    assert (made["folder"], made["problems"][0]["file"]) == ("lb", "all.yaml")
+
+
+def test_places_are_from_the_root_of_the_repository_without_a_base_too(
+    cli: Gitvs, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.git("reset", "--quiet", "--hard", "wrong")
+    monkeypatch.chdir(repository.folder / "lb")
+    for command in (["validate"], ["plan"], ["render"], ["apply"]):
+        ran = cli(*command)
+        assert (ran.out + ran.err).startswith("lb/all.yaml:"), command
+
+
+def test_a_job_of_a_forge_gets_links_to_lines_and_commits(
+    cli: Gitvs, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://git.example.org")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "net/lb")
+    commit_id = repository.git("rev-parse", "after")
+    page = f"https://git.example.org/net/lb/blob/{commit_id}/lb/all.yaml#L"
+    for form in ("markdown", "html"):
+        _, text = compared(cli, repository, "after", "--format", form)
+        assert page in text
+        assert f"https://git.example.org/net/lb/commit/{commit_id}" in text
+    _, text = compared(cli, repository, "wrong", "--format", "markdown")
+    assert re.search(r"- \[`lb/all.yaml:\d+:\d+`\]\(https://git.example.org/net/lb/blob/", text)
+
+
 def remarks(ran: Ran) -> list[str]:
     """The remarks of a preview that was asked for as JSON."""
     found: list[str] = json.loads(ran.out)["remarks"]
@@ -101,13 +145,13 @@ def test_changes_that_are_not_committed_are_remarked(cli: Gitvs, repository: Rep
     (folder / "a note.txt").write_text("not a manifest")
     [remark] = remarks(cli(*options))
     assert remark == (
-        "uncommitted changes are not in this plan: all.yaml, gone.yaml, new.yaml; commit them to"
-        " see what they do"
+        "uncommitted changes are not in this plan: lb/all.yaml, lb/gone.yaml, lb/new.yaml; commit"
+        " them to see what they do"
     )
     for name in ("v", "w", "x"):
         (folder / f"{name}.yaml").write_text("")
     [remark] = remarks(cli(*options))
-    assert "all.yaml, gone.yaml, new.yaml and 3 more;" in remark
+    assert "lb/all.yaml, lb/gone.yaml, lb/new.yaml and 3 more;" in remark
 
 
 def test_a_work_tree_of_another_commit_is_not_remarked(
@@ -215,7 +259,7 @@ def test_a_name_that_is_no_text_is_escaped_in_every_format(
     forms = ["text", "json", "markdown", "html", "github", "gitlab", "sarif"]
     places = [arg for form in forms for arg in ("--format", form, "--out", tmp_path / form)]
     assert cli("plan", repository.folder / "lb", "--base", "before", *places).code == 0
-    told = "\\udce9\\u001b[2J\\u000a# x.yaml: left out, it is a link or a submodule"
+    told = "lb/\\udce9\\u001b[2J\\u000a# x.yaml: left out, it is a link or a submodule"
     assert told in (tmp_path / "text").read_text()
     assert told in json.loads((tmp_path / "json").read_text())["remarks"]
 

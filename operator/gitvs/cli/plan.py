@@ -20,6 +20,7 @@ from gitvs.cli.shared.director_option import choose_director
 from gitvs.cli.shared.gate_options import allow_option
 from gitvs.cli.shared.manifest_input import (
     files_left_out,
+    folder_in_repository,
     load_manifests,
     path_argument,
     rev_option,
@@ -155,7 +156,7 @@ def _uncommitted_remark(commits: GitCommits, revision: str) -> str:
             left_out = set(files_left_out(commits.work_tree))
             committed = commits.snapshot(head.id)
             files = [file for file in committed.files if file.path not in left_out]
-            return uncommitted_remark(replace(committed, files=files), tree)
+            return uncommitted_remark(replace(committed, files=files), tree, commits.folder)
     return ""
 
 
@@ -234,7 +235,8 @@ def _host_preview(
     applied = None if planned.applied is None else planned.applied.desired
     desired = planned.proposal.desired
     found_risks = director_risks(applied, desired, planned.proposal.plan, planned.observation)
-    return Preview(base, head, (replace(planned_view(planned), risks=found_risks),))
+    view = replace(planned_view(planned), risks=found_risks)
+    return Preview(base, head, (view,), folder=folder_in_repository(path))
 
 
 _STATE_CHUNK_CHARACTERS = 64 * 1024

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import click
 
 from gitvs import __version__
-from gitvs.cli.shared.manifest_input import path_argument, rev_option, validate_manifests
+from gitvs.cli.shared.manifest_input import (
+    folder_in_repository,
+    path_argument,
+    rev_option,
+    validate_manifests,
+)
 from gitvs.cli.shared.options import common_options
 from gitvs.core.errors import ExitCode
 from gitvs.core.manifests.load_run import Manifests
@@ -60,14 +64,10 @@ def validate(path: Path, rev: str | None, form: str) -> int:
 def _write_problems(
     problems: tuple[Problem, ...], warnings: tuple[Problem, ...], form: ProblemFormat, path: Path
 ) -> None:
-    """Problems are the result of `validate`, so they go to standard output.
-
-    Forges want paths from the root of the repository, where their jobs run.
-    """
-    folder = os.path.relpath(path)
-    prefix = "" if folder == "." or folder.startswith("..") else folder
+    """Problems are the result of `validate`, so they go to standard output."""
+    folder = folder_in_repository(path)
     sys.stdout.write(
-        report_problems(problems, form, warnings=warnings, folder=prefix, gitvs_version=__version__)
+        report_problems(problems, form, warnings=warnings, folder=folder, gitvs_version=__version__)
     )
 
 

@@ -44,6 +44,7 @@ from gitvs.report.plan.plan_view import (
     director_plan,
 )
 from gitvs.report.plan.preview_view import Preview
+from gitvs.report.text.places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ def compare(commits: Commits, comparison: Comparison, loader: Loader | None = No
     has_folder = commits.has_folder(head.id)
     snapshot = commits.snapshot(head.id) if has_folder else Snapshot(())
     remarks += [
-        f"{printable(name)}: left out, it is a link or a submodule" for name in snapshot.skipped
+        f"{printable(Places(commits.folder).path(name))}: left out, it is a link or a submodule"
+        for name in snapshot.skipped
     ]
     try:
         if not snapshot.files:

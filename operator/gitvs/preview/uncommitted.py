@@ -7,12 +7,15 @@ from hashlib import sha1
 from gitvs.core.manifests.files import File, GitFile
 from gitvs.core.problems import printable
 from gitvs.ports import Snapshot
+from gitvs.report.text.places import Places
 
 _MAX_NAMES = 3
 
 
-def uncommitted_remark(committed: Snapshot, work_tree: Snapshot) -> str:
+def uncommitted_remark(committed: Snapshot, work_tree: Snapshot, folder: str) -> str:
     """Return a remark about changes that are not committed; empty if there are none.
+
+    `folder` is where the manifests are in the repository.
 
     A file whose line ends alone differ is unchanged: Git may convert them on checkout.
     """
@@ -26,7 +29,8 @@ def uncommitted_remark(committed: Snapshot, work_tree: Snapshot) -> str:
     )
     if not changed:
         return ""
-    names = ", ".join(printable(name) for name in changed[:_MAX_NAMES])
+    paths = map(Places(folder).path, changed[:_MAX_NAMES])
+    names = ", ".join(map(printable, paths))
     more = len(changed) - _MAX_NAMES
     return (
         f"uncommitted changes are not in this plan: {names}{f' and {more} more' * (more > 0)};"

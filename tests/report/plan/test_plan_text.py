@@ -436,6 +436,7 @@ def test_a_plan_of_everything_is_as_the_schema_says() -> None:
         "formatVersion",
         "base",
         "head",
+        "folder",
         "verdict",
         "plans",
         "unchanged",

@@ -105,6 +105,7 @@ def test_text_is_one_line_for_each_problem() -> None:
 
 def test_json_has_every_field() -> None:
     assert json.loads(report("json", FIRST)) == {
+        "folder": "",
         "problems": [
             {
                 "file": "web.yaml",
@@ -172,7 +173,7 @@ def test_no_problems_are_a_report_too(form: ProblemFormat) -> None:
         case ProblemFormat.TEXT | ProblemFormat.GITHUB:
             assert text == ""
         case ProblemFormat.JSON:
-            assert json.loads(text) == {"problems": [], "warnings": []}
+            assert json.loads(text) == {"folder": "", "problems": [], "warnings": []}
         case ProblemFormat.GITLAB:
             assert json.loads(text) == []
         case ProblemFormat.SARIF:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.model.history import Commit
 from gitvs.core.problems import InvalidManifests, Problem, printable
 from gitvs.ports import ManifestSource, Snapshot
+from gitvs.report.text.places import Places
 from gitvs.report.text.problems import warning_text
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,8 +80,10 @@ def read_snapshot(path: Path, rev: str | None) -> Snapshot:
     """
     with progress("reading manifests"):
         snapshot = _source(path, rev).load()
+    places = Places(folder_in_repository(path))
     for name in snapshot.skipped:
-        show_message(f"gitvs: {printable(name)}: left out, it is a link or a submodule")
+        shown = printable(places.path(name))
+        show_message(f"gitvs: {shown}: left out, it is a link or a submodule")
     return snapshot
 
 
@@ -89,7 +93,12 @@ def load_manifests(path: Path, rev: str | None) -> LoadedManifests:
     Raises:
         SourceError, InvalidManifests: as from `validate_manifests`.
     """
-    loaded = validate_manifests(path, rev)
+    places = Places(folder_in_repository(path))
+    try:
+        loaded = validate_manifests(path, rev)
+    except InvalidManifests as error:
+        problems = [places.problem(problem) for problem in error.problems]
+        raise InvalidManifests(problems, error.may_have_more) from error
     if loaded.manifests.director_names:  # without one the command ends with that
         for warning in loaded.manifests.warnings:
             show_message(f"gitvs: {warning_text(warning)}")
@@ -122,7 +131,8 @@ def _sparse_warnings(path: Path, rev: str | None) -> Iterator[Problem]:
     names = [] if rev is not None else files_left_out(path)
     if names:
         more = len(names) - _MAX_NAMES
-        shown = ", ".join(printable(name) for name in names[:_MAX_NAMES])
+        paths = map(Places(folder_in_repository(path)).path, names[:_MAX_NAMES])
+        shown = ", ".join(map(printable, paths))
         message = (
             f"{shown}{f' and {more} more' * (more > 0)}: left out of this sparse checkout, so not"
             " read; `git sparse-checkout disable` brings all files back, and --rev HEAD reads them"
@@ -142,6 +152,20 @@ def files_left_out(path: Path) -> list[str]:
     with suppress(SourceError, OSError):  # Git's complaints belong to commands that need Git
         return list(sparse_checkout.files_left_out(path))
     return []
+
+
+def folder_in_repository(path: Path) -> str:
+    """Return the path of a folder in the work tree that it is in, to write places from its root.
+
+    Outside of a work tree it is from the current folder; empty if it is not below that. Git is
+    not asked: a wrong answer would only be a place that reads less well.
+    """
+    folder = Path(os.path.normpath(path.absolute()))
+    roots = (parent for parent in (folder, *folder.parents) if (parent / ".git").exists())
+    root = next(roots, Path.cwd())
+    if not folder.is_relative_to(root) or folder == root:
+        return ""
+    return folder.relative_to(root).as_posix()
 
 
 def _may_be_sparse(folder: Path) -> bool:

@@ -27,7 +27,8 @@ from gitvs.report.plan.plan_text import plan_text
 from gitvs.report.plan.plan_view import PlanSideKind
 from gitvs.report.plan.preview_findings import report_findings
 from gitvs.report.plan.preview_text import preview_text
-from gitvs.report.plan.preview_view import Preview
+from gitvs.report.plan.preview_view import Preview, with_places
+from gitvs.report.text.places import forge_of
 from gitvs.report.text.problems import ProblemFormat
 from gitvs.report.text.times import utc_time_text
 
@@ -58,6 +59,7 @@ class ReportOutputs:
         Raises:
             FileUnusable: a file cannot be written.
         """
+        preview = with_places(preview, forge_of(os.environ))
         for form, file in self.outputs:
             if file != _STANDARD_OUTPUT:
                 _write_file(render_report(preview, form), file)

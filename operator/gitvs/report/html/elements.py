@@ -40,6 +40,11 @@ def joined(content: Iterable[Content]) -> Html:
     return Html("".join(parts))
 
 
+def linked(content: Html, url: str) -> Html:
+    """Return content that leads to a URL; as it is without one."""
+    return element("a", content, href=url) if url else content
+
+
 def prose(text: str) -> Html:
     """Return a sentence; text between backticks is code."""
     parts = re.split("`([^`]+)`", text)

@@ -14,11 +14,12 @@ from gitvs.report.html.elements import (
     code_names,
     element,
     joined,
+    linked,
     prose,
     row,
     table,
 )
-from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, Presence
+from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide, Presence
 from gitvs.report.plan.preview_view import DirectorGroup, Preview
 from gitvs.report.plan.preview_words import (
     GATE_COLUMNS,
@@ -42,7 +43,7 @@ def overview(preview: Preview) -> Html:
         element("h1", verdict[0].upper() + verdict[1:]),
         element(
             "p",
-            *("From ", element("b", str(preview.base)), " to ", element("b", str(preview.head))),
+            *("From ", _side(preview, preview.base), " to ", _side(preview, preview.head)),
             *((", manifests in ", folder) if preview.folder else ()),
         ),
         element("p", counts_text(preview)),
@@ -50,6 +51,10 @@ def overview(preview: Preview) -> Html:
         *notes,
         class_=f"verdict {preview.verdict}",
     )
+
+
+def _side(preview: Preview, side: PlanSide) -> Html:
+    return linked(element("b", str(side)), preview.places.commit_url(side.commit))
 
 
 def _presence_notes(preview: Preview) -> Iterable[Html]:
@@ -63,10 +68,10 @@ def _presence_notes(preview: Preview) -> Iterable[Html]:
 def sections(preview: Preview, groups: Sequence[DirectorGroup]) -> Iterable[Html]:
     """Yield the sections in the order in which people read them."""
     yield _section(
-        "Problems", "", ("Where", "Rule", "Problem"), map(_problem_row, preview.problems)
+        "Problems", "", ("Where", "Rule", "Problem"), _problem_rows(preview, preview.problems)
     )
     yield _section(
-        "Warnings", "", ("Where", "Rule", "Warning"), map(_problem_row, preview.warnings)
+        "Warnings", "", ("Where", "Rule", "Warning"), _problem_rows(preview, preview.warnings)
     )
     yield _gate_section(preview, "Blocked", is_allowed=False)
     yield _gate_section(preview, "Allowed", is_allowed=True)
@@ -95,8 +100,13 @@ def _section(title: str, description: str, columns: Iterable[str], rows: Iterabl
     )
 
 
-def _problem_row(problem: Problem) -> Html:
-    position = element("code", problem.place)
+def _problem_rows(preview: Preview, problems: Iterable[Problem]) -> Iterable[Html]:
+    return (_problem_row(preview, problem) for problem in problems)
+
+
+def _problem_row(preview: Preview, problem: Problem) -> Html:
+    place = element("code", preview.places.problem(problem).place)
+    position = linked(place, preview.places.problem_url(problem))
     message_cell = element("td", prose(problem.message), class_="told")
     return row(element("td", position), element("td", element("code", problem.rule)), message_cell)
 

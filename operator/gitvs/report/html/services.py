@@ -12,6 +12,7 @@ from gitvs.report.html.elements import (
     comma_separated,
     element,
     labelled_fields,
+    linked,
     row,
     table,
 )
@@ -47,7 +48,7 @@ def service_details(view: ServiceView) -> Html:
 
 def _location(view: ServiceView) -> Iterator[Html]:
     if (location := view.location) is not None:
-        location_element = element("code", location_text(location))
+        location_element = linked(element("code", location_text(location)), view.location_url)
         yield element(
             "span", location.service or "service", " in ", location_element, class_="counts"
         )

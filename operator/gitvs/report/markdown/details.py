@@ -16,6 +16,7 @@ from gitvs.report.markdown.escaping import (
     collapsible,
     diff_block,
     html_names,
+    linked,
     prose,
     table_header,
     table_row,
@@ -118,7 +119,8 @@ def _service_description(view: ServiceView) -> str:
     """Return where a service was written, and what happens to the service itself."""
     parts = []
     if (location := view.location) is not None:
-        parts.append(f"{code(location.service or 'service')} in {code(location_text(location))}")
+        place = linked(code(location_text(location)), view.location_url)
+        parts.append(f"{code(location.service or 'service')} in {place}")
     notes = (view.action_text, fields_text(view.fields), view.note)
     text = ", ".join([*parts, *(prose(part) for part in notes if part)])
     return f"Virtual service: {text}\n\n" if text else ""

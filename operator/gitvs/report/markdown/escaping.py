@@ -38,6 +38,11 @@ def code(text: str) -> str:
     return _inline_code(shortened(text))
 
 
+def linked(markdown: str, url: str) -> str:
+    """Return Markdown that leads to a URL, in which nothing needs an escape; as it is without."""
+    return f"[{markdown}]({url})" if url else markdown
+
+
 def _inline_code(text: str) -> str:
     """Source: GitHub Flavored Markdown, 6.3: one space at both ends is removed."""
     if not text:

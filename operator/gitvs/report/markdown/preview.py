@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gitvs.report.markdown.details import GroupDetails, details_of, details_text
-from gitvs.report.markdown.escaping import code, code_names, prose
+from gitvs.report.markdown.escaping import code, code_names, linked, prose
 from gitvs.report.markdown.sections import Section, sections_of
 from gitvs.report.plan.plan_view import Presence
 from gitvs.report.plan.preview_view import Preview, director_groups
@@ -145,7 +145,11 @@ def _overview_lines(preview: Preview) -> Iterator[str]:
     """Yield what is never cut: the verdict, base and head, and the number of directors."""
     yield f"{COMMENT_MARKER}\n## gitvs plan: {verdict_text(preview)}\n"
     folder_text = f", manifests in {code(preview.folder)}" if preview.folder else ""
-    yield f"From {code(str(preview.base))} to {code(str(preview.head))}{folder_text}\n"
+    base, head = (
+        linked(code(str(side)), preview.places.commit_url(side.commit))
+        for side in (preview.base, preview.head)
+    )
+    yield f"From {base} to {head}{folder_text}\n"
     yield f"{counts_text(preview)}\n"
     if appearing := preview.directors_with(Presence.APPEARS):
         yield f"New: {code_names(appearing)}\n"

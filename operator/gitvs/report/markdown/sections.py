@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.risks import Risk
 from gitvs.core.problems import Problem
-from gitvs.report.markdown.escaping import code, code_names, prose, table_header, table_row
+from gitvs.report.markdown.escaping import (
+    code,
+    code_names,
+    linked,
+    prose,
+    table_header,
+    table_row,
+)
 from gitvs.report.plan.preview_view import DirectorGroup, Preview
 from gitvs.report.plan.preview_words import (
     GATE_COLUMNS,
@@ -34,8 +41,8 @@ def sections_of(preview: Preview, groups: Iterable[DirectorGroup]) -> dict[str, 
     remarks = tuple(f"- Note: {prose(text)}\n" for text in preview.remarks)
     return {
         "remarks": Section("", remarks),
-        "problems": Section("### Problems\n\n", tuple(map(_problem_item, preview.problems))),
-        "warnings": Section("### Warnings\n\n", tuple(map(_problem_item, preview.warnings))),
+        "problems": Section("### Problems\n\n", tuple(_problem_items(preview, preview.problems))),
+        "warnings": Section("### Warnings\n\n", tuple(_problem_items(preview, preview.warnings))),
         "blocked": _gate_section(preview, is_allowed=False),
         "allowed": _gate_section(preview, is_allowed=True),
         "directors": _director_section(groups),
@@ -43,8 +50,12 @@ def sections_of(preview: Preview, groups: Iterable[DirectorGroup]) -> dict[str, 
     }
 
 
-def _problem_item(problem: Problem) -> str:
-    return f"- {code(problem.place)} {code(problem.rule)}: {prose(problem.message)}\n"
+def _problem_items(preview: Preview, problems: Iterable[Problem]) -> Iterator[str]:
+    for problem in problems:
+        place = linked(
+            code(preview.places.problem(problem).place), preview.places.problem_url(problem)
+        )
+        yield f"- {place} {code(problem.rule)}: {prose(problem.message)}\n"
 
 
 def _gate_section(preview: Preview, *, is_allowed: bool) -> Section:

@@ -22,6 +22,7 @@ def plan_json(preview: Preview) -> JsonObject:
         "formatVersion": PLAN_FORMAT_VERSION,
         "base": _side_json(preview.base),
         "head": _side_json(preview.head),
+        "folder": preview.folder,
         "verdict": str(preview.verdict),
         "plans": [_director_plan_json(plan) for plan in preview.plans],
         "unchanged": preview.unchanged,

@@ -24,6 +24,7 @@ from gitvs.core.planning.plan import Action, Change, Plan
 from gitvs.core.planning.proposal import Proposal
 from gitvs.core.planning.repairs import differs_in_fallback_only
 from gitvs.core.planning.risks import Risk
+from gitvs.report.text.places import NO_PLACES, Places
 
 
 class PlanSideKind(StrEnum):
@@ -123,6 +124,8 @@ class DirectorPlan:
     """What cannot be repaired on the host, with the reasons."""
     policy_location: ManifestLocation | None = None
     """Where the limits of the gates were set."""
+    places: Places = NO_PLACES
+    """How places in the manifests are written."""
     after_drains: tuple[Change, ...] = ()
     """What later passes delete once the drains are over, in their order."""
 

@@ -28,8 +28,8 @@ from gitvs.report.text.findings import (
     FindingLevel,
     ForgeFormat,
     findings_text,
-    path_in_repository,
 )
+from gitvs.report.text.places import Places
 from gitvs.report.text.problems import ProblemFormat, finding_of
 
 
@@ -118,4 +118,4 @@ def _location(plan: DirectorPlan, key: Key | None) -> ManifestLocation | None:
 def _with_location(finding: Finding, location: ManifestLocation | None, folder: str) -> Finding:
     if location is None:
         return finding
-    return replace(finding, path=path_in_repository(location.file, folder), line=location.line)
+    return replace(finding, path=Places(folder).path(location.file), line=location.line)

@@ -30,12 +30,12 @@ def _preview_lines(preview: Preview) -> Iterator[Line]:
         yield line("")
         yield line("Problems", style="bold red")
     for problem in preview.problems:
-        yield line(str(problem), style="red", indent=2)
+        yield line(str(preview.places.problem(problem)), style="red", indent=2)
     if preview.warnings:
         yield line("")
         yield line("Warnings", style="bold yellow")
     for warning in preview.warnings:
-        yield line(str(warning), style="yellow", indent=2)
+        yield line(str(preview.places.problem(warning)), style="yellow", indent=2)
     for group in director_groups(preview.plans):
         yield line("")
         yield from _group_lines(group)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gitvs.core.errors import ExitCode
 from gitvs.core.planning.risks import Risk
 from gitvs.core.problems import Problem
 from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide, Presence
+from gitvs.report.text.places import NO_PLACES, Forge, Places
 
 
 class Verdict(StrEnum):
@@ -41,6 +42,8 @@ class Preview:
     problems: tuple[Problem, ...] = ()
     folder: str = ""
     warnings: tuple[Problem, ...] = ()
+    places: Places = NO_PLACES
+    """How places in the manifests are written."""
 
     @property
     def verdict(self) -> Verdict:
@@ -63,6 +66,14 @@ class Preview:
     def directors_with(self, presence: Presence) -> tuple[str, ...]:
         """Return the directors that appear, or disappear."""
         return tuple(plan.director for plan in self.plans if plan.presence is presence)
+
+
+def with_places(preview: Preview, forge: Forge | None) -> Preview:
+    """Return a preview whose places are from the repository's root, with links to a forge."""
+    commit_id = preview.head.commit or ("" if forge is None else forge.commit_id)
+    places = Places(preview.folder, forge, commit_id)
+    plans = tuple(replace(plan, places=places) for plan in preview.plans)
+    return replace(preview, plans=plans, places=places)
 
 
 @dataclass(frozen=True, slots=True)

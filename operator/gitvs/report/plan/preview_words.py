@@ -79,7 +79,9 @@ def gates_description(preview: Preview, *, is_allowed: bool) -> str:
     description = _ALLOWED_DESCRIPTION if is_allowed else _BLOCKED_DESCRIPTION
     locations = {plan.policy_location for plan in preview.plans if plan.gates}
     location_texts = sorted(
-        f"`{location_text(location)}`" for location in locations if location is not None
+        f"`{location_text(preview.places.location(location))}`"
+        for location in locations
+        if location is not None
     )
     return description + (
         f" The Policy is in {names_text(location_texts, 10)}." if location_texts else ""

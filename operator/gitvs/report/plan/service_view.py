@@ -60,6 +60,7 @@ class ServiceView:
     action: Action | None
     is_leaving: bool
     location: ManifestLocation | None
+    location_url: str
     fields: Fields
     note: str
     before: ServiceCapacity | None
@@ -164,6 +165,9 @@ def _view_with_sort_key(
     service_after = plan.target.get(key)
     service = service_after or service_before
     assert isinstance(service, VirtualService), "real servers belong to virtual services"
+    location, location_url = plan.location_of(service), ""
+    if location is not None and key in plan.desired:  # the head has no line of what left
+        location_url = plan.places.line_url(location.file, location.line)
     changes_by_key = {c.key: c for c in changes}
     shares_before, shares_after = (
         _shares(service_before, servers_before),
@@ -174,7 +178,8 @@ def _view_with_sort_key(
         key=key,
         action=None if service_change is None else service_change.action,
         is_leaving=key not in plan.desired,
-        location=plan.location_of(service),
+        location=None if location is None else plan.places.location(location),
+        location_url=location_url,
         fields=_service_fields(plan, service, service_before, service_after),
         note=DRIFT_NOTE if service_change is not None and key in plan.drift else "",
         before=_service_capacity(service_before, servers_before),

@@ -68,12 +68,6 @@ class Finding:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def path_in_repository(file: str, folder: str) -> str:
-    """Return the path of a file of the chosen folder from the repository's root."""
-    prefix = folder.strip("/")
-    return f"{prefix}/{file}" if prefix else file
-
-
 def findings_text(
     findings: Sequence[Finding], forge_format: ForgeFormat, gitvs_version: str = ""
 ) -> str:

@@ -1,7 +1,7 @@
 """Problems in manifests, for people, for programs, and in the forges' own formats.
 
-Every format has every problem. Forges need paths from the repository's root, so `folder` is
-the path of the chosen folder in the repository.
+Every format has every problem, with paths from the repository's root; `folder` is the path of the
+chosen folder in the repository. In JSON it stands by itself, and paths are from there.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gitvs.report.text.findings import (
     FindingLevel,
     ForgeFormat,
     findings_text,
-    path_in_repository,
 )
+from gitvs.report.text.places import Places
 
 
 class ProblemFormat(StrEnum):
@@ -44,11 +44,16 @@ def report_problems(
     """
     match format:
         case ProblemFormat.TEXT:
-            lines = [*map(str, problems), *map(warning_text, warnings)]
+            in_repository = Places(folder).problem
+            lines = [
+                *(str(in_repository(problem)) for problem in problems),
+                *(warning_text(in_repository(warning)) for warning in warnings),
+            ]
             return "".join(f"{text}\n" for text in lines)
         case ProblemFormat.JSON:
             return json_text(
                 {
+                    "folder": folder,
                     "problems": [asdict(p) for p in problems],
                     "warnings": [asdict(p) for p in warnings],
                 }
@@ -74,7 +79,7 @@ def finding_of(problem: Problem, folder: str, level: FindingLevel = FindingLevel
         level,
         problem.rule,
         problem.message,
-        path_in_repository(problem.file, folder),
+        Places(folder).path(problem.file),
         problem.line,
         problem.column,
         problem.pointer,
