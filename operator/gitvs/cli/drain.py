@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from gitvs.cli.shared.agent_request import ask_agent, for_option, why_option
+from gitvs.cli.shared.completion import real_servers
 from gitvs.cli.shared.options import state_options
 
 
 @click.command()
-@click.argument("server")
+@click.argument("server", shell_complete=real_servers)
 @click.option("--service", default="", metavar="NAME", help="In this Service alone.")
 @click.option("--now", is_flag=True, help="Remove it at once, and cut its connections.")
 @for_option(None, "How long; by default until `gitvs undrain`.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from gitvs.adapters.process.privileges import become_owner_of
 from gitvs.adapters.store.backup import check_database_exists
 from gitvs.adapters.store.sqlite_store import SqliteStore
+from gitvs.cli.shared.completion import quietly, state_dir_of
 from gitvs.cli.shared.options import WholeNumber, state_options
 from gitvs.cli.shared.output import show, show_json, terminal_width
 from gitvs.core.errors import ExitCode, UsageError
@@ -34,6 +36,15 @@ class _History(click.Group):
                 " `gitvs history show ID` with a number from its first column"
             )
         return super().resolve_command(ctx, args)
+
+
+@quietly
+def _transactions(context: click.Context) -> Iterator[tuple[str, str]]:
+    """Complete the ids of the newest transactions."""
+    with _open_store(state_dir_of(context)) as store:
+        for entry in store.history(DEFAULT_LIMIT):
+            subject = entry.commit.subject if entry.commit is not None else ""
+            yield str(entry.id), f"{entry.outcome} {subject}".rstrip()
 
 
 @click.group(cls=_History, invoke_without_command=True, subcommand_metavar="[show ID]")
@@ -75,7 +86,7 @@ def history(context: click.Context, limit: int, as_json: bool, state_dir: Path) 
 
 
 @history.command("show")
-@click.argument("transaction_id", metavar="ID", type=WholeNumber(0))
+@click.argument("transaction_id", metavar="ID", type=WholeNumber(0), shell_complete=_transactions)
 @_json_option
 @state_options
 @click.pass_context

@@ -16,6 +16,8 @@ from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.files.file_cache_storage import FileCacheStorage, cache_folder
 from gitvs.adapters.git.commits import GitCommits, open_commits
 from gitvs.adapters.process.deadline import Deadline
+from gitvs.cli.shared.completion import directors as complete_directors
+from gitvs.cli.shared.completion import revisions
 from gitvs.cli.shared.director_option import choose_director
 from gitvs.cli.shared.gate_options import allow_option
 from gitvs.cli.shared.manifest_input import (
@@ -52,11 +54,22 @@ from gitvs.report.plan.preview_view import Preview
     "directors",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_directors,
     help="The director to look at.  [default: this host's name, short or full; with --base all]",
 )
 @rev_option
-@click.option("--base", metavar="REV", help="Compare commits: what would change since this one.")
-@click.option("--head", metavar="REV", help="With --base: the commit to look at.  [default: HEAD]")
+@click.option(
+    "--base",
+    metavar="REV",
+    shell_complete=revisions,
+    help="Compare commits: what would change since this one.",
+)
+@click.option(
+    "--head",
+    metavar="REV",
+    shell_complete=revisions,
+    help="With --base: the commit to look at.  [default: HEAD]",
+)
 @click.option(
     "--state",
     "states",

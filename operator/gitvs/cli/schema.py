@@ -6,6 +6,7 @@ import re
 
 import click
 
+from gitvs.cli.shared.completion import quietly
 from gitvs.cli.shared.options import common_options
 from gitvs.cli.shared.output import show_json
 from gitvs.core.errors import ExitCode, UsageError
@@ -19,7 +20,11 @@ SCHEMA_KINDS = (
 
 
 @click.command()
-@click.argument("kind", required=False)
+@click.argument(
+    "kind",
+    required=False,
+    shell_complete=quietly(lambda context: ((kind, "") for kind in SCHEMA_KINDS)),
+)
 @common_options
 def schema(kind: str | None) -> int:
     """Print the JSON Schema of a kind of document; without KIND, say what each is for.

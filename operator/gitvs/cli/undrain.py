@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from gitvs.cli.shared.agent_request import ask_agent
+from gitvs.cli.shared.completion import drained_servers
 from gitvs.cli.shared.options import state_options
 
 
 @click.command()
-@click.argument("server")
+@click.argument("server", shell_complete=drained_servers)
 @click.option("--service", default="", metavar="NAME", help="In this Service alone.")
 @state_options
 def undrain(server: str, service: str, state_dir: Path) -> int:

@@ -37,6 +37,9 @@ DESTINATIONS = {
     "modules-load.d/gitvs.conf": "etc/modules-load.d/gitvs.conf",
     "network/05-gitvs.network": "etc/systemd/network/05-gitvs.network",
     "NetworkManager/gitvs.conf": "etc/NetworkManager/conf.d/gitvs.conf",
+    "completions/gitvs.bash": "etc/bash_completion.d/gitvs",
+    "completions/gitvs.zsh": "usr/local/share/zsh/site-functions/_gitvs",
+    "completions/gitvs.fish": "etc/fish/completions/gitvs.fish",
 }
 SETTINGS_PATH = "etc/gitvs/gitvs.toml"
 
@@ -203,13 +206,23 @@ def _action_for(current: str | None, wanted: str, *, force: bool) -> FileAction:
 
 
 def _with_checksum(body: str) -> str:
-    return f"{_CHECKSUM_PREFIX}{_checksum(body)}\n{body}"
+    first_line, rest = _split_tag(body)
+    return f"{first_line}{_CHECKSUM_PREFIX}{_checksum(body)}\n{rest}"
+
+
+def _split_tag(text: str) -> tuple[str, str]:
+    """Return the line that zsh wants to be the first, if there is one, and the rest."""
+    if not text.startswith("#compdef "):
+        return "", text
+    first_line, line_end, rest = text.partition("\n")
+    return first_line + line_end, rest
 
 
 def _is_unedited(text: str) -> bool:
     """Return whether a file is unchanged since some version of gitvs wrote it."""
-    first_line, _, body = text.partition("\n")
-    return first_line == _CHECKSUM_PREFIX + _checksum(body)
+    tag, rest = _split_tag(text)
+    checksum_line, _, body = rest.partition("\n")
+    return checksum_line == _CHECKSUM_PREFIX + _checksum(tag + body)
 
 
 def _checksum(body: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gitvs.cli.shared.completion import directors
 from gitvs.core.errors import UnknownDirector
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,6 +19,7 @@ def director_option(function: F) -> F:
     return click.option(
         "--director",
         metavar="NAME",
+        shell_complete=directors,
         help="The director to look at.  [default: this host's name, short or full]",
     )(function)
 

@@ -14,6 +14,7 @@ import click
 
 from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.process.deadline import Deadline
+from gitvs.cli.shared.completion import revisions
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.core.errors import SourceError
 from gitvs.core.manifests.load import load_manifest_files, no_manifests_problem
@@ -58,7 +59,10 @@ def _existing_place(_context: click.Context, _parameter: click.Parameter, path: 
 def rev_option(function: F) -> F:
     """Add `--rev`, passed on as `rev: str | None`."""
     return click.option(
-        "--rev", metavar="REV", help="Read the manifests of this Git revision, not the work tree."
+        "--rev",
+        metavar="REV",
+        shell_complete=revisions,
+        help="Read the manifests of this Git revision, not the work tree.",
     )(function)
 
 

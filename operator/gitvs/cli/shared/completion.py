@@ -1,0 +1,119 @@
+"""What the shells complete: directors, real servers, revisions.
+
+Nothing of the kernel, Git or the schemas is imported, and an error completes nothing: who presses
+Tab wants a word or silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from gitvs.adapters.service.control_socket import send_request
+from gitvs.core.problems import printable
+from gitvs.core.settings import DEFAULT_STATE_DIR, socket_path_of
+
+ANSWER_TIMEOUT_SECONDS = 1.0
+MAX_FILES = 5_000
+MAX_FILE_BYTES = 1 << 20
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+_DIRECTOR_DOCUMENT = re.compile(
+    r"""^["']?kind["']?:\s*["']?Director["']?\s*(?:#.*)?$""", re.MULTILINE | re.ASCII
+)
+_NAME = re.compile(r"""^\s+["']?name["']?:\s*["']?([\w.-]+)""", re.MULTILINE | re.ASCII)
+
+
+def quietly(words: Callable[[click.Context], Iterable[tuple[str, str]]]) -> Complete:
+    """Return a completion of these words, each with its help; it never raises."""
+
+    @wraps(words)
+    def complete(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        try:
+            found = dict(words(context))
+        except Exception:  # noqa: BLE001  # a traceback on the command line helps nobody
+            return []
+        return [
+            CompletionItem(word, help=help_text or None)
+            for word, help_text in found.items()
+            if word.startswith(incomplete) and word == printable(word)
+        ]
+
+    return complete
+
+
+def state_dir_of(context: click.Context) -> Path:
+    return Path(context.params.get("state_dir") or DEFAULT_STATE_DIR)
+
+
+def _status(context: click.Context) -> Any:
+    path = socket_path_of(state_dir_of(context))
+    return send_request(path, {"command": "status"}, ANSWER_TIMEOUT_SECONDS)
+
+
+@quietly
+def real_servers(context: click.Context) -> Iterator[tuple[str, str]]:
+    """Complete the real servers of a running agent, by their names, else by their addresses."""
+    for service in _status(context)["services"]:
+        for server in service["realServers"]:
+            address = server["object"]["address"]
+            yield (server["name"], address) if server["name"] else (address, "")
+
+
+@quietly
+def drained_servers(context: click.Context) -> Iterator[tuple[str, str]]:
+    """Complete the real servers that are drained by hand."""
+    for operation in _status(context)["operations"]:
+        if operation["kind"] == "drain":
+            yield operation.get("name") or operation["subject"], operation["why"]
+
+
+@quietly
+def directors(context: click.Context) -> Iterator[tuple[str, str]]:
+    """Complete the names of Director documents below PATH, as far as they stand there plainly."""
+    folder = Path(context.params.get("path") or ".")
+    names = ("*.yaml", "*.yml", "*.json")
+    files = (file for pattern in names for file in folder.rglob(pattern))
+    for file in islice(files, MAX_FILES):
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > MAX_FILE_BYTES:
+            continue
+        text = file.read_text("utf-8", errors="replace")
+        if file.suffix == ".json":
+            yield from _json_director(text)
+            continue
+        for document in re.split(r"^---", text, flags=re.MULTILINE):
+            if _DIRECTOR_DOCUMENT.search(document) and (found := _NAME.search(document)):
+                yield found[1], ""
+
+
+def _json_director(text: str) -> Iterator[tuple[str, str]]:
+    document = json.loads(text)
+    if isinstance(document, dict) and document.get("kind") == "Director":
+        yield str(document["metadata"]["name"]), ""
+
+
+@quietly
+def revisions(context: click.Context) -> Iterator[tuple[str, str]]:
+    """Complete branches and tags of the repository that PATH is in, from its files."""
+    start = Path(context.params.get("path") or ".").resolve()
+    repository = next(p / ".git" for p in (start, *start.parents) if (p / ".git").is_dir())
+    yield "HEAD", ""
+    for kind in ("heads", "tags", "remotes"):
+        folder = repository / "refs" / kind
+        for file in islice((f for f in folder.rglob("*") if f.is_file()), MAX_FILES):
+            yield str(file.relative_to(folder)), ""
+    packed = repository / "packed-refs"
+    for line in packed.read_text("utf-8", "replace").splitlines() if packed.exists() else ():
+        if found := re.fullmatch(r"[0-9a-f]+ refs/(?:heads|tags|remotes)/(.+)", line):
+            yield found[1], ""

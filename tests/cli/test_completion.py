@@ -1,0 +1,116 @@
+"""What the shells complete, in a real bash, and that Tab never says anything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitvs.adapters.service.control_socket import ControlServer, make_socket
+from tests.support.agents import Site, eventually, service, site
+from tests.support.paths import ROOT
+
+SCRIPT = ROOT / "systemd/completions/gitvs.bash"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An agent that runs, has applied two commits, and has drained s1."""
+    made = site(tmp_path_factory.mktemp("here"))
+    made.git("tag", "v1")
+    with made.running() as running:
+        made.push(service(weight=2), "another weight")
+        running.order("sync")
+        running.order("drain", subject="s1", why="disk errors")
+        server = ControlServer(make_socket(made.state_dir / "control.sock"), running.desk.answer)
+        server.start()
+        try:
+            eventually(lambda: running.status.services != ())
+            yield made
+        finally:
+            server.stop()
+
+
+def completed(words: str, folder: Path) -> list[str]:
+    """Press Tab at the end of a command line, in a bash that has loaded our completion."""
+    given = words.split(" ")
+    program = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    line = " ".join(f"'{word}'" for word in given)
+    text = (
+        f"source {SCRIPT}; COMP_WORDS=({line}); COMP_CWORD={len(given) - 1};"
+        ' _gitvs_completion gitvs; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "--norc", "-c", text],
+        cwd=folder,
+        env={**os.environ, "PATH": program},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_commands_gates_and_kinds_are_completed(tmp_path: Path) -> None:
+    assert completed("gitvs dra", tmp_path) == ["drain"]
+    assert completed("gitvs apply --allow mass", tmp_path) == ["mass-removal"]
+    assert completed("gitvs schema Pl", tmp_path) == ["Plan"]
+    assert completed("gitvs history sh", tmp_path) == ["show"]
+
+
+def test_directors_are_those_of_the_folder(here: Site) -> None:
+    folder = here.folder / "manifests"
+    folder.mkdir()
+    (folder / "two.yaml").write_text(
+        "apiVersion: gitvs/v1\nkind: Director\nmetadata:\n  name: lb7\nspec: {}\n---\n"
+        "apiVersion: gitvs/v1\nkind: Service\nmetadata:\n  name: lbx\n---\n"
+        'kind: "Director" # ours\nmetadata:\n  labels: {}\n  name: "lb8"\n'
+    )
+    (folder / "one.json").write_text(json.dumps({"kind": "Director", "metadata": {"name": "lb9"}}))
+    (folder / "broken.yaml").write_bytes(b"\xff\xfe kind: Director")
+    assert sorted(completed("gitvs render --director lb", folder)) == ["lb7", "lb8", "lb9"]
+    assert completed("gitvs plan --director lb8", folder) == ["lb8"]
+
+
+def test_revisions_are_branches_and_tags(here: Site) -> None:
+    assert completed("gitvs plan --base ma", here.remote) == ["main"]
+    assert completed("gitvs render --rev v", here.remote) == ["v1"]
+    here.git("pack-refs", "--all")
+    assert completed("gitvs plan --head v", here.remote) == ["v1"]
+
+
+def test_real_servers_and_transactions_are_those_of_the_running_agent(here: Site) -> None:
+    state = f"--state-dir {here.state_dir}"
+    assert sorted(completed(f"gitvs drain {state} s", here.folder)) == ["s1", "s2"]
+    assert completed(f"gitvs undrain {state} s", here.folder) == ["s1"]
+    ids = completed(f"gitvs history show {state} ", here.folder)
+    assert "1" in ids
+    assert all((word.isascii() and word.isdecimal()) or word.startswith("-") for word in ids)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "gitvs drain --state-dir /nonexistent s",
+        "gitvs undrain --state-dir /nonexistent s",
+        "gitvs history show --state-dir /nonexistent 1",
+        "gitvs plan --base ma",
+        "gitvs render --director lb",
+    ],
+)
+def test_where_nothing_is_known_tab_completes_nothing_and_says_nothing(
+    words: str, tmp_path: Path
+) -> None:
+    assert completed(words, tmp_path) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shipped_scripts_are_those_of_the_library_that_answers_them(shell: str) -> None:
+    text = (ROOT / f"systemd/completions/gitvs.{shell}").read_text()
+    assert f"_GITVS_COMPLETE={shell}_complete" in text
