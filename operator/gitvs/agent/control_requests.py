@@ -73,8 +73,8 @@ class ControlRequests:
                 return self._sync_answer(later) if isinstance(later, CycleResult) else later
         except Late as error:
             raise ControlFailed(
-                f"the agent has not come to an end of this within {ACTION_TIMEOUT_SECONDS:.0f} s;"
-                " it goes on, and `gitvs status` tells how it ends"
+                f"the agent has not finished this within {ACTION_TIMEOUT_SECONDS:.0f} s;"
+                " it continues; `gitvs status` shows the result"
             ) from error
         return result
 

@@ -1,9 +1,9 @@
 """The judge: reads, checks and renders commits, or a folder, in a thread of its own.
 
-The worker never does. It takes what is judged, and goes on with the applied commit until then.
-Whatever judging does (raise, hang, grow), it is the problem of that commit alone. A newer commit
-ends the judging of an older one at the checkpoints of `core.manifests`, except of every fourth:
-where commits come faster than they are judged, some of them are applied all the same.
+The worker never judges. It continues with the applied commit until a judgement is there.
+If judging raises, hangs or needs too much memory, only that commit is affected. A newer commit
+ends the judging of an older one at the checkpoints of `core.manifests`. Every fourth commit is
+judged to the end, so that some are applied even if commits arrive faster than they are judged.
 """
 
 from __future__ import annotations
@@ -148,13 +148,13 @@ class Judge:
         return Judge(self.source, self._choose_director)
 
     def start(self, report: Callable[[bool], None]) -> None:
-        """Start the thread; `report` is called after each judgement, with whether it is news."""
+        """Start the thread; `report` is called after each judgement, with True if it is new."""
         self._report = report
         self._thread = threading.Thread(target=self._run, name="judge", daemon=True)
         self._thread.start()
 
     def restart_if_dead(self) -> None:
-        """Start the thread again if it has ended by itself; what it was at is judged anew."""
+        """Start the thread again if it has ended by itself; it judges its last commit again."""
         if self._thread is None or self._thread.is_alive() or self._is_stopping:
             return
         log.error("judge ended unexpectedly, started again")

@@ -36,7 +36,7 @@ class Trigger(StrEnum):
     RETRY = "retry"
     """The cycle before it failed."""
     EVENTS_LOST = "events lost"
-    """The watch of the kernel began anew: something may have changed meanwhile."""
+    """The watch of the kernel was restarted: changes may have been missed."""
 
 
 class WorkQueue:

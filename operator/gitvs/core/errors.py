@@ -182,7 +182,7 @@ class StoreOutdated(StoreDamaged):
             f" {number}, and number {witness} was recorded outside it. Either a copy was brought"
             " back, or the newest records were lost with a damaged gitvs.db-wal. gitvs does not"
             " guess what it owns, and nothing was changed. Bring back the newest gitvs.db together"
-            " with its gitvs.db-wal, if there is one; or take the objects over anew with"
+            " with its gitvs.db-wal, if there is one; or take the objects over again with"
             " `gitvs apply --adopt`"
         )
 

@@ -244,7 +244,7 @@ def _live_gates(proposal: Proposal, saved: ObservedHost) -> Iterable[Gate]:
 
 
 def _repairs(saved: ObservedHost) -> tuple[tuple[Change, ...], Mapping[Key, str]]:
-    """Return what the next pass on the host repairs, and what it cannot, whatever is merged."""
+    """Return what the next pass repairs, and what it cannot repair, regardless of the merge."""
     if saved.applied is None:
         return (), {}
     proposal = _propose_for_host(saved, saved.applied, saved.applied)

@@ -31,10 +31,10 @@ def refuse_older_store(ports: Ports) -> None:
 
 
 def adopt_with_older_store(ports: Ports) -> None:
-    """Go on with a store that is older than the kernel, as with one that is new.
+    """Continue with a store that is older than the kernel, as if the store were new.
 
-    What it recorded of this incarnation is dropped: a transaction of the past is neither undone
-    nor finished, and what is owned is what the adopting pass takes over.
+    Its records of this incarnation are dropped. An open transaction in it is not undone and not
+    finished. Only what the adopting pass takes over is owned.
     """
     witness = ports.kernel.read_witness()
     if witness is not None and ports.store.number < witness:

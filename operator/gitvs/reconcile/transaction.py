@@ -5,8 +5,8 @@
 Before that point any failure undoes the plan; after it, the break is always finished, never
 undone. `one_pass` decides what the plan is and whether it may run.
 
-A transaction of repairs goes on without what fails, and without what needs that: the target is
-in force already, so each repair is right by itself.
+A transaction of repairs skips what fails, and what depends on it. Its target is in force already,
+so each repair is correct by itself.
 """
 
 from __future__ import annotations
@@ -196,9 +196,9 @@ def _break(
 
     `read_back` is the previous reading; without it, the kernel is read before anything is removed.
 
-    A delete whose object is missing is done, and what somebody else made meanwhile is left to
-    them; anything else is tried again. What the kernel refuses twice is given up, so that the
-    transaction does not stay open: an object stays owned, and a later pass removes it.
+    A removal is done if the object is missing. An object that somebody else made meanwhile is
+    not removed. Anything else is tried again. What the kernel refuses twice is given up, so that
+    the transaction does not stay open: the object stays owned, and a later pass removes it.
     """
     breaks = [c for c in transaction.changes if c.phase is Phase.BREAK]
     if failed_repairs is not None:
@@ -206,6 +206,8 @@ def _break(
     remaining, answers, last_error = tuple(breaks), {}, ""
     for attempt in attempts(ports.clock, max_attempts):
         try:
+            # Read before removing: an earlier attempt may have removed an object before its answer
+            # was lost, and somebody else may have made it again since.
             read_back = read_back or read()
             remaining = unfinished_breaks(breaks, read_back.state).remaining
             if remaining:

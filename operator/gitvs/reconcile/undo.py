@@ -145,6 +145,9 @@ def _run_undo_steps(
     """
     tried_plans: set[Plan] = set()
     answers: dict[Key, WriteResult] = {}
+    # Each step is planned from a new reading, not by inverting the plan: answers may be lost, and
+    # other programs may have written meanwhile. A plan that was tried and comes up again had no
+    # effect, so trying it once more would not end.
     while True:
         step = undo_step(
             transaction.changes,

@@ -121,7 +121,7 @@ class ObjectReader:
 
     def _unreadable(self, name: str) -> DamagedObject:
         return DamagedObject(
-            f"object {name} of {self._name} is missing, or cannot be read; `git fsck` tells more"
+            f"object {name} of {self._name} is missing, or cannot be read; `git fsck` shows more"
         )
 
     def _exchange(self, names: Sequence[str], max_bytes: int | None) -> list[GitObject]:
@@ -166,7 +166,7 @@ class ObjectReader:
         if digest.hexdigest() != object_id:
             raise DamagedObject(
                 f"object {name} of {self._name} is damaged: its content has another id;"
-                " `git fsck` tells more"
+                " `git fsck` shows more"
             )
         return GitObject(object_id, kind, b"".join(kept)[:max_bytes])
 

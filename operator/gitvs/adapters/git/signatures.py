@@ -251,6 +251,6 @@ def _temporary_keyring(keys: Path) -> Iterator[dict[str, str]]:
             raise _Untrusted(
                 f"cannot be checked, since gpg_keys ({keys}) cannot be read as OpenPGP keys:"
                 f" {error.error_text}",
-                "write the file anew with `gpg --armor --export KEY...`",
+                "write the file again with `gpg --armor --export KEY...`",
             ) from error
         yield environment

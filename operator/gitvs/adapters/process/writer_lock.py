@@ -127,7 +127,7 @@ class _Lock:
 def _make_folder(folder: Path, mode: int) -> None:
     with suppress(FileExistsError):
         folder.mkdir()
-        folder.chmod(mode)  # whatever the umask is
+        folder.chmod(mode)  # regardless of the umask
 
 
 def _check_folder(folder: Path) -> None:
@@ -178,7 +178,7 @@ def _open_lock_file(path: Path) -> int:
         raise LockUnusable(f"{path} has to be a file: remove it")
     if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != _FILE_MODE:
         with suppress(OSError):
-            os.fchmod(descriptor, _FILE_MODE)  # whatever the umask was
+            os.fchmod(descriptor, _FILE_MODE)  # regardless of the umask
     return descriptor
 
 

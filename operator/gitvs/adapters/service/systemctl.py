@@ -112,7 +112,7 @@ def _run(command: Sequence[str]) -> None:
     if completed.returncode != 0:
         output = (completed.stderr.strip() or completed.stdout.strip()).replace("\n", "; ")
         raise InstallationError(
-            f"`{' '.join(command)}` failed (exit code {completed.returncode}): {output}. Mend"
+            f"`{' '.join(command)}` failed (exit code {completed.returncode}): {output}. Fix"
             " that, and run this again"
         )
 

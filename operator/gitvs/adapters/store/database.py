@@ -52,7 +52,7 @@ _ADVICE_BY_ERRNO = {
 }
 _DAMAGE_MESSAGE = (
     "is damaged{detail}. gitvs does not guess what it owns, and nothing was changed. Move it"
-    " and its -wal and -shm files away, and take the objects over anew with `gitvs apply --adopt`;"
+    " and its -wal and -shm files away, and take the objects over again with `gitvs apply --adopt`;"
     " a copy by `gitvs backup` is of use only if nothing was applied since"
 )
 _DAMAGE_CODES = (
@@ -198,7 +198,7 @@ def _create(path: Path) -> None:
         raise StoreError(
             f"database {path} is missing, but its journal {journal.name} is there: half of the"
             " store was moved or deleted. Bring the file back, or move the journal away too and"
-            " take the objects over anew with `gitvs apply --adopt`"
+            " take the objects over again with `gitvs apply --adopt`"
         )
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)

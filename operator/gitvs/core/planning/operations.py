@@ -24,7 +24,7 @@ class OperationKind(StrEnum):
     PAUSE = "pause"
     """No new commit, no drift repair."""
     PIN = "pin"
-    """Stay on one commit, whatever the head of the branch is."""
+    """Stay on one commit, regardless of the head of the branch."""
     DRAIN = "drain"
     """Take a real server out of its services."""
     STANDBY = "standby"

@@ -169,8 +169,8 @@ def _overlay_while_paused(
 ) -> Overlay:
     """Return an overlay that changes nothing except `only_keys` and the drains that end.
 
-    What somebody removes during a pause stays owned: whoever puts it back as it was, as
-    `ipvsadm -R` does, puts back what is gitvs's.
+    An owned object that somebody removes during a pause stays owned. If it is put back, for
+    example by `ipvsadm -R`, it is still managed by gitvs.
     """
     unchanged = [
         r
@@ -211,7 +211,10 @@ def _ledger_before_break(
     plan: Plan,
     aliased_interfaces: frozenset[Key],
 ) -> Ledger:
-    """What is owned, drains and is saved once everything except the break is done."""
+    """Return the ledger once everything except the break is done.
+
+    That is: the owned keys, the drains, and the settings as they were before gitvs.
+    """
     created = {c.key for c in plan.changes if c.before is None}
 
     def is_ours(resource: Resource) -> bool:
@@ -228,11 +231,15 @@ def _ledger_before_break(
     }
     ending_drains = {key: d for key, d in ledger.drains.items() if key in removed}
     original_settings = {r.key: r for r in _original_settings(ownership.owned, target, owned_keys)}
+    # The saved value wins over the observed one: gitvs itself may have written
+    # the observed one.
     saved_settings = {
         k: r
         for k, r in {**original_settings, **ledger.saved_settings}.items()
         if k not in overlaid.released_keys
     }
+    # What the break removes is owned until it is gone: if the kernel refuses, a later pass tries
+    # again, and a pass removes owned objects only.
     owned_keys |= overlaid.kept_keys | (removed & ledger.owned)
     return Ledger(
         ledger.owned if owned_keys == ledger.owned else frozenset(owned_keys),

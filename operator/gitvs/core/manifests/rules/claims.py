@@ -37,7 +37,7 @@ class ClaimIndex:
         self._hashes = {hash(claim) for each in placed for claim, _ in _claims(each, directors)}
 
     def add(self, new: PlacedClaims) -> bool:
-        """Add claims, unless one may conflict with one that is there; return whether it did."""
+        """Add the claims and return True, or False if one may conflict with an earlier claim."""
         if any(hash(other) in self._hashes for claim, _ in new for other in _opponents(claim)):
             return False
         self._hashes.update(hash(claim) for claim, _ in new)
