@@ -266,6 +266,18 @@ def test_a_server_that_leaves_says_what_becomes_of_its_connections() -> None:
     assert "! drain tcp 203.0.113.10:80 -> 10.0.0.2:8080  weight 3 → 0, removed once" in text
 
 
+def test_what_is_true_of_all_drains_of_a_service_is_said_once() -> None:
+    service, *servers = (
+        virtual_service(),
+        *(real_server(address=f"10.0.0.{n}") for n in range(1, 9)),
+    )
+    made = plan(desired(service, *servers), desired(service, *servers[:1]))
+    text = preview_markdown(Preview(BASE, HEAD, (made,)))
+    after_diff = text.rpartition("Capacity: ")[2]
+    assert after_diff.count("removed once it has no connections, in 1m at the latest") == 1
+    assert after_diff.count("| drain |") == 7
+
+
 def test_a_change_knows_best_what_was_before() -> None:
     """A server that another manager made, and that is taken over, is in no state of ours."""
     text = preview_markdown(preview(replace(reweighted(2), state_before=State())))

@@ -6,6 +6,7 @@ with its real servers. Both can be cut after any item.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -101,7 +102,10 @@ def _change_line(plan: DirectorPlan, change: Change) -> str:
 
 
 def _service_text(view: ServiceView) -> ServiceText:
+    drain_note = _shared_drain_note(view)
     heading = f"#### {code(view.key)}\n\n{_service_description(view)}{_capacity(view)}\n"
+    if drain_note:
+        heading += f"\nEach draining real server: {prose(drain_note)}\n"
     changed = [server for server in view.servers if server.action is not None]
     unchanged_count = len(view.servers) - len(changed)
     unchanged_note = (
@@ -113,6 +117,13 @@ def _service_text(view: ServiceView) -> ServiceText:
         heading + _server_table(view, view.servers),
         heading + _server_table(view, changed) + unchanged_note,
     )
+
+
+def _shared_drain_note(view: ServiceView) -> str:
+    """Return what is true of several draining real servers, to be said once; empty if nothing."""
+    notes = Counter(s.connections_text for s in view.servers if s.action is Action.DRAIN)
+    [(note, count)] = notes.most_common(1) or [("", 0)]
+    return note.removeprefix("drain: ") if count > 1 else ""
 
 
 def _service_description(view: ServiceView) -> str:
@@ -141,4 +152,6 @@ def _server_cells(view: ServiceView, server: ServerRow) -> Iterator[str]:
     name = f" {code(server.name)}" if server.name else ""
     yield code(server.address) + name + (" (local)" if server.is_local else "")
     yield prose(server.forwarding)
-    yield from (server.weight_text, view.share_text(server), prose(server.connections_text))
+    yield from (server.weight_text, view.share_text(server))
+    shared_note = f"drain: {_shared_drain_note(view)}"
+    yield "drain" if server.connections_text == shared_note else prose(server.connections_text)
