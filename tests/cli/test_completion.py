@@ -114,3 +114,23 @@ def test_where_nothing_is_known_tab_completes_nothing_and_says_nothing(
 def test_the_shipped_scripts_are_those_of_the_library_that_answers_them(shell: str) -> None:
     text = (ROOT / f"systemd/completions/gitvs.{shell}").read_text()
     assert f"_GITVS_COMPLETE={shell}_complete" in text
+
+
+@pytest.mark.parametrize(
+    "words", ["gitvs plan --base ", "gitvs render --director ", "gitvs drain "]
+)
+def test_no_tab_waits_for_the_libraries_of_the_kernel_of_git_or_of_the_schemas(
+    words: str, tmp_path: Path
+) -> None:
+    given = words.split(" ")
+    code = (
+        "import os, sys\nfrom contextlib import suppress\nfrom gitvs.cli import run\n"
+        f"os.environ |= {{'_GITVS_COMPLETE': 'bash_complete', 'COMP_WORDS': {words!r},"
+        f" 'COMP_CWORD': '{len(given) - 1}'}}\n"
+        "with suppress(SystemExit):\n    run([])\n"
+        "print(sorted({'yaml', 'jsonschema', 'git', 'pyroute2', 'sqlite3'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from itertools import islice
 from pathlib import Path
@@ -60,6 +60,24 @@ def state_dir_of(context: click.Context) -> Path:
 def _status(context: click.Context) -> Any:
     path = socket_path_of(state_dir_of(context))
     return send_request(path, {"command": "status"}, ANSWER_TIMEOUT_SECONDS)
+
+
+def stand_in(arguments: Sequence[str]) -> click.Command | None:
+    """Return a command that completes the value of an option like the real one, or None.
+
+    `plan` and `render` take 0.2 to 0.3 s of processor time to import, this takes 0.1 s.
+    """
+    complete = _VALUE_OPTIONS.get(arguments[-1])
+    if complete is None:
+        return None
+    options = [
+        click.Option([name], multiple=True, shell_complete=function)
+        for name, function in _VALUE_OPTIONS.items()
+    ]
+    path = click.Argument(["path"], required=False, default=".")
+    rest = click.Argument(["rest"], nargs=-1)
+    settings = {"ignore_unknown_options": True}
+    return click.Command(arguments[0], params=[*options, path, rest], context_settings=settings)
 
 
 @quietly
@@ -117,3 +135,11 @@ def revisions(context: click.Context) -> Iterator[tuple[str, str]]:
     for line in packed.read_text("utf-8", "replace").splitlines() if packed.exists() else ():
         if found := re.fullmatch(r"[0-9a-f]+ refs/(?:heads|tags|remotes)/(.+)", line):
             yield found[1], ""
+
+
+_VALUE_OPTIONS: Mapping[str, Complete] = {
+    "--director": directors,
+    "--rev": revisions,
+    "--base": revisions,
+    "--head": revisions,
+}

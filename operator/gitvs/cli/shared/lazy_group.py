@@ -51,6 +51,10 @@ class LazyGroup(click.Group):
             near = get_close_matches(name, self._lazy, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self._lazy)}"
             raise click.UsageError(f"{name} is no command; {hint}", ctx)
+        if ctx.resilient_parsing and name in self._lazy:
+            completion = import_module("gitvs.cli.shared.completion")
+            if (command := completion.stand_in(args)) is not None:
+                return name, command, args[1:]
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
