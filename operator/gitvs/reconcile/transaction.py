@@ -102,6 +102,9 @@ def apply(
     try:
         return _break(ports, transaction, read, proposal, read_back, failed_repairs)
     except KeyboardInterrupt as error:
+        # Some removals may be done, and a removed object cannot be restored with its connections.
+        # So the break is finished before the interrupt ends the command. It starts from a new
+        # reading, because the interrupt may have lost the answers of the kernel.
         ended = _break(ports, transaction, read, proposal, failed_repairs=failed_repairs)
         raise Interrupted(ended) from error
 
@@ -117,6 +120,7 @@ def _ledger_to_commit(
 
 def _end_interrupted(ports: Ports, transaction: Transaction, scope: Scope) -> TransactionResult:
     """End an interrupted transaction: finish it past the point of no return, else undo it."""
+    # The store decides: the interrupt may have come between the write of the record and its answer.
     if _is_committed(ports, transaction):
         return _break(ports, transaction, partial(ports.kernel.observe, scope))
     return undo(ports, transaction, scope, ("interrupted",))
@@ -128,7 +132,7 @@ def _is_committed(ports: Ports, transaction: Transaction) -> bool:
 
 
 def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
-    """Pass the point of no return.
+    """Record that the point of no return is passed.
 
     Raises:
         ChangesFailed: it was not recorded, so the plan must be undone.
@@ -137,6 +141,7 @@ def _commit(ports: Ports, transaction: Transaction, ledger: Ledger) -> None:
     try:
         ports.store.commit(transaction, ledger)
     except StoreError as error:
+        # A write that reports an error may still be on disk, and then undoing would be wrong.
         if not _is_committed(ports, transaction):
             raise ChangesFailed((str(error),), is_transient=True) from error
 
@@ -251,6 +256,8 @@ def _finish(
     they are no longer owned.
     """
     failed_keys = {*given_up, *(() if failed_repairs is None else failed_repairs.reasons)}
+    # A refused removal is not done: the object stays owned, and a later pass removes it. A refused
+    # setting counts as done: its saved value is dropped, and gitvs does not restore it again.
     done = [c for c in transaction.changes if c.key not in failed_keys or is_setting(c.resource)]
     ledger = ports.store.ledger(transaction.incarnation)
     final_ledger = ledger_after_break(ledger, Plan(tuple(done)))
@@ -282,7 +289,7 @@ def _finish(
 
 
 def _repair_message(failed_repairs: Failures) -> str:
-    """Return what the history says about repairs."""
+    """Return the message about failed repairs for the history."""
     reasons = tuple(failed_repairs.reasons.values())
     return f"not repaired: {failures_text(reasons)}" if reasons else ""
 

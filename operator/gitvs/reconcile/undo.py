@@ -28,16 +28,16 @@ from gitvs.reconcile.results import TransactionResult, failures_text
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
-"""How often an undo, or the end of a break, is tried if waiting may help.
+"""How often an undo or a break is tried if waiting may help.
 
-That is so while the kernel cannot be read, or answers get lost.
+Waiting helps if the kernel cannot be read, or if its answers get lost.
 """
 
 FEW_ATTEMPTS = 2
-"""How often it is tried if waiting does not help.
+"""How often an undo or a break is tried if waiting does not help.
 
-A refusal hardly ever goes away by itself, and a transaction that an earlier pass left open is
-tried again by the next pass. Meanwhile the worker does nothing else.
+A refusal rarely goes away by itself. The worker does nothing else while it retries, and the next
+pass tries an open transaction again.
 """
 
 FIRST_RETRY_DELAY_SECONDS = 0.4
@@ -62,9 +62,10 @@ def attempts(clock: Clock, limit: int) -> Iterator[int]:
 
 
 def is_worth_another_try(attempt: int, remaining: Collection[Change], answers: Answers) -> bool:
-    """Whether to try again in this pass what is left after an attempt."""
+    """Whether this pass tries the remaining changes again."""
     if attempt < FEW_ATTEMPTS:
         return bool(remaining)
+    # Further attempts help only if an answer was lost: a refusal rarely goes away by itself.
     last_answers = (answers.get(change.key) for change in remaining)
     return any(a is not None and a.status is WriteStatus.UNKNOWN for a in last_answers)
 
