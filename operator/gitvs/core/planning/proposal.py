@@ -66,7 +66,7 @@ class Proposal:
     foreign: State
     gates: tuple[Gate, ...]
     ledger: Ledger
-    """In force from the point of no return: what will be removed is still owned."""
+    """The ledger from the point of no return; objects to be removed are still owned in it."""
     operations: Operations = NO_OPERATIONS
     """The operations on top of desired state."""
     repair_keys: frozenset[Key] = frozenset()
@@ -159,7 +159,7 @@ def propose(
 
 
 def _is_repair(conflict: Conflict, applied: Desired | None, desired: Desired) -> bool:
-    """Whether a conflict only keeps one object from being repaired."""
+    """Whether a conflict only prevents the repair of one object."""
     resource = desired.state.get(conflict.key)
     return is_in_force(resource, applied) and not conflict.is_about_store
 
@@ -217,6 +217,8 @@ def _ledger_before_break(
     """
     created = {c.key for c in plan.changes if c.before is None}
 
+    # A dummy interface may have existed before gitvs, and then gitvs must never delete it. So it is
+    # owned only if this plan creates it, if it has this store's alias, or if the ledger names it.
     def is_ours(resource: Resource) -> bool:
         key = resource.key
         is_known = key in created or key in aliased_interfaces or key in ledger.owned
@@ -229,6 +231,7 @@ def _ledger_before_break(
         *target.service_keys(),
         *(key for key, r in others if facts_of(r).is_owned_by_itself and is_ours(r)),
     }
+    # The break may fail. Until it is done, the record of a drain keeps the drain's deadline.
     ending_drains = {key: d for key, d in ledger.drains.items() if key in removed}
     original_settings = {r.key: r for r in _original_settings(ownership.owned, target, owned_keys)}
     # The saved value wins over the observed one: gitvs itself may have written
