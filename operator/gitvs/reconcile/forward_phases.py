@@ -114,7 +114,7 @@ def _fail(
 
 
 def _is_existing_server(write_result: WriteResult) -> bool:
-    """Whether a real server to add to an owned service was there already."""
+    """Whether a real server to be added to an owned service existed already."""
     return write_result.errno == errno.EEXIST and write_result.change.kind is Kind.REAL_SERVER
 
 
@@ -155,7 +155,7 @@ def _modify_existing_servers(
     read: Callable[[], Observation],
     failed_repairs: Failures | None,
 ) -> None:
-    """Change real servers that were there already to what they should be."""
+    """Change real servers that existed already to their desired values."""
     observed = read().state
     changes = [
         Change(observed[c.key], c.after, Phase.MODIFY)

@@ -54,7 +54,7 @@ class PassOptions:
     is_full_reading: bool = True
     lifts: tuple[Lift, ...] = ()
     includes_gateways: bool = False
-    """Whether the gateways of routes are read even if nothing new needs it."""
+    """Whether to read the gateways of routes even if no new VIP or local route needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class PlannedPass:
     has_open_transaction: bool = False
     """Whether a transaction was left open: the next pass undoes or finishes it first."""
     is_full_reading: bool = True
-    """Whether everything was read for it, not only what might have to change."""
+    """Whether it is based on a full reading, not on one of a few virtual services."""
     is_paused: bool = False
-    """Whether a pause lets it change a few keys only."""
+    """Whether a pause limits it to a few keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ def _part_of(
     changes: Sequence[Change],
     kept_keys: Collection[Key],
 ) -> Proposal:
-    """Return a part of a proposal; the ledger says of `kept_keys` what it says now."""
+    """Return a part of a proposal; `kept_keys` keep their present entries in the ledger."""
     ledger = ports.store.ledger(ports.kernel.incarnation())
     return replace(
         proposal,
@@ -268,7 +268,7 @@ def _applied(ports: Ports) -> Desired | None:
 
 
 def without_counts(observation: Observation) -> Observation:
-    """Return what was observed, without what changes with the traffic."""
+    """Return an observation without the values that change with traffic."""
     return replace(observation, connections={}, counters={})
 
 

@@ -10,7 +10,7 @@ from gitvs.core.model.resources import Listener, RealServer, Resource, VirtualSe
 from gitvs.ports import Kernel
 
 _FEW_LISTENERS = 16
-"""Few enough to be read one by one in any case."""
+"""Up to this many virtual services are always read one by one."""
 _RULES = (VirtualService, RealServer)
 
 

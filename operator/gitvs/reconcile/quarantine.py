@@ -25,12 +25,12 @@ MAX_TIMES_FOUND_OPEN = 3
 """How often a commit's transaction may be found open at start before it is quarantined."""
 
 _OTHER_STATE = "it is applied, but means something else now (other settings, or another gitvs): "
-"""What the reason begins with if a commit is applied in another state."""
+"""The beginning of the reason if the commit is applied with another desired state."""
 
 
 @dataclass(slots=True)
 class FailedFolder:
-    """What a folder of manifests was when it failed here last; a restart forgets it."""
+    """The state of a folder of manifests when it last failed here; a restart forgets it."""
 
     _failed: tuple[State, str] | None = None
 
@@ -39,11 +39,11 @@ class FailedFolder:
         self._failed = state, reason
 
     def clear(self) -> None:
-        """Let it be tried again."""
+        """Forget the failure, so that the folder is tried again."""
         self._failed = None
 
     def refuse(self, ports: Ports, target: Applied) -> None:
-        """Reject a folder that is still as it was when it failed.
+        """Reject a folder that has not changed since it failed.
 
         Raises:
             Quarantined: with the reason.

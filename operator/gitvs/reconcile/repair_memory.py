@@ -1,4 +1,4 @@
-"""Remembers what could not be repaired, so that it is tried again less and less often."""
+"""Remembers failed repairs, so that they are retried less and less often."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RepairMemory:
         )
 
     def retry_now(self) -> None:
-        """Make everything due, because an operator asks for it."""
+        """Make all repairs due now, because an operator asks for it."""
         self._failed = {
             key: replace(failed, next_try_boottime=float("-inf"))
             for key, failed in self._failed.items()

@@ -28,7 +28,7 @@ class TransactionResult:
     is_repair: bool = False
     """Whether it repaired drift, so that no commit is judged by it."""
     not_undone: tuple[str, ...] = ()
-    """Those of the failures that say what an undo left changed, because the kernel refused it."""
+    """The failures that name what the undo could not undo, because the kernel refused."""
 
 
 def failures_text(failures: Sequence[str]) -> str:
