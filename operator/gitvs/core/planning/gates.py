@@ -42,7 +42,7 @@ LIFTABLE_GATES = (
 
 
 LIVE_GATES = ("conflict", "unsupported")
-"""The gates that are about this host, and not about the step from one commit to another."""
+"""The gates about the state of this host, not about the step between two commits."""
 
 UNKNOWN_GATE_RULE = "unknown-gate"
 """The rule of the warning that a commit message names an unknown gate."""
@@ -161,7 +161,7 @@ def find_lifts(
 
 
 def _identity(gate: Gate) -> tuple[str, str]:
-    """Return what makes a gate of one step the same as one of another step."""
+    """Return the identity of a gate; gates of two steps are the same if it is equal."""
     is_about_address = gate.name == "protected-vip"
     return gate.name, gate.measured if is_about_address else gate.key or ""
 
@@ -247,7 +247,7 @@ def _remedy(name: str) -> str:
 
 
 def _as_allowed(gate: Gate) -> Gate:
-    """Return a gate as lifted: how to lift it is of no use any more."""
+    """Return a gate as lifted, without the advice on how to lift it."""
     return replace(gate, message=gate.message.removesuffix(_remedy(gate.name)), is_allowed=True)
 
 

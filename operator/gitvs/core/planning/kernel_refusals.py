@@ -33,7 +33,7 @@ from gitvs.core.planning.plan import Change
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """What a refusal means, and what to check; the text has the errno's name between the two."""
+    """What a refusal means, and what to check; the text names the errno in between."""
 
     meaning: str
     remedy: str = ""

@@ -68,7 +68,7 @@ class Operation:
 
     @property
     def identity(self) -> tuple[OperationKind, str, str]:
-        """What a later operation must share to replace this one.
+        """The identity of an operation: a later one with the same identity replaces it.
 
         There is at most one pause, one pin and one standby.
         """
@@ -83,7 +83,7 @@ class Operation:
         return moment.now + timedelta(seconds=seconds_left)
 
     def is_expired(self, moment: Moment) -> bool:
-        """Whether its time is over."""
+        """Whether it has expired."""
         expiry = self.expiry(moment)
         return expiry is not None and moment.now >= expiry
 

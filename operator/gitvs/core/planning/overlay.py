@@ -48,13 +48,13 @@ class Overlay:
     drains: Mapping[Key, Drain]
     """Every drain in force once the target is reached."""
     new_drains: Mapping[Key, Drain]
-    """Those of them that begin now."""
+    """The drains that begin now."""
     restored_keys: frozenset[Key]
     """Settings that go back to their values before gitvs."""
     released_keys: frozenset[Key]
     """Owned objects that gitvs gives up without changing them."""
     kept_keys: frozenset[Key] = frozenset()
-    """What stays owned although it is not in the target, because this pass may not touch it."""
+    """Keys that stay owned although the target lacks them: this pass may not change them."""
 
 
 def build_overlay(
