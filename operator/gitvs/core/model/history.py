@@ -10,11 +10,11 @@ from enum import StrEnum
 from gitvs.core.errors import ExitCode
 
 MAX_SHOWN_CHARACTERS = 120
-"""How much of a text out of a commit is kept: people may write a megabyte into one line."""
+"""The longest text of a commit that is kept; a commit may have a line of a megabyte."""
 
 
 def one_line(text: str) -> str:
-    """Return a text out of a commit as one line that is short enough to be shown."""
+    """Return a text of a commit as one line, shortened for display."""
     line = " ".join(text.splitlines())
     if len(line) <= MAX_SHOWN_CHARACTERS:
         return line
@@ -62,9 +62,9 @@ class Cause(StrEnum):
     """Why a transaction was made."""
 
     COMMIT = "commit"
-    """To bring its commit, or a folder of manifests, into force."""
+    """To apply its commit, or a folder of manifests."""
     DRAIN_END = "drain-end"
-    """To remove what had drained, for a commit that was in force already."""
+    """To remove drained real servers of a commit that was already applied."""
     UPKEEP = "upkeep"
     """To repair drift, or for an operation by hand; the commit was in force already."""
 

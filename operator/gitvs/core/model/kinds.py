@@ -29,7 +29,7 @@ class Role(Enum):
     """What resources are for. It decides the phase in which a plan makes and removes them."""
 
     SETTING = auto()
-    """It always has a value: gitvs records the one it finds, and puts it back in the end."""
+    """It always has a value; gitvs records the original one, and restores it later."""
     HOST = auto()
     """Other resources need it."""
     RULE = auto()
@@ -45,22 +45,22 @@ class KindFacts:
     kind: Kind
     resource_class: type[Resource]
     noun: str
-    """What people call it; one of them, after a number other than 1 with an s."""
+    """Its name in messages, in the singular; the plural adds an s."""
     role: Role
     make_rank: int
     """The order in which they are made in one phase, and listed; equal ones by address."""
     break_rank: int
     """The order in which a plan removes them."""
     label: str = ""
-    """What stands before its key in a message, if the key does not name the kind itself."""
+    """The word before its key in a message, if the key does not name the kind."""
     is_noticed: bool = False
     """Whether clients notice when it is gone; such objects are what gates count."""
     shows_maker: bool = False
-    """Whether a value that gitvs did not write shows that somebody else made the object since."""
+    """Whether a value that gitvs did not write means that somebody else re-created the object."""
     is_restarted: bool = False
-    """Whether the kernel changes it by an end and a new start only."""
+    """Whether a change requires a stop and a start."""
     only_drains_keep_it: bool = True
-    """Whether one that is no longer wanted is there for a drain alone."""
+    """Whether only a drain keeps an object that is no longer desired."""
 
     @property
     def is_setting(self) -> bool:

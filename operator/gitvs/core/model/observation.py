@@ -86,11 +86,11 @@ class Scope:
     includes_host_settings: bool = False
     """Whether to read what only risk notes need: wildcard listeners and settings of links."""
     includes_gateways: bool = True
-    """Whether to read the gateways of all routes, which only new VIPs and local routes concern."""
+    """Whether to read the gateways of all routes; only new VIPs and local routes need them."""
     listeners: frozenset[Listener] | None = None
     """The virtual services to read, with their real servers; None means all."""
     expected: State = field(default_factory=State, compare=False, repr=False)
-    """What is probably there; what is found to be equal is these objects, which saves time."""
+    """The expected state; objects that are read as equal are shared with it, which saves time."""
 
 
 @dataclass(frozen=True, slots=True)

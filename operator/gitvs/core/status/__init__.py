@@ -1,1 +1,1 @@
-"""What is shown of a director: `agent_status`, `services`, `traffic_shares`."""
+"""What gitvs shows about a director: `agent_status`, `services`, `traffic_shares`."""

@@ -55,7 +55,7 @@ class LastPass:
     """How the newest pass ended. `problems` are why the newest commit was not applied."""
 
     outcome: Outcome | None
-    """None if nothing could be done at all."""
+    """None if no pass could run."""
     at: datetime
     duration_seconds: float
     commit: Commit | None
