@@ -61,7 +61,7 @@ class CommitLifts:
         )
 
     def lets_leave(self, director: str) -> bool:
-        """Whether a commit without a director says that it is meant."""
+        """Whether a commit that removes a director allows that in its message."""
         return any(
             self._has_left(commit_id, director)
             for commit_id, allowances in self._allowances.items()

@@ -1,4 +1,4 @@
-"""Says which manifests of a work tree differ from the commit that a preview is about."""
+"""Finds the manifests of a work tree that differ from the commit of a preview."""
 
 from __future__ import annotations
 

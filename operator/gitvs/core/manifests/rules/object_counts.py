@@ -18,7 +18,7 @@ MAX_RULES_PER_DIRECTOR = 200_000
 242 MB; the unit's MemoryMax is made for this."""
 
 MAX_PLACED_SERVERS = 2_000_000
-"""Real servers of all services, once for each group of directors that has others."""
+"""Real servers of all services, counted once for each group of directors with the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ObjectCounts:
 
     @property
     def is_within_limits(self) -> bool:
-        """Whether no director gets too many objects for certain."""
+        """Whether it is certain that no director gets too many objects."""
         return (
             self.most_rules <= MAX_RULES_PER_DIRECTOR and self.placed_servers <= MAX_PLACED_SERVERS
         )
@@ -106,7 +106,7 @@ def _rule_count_problems(
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """What a service comes to on one director: its virtual services and real servers."""
+    """The number of virtual services and real servers of a service on one director."""
 
     addresses: int
     ports: int

@@ -193,7 +193,7 @@ def _duplicate_server_problems(service: Service, variant: ServerVariant) -> Iter
 
 
 def _both_places(first: Origin, second: Origin) -> str:
-    """Return where two things are; a list on one line has one place."""
+    """Return the positions of two entries; entries on the same line have one position."""
     if str(first) == str(second):
         return f"both in {first}"
     return f"in {first} and in {second}"

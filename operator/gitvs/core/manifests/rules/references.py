@@ -106,7 +106,7 @@ def _all_selector_problems(
     unread: UnreadManifests,
 ) -> Iterator[Problem]:
     if not directors.all and not unread.may_contain_any("Director"):
-        return  # the folder of one team, which is warned of as a whole
+        return  # the folder of one team: one warning covers all of it
     known = _KnownNames("Director", [d.name for d in directors.all])
     names = {n for selector in _selectors(services, policies) for n in selector.names or ()}
     unknown = known.unknown_among(names, unread)
