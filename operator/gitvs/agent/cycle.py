@@ -80,7 +80,7 @@ class CommitFollower:
         return self.judge.source
 
     def subject(self) -> Subject | None:
-        """Return what should be judged: the commit to follow; None before the first fetch."""
+        """Return the commit to judge, which is the one to follow; None before the first fetch."""
         if not self.source.has_commits:
             return Subject(reading=self._reading)
         applied, pin = self.ports.store.applied(), self.ports.store.operations().pin
@@ -94,7 +94,7 @@ class CommitFollower:
         )
 
     def is_judged(self) -> bool:
-        """Whether what should be judged is; if not, it is asked for."""
+        """Whether the commit to follow is judged; if not, ask for it."""
         subject = self.subject()
         if subject is None:
             return True
@@ -279,7 +279,7 @@ class CommitFollower:
             subject, commit_id = older, older.commit_id
         if commit_id is not None and operations.pin is None:
             refuse_quarantined(self.ports, commit_id)
-            self.source.verify_signature(commit_id)  # its signer may have left since
+            self.source.verify_signature(commit_id)  # its signer's key may have been removed since
         judgement = self._judgement_of(subject)
         if isinstance(judgement.rendered, GitvsError):
             raise judgement.rendered
@@ -315,7 +315,7 @@ class CommitFollower:
         return applied if compared[2] else rendered
 
     def _judgement_of(self, subject: Subject) -> Judgement:
-        """Return what is judged; ask for what is not, or may be judged otherwise now.
+        """Return the judgement; ask for a new one if there is none or it may be out of date.
 
         Raises:
             NotYetJudged: nothing is known about it yet.
@@ -366,7 +366,7 @@ class CommitFollower:
                 self.ports.store.forget_ended_operations()
 
     def _is_first_since_boot(self) -> bool:
-        """Whether gitvs owns nothing since the boot: a pause does not keep the kernel empty."""
+        """Whether gitvs owns nothing since the boot; a pause does not prevent this first apply."""
         return not self.ports.store.ledger(self.ports.kernel.incarnation()).owned
 
     def _end_superseded_drains(self, target: Applied, operations: Operations) -> None:

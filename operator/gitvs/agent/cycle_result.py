@@ -30,7 +30,7 @@ class CycleResult:
     problems: tuple[GitvsError, ...] = ()
     applied_pass_result: PassResult | None = None
     is_repeated: bool = False
-    """Whether the first pass is an earlier one that was blocked, and still would be."""
+    """Whether the first pass is reused: it was blocked, and would be blocked again."""
     load_seconds: float = 0.0
     """How long reading, validating and rendering took."""
 
@@ -42,7 +42,7 @@ class CycleResult:
 
 @dataclass(frozen=True, slots=True)
 class BlockingBasis:
-    """What it depends on whether a pass is blocked, except the kernel."""
+    """Everything except the kernel that decides whether a pass is blocked."""
 
     desired: Desired
     applied: Applied | None

@@ -46,10 +46,10 @@ MAX_WAIT_SECONDS = 5.0
 PARTIAL_READING_TRIGGERS = frozenset(
     {Trigger.NEW_COMMIT, Trigger.FOLDER_CHANGED, Trigger.DRAIN_DUE}
 )
-"""Triggers about some services only; the drift timer reads the whole kernel anyway."""
+"""Triggers about a few services; the drift timer later reads the whole kernel."""
 
 READING_TRIGGERS = frozenset({Trigger.FOLDER_CHANGED, Trigger.SYNC, Trigger.RELOAD})
-"""Triggers that have nothing to do before the folder of manifests was read again."""
+"""Triggers that wait until the folder of manifests has been read again."""
 
 
 class Agent:

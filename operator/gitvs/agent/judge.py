@@ -41,10 +41,10 @@ log = logging.getLogger(__name__)
 MAX_SKIPPED_LOGGED = 20
 
 TEMPORARY_ERRORS = (OSError, MemoryError)
-"""What a lack of disk, descriptors, processes or memory raises: the next try may succeed."""
+"""Errors from a lack of disk, descriptors, processes or memory; the next try may succeed."""
 
 MAX_DROPPED_IN_A_ROW = 3
-"""After so many judgings were dropped for a newer commit, the next one ends by itself."""
+"""After this many judgings in a row were dropped for newer commits, the next one is finished."""
 
 ChooseDirector = Callable[[Collection[str]], str]
 """Picks this host's director among those that have a document, or raises UnknownDirector."""
@@ -80,7 +80,7 @@ class Judgement:
     seconds: float = 0.0
 
     def is_same(self, other: Judgement) -> bool:
-        """Whether nothing follows from this that did not follow from the other."""
+        """Whether this judgement has the same consequences as the other."""
         mine, its = self.rendered, other.rendered
         if isinstance(mine, GitvsError) or isinstance(its, GitvsError):
             # A temporary error may name another temporary file each time.
@@ -100,7 +100,7 @@ class NotYetJudged(GitvsError):
 
 
 class _Superseded(Exception):
-    """A newer commit is to be judged, or nothing any more."""
+    """The judging was dropped: a newer commit is waiting, or the agent stops."""
 
 
 def as_problem(what: str, error: Exception) -> GitvsError:
@@ -125,7 +125,7 @@ class Judge:
         self._rendered: tuple[str, Applied | GitvsError] | None = None
         """The newest commit as rendered, or its error: it never changes, and takes long."""
         self._allowances: dict[str, tuple[Allowance, ...]] = {}
-        """What the messages of commits lift that are newer than the applied one."""
+        """The gates lifted by the messages of commits newer than the applied one."""
         self._lifting_commits: dict[str, Applied | GitvsError] = {}
         """The commits whose lines lifted gates last, as rendered."""
         self._latest: tuple[Subject, Judgement] | None = None
@@ -134,7 +134,7 @@ class Judge:
         self._current: Subject | None = None
         self._dropped_in_a_row = 0
         self._was_kept_up = False
-        """Whether what was judged last could not be dropped, though a newer one was wanted."""
+        """Whether the last judging was not dropped although a newer commit was waiting."""
         self._started_at: datetime | None = None
         self._is_stopping = False
         self._report: Callable[[bool], None] | None = None

@@ -204,7 +204,7 @@ class Reporter:
         self._observed_at = self._ports.clock.now()
 
     def replace_metrics(self, settings: MetricsSettings) -> None:
-        """Serve metrics as other settings say; if they say the same, the counts go on."""
+        """Serve metrics with new settings; counters continue if nothing changed."""
         if settings == self.metrics.settings:
             return
         self.metrics.stop()
@@ -296,7 +296,7 @@ class Reporter:
         self._log_pass(pass_result, trigger, seconds)
 
     def _report_unrepairable(self, pass_result: PassResult) -> None:
-        """Log what cannot be repaired, and what can be again, once each."""
+        """Log once what cannot be repaired, and once when it can be repaired again."""
         repairs = pass_result.repairs
         were_undone = repairs is not None and repairs.outcome is not Outcome.APPLIED
         planned = pass_result.planned
@@ -341,7 +341,7 @@ _LOG_LEVELS = {
 
 
 def _drift_keys(pass_result: PassResult) -> tuple[Key, ...]:
-    """Return the keys of what a pass found changed by others than gitvs."""
+    """Return the keys of the objects that something other than gitvs has changed."""
     planned = pass_result.planned
     if planned is None or planned.applied is None:
         return ()

@@ -41,7 +41,7 @@ class TimedWork:
         return self._drains_due_boottime - self._ports.clock.boottime()
 
     def due(self, operations: Iterable[Operation]) -> Iterator[Trigger]:
-        """Yield what time makes due; `operations` are those that may have expired."""
+        """Yield the triggers that are due now; `operations` are those that may have expired."""
         if self.seconds_left() <= 0:
             yield Trigger.DRAIN_DUE
         moment = self._ports.moment()
@@ -91,6 +91,6 @@ class TimedWork:
 
 
 def retry_delay_seconds(failures: int) -> float:
-    """Return how long to wait after this many failures in a row, the first of them included."""
+    """Return how long to wait after this many failures in a row."""
     doublings = min(failures - 1, _MAX_DOUBLINGS)
     return min(_MIN_RETRY_SECONDS * 2.0**doublings, _MAX_RETRY_SECONDS)

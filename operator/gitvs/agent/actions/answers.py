@@ -1,4 +1,4 @@
-"""What operators are answered: what happened, in words, and how the cycle for it ended."""
+"""The answers to operators: what happened, in words, and how the cycle ended."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cycle_json(cycle_result: CycleResult) -> Answer:
 
 
 def sync_text(cycle_result: CycleResult, status: AgentStatus) -> str:
-    """Return what a sync came to, such as `commit 9ab0af1a283e is in force: nothing had to
+    """Return the result of a sync, such as `commit 9ab0af1a283e is in force: nothing had to
     change`."""
     outcomes = [p.outcome for p in cycle_result.pass_results]
     if not status.is_applied:
@@ -111,7 +111,7 @@ def until_text(operation: Operation) -> str:
 def unknown_server_text(
     subject: str, service: str, desired: Desired, servers: Sequence[RealServer]
 ) -> str:
-    """Return that there is no such real server, and which name comes near."""
+    """Return that there is no such real server, with the most similar name."""
     names = {*desired.server_names.values(), *(str(s.address) for s in servers)}
     near = get_close_matches(subject, names, 1)
     hint = f"Did you mean {near[0]}? " if near else ""

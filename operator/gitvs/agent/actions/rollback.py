@@ -89,7 +89,7 @@ def _find_different_commit(
 
 
 def _digest_of(judge: Judge, entry: HistoryEntry, commit_id: str) -> str:
-    """Return the digest of what a commit came to here; empty if it cannot be rendered."""
+    """Return the digest of a commit's desired state here; empty if it cannot be rendered."""
     if entry.state_digest:
         return entry.state_digest
     judge.request(Subject(commit_id, commit_id, is_trusted=True))
