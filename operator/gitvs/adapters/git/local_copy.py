@@ -114,7 +114,7 @@ class GitCopy:
                 self._idle_objects.popleft().close()
 
     def _forget_files(self) -> None:
-        """Have the next objects read from the files that are there now."""
+        """Read further objects from the present files of the copy."""
         self._generation += 1
         self._close_idle_objects()
 
@@ -339,7 +339,7 @@ class GitCopy:
 
 
 def _create(git_dir: Path) -> None:
-    """Make an empty bare repository, or of one that is there, its configuration.
+    """Make an empty bare repository; if one exists, write its configuration again.
 
     Not by `git init`, whose formats depend on its version.
     """
