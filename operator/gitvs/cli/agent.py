@@ -33,7 +33,7 @@ from gitvs.agent.cycle import followed_source, run_single_cycle
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.judge import ChooseDirector
-from gitvs.cli.shared.director_option import choose_director
+from gitvs.cli.shared.choices import choose_director
 from gitvs.cli.shared.host import become_writer, make_ports, open_for_writing
 from gitvs.cli.shared.options import choose_state_dir, config_option, state_options
 from gitvs.cli.shared.output import progress, show_message

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from gitvs.adapters.git.commits import open_commits
-from gitvs.cli.shared.director_option import choose_director, director_option
-from gitvs.cli.shared.gate_options import allow_option
+from gitvs.cli.shared.choices import allow_option, choose_director, director_option
 from gitvs.cli.shared.host import open_for_reading, open_for_writing
 from gitvs.cli.shared.manifest_input import (
     LoadedManifests,

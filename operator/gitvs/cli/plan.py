@@ -16,10 +16,9 @@ from gitvs.adapters.files.directory_source import DirectorySource
 from gitvs.adapters.files.file_cache_storage import FileCacheStorage, cache_folder
 from gitvs.adapters.git.commits import GitCommits, open_commits
 from gitvs.adapters.process.deadline import Deadline
+from gitvs.cli.shared.choices import allow_option, choose_director
 from gitvs.cli.shared.completion import directors as complete_directors
 from gitvs.cli.shared.completion import revisions
-from gitvs.cli.shared.director_option import choose_director
-from gitvs.cli.shared.gate_options import allow_option
 from gitvs.cli.shared.manifest_input import (
     files_left_out,
     folder_in_repository,

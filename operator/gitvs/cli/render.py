@@ -11,7 +11,7 @@ from typing import assert_never
 
 import click
 
-from gitvs.cli.shared.director_option import choose_director, director_option
+from gitvs.cli.shared.choices import choose_director, director_option
 from gitvs.cli.shared.manifest_input import load_manifests, path_argument, rev_option
 from gitvs.cli.shared.options import common_options
 from gitvs.cli.shared.output import show_json

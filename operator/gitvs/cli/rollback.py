@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gitvs.cli.shared.agent_request import ask_agent, for_option, why_option
-from gitvs.cli.shared.gate_options import allow_option
+from gitvs.cli.shared.choices import allow_option
 from gitvs.cli.shared.options import state_options
 
 

@@ -1,4 +1,4 @@
-"""Chooses the director: the one that `--director` names, or this host."""
+"""Which director a command is about, and which gates it lifts: `--director` and `--allow`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from gitvs.cli.shared.completion import directors
 from gitvs.core.errors import UnknownDirector
+from gitvs.core.planning.gates import LIFTABLE_GATES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,3 +53,14 @@ def _host_names() -> list[str]:
     """Return this host's name as it is set, and without its domain."""
     name = socket.gethostname()
     return list(dict.fromkeys((name, name.partition(".")[0])))
+
+
+def allow_option(function: F) -> F:
+    """Add `--allow`, passed on as `allow: tuple[str, ...]`."""
+    return click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice(LIFTABLE_GATES),
+        metavar="GATE",
+        help=f"Lift a gate this once: {', '.join(LIFTABLE_GATES)}.",
+    )(function)
