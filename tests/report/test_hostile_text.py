@@ -53,6 +53,7 @@ def texts_in(value: Any) -> list[str]:
 @example(" ::error::x")
 @example("x\n::error::x")
 @example("##[error]x")
+@example(":")
 @settings(max_examples=examples(100))
 def test_no_name_is_a_command_among_problems(form: ProblemFormat, text: str) -> None:
     problems = [Problem(text, line, 1, text, "rule", f"it is in {text}") for line in (0, 1)]

@@ -49,7 +49,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {printable(self.message)} [{self.rule}]"
+        return printable_line(f"{self.place}: {self.message} [{self.rule}]")
 
     @property
     def place(self) -> str:

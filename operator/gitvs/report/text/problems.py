@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from gitvs.core.model.resource_json import json_text
-from gitvs.core.problems import Problem, printable
+from gitvs.core.problems import Problem, printable_line
 from gitvs.report.text.findings import (
     Finding,
     FindingLevel,
@@ -68,7 +68,7 @@ def report_problems(
 
 def warning_text(warning: Problem) -> str:
     """Return a warning as one line: what stands where a problem does not have `warning`."""
-    return f"{warning.place}: warning: {printable(warning.message)} [{warning.rule}]"
+    return printable_line(f"{warning.place}: warning: {warning.message} [{warning.rule}]")
 
 
 def finding_of(problem: Problem, folder: str, level: FindingLevel = FindingLevel.ERROR) -> Finding:
