@@ -73,8 +73,11 @@ def test_directors_are_those_of_the_folder(here: Site) -> None:
         'kind: "Director" # ours\nmetadata:\n  labels: {}\n  name: "lb8"\n'
     )
     (folder / "one.json").write_text(json.dumps({"kind": "Director", "metadata": {"name": "lb9"}}))
+    (folder / "flow.yaml").write_text(
+        "kind: Director\nmetadata: {labels: {site: ams}, name: lb6}\nspec: {}\n"
+    )
     (folder / "broken.yaml").write_bytes(b"\xff\xfe kind: Director")
-    assert sorted(completed("gitvs render --director lb", folder)) == ["lb7", "lb8", "lb9"]
+    assert sorted(completed("gitvs render --director lb", folder)) == ["lb6", "lb7", "lb8", "lb9"]
     assert completed("gitvs plan --director lb8", folder) == ["lb8"]
 
 

@@ -24,13 +24,13 @@ SERVICE_FIELDS = {
     "virtual_address": ("10.0.0.1", "write vips: [10.0.0.1]"),
     "port": (443, "write ports: [{port: 443}]"),
     "protocol": ("TCP", "it is said of each port"),
-    "lb_algo": ("rr", "write scheduler: wlc"),
-    "lvs_sched": ("rr", "write scheduler: wlc"),
+    "lb_algo": ("rr", "write scheduler: rr"),
+    "lvs_sched": ("WRR", "write scheduler: wrr"),
     "balance": ("leastconn", "write scheduler: wlc"),
     "lb_policy": ("ROUND_ROBIN", "write scheduler: wlc"),
-    "lb_kind": ("DR", "write forwarding: nat, dr or tun"),
-    "lvs_method": ("DR", "write forwarding: nat, dr or tun"),
-    "persistence_timeout": (300, "write persistence: {timeout: 5m}"),
+    "lb_kind": ("DR", "write forwarding: dr"),
+    "lvs_method": ("masq", "write forwarding: nat"),
+    "persistence_timeout": (300, "write persistence: {timeout: 300s}"),
     "sessionAffinity": ("ClientIP", "write persistence: {timeout: 5m}"),
     "real_server": ([], "write realServers: [{address: 10.1.0.1, port: 8080}]"),
     "backends": ([], "write realServers: [{address: 10.1.0.1, port: 8080}]"),
@@ -169,3 +169,9 @@ def test_that_the_folder_may_be_the_wrong_one_is_said_once() -> None:
 def test_what_belongs_below_spec_is_said_to() -> None:
     [found] = problems_of({**service(), "scheduler": "wlc"}, director())
     assert "everything else stands below spec" in found.message
+
+
+def test_an_example_is_replaced_as_a_whole_number_alone() -> None:
+    assert "write lowerThreshold: 3," in foreign_words.translated_field(
+        "realServers", "lthreshold", 3
+    )

@@ -30,7 +30,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 _DIRECTOR_DOCUMENT = re.compile(
     r"""^["']?kind["']?:\s*["']?Director["']?\s*(?:#.*)?$""", re.MULTILINE | re.ASCII
 )
-_NAME = re.compile(r"""^\s+["']?name["']?:\s*["']?([\w.-]+)""", re.MULTILINE | re.ASCII)
+_NAME = re.compile(r"""["']?metadata["']?:.*?\bname["']?:\s*["']?([\w.-]+)""", re.DOTALL | re.ASCII)
 
 
 def quietly(words: Callable[[click.Context], Iterable[tuple[str, str]]]) -> Complete:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from gitvs.core.model.resources import Forwarding, Scheduler
+
 _VIPS = "write vips: [203.0.113.10]"
 _SCHEDULER = "write scheduler: wlc, or another of IPVS's own names"
 _FORWARDING = "write forwarding: nat, dr or tun"
@@ -24,7 +26,9 @@ _VRRP = (
     "VRRP stays with keepalived; a VIP that it holds is written"
     " {address: 203.0.113.10, bind: false}"
 )
-_OF_EACH_PORT = "it is said of each port: ports: [{port: 53, protocol: udp, targetPort: 5353}]"
+_OF_EACH_PORT = (
+    "it is said of each port: ports: [{port: 53, protocol: udp, targetPort: 5353, onePacket: true}]"
+)
 _UPPER = "write upperThreshold: 1000, with each real server"
 _LOWER = "write lowerThreshold: 800, with each real server"
 _WEIGHT_0 = "weight: 0 takes a real server out"
@@ -201,6 +205,15 @@ def _by_word(words_by_text: Mapping[str, str]) -> dict[str, str]:
 
 
 _FIELDS = _by_word(_FIELD_WORDS)
+_WORDS_OF_IPVS: Mapping[str, Mapping[str, str]] = {
+    _SCHEDULER: {str(name): str(name) for name in Scheduler},
+    _FORWARDING: {
+        **{str(name): str(name) for name in Forwarding},
+        **{"masq": "nat", "masquerade": "nat", "gate": "dr", "ipip": "tun", "tunnel": "tun"},
+    },
+}
+"""The values that a text with an example takes over: keepalived's are those of IPVS."""
+
 _VALUES = {field: _by_word(words) for field, words in _VALUE_WORDS.items()}
 
 
@@ -219,8 +232,11 @@ def translated_field(parent: str, word: str, value: object) -> str:
     text = _AT.get((parent, bare)) or (_FIELDS.get(bare, "") if parent in _PLACES else "")
     if type(value) in (int, str) and _PLAIN_VALUE.fullmatch(str(value)):
         for example in _EXAMPLES_OF_TYPE[type(value)]:
-            text = text.replace(example, str(value))
-    return text
+            text = re.sub(rf"\b{re.escape(example)}\b", str(value), text)
+    if text == _PERSISTENCE and type(value) is int and value > 0:
+        return text.replace("5m", f"{value}s")
+    own_word = _WORDS_OF_IPVS.get(text, {}).get(bare_word(str(value)))
+    return f"{text.partition(':')[0]}: {own_word}" if own_word else text
 
 
 def translated_value(field: str, word: str) -> str:
