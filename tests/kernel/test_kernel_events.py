@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gitvs.adapters.linux.kernel_events import KernelEvents
+from gitvs.adapters.linux.kernel_events import KernelEvent, KernelEvents
 
 pytestmark = pytest.mark.kernel
 
@@ -19,15 +19,15 @@ def ip(arguments: str) -> None:
 
 def test_what_changes_an_interface_is_reported() -> None:
     ip("link add gitvs0 type dummy")
-    heard: queue.Queue[str] = queue.Queue()
+    heard: queue.Queue[KernelEvent] = queue.Queue()
     events = KernelEvents(["gitvs0"], heard.put)
     events.start()
     try:
         for change in ("up", "down", "mtu 1400"):
             ip(f"link set gitvs0 {change}")
-            assert heard.get(timeout=120) == "link changed"
-            while not heard.empty():  # IPv6 addresses and routes of a link that is up
-                heard.get()
+            # The IPv6 address and routes of a link that is up come when they like.
+            while heard.get(timeout=120) is not KernelEvent.LINK:
+                pass
     finally:
         events.stop()
 
@@ -36,7 +36,7 @@ def test_an_alias_that_changes_is_no_news() -> None:
     """The kernel tells of it where the link is up."""
     ip("link add gitvs0 type dummy")
     ip("link set gitvs0 up")
-    heard: queue.Queue[str] = queue.Queue()
+    heard: queue.Queue[KernelEvent] = queue.Queue()
     events = KernelEvents(["gitvs0"], heard.put)
     events.start()
     try:
@@ -45,8 +45,8 @@ def test_an_alias_that_changes_is_no_news() -> None:
             time.sleep(0.2)  # so that they do not come in one batch
         ip("address add 203.0.113.10/32 dev gitvs0")
         found = [heard.get(timeout=120)]
-        while found[-1] != "address changed":
+        while found[-1] is not KernelEvent.ADDRESS:
             found.append(heard.get(timeout=120))
     finally:
         events.stop()
-    assert found.count("link changed") <= 1
+    assert found.count(KernelEvent.LINK) <= 1
