@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from tests.support.agents import Site, eventually, service, site
 from tests.support.paths import ROOT
 
 SCRIPT = ROOT / "systemd/completions/gitvs.bash"
+BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +39,15 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def completed(words: str, folder: Path) -> list[str]:
     """Press Tab at the end of a command line, in a bash that has loaded our completion."""
     given = words.split(" ")
-    program = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     line = " ".join(f"'{word}'" for word in given)
+    script = SCRIPT.read_text().replace("/usr/local/bin/gitvs", f"{BIN}/gitvs")
     text = (
-        f"source {SCRIPT}; COMP_WORDS=({line}); COMP_CWORD={len(given) - 1};"
-        ' _gitvs_completion gitvs; printf "%s\\n" "${COMPREPLY[@]}"'
+        f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(given) - 1};"
+        ' _gitvs; printf "%s\\n" "${COMPREPLY[@]}"'
     )
     done = subprocess.run(
         ["bash", "--norc", "-c", text],
         cwd=folder,
-        env={**os.environ, "PATH": program},
         capture_output=True,
         text=True,
         check=True,
@@ -88,6 +87,19 @@ def test_revisions_are_branches_and_tags(here: Site) -> None:
     assert completed("gitvs plan --head v", here.remote) == ["v1"]
 
 
+def test_no_name_that_a_shell_would_obey_is_offered(here: Site) -> None:
+    for name in ("rel;touch${IFS}PWNED", "rel$(id)", "rel`id`", "rel&x", "rel-2"):
+        here.git("branch", name)
+    assert completed("gitvs plan --base rel", here.remote) == ["rel-2"]
+    here.git("pack-refs", "--all")
+    assert completed("gitvs plan --base rel", here.remote) == ["rel-2"]
+
+
+def test_a_linked_work_tree_has_the_branches_of_its_repository(here: Site) -> None:
+    here.git("worktree", "add", "--quiet", "--detach", str(here.folder / "linked"))
+    assert completed("gitvs plan --base ma", here.folder / "linked") == ["main"]
+
+
 def test_real_servers_and_transactions_are_those_of_the_running_agent(here: Site) -> None:
     state = f"--state-dir {here.state_dir}"
     assert sorted(completed(f"gitvs drain {state} s", here.folder)) == ["s1", "s2"]
@@ -120,7 +132,8 @@ def test_the_shipped_scripts_are_those_of_the_library_that_answers_them(shell: s
 
 
 @pytest.mark.parametrize(
-    "words", ["gitvs plan --base ", "gitvs render --director ", "gitvs drain "]
+    "words",
+    ["gitvs plan --base ", "gitvs render --director ", "gitvs drain ", "gitvs apply --allow "],
 )
 def test_no_tab_waits_for_the_libraries_of_the_kernel_of_git_or_of_the_schemas(
     words: str, tmp_path: Path

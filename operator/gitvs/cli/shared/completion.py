@@ -18,7 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gitvs.adapters.service.control_socket import send_request
-from gitvs.core.problems import printable
+from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.core.settings import DEFAULT_STATE_DIR, socket_path_of
 
 ANSWER_TIMEOUT_SECONDS = 1.0
@@ -26,6 +26,10 @@ MAX_FILES = 5_000
 MAX_FILE_BYTES = 1 << 20
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+_HARMLESS_WORD = re.compile(r"[\w./:@+%,][\w./:@+%,-]*", re.ASCII)
+"""What may be offered: a name from a branch or a manifest becomes part of a command line, and `;`,
+`$` or a quote in it would be obeyed there."""
 
 _DIRECTOR_DOCUMENT = re.compile(
     r"""^["']?kind["']?:\s*["']?Director["']?\s*(?:#.*)?$""", re.MULTILINE | re.ASCII
@@ -47,7 +51,7 @@ def quietly(words: Callable[[click.Context], Iterable[tuple[str, str]]]) -> Comp
         return [
             CompletionItem(word, help=help_text or None)
             for word, help_text in found.items()
-            if word.startswith(incomplete) and word == printable(word)
+            if word.startswith(incomplete) and _HARMLESS_WORD.fullmatch(word)
         ]
 
     return complete
@@ -125,7 +129,9 @@ def _json_director(text: str) -> Iterator[tuple[str, str]]:
 def revisions(context: click.Context) -> Iterator[tuple[str, str]]:
     """Complete branches and tags of the repository that PATH is in, from its files."""
     start = Path(context.params.get("path") or ".").resolve()
-    repository = next(p / ".git" for p in (start, *start.parents) if (p / ".git").is_dir())
+    repository = _common_folder(
+        next(f for p in (start, *start.parents) if (f := p / ".git").exists())
+    )
     yield "HEAD", ""
     for kind in ("heads", "tags", "remotes"):
         folder = repository / "refs" / kind
@@ -137,9 +143,25 @@ def revisions(context: click.Context) -> Iterator[tuple[str, str]]:
             yield found[1], ""
 
 
+def _common_folder(git: Path) -> Path:
+    """Return the folder of the refs; `.git` is a file in a linked work tree."""
+    if git.is_dir():
+        return git
+    folder = git.parent / git.read_text("utf-8").removeprefix("gitdir:").strip()
+    common = folder / "commondir"
+    return folder / common.read_text("utf-8").strip() if common.exists() else folder
+
+
+@quietly
+def gates(context: click.Context) -> Iterator[tuple[str, str]]:
+    """Complete the gates that can be lifted."""
+    return ((name, "") for name in LIFTABLE_GATES)
+
+
 _VALUE_OPTIONS: Mapping[str, Complete] = {
     "--director": directors,
     "--rev": revisions,
     "--base": revisions,
     "--head": revisions,
+    "--allow": gates,
 }
