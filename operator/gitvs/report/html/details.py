@@ -26,7 +26,7 @@ from gitvs.report.plan.plan_view import DirectorPlan, Presence, summary_text
 from gitvs.report.plan.preview_view import DirectorGroup
 from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE
 from gitvs.report.plan.removals import AFTER_DRAINS_TITLE, removals_text
-from gitvs.report.plan.service_view import changed_services
+from gitvs.report.plan.service_view import ServiceView
 from gitvs.report.text.changes import (
     BY_HAND_TITLE,
     FOREIGN_TITLE,
@@ -41,9 +41,14 @@ from gitvs.report.text.operations import operation_text
 _CHANGE_COLUMNS = ("", "Change", "Object", "Value, or old → new")
 
 
-def group_details(group_number: int, group: DirectorGroup, *, is_open: bool) -> Html:
-    """Return the details of a group; the page links to them as `#group-NUMBER`."""
-    content = element("div", *_group_content(group), id=f"group-{group_number}")
+def group_details(
+    group_number: int, group: DirectorGroup, services: Iterable[ServiceView], *, is_open: bool
+) -> Html:
+    """Return the details of a group with its changed services.
+
+    The page links to them as `#group-NUMBER`.
+    """
+    content = element("div", *_group_content(group, services), id=f"group-{group_number}")
     return element(
         "details", _group_title(group), content, class_="group scope", open="open" * is_open
     )
@@ -64,7 +69,7 @@ def _group_title(group: DirectorGroup) -> Html:
     )
 
 
-def _group_content(group: DirectorGroup) -> Iterator[Html]:
+def _group_content(group: DirectorGroup, services: Iterable[ServiceView]) -> Iterator[Html]:
     plan = group.plan
     if len(group.directors) == 1:
         digest = element("code", plan.desired_digest)
@@ -76,7 +81,7 @@ def _group_content(group: DirectorGroup) -> Iterator[Html]:
     yield _more_changes_section(plan, AFTER_DRAINS_TITLE, plan.after_drains)
     yield _more_changes_section(plan, REPAIRS_TITLE, plan.repairs)
     yield _text_section(UNREPAIRABLE_TITLE, plan.unrepairable.values())
-    yield from map(service_details, changed_services(plan))
+    yield from map(service_details, services)
     yield _text_section(FOREIGN_TITLE, plan.foreign_names)
 
 

@@ -7,6 +7,7 @@ that nothing from a manifest can ever run.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -16,7 +17,7 @@ from gitvs.report.html.elements import EMPTY_HTML, Content, Html, element
 from gitvs.report.html.sections import overview, sections
 from gitvs.report.plan.preview_view import DirectorGroup, Preview, director_groups
 from gitvs.report.plan.preview_words import verdict_text
-from gitvs.report.plan.service_view import changed_services
+from gitvs.report.plan.service_view import ServiceView, changed_services
 
 _TOOLBAR = Html("""\
 <form id="tools" role="search" hidden>
@@ -38,10 +39,12 @@ MAX_OPEN_ROWS = 200
 def preview_html(preview: Preview, origin: str = "") -> str:
     """Return a preview as a page; `origin` says what made it, when, and of which repository."""
     groups = director_groups(preview.plans)
-    is_small = sum(map(_row_count, groups)) <= MAX_OPEN_ROWS
+    services = [changed_services(group.plan) for group in groups]
+    is_small = sum(map(_row_count, groups, services)) <= MAX_OPEN_ROWS
     is_open = len(groups) == 1 or is_small
     group_elements = (
-        group_details(number, group, is_open=is_open) for number, group in enumerate(groups, 1)
+        group_details(number, group, group_services, is_open=is_open)
+        for number, (group, group_services) in enumerate(zip(groups, services, strict=True), 1)
     )
     body = element(
         "body",
@@ -57,9 +60,8 @@ def preview_html(preview: Preview, origin: str = "") -> str:
     return f"<!doctype html>\n{page.markup}\n"
 
 
-def _row_count(group: DirectorGroup) -> int:
+def _row_count(group: DirectorGroup, services: Sequence[ServiceView]) -> int:
     plan = group.plan
-    services = changed_services(plan)
     changes = (plan.plan.changes, plan.after_drains, plan.repairs)
     return sum(map(len, changes)) + sum(len(service.servers) for service in services)
 

@@ -114,8 +114,8 @@ def _service_text(view: ServiceView) -> ServiceText:
         else ""
     )
     return ServiceText(
-        heading + _server_table(view, view.servers),
-        heading + _server_table(view, changed) + unchanged_note,
+        heading + _server_table(view, view.servers, drain_note),
+        heading + _server_table(view, changed, drain_note) + unchanged_note,
     )
 
 
@@ -142,16 +142,17 @@ def _capacity(view: ServiceView) -> str:
     return f"Capacity: {view.capacity_text}{shares}"
 
 
-def _server_table(view: ServiceView, servers: Iterable[ServerRow]) -> str:
-    rows = [table_row(_server_cells(view, server)) for server in servers]
+def _server_table(view: ServiceView, servers: Iterable[ServerRow], drain_note: str) -> str:
+    rows = [table_row(_server_cells(view, server, drain_note)) for server in servers]
     columns = ("Real server", "Forwarding", "Weight>", "Share of traffic>", "Connections")
     return f"\n{table_header(*columns)}{''.join(rows)}" if rows else ""
 
 
-def _server_cells(view: ServiceView, server: ServerRow) -> Iterator[str]:
+def _server_cells(view: ServiceView, server: ServerRow, drain_note: str) -> Iterator[str]:
+    """Yield the cells of a real server; `drain_note` is said already, of all that drain so."""
     name = f" {code(server.name)}" if server.name else ""
     yield code(server.address) + name + (" (local)" if server.is_local else "")
     yield prose(server.forwarding)
     yield from (server.weight_text, view.share_text(server))
-    shared_note = f"drain: {_shared_drain_note(view)}"
-    yield "drain" if server.connections_text == shared_note else prose(server.connections_text)
+    is_said = server.connections_text == f"drain: {drain_note}"
+    yield "drain" if is_said else prose(server.connections_text)
