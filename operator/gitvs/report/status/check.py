@@ -89,8 +89,7 @@ def _smaller_findings(status: JsonObject, now: datetime) -> Iterator[_Finding]:
     drained = [o["name"] or o["subject"] for o in status["operations"] if o["kind"] == "drain"]
     if drained:
         yield _Finding(CheckLevel.WARNING, "drained by hand", f"drained by hand: {_few(drained)}")
-    unrepairable_keys = {u["key"] for u in status["unrepairable"]}
-    if drift := [key for key in status["drift"] if key not in unrepairable_keys]:
+    if drift := headline.repairable_drift(status):
         objects = count_text(len(drift), "object")
         text = f"{objects} changed by something other than gitvs: {_few(drift)}"
         yield _Finding(CheckLevel.WARNING, "drift", text)
@@ -106,11 +105,10 @@ def _smaller_findings(status: JsonObject, now: datetime) -> Iterator[_Finding]:
 
 def _without_source_error(status: JsonObject) -> JsonObject:
     """Return a status whose newest pass does not repeat the error of the source."""
-    last, error = status["last"], status["source"]["error"] or ""
+    last = status["last"]
     if last is None:
         return status
-    problems = [p for p in last["problems"] if not p or not error.startswith(p)]
-    return {**status, "last": {**last, "problems": problems}}
+    return {**status, "last": {**last, "problems": headline.problems_beside_source(status)}}
 
 
 def _unanswered_seconds(status: JsonObject, now: datetime) -> float:

@@ -75,6 +75,18 @@ def _is_target_applied(status: JsonObject) -> bool:
     return target is None or (applied is not None and target["id"] == applied["id"])
 
 
+def problems_beside_source(status: JsonObject) -> list[str]:
+    """Return the problems of the newest pass, without the source's error, which is shown apart."""
+    error = status["source"]["error"] or ""
+    return [p for p in status["last"]["problems"] if not p or not error.startswith(p)]
+
+
+def repairable_drift(status: JsonObject) -> list[str]:
+    """Return the keys that drifted and are not listed as unrepairable."""
+    unrepairable_keys = {u["key"] for u in status["unrepairable"]}
+    return [key for key in status["drift"] if key not in unrepairable_keys]
+
+
 def no_agent(status: JsonObject, now: datetime) -> StyledText | None:
     if status["startedAt"] is not None:
         return None

@@ -13,7 +13,14 @@ from rich.text import Text
 
 from gitvs.core.planning.operations import Operation, OperationKind
 from gitvs.core.problems import Problem
-from gitvs.report.status.headline import author_name, headline, parse_time, target_commit
+from gitvs.report.status.headline import (
+    author_name,
+    headline,
+    parse_time,
+    problems_beside_source,
+    repairable_drift,
+    target_commit,
+)
 from gitvs.report.status.services_table import services_text
 from gitvs.report.text.counts import count_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
@@ -57,7 +64,7 @@ def status_text(
         ("Why", _reason_lines(status, headline_text)),
         ("Warnings", _warning_lines(status)),
         ("Cannot be repaired", _unrepairable_lines(status, now, headline_text)),
-        (_drift_title(status), _limited_lines(_other_drift(status))),
+        (_drift_title(status), _limited_lines(repairable_drift(status))),
         (
             "In quarantine: not tried again but by `gitvs sync --retry`",
             _quarantine_lines(status, now, headline_text),
@@ -226,9 +233,7 @@ def _reason_lines(status: JsonObject, headline_text: str) -> list[Line]:
         + ("" if _is_said(g["message"], headline_text) else f"; {g['message']}")
         for g in last["gates"]
     ]
-    source_error = status["source"]["error"] or ""  # shown with the source
-    problems = [p for p in last["problems"] if not p or not source_error.startswith(p)]
-    reasons = [*problems, *gates, *last["failures"]]
+    reasons = [*problems_beside_source(status), *gates, *last["failures"]]
     texts = [text for reason in reasons for text in reason.split("\n")]
     return _limited_lines([text for text in texts if not _is_said(text, headline_text)])
 
@@ -247,12 +252,6 @@ def _drift_title(status: JsonObject) -> str:
     last = status["last"]
     is_repaired = last is not None and last["result"] == "applied"
     return f"Changed behind gitvs's back, {'and' if is_repaired else 'not yet'} repaired"
-
-
-def _other_drift(status: JsonObject) -> list[str]:
-    """Return the drift that is not listed as unrepairable."""
-    unrepairable_keys = {u["key"] for u in status["unrepairable"]}
-    return [key for key in status["drift"] if key not in unrepairable_keys]
 
 
 def _unrepairable_lines(status: JsonObject, now: datetime, headline_text: str) -> list[Line]:
