@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from gitvs import __version__
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.kinds import is_local_address
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import LocalRoute, SyncDaemon, Vip, VirtualService
@@ -81,7 +82,7 @@ def with_details(
         services=service_statuses(
             observation, ledger, desired, summary.operations, inputs.boottime_seconds
         ),
-        vips=tuple(str(r.key) for r in (*owned, *routes) if isinstance(r, Vip | LocalRoute)),
+        vips=tuple(str(r.key) for r in (*owned, *routes) if is_local_address(r)),
         foreign_objects=(
             *(str(r.key) for r in listed if r.key not in ledger.owned),
             *sorted(observation.unknown_objects),

@@ -204,8 +204,6 @@ def _sort_key(change: Change) -> tuple[int, int, tuple[int, ...], str]:
 
 
 def _rank(change: Change) -> int:
-    if change.phase is Phase.MAKE:
-        return 0
     if change.phase is Phase.MODIFY:
         return _modify_rank(change)
     facts = facts_of(change.resource)

@@ -7,12 +7,11 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from gitvs.core.model.desired import ManifestLocation
+from gitvs.core.model.kinds import facts_of, is_local_address
 from gitvs.core.model.resources import (
     Endpoint,
     Key,
-    LocalRoute,
     Resource,
-    Vip,
     VirtualService,
 )
 from gitvs.core.planning.gates import UNKNOWN_GATE_RULE, Gate
@@ -84,7 +83,7 @@ def _cause(plan: DirectorPlan, gate: Gate) -> ManifestLocation | None:
         return _location(plan, gate.key)
     remaining = {loc.service: loc for key, loc in plan.locations.items() if key in plan.desired}
     for key, resource in plan.state_before.items():
-        is_counted = isinstance(resource, VirtualService | Vip | LocalRoute)
+        is_counted = facts_of(resource).is_noticed
         if key in plan.desired or not is_counted or not _is_about(gate, resource):
             continue
         if (location := plan.locations.get(key)) is not None:
@@ -96,14 +95,11 @@ def _is_about(gate: Gate, resource: Resource) -> bool:
     """Whether a gate is about a removed object; only a protected VIP names one."""
     if gate.name != "protected-vip":
         return True
-    match resource:
-        case Vip():
-            return str(resource.address) == gate.measured
-        case LocalRoute():
-            return ip_address(gate.measured) in resource.prefix
-        case VirtualService(Endpoint(_, address)):
-            return str(address) == gate.measured
-    return False
+    address = ip_address(gate.measured)
+    if is_local_address(resource):
+        return resource.makes_local(address)
+    listener = resource.listener if isinstance(resource, VirtualService) else None
+    return isinstance(listener, Endpoint) and listener.address == address
 
 
 def _risk_finding(risk: Risk, location: ManifestLocation | None, folder: str) -> Finding:
