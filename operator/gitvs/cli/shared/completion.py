@@ -17,6 +17,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from gitvs.adapters.files.work_tree import nearest_git
 from gitvs.adapters.service.control_socket import send_request
 from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.core.settings import DEFAULT_STATE_DIR, socket_path_of
@@ -128,10 +129,10 @@ def _json_director(text: str) -> Iterator[tuple[str, str]]:
 @quietly
 def revisions(context: click.Context) -> Iterator[tuple[str, str]]:
     """Complete branches and tags of the repository that PATH is in, from its files."""
-    start = Path(context.params.get("path") or ".").resolve()
-    repository = _common_folder(
-        next(f for p in (start, *start.parents) if (f := p / ".git").exists())
-    )
+    git = nearest_git(Path(context.params.get("path") or ".").resolve())
+    if git is None:
+        return
+    repository = _common_folder(git)
     yield "HEAD", ""
     for kind in ("heads", "tags", "remotes"):
         folder = repository / "refs" / kind

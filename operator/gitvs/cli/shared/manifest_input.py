@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from gitvs.adapters.files.directory_source import DirectorySource
+from gitvs.adapters.files.work_tree import nearest_git
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.cli.shared.completion import revisions
 from gitvs.cli.shared.output import progress, show_message
@@ -165,18 +166,14 @@ def folder_in_repository(path: Path) -> str:
     not asked: a wrong answer would only be a place that reads less well.
     """
     folder = Path(os.path.normpath(path.absolute()))
-    roots = (parent for parent in (folder, *folder.parents) if (parent / ".git").exists())
-    root = next(roots, Path.cwd())
+    git = nearest_git(folder)
+    root = Path.cwd() if git is None else git.parent
     if not folder.is_relative_to(root) or folder == root:
         return ""
     return folder.relative_to(root).as_posix()
 
 
 def _may_be_sparse(folder: Path) -> bool:
-    for parent in (folder, *folder.parents):
-        git = parent / ".git"
-        if git.is_file():  # a linked work tree: its settings are elsewhere
-            return True
-        if git.is_dir():
-            return (git / "info/sparse-checkout").exists()
-    return False
+    git = nearest_git(folder)
+    # The settings of a linked work tree are elsewhere.
+    return git is not None and (git.is_file() or (git / "info/sparse-checkout").exists())
