@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -108,11 +108,10 @@ def until_text(operation: Operation) -> str:
     return f" until {utc_time_text(until)} ({duration_text(seconds)})"
 
 
-def unknown_server_text(
-    subject: str, service: str, desired: Desired, servers: Sequence[RealServer]
-) -> str:
+def unknown_server_text(subject: str, service: str, desired: Desired) -> str:
     """Return that there is no such real server, with the most similar name."""
-    names = {*desired.server_names.values(), *(str(s.address) for s in servers)}
+    addresses = {str(server.address) for server in desired.state.of_type(RealServer)}
+    names = {*desired.server_names.values(), *addresses}
     near = get_close_matches(subject, names, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     where = f" in service {service}" if service else ""

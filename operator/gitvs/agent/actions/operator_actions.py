@@ -200,10 +200,7 @@ class OperatorActions:
         desired = self._require_applied().desired
         servers = find_real_servers(request.subject, request.service, desired)
         if not servers:
-            known = list(desired.state.of_type(RealServer))
-            raise ControlFailed(
-                unknown_server_text(request.subject, request.service, desired, known)
-            )
+            raise ControlFailed(unknown_server_text(request.subject, request.service, desired))
         listeners = tuple(sorted({s.service_key for s in servers})) if request.service else ()
         subject = canonical_server(request.subject)
         subjects = {subject if is_address(subject) else str(s.address) for s in servers}

@@ -205,16 +205,16 @@ def _by_word(words_by_text: Mapping[str, str]) -> dict[str, str]:
 
 
 _FIELDS = _by_word(_FIELD_WORDS)
+_VALUES = {field: _by_word(words) for field, words in _VALUE_WORDS.items()}
+_KEEPALIVEDS_FORWARDING = ("masq", "masquerade", "gate", "ipip", "tunnel")
 _WORDS_OF_IPVS: Mapping[str, Mapping[str, str]] = {
     _SCHEDULER: {str(name): str(name) for name in Scheduler},
     _FORWARDING: {
         **{str(name): str(name) for name in Forwarding},
-        **{"masq": "nat", "masquerade": "nat", "gate": "dr", "ipip": "tun", "tunnel": "tun"},
+        **{w: _VALUES["forwarding"][w].removeprefix("write ") for w in _KEEPALIVEDS_FORWARDING},
     },
 }
 """The values that a text with an example takes over: keepalived's are those of IPVS."""
-
-_VALUES = {field: _by_word(words) for field, words in _VALUE_WORDS.items()}
 
 
 def bare_word(word: str) -> str:
