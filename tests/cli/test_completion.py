@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from gitvs.adapters.service.control_socket import ControlServer, make_socket
 from tests.support.agents import Site, eventually, service, site
 from tests.support.paths import ROOT
 
@@ -23,17 +22,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """An agent that runs, has applied two commits, and has drained s1."""
     made = site(tmp_path_factory.mktemp("here"))
     made.git("tag", "v1")
-    with made.running() as running:
+    with made.answering() as running:
         made.push(service(weight=2), "another weight")
         running.order("sync")
         running.order("drain", subject="s1", why="disk errors")
-        server = ControlServer(make_socket(made.state_dir / "control.sock"), running.desk.answer)
-        server.start()
-        try:
-            eventually(lambda: running.status.services != ())
-            yield made
-        finally:
-            server.stop()
+        eventually(lambda: running.status.services != ())
+        yield made
 
 
 def completed(words: str, folder: Path) -> list[str]:

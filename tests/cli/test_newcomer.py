@@ -15,7 +15,6 @@ import pytest
 
 import gitvs.cli.shared.host as host_module
 from gitvs.adapters.process.clock import SystemClock
-from gitvs.adapters.service.control_socket import ControlServer, make_socket
 from gitvs.adapters.service.installation import read_shipped_file
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.model.observation import Scope
@@ -71,14 +70,9 @@ def services(kernel: MemoryKernel) -> list[VirtualService]:
 def agent(folder: Path) -> Iterator[Site]:
     """An agent that answers in the state folder of `folder`."""
     here = site(folder)
-    with here.running() as running:
+    with here.answering():
         eventually(lambda: here.weights() == [1, 1])
-        server = ControlServer(make_socket(here.state_dir / "control.sock"), running.desk.answer)
-        server.start()
-        try:
-            yield here
-        finally:
-            server.stop()
+        yield here
 
 
 def test_the_commands_of_the_readme_by_hand(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gitvs.adapters.process.clock import SystemClock
-from gitvs.adapters.service.control_socket import Peer
+from gitvs.adapters.service.control_socket import ControlServer, Peer, make_socket
 from gitvs.adapters.service.systemd import Notifier
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.control_requests import ControlRequests
@@ -23,7 +23,7 @@ from gitvs.core.errors import GitvsError
 from gitvs.core.model.observation import Scope
 from gitvs.core.model.resources import RealServer
 from gitvs.core.model.state import State
-from gitvs.core.settings import MetricsSettings, RemoteSettings, Settings
+from gitvs.core.settings import SOCKET_FILE_NAME, MetricsSettings, RemoteSettings, Settings
 from gitvs.core.status.agent_status import AgentStatus
 from gitvs.ports import Kernel, Ports
 from tests.support.memory.kernel import MemoryKernel
@@ -209,6 +209,19 @@ class Site:
             assert not thread.is_alive(), "the agent does not stop"
             if crashed:
                 raise crashed[0]
+
+    @contextmanager
+    def answering(self) -> Iterator[Running]:
+        """Run the agent, which answers at its socket, for as long as the block lasts."""
+        with self.running() as running:
+            server = ControlServer(
+                make_socket(self.state_dir / SOCKET_FILE_NAME), running.desk.answer
+            )
+            server.start()
+            try:
+                yield running
+            finally:
+                server.stop()
 
 
 def site(folder: Path) -> Site:
