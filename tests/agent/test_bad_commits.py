@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES
-from gitvs.core.model.allowances import Allowance, parse_allowances
+from gitvs.core.allowances import Allowance, parse_allowances
 from gitvs.core.model.resources import RealServer
 from tests.support.agents import (
     DIRECTOR,

@@ -2,5 +2,6 @@
 
 `model` (what a director has or should have), `manifests` (what people write, and what it
 means for one director), `planning` (from one state to another), `status` (what is shown about
-a director); and `settings`, `errors`, `problems`, `checkpoint`, `durations`, `remote_url`.
+a director); and `settings`, `errors`, `problems`, `allowances` (what commit messages let through),
+`checkpoint`, `durations`, `remote_url`.
 """

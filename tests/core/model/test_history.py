@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gitvs.adapters.git.parse_commit import parse_commit
 from gitvs.adapters.store.small_records import commit_from_record
-from gitvs.core.model.allowances import parse_allowances
+from gitvs.core.allowances import parse_allowances
 from gitvs.core.model.history import Commit, one_line
 
 HUGE = "x" * 1_000_000

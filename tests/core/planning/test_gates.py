@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitvs.core.model.allowances import Allowance, parse_allowances
+from gitvs.core.allowances import Allowance, parse_allowances
 from gitvs.core.model.desired import Desired, Policy
 from gitvs.core.model.resources import (
     Endpoint,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
-from gitvs.core.model.allowances import Allowance
+from gitvs.core.allowances import Allowance
 from gitvs.core.model.desired import Desired, Policy
 from gitvs.core.model.grouped import changed_groups, differences
 from gitvs.core.model.kinds import KINDS, facts_of, is_local_address, kind_of

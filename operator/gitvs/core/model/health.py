@@ -1,0 +1,123 @@
+"""How the real servers of a virtual service are checked, as the manifests say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gitvs.core.model.resources import IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class TcpCheck:
+    """A connection succeeds, and what the server says contains `expect`.
+
+    `send` is written first; either may be empty. `port` is None for the real server's own.
+    """
+
+    port: int | None = None
+    send: str = ""
+    expect: str = ""
+
+    @property
+    def words(self) -> str:
+        """The check in words, for people: `tcp port 25 expect "220"`."""
+        parts = ["tcp"]
+        if self.port is not None:
+            parts.append(f"port {self.port}")
+        for name, text in (("send", self.send), ("expect", self.expect)):
+            if text:
+                parts.append(f'{name} "{text}"')
+        return " ".join(parts)
+
+
+Check = TcpCheck
+
+
+class OnFailure(StrEnum):
+    """What happens to a real server that is down."""
+
+    DRAIN = "drain"
+    """Its weight becomes 0: open connections go on."""
+    REMOVE = "remove"
+    """It is removed: its connections end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTimes:
+    """When a check runs: every `interval_seconds`, from start to start.
+
+    After a result that differs from the run before, `retry_seconds` replaces the interval. A
+    check fails if it takes longer than `timeout_seconds`, from connecting to the whole answer.
+    """
+
+    interval_seconds: float = 5.0
+    timeout_seconds: float = 2.0
+    retry_seconds: float = 5.0 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The `health` of a Service, for one of its virtual services.
+
+    A real server comes back after `rise` passes in a row, and goes down after `fall` failures.
+    Health keeps `keep_percent` of the number of real servers in. The quorum is lost when less
+    than `lose_percent` of the weight is up, and gained again at `gain_percent`.
+    """
+
+    checks: tuple[Check, ...]
+    times: CheckTimes = CheckTimes()
+    rise: int = 2
+    fall: int = 3
+    on_failure: OnFailure = OnFailure.DRAIN
+    keep_percent: float = 50.0
+    lose_percent: float = 0.0
+    gain_percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One check of one address and port: equal ones of different Services run once."""
+
+    check: Check
+    address: IPAddress
+    port: int
+    times: CheckTimes
+
+
+ProbeId = str
+"""A short text that is the same for equal probes, in every process and version of gitvs."""
+
+
+class Failure(StrEnum):
+    """Why a check failed, from the hardest evidence of a dead server to the softest."""
+
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    CONNECT_TIMEOUT = "connect-timeout"
+    ANSWER_TIMEOUT = "answer-timeout"
+    CONTENT = "content"
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether the server's host or network has said that nobody is there."""
+        return self in (Failure.REFUSED, Failure.UNREACHABLE)
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether the server has answered, though not as the check wants it, or not in time."""
+        return not self.is_hard and self is not Failure.CONNECT_TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Results of the same kind in a row. Of failures, `failure` is the class of the newest one.
+
+    A result that says nothing about the server (void) neither belongs to a run nor ends one.
+    `text` says more about the newest result; `latency_seconds` is how long a pass took.
+    """
+
+    length: int = 0
+    failure: Failure | None = None
+    text: str = ""
+    latency_seconds: float = 0.0
