@@ -18,10 +18,10 @@ import pytest
 from gitvs.adapters.git.commits import GitCommits, open_commits
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli import GC_THRESHOLDS
+from gitvs.core.allowances import parse_allowances
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.render import render_director
-from gitvs.core.allowances import parse_allowances
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX

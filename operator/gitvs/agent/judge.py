@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from gitvs.adapters.process.deadline import Deadline
+from gitvs.core.allowances import Allowance, parse_allowances
 from gitvs.core.checkpoint import Checkpoint, TookTooLong, checked
 from gitvs.core.errors import (
     GitvsError,
@@ -29,7 +30,6 @@ from gitvs.core.errors import (
 from gitvs.core.manifests.file_cache import validate_file_compactly
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer
-from gitvs.core.allowances import Allowance, parse_allowances
 from gitvs.core.model.desired import Desired
 from gitvs.core.planning.gates import FoundLifts, find_lifts, unknown_gate_warnings
 from gitvs.core.problems import InvalidManifests, printable

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from gitvs.core.allowances import Allowance, parse_allowances
 from gitvs.core.errors import SourceError, forked_earlier_text
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.render import Renderer
-from gitvs.core.allowances import Allowance, parse_allowances
 from gitvs.core.model.desired import Desired
 from gitvs.core.planning.gates import FoundLifts, find_lifts
 from gitvs.core.problems import InvalidManifests

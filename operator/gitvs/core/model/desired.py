@@ -7,6 +7,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass, field
 
+from gitvs.core.model.health import Health
 from gitvs.core.model.resources import IPAddress, Key
 from gitvs.core.model.state import State
 
@@ -55,3 +56,5 @@ class Desired:
     """The names of the real servers that have one in the manifests."""
     is_standby: bool = False
     """Whether this director should have neither VIPs nor local routes, even for drains."""
+    health: Mapping[Key, Health] = field(default_factory=dict)
+    """How the real servers of a virtual service are checked; it has no entry if they are not."""
