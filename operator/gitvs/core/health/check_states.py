@@ -16,6 +16,9 @@ class Standing(StrEnum):
     DOWN = "down"
 
 
+NO_RUN = Run()
+
+
 @dataclass(frozen=True, slots=True)
 class CheckState:
     """The standing of one check, and the newest run of its results.
@@ -25,7 +28,7 @@ class CheckState:
     """
 
     standing: Standing = Standing.UNKNOWN
-    run: Run = Run()
+    run: Run = NO_RUN
     uncounted: int = 0
 
     @property

@@ -16,7 +16,13 @@ from gitvs.core.health.judgement import (
     judge,
 )
 from gitvs.core.health.serving import OutBy
-from gitvs.core.health.verdicts import FLAP_SECONDS, ServerVerdict, ServiceVerdicts, settled
+from gitvs.core.health.verdicts import (
+    FLAP_SECONDS,
+    NO_VERDICTS,
+    ServerVerdict,
+    ServiceVerdicts,
+    settled,
+)
 from gitvs.core.model.health import Failure, Health, OnFailure
 from gitvs.core.model.resources import Key, RealServer, Scheduler
 
@@ -41,7 +47,7 @@ class TrackedService:
     """Moments are seconds of CLOCK_BOOTTIME. `stale` are servers whose checks bring no results."""
 
     facts: ServiceFacts
-    verdicts: ServiceVerdicts = ServiceVerdicts()
+    verdicts: ServiceVerdicts = NO_VERDICTS
     judgement: Judgement = NO_JUDGEMENT
     stale: frozenset[Key] = frozenset()
     out: Mapping[Key, OutBy] = field(default_factory=dict)

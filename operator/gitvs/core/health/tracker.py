@@ -356,7 +356,7 @@ def _same_probes(one: TrackedService, other: TrackedService) -> bool:
 
 
 def _pass_lengths(rise: int) -> set[int]:
-    """Return after how many passes something may happen: the rise, and what flapping makes of it."""
+    """Return after how many passes a server may come back, with and without a penalty."""
     lengths, factor = set(), 1
     while factor <= MAX_FLAP_FACTOR:
         lengths.add(rise * factor)

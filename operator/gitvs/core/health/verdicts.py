@@ -70,6 +70,8 @@ class ServiceVerdicts:
         return not self.counting
 
 
+NO_VERDICTS = ServiceVerdicts()
+
 KnownChecks = Mapping[Key, Mapping[TimedCheck, CheckState]]
 """The states of checks that run already for other virtual services, by real server."""
 
