@@ -53,8 +53,11 @@ class CheckState:
     def begun(self, standing: Standing) -> CheckState:
         """Return a check that begins to count, from the standing of its real server.
 
-        A newest pass is counted, since it may be what ended the trial; failures are not.
+        A newest pass is counted, since it may be what ended the trial; failures are not. What is
+        known already, from another virtual service, stays.
         """
+        if self.standing is not Standing.UNKNOWN:
+            return self
         counted = 0 if self.has_failed or not self.run.length else 1
         return CheckState(standing, self.run, self.run.length - counted)
 

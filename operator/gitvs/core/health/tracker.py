@@ -165,11 +165,12 @@ class HealthTracker:
         }
 
     def _lengths(self, identity: ProbeId) -> tuple[frozenset[int], frozenset[int]]:
+        """Return of which numbers of passes and of failures in a row to hear."""
         passes, failures = {1}, {1}
         for key, _, _ in self._subscribers[identity]:
             health = self.services[key].facts.health
-            passes |= _pass_lengths(health.rise)
-            failures.add(health.fall)
+            passes.update(range(1, health.rise + 1), _penalised_rises(health.rise))
+            failures.update(range(1, health.fall + 1))
         return frozenset(passes), frozenset(failures)
 
     # Results
@@ -355,8 +356,8 @@ def _same_probes(one: TrackedService, other: TrackedService) -> bool:
     )
 
 
-def _pass_lengths(rise: int) -> set[int]:
-    """Return after how many passes a server may come back, with and without a penalty."""
+def _penalised_rises(rise: int) -> set[int]:
+    """Return after how many passes a server that has fallen several times comes back."""
     lengths, factor = set(), 1
     while factor <= MAX_FLAP_FACTOR:
         lengths.add(rise * factor)
