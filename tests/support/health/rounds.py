@@ -61,7 +61,7 @@ class Rounds:
 
     def define(self, desired: Desired, operated: Desired | None = None) -> None:
         """Take up another desired state; the one before it is what is applied."""
-        self.tracker.define(desired, operated or desired, self.applied)
+        self.tracker.define(desired, operated or desired, self.applied, self.now)
         self.desired, self.operated, self.applied = desired, operated or desired, desired.state
         self.tracker.judge(self.now)
 
@@ -81,7 +81,7 @@ class Rounds:
                 run = self._next_run(identity, failure)
                 if self._is_reported(identity, probe, run):
                     reported[identity] = run
-            self.tracker.take_report(Report(self.tracker.generation, reported), self.now)
+            self.tracker.take_report(Report(self.tracker.probes.generation, reported), self.now)
             self.tracker.judge(self.now)
 
     def _next_run(self, identity: ProbeId, failure: Failure | None) -> Run:

@@ -3,6 +3,7 @@
 In reading order: `messages` (what the checker process is asked, and what it says), `check_states`
 (the run of one check of one real server, and its standing), `verdicts` (whether the real servers
 of one virtual service are up), `judgement` (which of them serve), `tracked_service` (both of one
-virtual service), `own_failure` (whether this host itself is the cause), `serving` (who does not
-serve, and desired state with that on top), `tracker` (all of it for one director).
+virtual service), `probes` (what is checked, and for whom), `own_failure` (whether this host itself
+is the cause), `serving` (who does not serve, and desired state with that on top), `tracker` (all
+of it for one director).
 """

@@ -44,13 +44,21 @@ class ServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class TrackedService:
-    """Moments are seconds of CLOCK_BOOTTIME. `stale` are servers whose checks bring no results."""
+    """Moments are seconds of CLOCK_BOOTTIME. `stale` are servers whose checks bring no results.
+
+    `leaving` are servers that Git no longer has: they go on serving in place of newcomers that
+    have not passed yet, until `leaving_until_seconds`.
+    """
 
     facts: ServiceFacts
     verdicts: ServiceVerdicts = NO_VERDICTS
     judgement: Judgement = NO_JUDGEMENT
     stale: frozenset[Key] = frozenset()
+    leaving: tuple[Key, ...] = ()
+    leaving_until_seconds: float = 0.0
     out: Mapping[Key, OutBy] = field(default_factory=dict)
+    held: frozenset[Key] = frozenset()
+    """Those of `leaving` that still serve."""
     next_look_seconds: float = float("inf")
     """When it has to be judged again, even if no result comes."""
 
@@ -66,7 +74,8 @@ class TrackedService:
         servers = [self._judged_server(key, verdicts) for key in self.facts.servers]
         judgement = judge(servers, self.limits, self.judgement, is_frozen)
         out = self._out(verdicts, judgement, now_seconds)
-        judged = replace(self, verdicts=verdicts, judgement=judgement, out=out)
+        held = self._held(judgement, now_seconds)
+        judged = replace(self, verdicts=verdicts, judgement=judgement, out=out, held=held)
         return replace(judged, next_look_seconds=judged._next_look(now_seconds))
 
     def _without_common_falls(self) -> ServiceVerdicts:
@@ -116,6 +125,16 @@ class TrackedService:
             if key not in judgement.serving
         }
 
+    def _held(self, judgement: Judgement, now_seconds: float) -> frozenset[Key]:
+        """Return the leaving servers that still serve: one for each newcomer that waits.
+
+        Otherwise the servers that stay would get the load of all.
+        """
+        if now_seconds >= self.leaving_until_seconds:
+            return frozenset()
+        waiting = sum(reason is Reason.WAITING for reason in judgement.reasons.values())
+        return frozenset(self.leaving[:waiting])
+
     def _reset_seconds(self, verdict: ServerVerdict) -> float:
         """Return when a dead server is removed, so that its connections end with a reset.
 
@@ -129,6 +148,8 @@ class TrackedService:
     def _next_look(self, now_seconds: float) -> float:
         """Return when time alone may change the judgement."""
         moments = [float("inf")]
+        if self.held:
+            moments.append(self.leaving_until_seconds)
         for key, out_by in self.out.items():
             verdict = self.verdicts.servers[key]
             if out_by is OutBy.WEIGHT:

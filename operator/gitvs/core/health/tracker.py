@@ -7,19 +7,17 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gitvs.core.health.check_states import CheckState, Standing
-from gitvs.core.health.judgement import Judgement
 from gitvs.core.health.messages import Report, WantedProbe, probe_id
 from gitvs.core.health.own_failure import OwnFailure
+from gitvs.core.health.probes import Probes, probe_of
 from gitvs.core.health.serving import OutBy, Serving
 from gitvs.core.health.tracked_service import ServiceFacts, TrackedService
 from gitvs.core.health.verdicts import (
-    MAX_FLAP_FACTOR,
     KnownChecks,
-    ServiceVerdicts,
     TimedCheck,
     defined,
     with_new_process,
@@ -27,14 +25,11 @@ from gitvs.core.health.verdicts import (
 )
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.grouped import Grouped, changed_groups
-from gitvs.core.model.health import Health, Probe, ProbeId, Run
+from gitvs.core.model.health import Health, ProbeId, Run
 from gitvs.core.model.resources import Key, RealServer, VirtualService
 from gitvs.core.model.state import State
 
 DEFAULT_DRAIN_SECONDS = 60.0
-
-Subscriber = tuple[Key, Key, TimedCheck]
-"""A virtual service, one of its real servers, and a check that is made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,65 +44,96 @@ class _Defined:
 class HealthTracker:
     """Verdicts and judgements of the virtual services that have checks."""
 
-    def __init__(self, services: Mapping[Key, TrackedService] | None = None) -> None:
-        self.services: dict[Key, TrackedService] = dict(services or {})
+    def __init__(self, remembered: Mapping[Key, TrackedService] | None = None) -> None:
+        """`remembered` is what an earlier process knew of virtual services."""
+        self.services: dict[Key, TrackedService] = {}
+        self._remembered = dict(remembered or {})
         self.own_failure = OwnFailure()
-        self.generation = 0
-        """The number of the present set of probes."""
+        self.probes = Probes()
         self._defined = _Defined(Grouped({}), State(), State())
-        self._subscribers: dict[ProbeId, dict[Subscriber, None]] = {}
-        self._probes: dict[ProbeId, Probe] = {}
-        self._marks: dict[ProbeId, int] = {}
         self._touched: set[Key] = set()
         self._out: dict[Key, OutBy] = {}
+        self._held: set[Key] = set()
         self._changed: set[Key] = set()
         self._address_failing_since: dict[str, float] = {}
 
     # What is checked
 
-    def define(self, desired: Desired, operated: Desired, applied: State | None) -> None:
+    def define(
+        self, desired: Desired, operated: Desired, applied: State | None, now_seconds: float
+    ) -> None:
         """Track the virtual services of desired state that have checks.
 
-        `operated` is the same with operations on top, `applied` what is in force: a server that
-        serves already goes on serving until its checks say otherwise.
+        `operated` is the same with operations on top, `applied` what was in force before: a server
+        that serves already goes on serving until its checks say otherwise.
         """
+        for key in self._changed_services(desired, operated):
+            tracked = self._defined_service(key, desired, operated, applied, now_seconds)
+            if tracked is None:
+                self._drop(key)
+            else:
+                self._put(key, tracked)
+                self._touched.add(key)
         health = Grouped.of(desired.health)
+        self._defined = _Defined(health, desired.state, operated.state)
+
+    def serving_with(
+        self, desired: Desired, operated: Desired, applied: State | None, now_seconds: float
+    ) -> Serving:
+        """Return who would not serve if this were defined; arguments as of `define`."""
+        out, held, changed = dict(self._out), set(self._held), set(self._changed)
+        for key in self._changed_services(desired, operated):
+            before = self.services.get(key)
+            after = self._defined_service(key, desired, operated, applied, now_seconds)
+            after = (
+                None if after is None else after.judged(now_seconds, self._is_frozen(now_seconds))
+            )
+            _note(out, held, changed, before, after)
+        return Serving(out, frozenset(changed), frozenset(held))
+
+    def _changed_services(self, desired: Desired, operated: Desired) -> set[Key]:
+        """Return the virtual services that are other ones since the last definition."""
         before = self._defined
-        changed = {
-            *changed_groups(before.health, health),
+        return {
+            *changed_groups(before.health, Grouped.of(desired.health)),
             *changed_groups(before.git, desired.state),
             *changed_groups(before.operated, operated.state),
         }
-        self._defined = _Defined(health, desired.state, operated.state)
-        for key in changed:
-            wanted = health.get(key)
-            if wanted is None:
-                self._drop(key)
-            else:
-                facts = _facts(key, wanted, desired, operated)
-                self._define_service(key, facts, applied)
 
-    def _define_service(self, key: Key, facts: ServiceFacts, applied: State | None) -> None:
-        former = self.services.get(key)
-        checks = tuple((check, facts.health.times) for check in facts.health.checks)
+    def _defined_service(
+        self,
+        key: Key,
+        desired: Desired,
+        operated: Desired,
+        applied: State | None,
+        now_seconds: float,
+    ) -> TrackedService | None:
+        """Return a virtual service as these define it; None if it has no checks."""
+        health = desired.health.get(key)
+        if health is None:
+            return None
+        facts = _facts(key, health, desired, operated)
+        former = self.services.get(key) or self._remembered.get(key)
+        checks = tuple((check, health.times) for check in health.checks)
         known = self._known_checks(facts, checks)
-        verdicts = ServiceVerdicts() if former is None else former.verdicts
-        verdicts = defined(verdicts, checks, facts.servers, known)
-        judgement = Judgement() if former is None else former.judgement
+        base = TrackedService(facts) if former is None else replace(former, facts=facts)
         memory = {
             server: is_in
             for server in facts.servers
-            if (is_in := _was_in(server, key, judgement, former, applied)) is not None
+            if (is_in := _was_in(server, key, former, applied)) is not None
         }
-        tracked = TrackedService(facts) if former is None else replace(former, facts=facts)
-        tracked = replace(
-            tracked,
-            verdicts=verdicts,
-            judgement=replace(judgement, memory=memory),
-            stale=tracked.stale.intersection(facts.servers),
+        leaving = _leaving(key, facts, former, applied)
+        is_new = set(leaving) != set(base.leaving)
+        return replace(
+            base,
+            verdicts=defined(base.verdicts, checks, facts.servers, known),
+            judgement=replace(base.judgement, memory=memory),
+            stale=base.stale.intersection(facts.servers),
+            leaving=leaving,
+            leaving_until_seconds=now_seconds + facts.drain_seconds
+            if is_new
+            else base.leaving_until_seconds,
         )
-        self._put(key, tracked)
-        self._touched.add(key)
 
     def _known_checks(self, facts: ServiceFacts, checks: Iterable[TimedCheck]) -> KnownChecks:
         """Return the states of checks that run already, for other virtual services or under
@@ -115,8 +141,8 @@ class HealthTracker:
         known: dict[Key, dict[TimedCheck, CheckState]] = {}
         for check in checks:
             for server in facts.servers.values():
-                for other, other_server, other_check in self._subscribers.get(
-                    probe_id(_probe(check, server)), ()
+                for other, other_server, other_check in self.probes.subscribers(
+                    probe_id(probe_of(check, server))
                 ):
                     state = self.services[other].verdicts.servers[other_server].checks[other_check]
                     if other_check not in self.services[other].verdicts.on_trial:
@@ -124,54 +150,21 @@ class HealthTracker:
         return known
 
     def _drop(self, key: Key) -> None:
+        self._remembered.pop(key, None)
         tracked = self.services.pop(key, None)
         if tracked is not None:
-            self._unsubscribe(key, tracked)
-            self._note_out(key, tracked.out, {})
+            self.probes.replace(key, tracked, None)
+            _note(self._out, self._held, self._changed, tracked, None)
             self._touched.discard(key)
 
     def _put(self, key: Key, tracked: TrackedService) -> None:
-        """Replace a service, and the probes that it needs."""
-        former = self.services.get(key)
+        self.probes.replace(key, self.services.get(key), tracked)
         self.services[key] = tracked
-        if former is not None and _same_probes(former, tracked):
-            return
-        if former is not None:
-            self._unsubscribe(key, former)
-        for subscriber, probe in _subscriptions(key, tracked):
-            identity = probe_id(probe)
-            self._probes[identity] = probe
-            self._subscribers.setdefault(identity, {})[subscriber] = None
-        self.generation += 1
-
-    def _unsubscribe(self, key: Key, tracked: TrackedService) -> None:
-        for subscriber, probe in _subscriptions(key, tracked):
-            identity = probe_id(probe)
-            subscribers = self._subscribers.get(identity, {})
-            subscribers.pop(subscriber, None)
-            if not subscribers:
-                self._subscribers.pop(identity, None)
-                self._probes.pop(identity, None)
-                self._marks.pop(identity, None)
-        self.generation += 1
+        self._remembered.pop(key, None)
 
     def wanted_probes(self) -> dict[ProbeId, WantedProbe]:
         """Return the probes to run, and of which lengths of their runs to report."""
-        return {
-            identity: WantedProbe(
-                probe, *self._lengths(identity), mark=self._marks.get(identity, 0)
-            )
-            for identity, probe in self._probes.items()
-        }
-
-    def _lengths(self, identity: ProbeId) -> tuple[frozenset[int], frozenset[int]]:
-        """Return of which numbers of passes and of failures in a row to hear."""
-        passes, failures = {1}, {1}
-        for key, _, _ in self._subscribers[identity]:
-            health = self.services[key].facts.health
-            passes.update(range(1, health.rise + 1), _penalised_rises(health.rise))
-            failures.update(range(1, health.fall + 1))
-        return frozenset(passes), frozenset(failures)
+        return self.probes.wanted(lambda key: self.services[key].facts.health)
 
     # Results
 
@@ -179,7 +172,7 @@ class HealthTracker:
         """Count the runs of a report of the checker process."""
         by_service: dict[Key, list[tuple[Key, TimedCheck, Run]]] = {}
         for identity, run in report.runs.items():
-            for key, server, check in self._subscribers.get(identity, ()):
+            for key, server, check in self.probes.subscribers(identity):
                 by_service.setdefault(key, []).append((server, check, run))
             self._note_address(identity, run, now_seconds)
         for key, runs in by_service.items():
@@ -191,11 +184,8 @@ class HealthTracker:
         ended = tracked.verdicts.on_trial - verdicts.on_trial
         self._put(key, replace(tracked, verdicts=verdicts))
         self._touched.add(key)
-        for server in tracked.facts.servers.values() if ended else ():
-            for check in ended:  # what comes now counts from 1: all of it has to be reported
-                identity = probe_id(_probe(check, server))
-                self._marks[identity] = self._marks.get(identity, 0) + 1
-        self.generation += bool(ended)
+        if ended:  # what comes now counts from 1, so all of it has to be reported
+            self.probes.recount(tracked.facts.servers.values(), ended)
 
     def restart_runs(self) -> None:
         """Continue with a checker process that counts its runs from 0."""
@@ -206,7 +196,7 @@ class HealthTracker:
         """Record which probes bring no results; what is known of their servers stays."""
         stale: dict[Key, set[Key]] = {}
         for identity in identities:
-            for key, server, _ in self._subscribers.get(identity, ()):
+            for key, server, _ in self.probes.subscribers(identity):
                 stale.setdefault(key, set()).add(server)
         for key, tracked in self.services.items():
             now_stale = frozenset(stale.get(key, ()))
@@ -215,10 +205,9 @@ class HealthTracker:
                 self._touched.add(key)
 
     def _note_address(self, identity: ProbeId, run: Run, now_seconds: float) -> None:
-        probe = self._probes.get(identity)
-        if probe is None:
+        address = self.probes.address(identity)
+        if address is None:
             return
-        address = str(probe.address)
         if run.failure is None or run.failure.is_soft:
             self._address_failing_since.pop(address, None)
         else:
@@ -230,7 +219,7 @@ class HealthTracker:
         """Judge what has changed or is due; return the virtual services that something else is
         said of."""
         self._look_for_own_failure(now_seconds)
-        is_frozen = self.own_failure.is_frozen(now_seconds)
+        is_frozen = self._is_frozen(now_seconds)
         due = {k for k, s in self.services.items() if s.next_look_seconds <= now_seconds}
         changed = set()
         for key in self._touched | due:
@@ -239,12 +228,15 @@ class HealthTracker:
             if after.verdicts != before.verdicts or after.judgement != before.judgement:
                 changed.add(key)
             self.services[key] = after
-            self._note_out(key, before.out, after.out)
+            _note(self._out, self._held, self._changed, before, after)
         self._touched.clear()
         return frozenset(changed)
 
+    def _is_frozen(self, now_seconds: float) -> bool:
+        return self.own_failure.is_frozen(now_seconds)
+
     def _look_for_own_failure(self, now_seconds: float) -> None:
-        addresses = {str(probe.address) for probe in self._probes.values()}
+        addresses = self.probes.addresses()
         failing = {a: t for a, t in self._address_failing_since.items() if a in addresses}
         self._address_failing_since = failing
         before = self.own_failure
@@ -276,23 +268,17 @@ class HealthTracker:
             judgement = replace(tracked.judgement, memory=memory)
             self.services[key] = replace(tracked, judgement=judgement)
 
-    def _note_out(self, key: Key, before: Mapping[Key, OutBy], after: Mapping[Key, OutBy]) -> None:
-        for server in before.keys() | after.keys():
-            if before.get(server) is not after.get(server):
-                self._changed.add(server)
-            if server in after:
-                self._out[server] = after[server]
-            else:
-                self._out.pop(server, None)
-
     def serving(self) -> Serving:
         """Return who does not serve, and what is new of it since `in_force` was called."""
-        return Serving(dict(self._out), frozenset(self._changed))
+        return Serving(dict(self._out), frozenset(self._changed), frozenset(self._held))
 
     def in_force(self, serving: Serving) -> None:
         """Record that a pass has put this into force."""
         self._changed.difference_update(
-            key for key in serving.changed if serving.out.get(key) is self._out.get(key)
+            key
+            for key in serving.changed
+            if serving.out.get(key) is self._out.get(key)
+            and (key in serving.held) is (key in self._held)
         )
 
     @property
@@ -317,52 +303,54 @@ def _facts(key: Key, health: Health, desired: Desired, operated: Desired) -> Ser
     )
 
 
+def _note(
+    out: dict[Key, OutBy],
+    held: set[Key],
+    changed: set[Key],
+    before: TrackedService | None,
+    after: TrackedService | None,
+) -> None:
+    """Bring up to date who does not serve, who is held, and of whom something else is said."""
+    old_out = {} if before is None else before.out
+    new_out = {} if after is None else after.out
+    for key in old_out.keys() | new_out.keys():
+        if old_out.get(key) is not new_out.get(key):
+            changed.add(key)
+        if key in new_out:
+            out[key] = new_out[key]
+        else:
+            out.pop(key, None)
+    old_held: Collection[Key] = () if before is None else before.held
+    new_held: Collection[Key] = () if after is None else after.held
+    changed.update({*old_held} ^ {*new_held})
+    held.difference_update(old_held)
+    held.update(new_held)
+
+
 def _was_in(
-    server: Key,
-    service: Key,
-    judgement: Judgement,
-    former: TrackedService | None,
-    applied: State | None,
+    server: Key, service: Key, former: TrackedService | None, applied: State | None
 ) -> bool | None:
     """Return whether a server was in before; None for a newcomer of a live virtual service."""
-    known = judgement.memory.get(server)
-    if known is not None or (former is not None and server in former.facts.servers):
-        return known
+    if former is not None:
+        known = former.judgement.memory.get(server)
+        if known is not None or server in former.facts.servers:
+            return known
     if applied is None or service not in applied:
         return True
     before = applied.get(server)
     return True if isinstance(before, RealServer) and before.weight else None
 
 
-def _probe(check: TimedCheck, server: RealServer) -> Probe:
-    kind, times = check
-    return Probe(kind, server.address, server.port if kind.port is None else kind.port, times)
-
-
-def _subscriptions(key: Key, tracked: TrackedService) -> Iterator[tuple[Subscriber, Probe]]:
-    verdicts = tracked.verdicts
-    for check in (*verdicts.checks, *verdicts.former):
-        for server in tracked.facts.servers.values():
-            yield (key, server.key, check), _probe(check, server)
-
-
-def _same_probes(one: TrackedService, other: TrackedService) -> bool:
-    return (
-        one.verdicts.checks == other.verdicts.checks
-        and one.verdicts.former == other.verdicts.former
-        and one.facts.servers.keys() == other.facts.servers.keys()
-        and (one.facts.health.rise, one.facts.health.fall)
-        == (other.facts.health.rise, other.facts.health.fall)
-    )
-
-
-def _penalised_rises(rise: int) -> set[int]:
-    """Return after how many passes a server that has fallen several times comes back."""
-    lengths, factor = set(), 1
-    while factor <= MAX_FLAP_FACTOR:
-        lengths.add(rise * factor)
-        factor *= 2
-    return lengths
+def _leaving(
+    key: Key, facts: ServiceFacts, former: TrackedService | None, applied: State | None
+) -> tuple[Key, ...]:
+    """Return the servers that serve and that Git no longer has."""
+    if former is None:
+        group = {} if applied is None else applied.groups.get(key, {})
+        before = [k for k, r in group.items() if isinstance(r, RealServer) and r.weight]
+    else:
+        before = [*former.leaving, *former.judgement.serving]
+    return tuple(k for k in dict.fromkeys(sorted(before)) if k not in facts.servers)
 
 
 def _fall_seconds(health: Health) -> float:
