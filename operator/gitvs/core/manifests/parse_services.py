@@ -197,8 +197,8 @@ def parse_health(parser: ValueParser, fields: SpecFields) -> ManifestHealth | No
         return None
     origin = fields.origin_of("health")
     quorum = data.get("quorum", {})
-    lose_percent = quorum.get("losePercent", _DEFAULT.lose_percent)
-    gain_percent = quorum.get("gainPercent", lose_percent)
+    lose_percent = float(quorum.get("losePercent", _DEFAULT.lose_percent))
+    gain_percent = float(quorum.get("gainPercent", lose_percent))
     if gain_percent < lose_percent:
         message = f"gainPercent {gain_percent:g} is under losePercent, {lose_percent:g}: the quorum"
         message += " would be lost and gained at once; give at least losePercent, or leave it out"
@@ -213,7 +213,7 @@ def parse_health(parser: ValueParser, fields: SpecFields) -> ManifestHealth | No
         data.get("rise", _DEFAULT.rise),
         data.get("fall", _DEFAULT.fall),
         optional_enum(OnFailure, data.get("onFailure")),
-        data.get("keepPercent", _DEFAULT.keep_percent),
+        float(data.get("keepPercent", _DEFAULT.keep_percent)),
         lose_percent,
         gain_percent,
     )
