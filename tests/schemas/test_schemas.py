@@ -32,7 +32,7 @@ FOR_PEOPLE = {
     "Defaults.metadata.name",
     "Policy.metadata.name",
 }
-RESERVED = ("health", "checks", "fallback", "quorum", "withdraw")
+RESERVED = ("fallback", "withdraw", "sorryServers", "target", "confirm")
 
 
 def resolved(schema: Any, root: Any) -> Any:
@@ -87,7 +87,7 @@ def test_no_object_takes_fields_that_it_does_not_know(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", DOCUMENT_KINDS)
-def test_the_names_of_health_checks_stay_free(kind: str) -> None:
+def test_the_names_of_what_comes_later_stay_free(kind: str) -> None:
     for path, schema in objects(schema_for(kind), ""):
         assert not set(RESERVED) & set(schema["properties"]), path
 
@@ -184,6 +184,38 @@ def persistence_fields(prefix: str, with_persistence: Any) -> Doc:
         f"{prefix}.persistence.ipv4Prefix": with_persistence(KEEP, {**KEEP, "ipv4Prefix": 24}),
         f"{prefix}.persistence.ipv6Prefix": with_persistence(KEEP, {**KEEP, "ipv6Prefix": 64}),
         f"{prefix}.persistence.engine": with_persistence(KEEP, {**KEEP, "engine": "sip"}),
+    }
+
+
+def health_fields(prefix: str, with_health: Any) -> Doc:
+    """Each field of `health` before and after, in a service where it matters."""
+    tcp = {"checks": [{"tcp": {}}]}
+    greeting = {"port": 25, "send": "HELO", "expect": "220"}
+    smtp = {"checks": [{"tcp": greeting}]}
+    return {
+        f"{prefix}.health": with_health(None, tcp),
+        **{
+            f"{prefix}.health.{name}": with_health(tcp, {**tcp, name: value})
+            for name, value in (
+                *(("interval", "2s"), ("timeout", "1s"), ("retryInterval", "1s")),
+                *(("rise", 3), ("fall", 2), ("onFailure", "remove"), ("keepPercent", 75)),
+                *(("checks", [{"tcp": {"port": 8080}}]), ("quorum", {"losePercent": 30})),
+            )
+        },
+        f"{prefix}.health.checks.tcp": with_health(tcp, {"checks": [{"tcp": {"port": 80}}]}),
+        **{
+            f"{prefix}.health.checks.tcp.{name}": with_health(
+                smtp, {"checks": [{"tcp": {**greeting, name: value}}]}
+            )
+            for name, value in (("port", 26), ("send", "EHLO"), ("expect", "ready"))
+        },
+        f"{prefix}.health.quorum.losePercent": with_health(
+            {**tcp, "quorum": {"losePercent": 20}}, {**tcp, "quorum": {"losePercent": 30}}
+        ),
+        f"{prefix}.health.quorum.gainPercent": with_health(
+            {**tcp, "quorum": {"losePercent": 20}},
+            {**tcp, "quorum": {"losePercent": 20, "gainPercent": 50}},
+        ),
     }
 
 
@@ -323,6 +355,7 @@ VARIATIONS: dict[str, tuple[list[Doc], list[Doc]]] = {
     "Service.spec.crossFamily": svc({**BOTH, "forwarding": "tun"}, crossFamily=True),
     "Service.spec.drain": svc({}, drain={"timeout": "5m"}),
     "Service.spec.drain.timeout": svc({"drain": {"timeout": "5m"}}, drain={"timeout": "500ms"}),
+    **health_fields("Service.spec", lambda a, b: svc({"health": or_left_out(a)}, health=b)),
     **server_fields("Service.spec.realServers", srv),
     "Service.spec.pools": pool_reference(name="q"),
     "Service.spec.pools.name": pool_reference(name="q"),
@@ -373,6 +406,7 @@ VARIATIONS: dict[str, tuple[list[Doc], list[Doc]]] = {
     "Defaults.spec.services.drain.timeout": filled(
         {"drain": {"timeout": "5m"}}, drain={"timeout": "6m"}
     ),
+    **health_fields("Defaults.spec.services", lambda a, b: filled({"health": a}, health=b)),
     "Defaults.spec.directors": filled_hosts(interface="other"),
     "Defaults.spec.directors.interface": filled_hosts(interface="other"),
     "Defaults.spec.directors.addresses": (

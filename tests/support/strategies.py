@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import strategies as st
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.health import CheckTimes, Health, OnFailure, TcpCheck
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -87,6 +88,19 @@ def transitions(draw: st.DrawFn) -> tuple[Desired, Desired]:
     return draw(states), draw(states)
 
 
+def healths() -> st.SearchStrategy[Health]:
+    """A few ways to check real servers, so that some of them are the same."""
+    check = st.sampled_from([TcpCheck(), TcpCheck(8080), TcpCheck(25, "QUIT", "220")])
+    return st.builds(
+        Health,
+        st.lists(check, min_size=1, max_size=2, unique=True).map(tuple),
+        st.sampled_from([CheckTimes(), CheckTimes(2.0, 1.0, 2.0 / 3)]),
+        on_failure=st.sampled_from(OnFailure),
+        keep_percent=st.sampled_from([50.0, 12.5]),
+        gain_percent=st.sampled_from([0.0, 30.0]),
+    )
+
+
 @st.composite
 def desired_states(
     draw: st.DrawFn,
@@ -106,4 +120,6 @@ def desired_states(
     if draw(st.booleans()):
         resources.append(Timeout(TimeoutName.TCP, draw(st.sampled_from([600, 1200]))))
     drain = {Key(str(x)): draw(st.sampled_from([0.0, 60.0])) for x in chosen}
-    return Desired("lb1", "gitvs0", State(resources), drain)
+    checked = draw(st.dictionaries(st.sampled_from(sorted(drain) or [Key("")]), healths()))
+    health = {key: value for key, value in checked.items() if key in drain}
+    return Desired("lb1", "gitvs0", State(resources), drain, health=health)

@@ -256,7 +256,7 @@ class Reporter:
         """Return the digest of a desired state; cached, because it is slow."""
         cached = self._digest_cache
         if cached is None or cached[0] is not desired:
-            cached = self._digest_cache = desired, desired_digest(desired.director, desired.state)
+            cached = self._digest_cache = desired, desired_digest(desired)
         return cached[1]
 
     def status_line(self) -> str:

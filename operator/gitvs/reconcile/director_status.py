@@ -31,7 +31,7 @@ def load_status(ports: Ports, observation: Observation | None) -> AgentStatus:
     """Return the status of a director with all details, whether or not an agent runs."""
     inputs = load_status_inputs(ports, observation)
     summary = load_summary(ports, inputs)
-    return with_details(summary, inputs, lambda d: desired_digest(d.director, d.state))
+    return with_details(summary, inputs, desired_digest)
 
 
 def load_status_inputs(ports: Ports, observation: Observation | None) -> StatusInputs:

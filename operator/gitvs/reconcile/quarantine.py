@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gitvs.core.errors import Quarantined
 from gitvs.core.model.history import Commit, Quarantine
 from gitvs.core.model.state import State
-from gitvs.core.model.state_digest import state_digest
+from gitvs.core.model.state_digest import state_and_health_digest
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import PassResult
 from gitvs.reconcile.results import TransactionResult, failures_text
@@ -102,7 +102,7 @@ def _quarantine(ports: Ports, target: Applied, reason: str) -> None:
     applied, commit_id = ports.store.applied(), target.commit.id
     if applied is not None and applied.commit_id == commit_id:
         reason = f"{_OTHER_STATE}{reason}"
-    digest = state_digest(target.desired.state)
+    digest = state_and_health_digest(target.desired)
     ports.store.quarantine(ports.kernel.incarnation(), commit_id, reason, digest)
     log.error("quarantined commit=%s reason=%s", commit_id, reason)
 
@@ -137,7 +137,7 @@ def refuse_quarantined_state(ports: Ports, target: Applied) -> None:
             entry.commit_id == target.commit_id
             and entry.state_digest
             and not _is_in_force(ports, target)
-            and entry.state_digest == state_digest(target.desired.state)
+            and entry.state_digest == state_and_health_digest(target.desired)
         ):
             raise Quarantined(
                 f"commit {entry.commit_id[:12]} is not tried again: {entry.reason}. Correct the"

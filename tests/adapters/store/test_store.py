@@ -27,11 +27,13 @@ from gitvs import __version__
 from gitvs.adapters.store.chains import extend_chain
 from gitvs.adapters.store.packed_plans import pack_changes, unpack_changes
 from gitvs.adapters.store.packed_resources import pack_resources, unpack_resources
+from gitvs.adapters.store.packed_states import _pack_whole_state
 from gitvs.adapters.store.sealed_records import Unreadable, seal, unseal
 from gitvs.adapters.store.small_records import history_from_record, history_record
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.errors import StoreDamaged, StoreError
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy
+from gitvs.core.model.health import Health, TcpCheck
 from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.ledger import Drain, Incarnation, Ledger
 from gitvs.core.model.resources import (
@@ -59,7 +61,7 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.model.state_digest import state_digest
+from gitvs.core.model.state_digest import state_and_health_digest, state_digest
 from gitvs.core.planning.operations import Operation, OperationKind, Operations
 from gitvs.core.planning.plan import Change, Phase
 from gitvs.core.planning.records import desired_from_record, desired_record
@@ -480,6 +482,79 @@ def test_a_transaction_records_only_in_what_its_target_differs(
     store.commit(begun, ledger())
     store.finish(begun, Outcome.APPLIED, ledger())
     assert reopened(store, tmp_path).applied() == later
+
+
+CHECKED = Health((TcpCheck(8080),))
+
+
+def with_checks(target: Applied, *checked: Health | None) -> Applied:
+    """A desired state whose first virtual services have these checks."""
+    services = target.desired.state.of_type(VirtualService)
+    health = {s.key: h for s, h in zip(services, checked, strict=False) if h is not None}
+    return replace(target, desired=replace(target.desired, health=health))
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_health_checks_are_kept_whatever_changes_beside_them(
+    store: SqliteStore, tmp_path: Path, count: int
+) -> None:
+    other = Health((TcpCheck(25, "QUIT", "220"), TcpCheck()), fall=2)
+    steps = [
+        with_checks(many(count), CHECKED),
+        with_checks(many(count), other),
+        with_checks(many(count), other, CHECKED, other),
+        with_checks(many(count)),
+        with_checks(many(count), *count * [CHECKED]),
+        with_checks(many(count), None, *count * [CHECKED]),
+        with_checks(many(count + 1), other),
+        many(1),
+    ]
+    for target in steps:
+        store.record_converged(HERE, Ledger(), target)
+        store = reopened(store, tmp_path)
+        assert store.applied() == target
+
+
+def test_a_virtual_service_that_changes_and_loses_its_checks_has_none(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    before = with_checks(many(20), CHECKED)
+    store.record_converged(HERE, Ledger(), before)
+    first = before.desired.state.of_type(VirtualService)[0]
+    state = before.desired.state.with_changes([replace(first, scheduler=Scheduler.RR)], [first.key])
+    after = replace(before, desired=replace(before.desired, state=state, health={}))
+    store.record_converged(HERE, Ledger(), after)
+    assert reopened(store, tmp_path).applied() == after
+
+
+def test_the_same_checks_of_many_virtual_services_are_written_once(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    without_checks = many(1000)
+    store.record_converged(HERE, Ledger(), without_checks)
+    before = sum(segment_sizes(tmp_path).values())
+    long = Health((TcpCheck(8080, "x" * 500),))
+    store.record_converged(HERE, Ledger(), with_checks(without_checks, *1000 * [long]))
+    assert sum(segment_sizes(tmp_path).values()) < before + 10_000
+
+
+def test_a_segment_without_checks_is_what_an_older_gitvs_wrote() -> None:
+    packed = _pack_whole_state(applied().desired)
+    assert not any("health" in name.lower() for name in packed)
+    assert "health" not in desired_record(applied().desired)
+
+
+def test_a_commit_of_which_only_checks_differ_has_another_digest(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    bare = many(3)
+    for number, target in enumerate([bare, with_checks(bare, CHECKED), bare]):
+        commit = OTHER_COMMITS[number]
+        store.record_converged(HERE, Ledger(), replace(target, commit=commit))
+    third, second, first = (e.state_digest for e in reopened(store, tmp_path).history())
+    assert first == third == state_digest(bare.desired.state)
+    assert second == state_and_health_digest(with_checks(bare, CHECKED).desired)
+    assert first != second
 
 
 def test_segments_that_nothing_needs_are_deleted_and_chains_stay_short(

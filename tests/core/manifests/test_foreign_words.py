@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from gitvs.core.manifests.messages import foreign_words
+from gitvs.core.manifests.messages import foreign_words, health_words
 from gitvs.core.manifests.schema import FOLDER_HINT
 from tests.support.manifests.writing import (
     defaults,
     director,
+    pool,
     problems_in,
     problems_of,
     server,
@@ -34,11 +35,24 @@ SERVICE_FIELDS = {
     "sessionAffinity": ("ClientIP", "write persistence: {timeout: 5m}"),
     "real_server": ([], "write realServers: [{address: 10.1.0.1, port: 8080}]"),
     "backends": ([], "write realServers: [{address: 10.1.0.1, port: 8080}]"),
-    "sorry_server": ("10.0.0.9", "sorry servers come with health checks"),
-    "healthCheck": ({}, "it comes with health checks"),
-    "delay_loop": (6, "it comes with health checks"),
-    "HTTP_GET": ({}, "it comes with health checks"),
-    "livenessProbe": ({}, "it comes with health checks"),
+    "sorry_server": ("10.0.0.9", "this gitvs does not have sorry servers yet"),
+    "sorryServers": ([], "this gitvs does not have sorry servers yet"),
+    "withdraw": (True, "this gitvs does not have addresses that are withdrawn"),
+    "quorum": (1, "write health: {quorum: {losePercent: 30"),
+    "checks": ([], "write health: {checks: [{tcp: {}}]}"),
+    "healthCheck": ({}, "write health: {checks: [{tcp: {}}]}"),
+    "delay_loop": (6, "write health: {interval: 6s, checks: [{tcp: {}}]}"),
+    "connect_timeout": (3, "write health: {timeout: 3s, checks"),
+    "retry": (2, "write health: {fall: 2, checks"),
+    "rise": (4, "write health: {rise: 4, checks"),
+    "inter": ("2s", "write health: {interval: 5s, checks"),
+    "TCP_CHECK": ({}, "write health: {checks: [{tcp: {}}]}"),
+    "SMTP_CHECK": ({}, 'write health: {checks: [{tcp: {port: 25, expect: "220"}}]}'),
+    "HTTP_GET": ({}, "this gitvs does not have http checks yet, only tcp"),
+    "MISC_CHECK": ({}, "this gitvs does not have exec checks yet"),
+    "inhibit_on_failure": (True, "write health: {onFailure: drain, checks"),
+    "notify_down": ("x.sh", "gitvs runs no scripts"),
+    "livenessProbe": ({}, "write health: {checks: [{tcp: {}}]}"),
     "fwmark": (7, "write firewallMark: 7"),
     "ops": (True, "it is said of each port"),
     "maxconn": (500, "write upperThreshold: 500"),
@@ -141,8 +155,59 @@ def test_so_is_one_of_a_director(spec: dict[str, Any], says: str) -> None:
     assert says in found.message
 
 
+@pytest.mark.parametrize(
+    ("health", "says"),
+    [
+        ({"withdraw": True}, "does not have addresses that are withdrawn"),
+        ({"target": "vip"}, "does not have checks of the VIP itself yet"),
+        ({"sorryServers": []}, "does not have sorry servers yet"),
+        ({"delay_loop": 10}, "write interval: 10s"),
+        ({"connect_timeout": 3}, "write timeout: 3s"),
+        ({"retries": 3}, "it has interval, timeout"),
+        ({"retry": 2}, "write fall: 2"),
+        ({"TCP_CHECK": {}}, "write checks: [{tcp: {}}]"),
+        ({"port": 80}, "write tcp: {port: 8080}"),
+        *(
+            ({"checks": [{kind: {}}]}, f"does not have {kind} checks yet, only tcp")
+            for kind in ("http", "https", "udp", "dns", "ping", "exec")
+        ),
+        ({"checks": [{"tcp": {}, "interval": "1s"}]}, "does not have times of single checks yet"),
+        ({"checks": [{"tcp": {"timeout": "1s"}}]}, "write timeout: 2s in health, for all checks"),
+        ({"checks": [{"tcp": {"connect_port": 25}}]}, "write port: 8080"),
+        ({"checks": [{"tcp": {"contains": "ok"}}]}, "write expect: "),
+        ({"checks": ["tcp"]}, "write {tcp: {}}"),
+        ({"checks": [{"tcp": None}]}, "write {}"),
+        ({"checks": [{"tcp": 25}]}, "write {port: 25}"),
+        ({"checks": {"tcp": {}}}, "write [{tcp: {}}]"),
+        (
+            {"checks": [{"tcp": {"port": n}} for n in range(1, 10)]},
+            "9 entries, over the limit of 8",
+        ),
+        ({"checks": [{"tcp": {}}, {"tcp": {}}]}, "is listed twice"),
+        ({"checks": []}, "give at least one entry"),
+        ({"checks": [{}]}, "give at least one entry"),
+        ({"interval": 5}, 'write "5s"'),
+        ({"interval": "5"}, "a duration is a whole number and a unit"),
+    ],
+    ids=str,
+)
+def test_a_word_inside_of_health_is_answered_with_its_place_there(
+    health: dict[str, Any], says: str
+) -> None:
+    given = service(health={"checks": [{"tcp": {}}], **health})
+    assert says in " ".join(p.message for p in problems_of(given, director()))
+
+
+def test_what_a_pool_and_a_single_real_server_cannot_have_yet_is_said() -> None:
+    spec = {"realServers": [server(check={})], "health": {}}
+    messages = " ".join(p.message for p in problems_of({**pool("p"), "spec": spec}, director()))
+    assert "does not have checks of a Pool yet; write health: {checks: [{tcp: {}}]} in" in messages
+    assert "does not have checks of single ones yet" in messages
+
+
 def test_a_word_has_one_translation_and_is_looked_up_as_it_is_written() -> None:
-    for table in (foreign_words._FIELD_WORDS, *foreign_words._VALUE_WORDS.values()):
+    health = health_words._HEALTH_WORDS, health_words._TYPE_WORDS
+    for table in (foreign_words._FIELD_WORDS, *foreign_words._VALUE_WORDS.values(), *health):
         words = [word for text in table.values() for word in text.split()]
         assert len(words) == len(set(words)), sorted(w for w in words if words.count(w) > 1)
         assert [w for w in words if foreign_words.bare_word(w) != w] == []

@@ -103,7 +103,8 @@ def test_only_constants_and_decimal_numbers_are_more_than_text(text: str, expect
         ("  <<: {scheduler: rr}\n", "merge keys"),
         ("  shceduler: rr\n", "did you mean scheduler?"),
         ("  scheduler: wrrr\n", "did you mean wrr?"),
-        ("  health: {}\n", "comes with health checks"),
+        ("  health: {}\n", "checks is missing"),
+        ("  health: true\n", "write {checks: [{tcp: {}}]}"),
     ],
 )
 def test_what_yaml_makes_of_a_value_is_explained(line: str, says: str) -> None:

@@ -33,12 +33,14 @@ from gitvs.adapters.store.small_records import (
     history_record,
 )
 from gitvs.core.errors import StoreError
+from gitvs.core.model.health import Health
+from gitvs.core.model.health_json import health_digest
 from gitvs.core.model.history import Cause, HistoryEntry, Outcome
 from gitvs.core.model.ledger import Incarnation, Ledger
 from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key
 from gitvs.core.model.state import State
-from gitvs.core.model.state_digest import state_digest
+from gitvs.core.model.state_digest import state_digest, with_health_digest
 from gitvs.core.planning.plan import Action, Change
 from gitvs.core.planning.records import desired_head_record
 from gitvs.ports import Applied, Transaction, TransactionStage
@@ -53,6 +55,7 @@ class LargeRecords:
     def __init__(self, records: SealedRecords) -> None:
         self._records = records
         self._last_digest: tuple[State, str] | None = None
+        self._last_health: tuple[Mapping[Key, Health], str] | None = None
         self.invalidate()
 
     def invalidate(self) -> None:
@@ -145,6 +148,7 @@ class LargeRecords:
             applied is None
             or applied.commit_id != target.commit_id
             or applied.desired.state != target.desired.state
+            or applied.desired.health != target.desired.health
         ):
             return Cause.COMMIT
         draining = transaction.ledger.drains
@@ -277,9 +281,10 @@ class LargeRecords:
 
     def _digest_of(self, target: Applied) -> str:
         """Return the digest of a desired state, computed from the last one by difference."""
-        state = target.desired.state
+        state, health = target.desired.state, target.desired.health
         self._last_digest = state, state_digest(state, self._last_digest)
-        return self._last_digest[1]
+        self._last_health = health, health_digest(health, self._last_health)
+        return with_health_digest(self._last_digest[1], self._last_health[1])
 
     def add_history(self, added: Sequence[HistoryEntry]) -> None:
         """Add to the history, and drop the oldest of what is too much.

@@ -14,6 +14,8 @@ from gitvs.adapters.store.packed_resources import pack_resources, unpack_resourc
 from gitvs.adapters.store.sealed_records import SealedRecords
 from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.grouped import Grouped, differences
+from gitvs.core.model.health import Health
+from gitvs.core.model.health_json import health_from_json, health_json
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key, Resource
@@ -68,7 +70,7 @@ def _pack_whole_state(desired: Desired) -> JsonObject:
 
 
 def _sections(desired: Desired) -> tuple[Mapping[Key, Any], ...]:
-    return desired.drain_seconds, desired.locations, desired.server_names
+    return desired.drain_seconds, desired.locations, desired.server_names, desired.health
 
 
 def _pack_state(
@@ -82,14 +84,21 @@ def _pack_state(
     What the sections say of these resources is a column beside them, the rest is by key.
     """
     present = [key for key in keys if key in state]
-    drains, locations, names = sections
+    drains, locations, names, checks = sections
     files: dict[tuple[str | None, str], int] = {}
     beside = [locations.get(key) for key in present]
     is_beside = set(present)
-    more_drains, more_locations, more_names = (
+    more_drains, more_locations, more_names, more_checks = (
         {key: value for key, value in section.items() if key not in is_beside}
         for section in changed_sections
     )
+    values: dict[Health, int] = {}
+    beside_checks = [_place_of(checks.get(key), values) for key in present]
+    packed_checks = {
+        "health": beside_checks,
+        "moreHealth": {key: _place_of(value, values) for key, value in more_checks.items()},
+        "healthValues": [health_json(value) for value in values],
+    }
     return {
         "put": pack_resources([state[key] for key in present]),
         "dropped": [key for key in keys if key not in state],
@@ -103,7 +112,13 @@ def _pack_state(
         "moreLocations": {
             key: x and [x.service, x.file, x.line] for key, x in more_locations.items()
         },
+        **(packed_checks if values or more_checks else {}),
     }
+
+
+def _place_of(health: Health | None, values: dict[Health, int]) -> int | None:
+    """Return the index of a value among those that a segment has, where it is written once."""
+    return None if health is None else values.setdefault(health, len(values))
 
 
 def read_state(head: Mapping[str, Any], segments: Iterable[Mapping[str, Any]]) -> Desired:
@@ -112,6 +127,7 @@ def read_state(head: Mapping[str, Any], segments: Iterable[Mapping[str, Any]]) -
     drains: dict[Key, float] = {}
     locations: dict[Key, ManifestLocation] = {}
     names: dict[Key, str] = {}
+    checks: dict[Key, Health] = {}
     for segment in segments:
         put = unpack_resources(segment["put"])
         keys = [r.key for r in put]
@@ -130,6 +146,7 @@ def read_state(head: Mapping[str, Any], segments: Iterable[Mapping[str, Any]]) -
             for key, x in segment["moreLocations"].items()
         }
         _update(locations, zip(keys, beside, strict=True), more)
+        _update(checks, *_read_checks(segment, keys))
     return Desired(
         head["director"],
         head["interface"],
@@ -139,6 +156,22 @@ def read_state(head: Mapping[str, Any], segments: Iterable[Mapping[str, Any]]) -
         Grouped.of(locations),
         Grouped.of(names),
         head["isStandby"],
+        Grouped.of(checks),
+    )
+
+
+def _read_checks(
+    segment: Mapping[str, Any], keys: Sequence[Key]
+) -> tuple[Iterable[tuple[Key, Health | None]], Mapping[Key, Health | None]]:
+    """Return the health checks of a segment, which has none where these fields are absent."""
+    if "health" not in segment:
+        return ((key, None) for key in keys), {}
+    values = [None, *map(health_from_json, segment["healthValues"])]
+    beside = [values[0 if place is None else place + 1] for place in segment["health"]]
+    more = segment["moreHealth"].items()
+    return (
+        zip(keys, beside, strict=True),
+        {Key(key): values[0 if place is None else place + 1] for key, place in more},
     )
 
 

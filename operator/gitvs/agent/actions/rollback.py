@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from gitvs.agent.judge import Judge, Subject
 from gitvs.core.errors import SourceError
 from gitvs.core.model.history import HistoryEntry, Outcome
-from gitvs.core.model.state_digest import state_digest
+from gitvs.core.model.state_digest import state_and_health_digest
 from gitvs.ports import Applied, FollowedSource, Ports
 
 MAX_RENDERED_COMMITS = 3
@@ -69,7 +69,7 @@ def _find_different_commit(
     if applied is not None and applied.commit_id is not None:
         quarantined = ports.store.quarantined(ports.kernel.incarnation())
         seen = {applied.commit_id, *(q.commit_id for q in quarantined)}
-        digest, rendered_count = state_digest(applied.desired.state), 0
+        digest, rendered_count = state_and_health_digest(applied.desired), 0
         for entry in entries:
             commit_id = "" if entry.commit is None else entry.commit.id
             if commit_id in seen or not source.is_ancestor(commit_id, applied.commit_id):
@@ -94,4 +94,4 @@ def _digest_of(judge: Judge, entry: HistoryEntry, commit_id: str) -> str:
         return entry.state_digest
     judge.request(Subject(commit_id, commit_id, is_trusted=True))
     rendered = judge.rendered(commit_id)
-    return state_digest(rendered.desired.state) if isinstance(rendered, Applied) else ""
+    return state_and_health_digest(rendered.desired) if isinstance(rendered, Applied) else ""

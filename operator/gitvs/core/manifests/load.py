@@ -16,6 +16,7 @@ from gitvs.core.manifests.placement import (
     PoolIndex,
 )
 from gitvs.core.manifests.rules.claims import ClaimIndex, PlacedClaims, claims_of
+from gitvs.core.manifests.rules.health_checks import health_warnings
 from gitvs.core.manifests.rules.object_counts import (
     count_objects,
 )
@@ -164,7 +165,13 @@ class _LastLoad:
         for place, each in zip(places, after, strict=True):
             placed[place] = each
         services = tuple([each.service for each in placed])
-        self.manifests = replace(self.manifests, services=services, placed_services=tuple(placed))
+        gone, new = (set(health_warnings(each, directors)) for each in (before, after))
+        self.manifests = replace(
+            self.manifests,
+            services=services,
+            placed_services=tuple(placed),
+            warnings=tuple(sorted({*self.manifests.warnings} - gone | new)),
+        )
         self._partial_loads += 1
         self._run.counts = counts
         self._run.cache.add(run.cache)

@@ -26,6 +26,7 @@ from gitvs.core.manifests.placement import (
     updated_index,
 )
 from gitvs.core.manifests.rules.all_rules import problems_between_documents
+from gitvs.core.manifests.rules.health_checks import health_warnings
 from gitvs.core.manifests.rules.object_counts import (
     ObjectCounts,
     count_objects,
@@ -307,13 +308,16 @@ class LoadRun:
         self.problems += checked(problems, self.checkpoint)
         limits = self.policies[0].limits if self.policies else Policy()
         has_directors = bool(directors.all) or self.unread.may_contain_any("Director")
+        warnings = set(health_warnings(placed_services, directors))
+        if self.cache.files and not has_directors:
+            warnings.add(NO_DIRECTOR)
         return Manifests(
             tuple(self.services),
             tuple(self.pools),
             directors,
             tuple(placed_services),
             limits,
-            warnings=() if has_directors or not self.cache.files else (NO_DIRECTOR,),
+            warnings=tuple(sorted(warnings)),
         )
 
     def _place_service(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gitvs.core.manifests.defaults import SpecFields, fields_of_section
-from gitvs.core.manifests.parse_services import parse_persistence, parse_tunnel
+from gitvs.core.manifests.parse_services import parse_health, parse_persistence, parse_tunnel
 from gitvs.core.manifests.parse_values import InvalidValue, ValueParser, parse_list, parse_selector
 from gitvs.core.manifests.syntax.source_positions import Document, Origin, value_text
 from gitvs.core.manifests.types import Director, ManifestOwner, ManifestPolicy
@@ -46,6 +46,7 @@ def check_defaults(parser: ValueParser, document: Document) -> None:
     services = fields_of_section(document, "services")
     parse_persistence(parser, services)
     parse_tunnel(parser, services)
+    parse_health(parser, services)
     directors = fields_of_section(document, "directors")
     if "interface" in directors.values:
         with contextlib.suppress(InvalidValue):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gitvs.core.durations import parse_seconds
+from gitvs.core.durations import duration_text, parse_seconds
 from gitvs.core.manifests.defaults import SpecFields
 from gitvs.core.manifests.parse_values import (
     InvalidValue,
@@ -18,6 +18,8 @@ from gitvs.core.manifests.parse_values import (
 )
 from gitvs.core.manifests.syntax.source_positions import Document, Origin
 from gitvs.core.manifests.types import (
+    ManifestCheck,
+    ManifestHealth,
     ManifestPersistence,
     ManifestPort,
     ManifestRealServer,
@@ -26,6 +28,7 @@ from gitvs.core.manifests.types import (
     PoolReference,
     Service,
 )
+from gitvs.core.model.health import CheckTimes, Health, OnFailure, TcpCheck
 from gitvs.core.model.resources import (
     AddressFamily,
     Forwarding,
@@ -38,6 +41,10 @@ from gitvs.core.model.resources import (
 
 DEFAULT_DRAIN_SECONDS = 60.0
 MAX_PERSISTENCE_SECONDS = 31 * 24 * 3600
+MIN_INTERVAL_SECONDS = 0.5
+MAX_INTERVAL_SECONDS = 600.0
+MIN_TIMEOUT_SECONDS = 0.01
+_DEFAULT = Health(checks=())
 
 
 def parse_service(parser: ValueParser, document: Document, fields: SpecFields) -> Service:
@@ -65,6 +72,7 @@ def parse_service(parser: ValueParser, document: Document, fields: SpecFields) -
         tunnel=parse_tunnel(parser, fields),
         is_cross_family=values.get("crossFamily", False),
         drain_seconds=_parse_drain_seconds(parser, values),
+        health=parse_health(parser, fields),
         real_servers=tuple(servers),
         pools=tuple(_parse_pool_reference(*item) for item in list_items(fields, "pools")),
         origins=fields.origins,
@@ -180,3 +188,51 @@ def parse_tunnel(parser: ValueParser, fields: SpecFields) -> Tunnel | None:
 def _parse_drain_seconds(parser: ValueParser, values: Mapping[str, Any]) -> float:
     drain = values.get("drain")
     return DEFAULT_DRAIN_SECONDS if drain is None else parse_seconds(drain["timeout"])
+
+
+def parse_health(parser: ValueParser, fields: SpecFields) -> ManifestHealth | None:
+    """Parse the health checks of a spec, or of Defaults."""
+    data = fields.values.get("health")
+    if data is None:
+        return None
+    origin = fields.origin_of("health")
+    quorum = data.get("quorum", {})
+    lose_percent = float(quorum.get("losePercent", _DEFAULT.lose_percent))
+    gain_percent = float(quorum.get("gainPercent", lose_percent))
+    if gain_percent < lose_percent:
+        message = f"gainPercent {gain_percent:g} is under losePercent, {lose_percent:g}: the quorum"
+        message += " would be lost and gained at once; give at least losePercent, or leave it out"
+        parser.reject(origin / "quorum" / "gainPercent", "quorum-crossed", message)
+    return ManifestHealth(
+        origin,
+        tuple(
+            ManifestCheck(origin / "checks" / index, TcpCheck(**check["tcp"]))
+            for index, check in enumerate(data["checks"])
+        ),
+        _parse_check_times(parser, origin, data),
+        data.get("rise", _DEFAULT.rise),
+        data.get("fall", _DEFAULT.fall),
+        optional_enum(OnFailure, data.get("onFailure")),
+        float(data.get("keepPercent", _DEFAULT.keep_percent)),
+        lose_percent,
+        gain_percent,
+    )
+
+
+def _parse_check_times(parser: ValueParser, origin: Origin, data: Mapping[str, Any]) -> CheckTimes:
+    interval = parse_seconds(data.get("interval", "5s"))
+    if not MIN_INTERVAL_SECONDS <= interval <= MAX_INTERVAL_SECONDS:
+        message = f"interval {data['interval']} is out of range; allowed is 500ms to 10m"
+        parser.reject(origin / "interval", "check-interval-out-of-range", message)
+        return CheckTimes()  # the other times are measured against the interval
+    times = {"timeout": min(2.0, interval), "retryInterval": max(interval / 3, 0.5)}
+    lowest = {"timeout": MIN_TIMEOUT_SECONDS, "retryInterval": MIN_INTERVAL_SECONDS}
+    for name in times:
+        if name in data:
+            times[name] = parse_seconds(data[name])
+            if not lowest[name] <= times[name] <= interval:
+                message = f"{name} {data[name]} is out of range; allowed is"
+                message += f" {duration_text(lowest[name])} to the interval, "
+                message += duration_text(interval)
+                parser.reject(origin / name, "check-time-out-of-range", message)
+    return CheckTimes(interval, times["timeout"], times["retryInterval"])

@@ -23,7 +23,16 @@ from gitvs.core.manifests.types import (
     PoolReference,
     Service,
 )
-from gitvs.core.model.resources import AddressFamily, Forwarding, IPAddress, Tunnel, family_of
+from gitvs.core.model.health import Health, OnFailure
+from gitvs.core.model.resources import (
+    AddressFamily,
+    Forwarding,
+    IPAddress,
+    Protocol,
+    Scheduler,
+    Tunnel,
+    family_of,
+)
 
 # A bit mask, not a frozenset: with 100 directors, one & took 38 ns of CPU time, not 441, one |
 # took 35 ns, not 600, and a value holds 40 bytes, not 8,408.
@@ -46,6 +55,7 @@ class DirectorIndex:
         self._addresses_by_name: dict[str, dict[IPAddress, DirectorMask]] = {}
         self._mask_by_selector: dict[tuple[object, LabelMatch], DirectorMask] = {}
         self._mask_by_address_name: dict[str, DirectorMask] = {}
+        self._mask_by_sysctl: dict[tuple[str, str], DirectorMask] = {}
         self._families_by_name: dict[str, dict[AddressFamily, DirectorMask]] = {}
         self.has_address_by_two_names = False
         for i, director in enumerate(self.all):
@@ -122,6 +132,14 @@ class DirectorIndex:
             lowest = mask & -mask
             yield self.all[lowest.bit_length() - 1]
             mask ^= lowest
+
+    def having_sysctl(self, name: str, value: str) -> DirectorMask:
+        """Return the directors that give a setting this value."""
+        mask = self._mask_by_sysctl.get((name, value))
+        if mask is None:
+            mask = sum(1 << i for i, d in enumerate(self.all) if d.sysctls.get(name) == value)
+            self._mask_by_sysctl[name, value] = mask
+        return mask
 
     def on_text(self, mask: DirectorMask) -> str:
         """Return ` on lb1 and lb2`, or an empty text if there is no director."""
@@ -307,6 +325,37 @@ def serves_family(service: Service, server: ManifestRealServer, family: AddressF
     if family_of(server.address) is family:
         return True
     return service.is_cross_family and forwarding_of(service, server) is Forwarding.TUN
+
+
+def on_failure_of(service: Service, port: ManifestPort | None) -> OnFailure:
+    """Return what happens to real servers that are down; `port` is None under a firewall mark.
+
+    Where weight 0 would leave clients on a dead real server, the default is to remove it. Under
+    `sh` it never is: removing one of four real servers moved 23 of 34 clients of the others.
+    """
+    if service.health is not None and service.health.on_failure is not None:
+        return service.health.on_failure
+    if service.scheduler is Scheduler.SH:
+        return OnFailure.DRAIN
+    is_flow = port is not None and port.protocol is Protocol.UDP and not port.is_one_packet
+    return OnFailure.REMOVE if is_flow or service.scheduler is Scheduler.DH else OnFailure.DRAIN
+
+
+def health_of(service: Service, port: ManifestPort | None) -> Health | None:
+    """Return how the real servers of a virtual service are checked; None if they are not."""
+    health = service.health
+    if health is None:
+        return None
+    return Health(
+        tuple(one.check for one in health.checks),
+        health.times,
+        health.rise,
+        health.fall,
+        on_failure_of(service, port),
+        health.keep_percent,
+        health.lose_percent,
+        health.gain_percent,
+    )
 
 
 def host_addresses(service: Service, director: Director) -> list[IPAddress]:

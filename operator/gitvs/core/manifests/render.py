@@ -17,6 +17,7 @@ from gitvs.core.manifests.placement import (
     PlacedService,
     ServerVariant,
     forwarding_of,
+    health_of,
     host_addresses,
     real_server_port,
     serves_family,
@@ -26,6 +27,7 @@ from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.manifests.types import Director, ManifestPort, Service
 from gitvs.core.model.desired import DEFAULT_SYSCTLS, Desired, ManifestLocation, Policy
 from gitvs.core.model.grouped import OTHERS, Grouped
+from gitvs.core.model.health import Health
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -218,6 +220,7 @@ class _RenderedPart:
     other_locations: dict[Key, ManifestLocation] = field(default_factory=dict)
     drain_seconds: dict[Key, dict[Key, float]] = field(default_factory=dict)
     server_names: dict[Key, dict[Key, str]] = field(default_factory=dict)
+    health: dict[Key, dict[Key, Health]] = field(default_factory=dict)
 
     def has_keys_of(self, other: _RenderedPart) -> bool:
         """Whether another part may take the place of this one, without a look at all others."""
@@ -225,6 +228,7 @@ class _RenderedPart:
             list(self.others.values()) == list(other.others.values())
             and list(self.services) == list(other.services)
             and list(self.server_names) == list(other.server_names)
+            and list(self.health) == list(other.health)
         )
 
     def put(self, resource: Resource, origin: Origin, service_name: str | None = None) -> None:
@@ -263,6 +267,7 @@ def _merged_parts(parts: Sequence[_RenderedPart], director: Director, policy: Po
         locations=Grouped({OTHERS: other_locations} | _merged(part.locations for part in parts)),
         server_names=Grouped(_merged(part.server_names for part in parts)),
         is_standby=director.is_standby,
+        health=Grouped(_merged(part.health for part in parts)),
     )
 
 
@@ -280,12 +285,14 @@ def _with_changed_parts(
     changed_locations = {OTHERS: others} | _merged(part.locations for part in afters)
     drain_seconds = _merged(part.drain_seconds for part in afters)
     server_names = _merged(part.server_names for part in afters)
+    health = _merged(part.health for part in afters)
     return replace(
         desired,
         state=desired.state.with_groups(_merged(part.services for part in afters)),
         drain_seconds=Grouped.of(desired.drain_seconds).with_groups(drain_seconds),
         locations=locations.with_groups(changed_locations),
         server_names=Grouped.of(desired.server_names).with_groups(server_names),
+        health=Grouped.of(desired.health).with_groups(health),
     )
 
 
@@ -360,6 +367,8 @@ def _add_virtual_service(
     )
     part.put(virtual_service, origin, service.name)
     part.drain_seconds[listener.key] = {listener.key: service.drain_seconds}
+    if (health := health_of(service, port)) is not None:
+        part.health[listener.key] = {listener.key: health}
     for chosen in servers:
         if serves_family(service, chosen.server, listener.family):
             _add_real_server(part, service, listener, port, chosen)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.model.desired import Policy
+from gitvs.core.model.health import Check, CheckTimes, OnFailure
 from gitvs.core.model.resources import (
     AddressFamily,
     Forwarding,
@@ -101,6 +102,27 @@ class ManifestPersistence:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestCheck:
+    origin: Origin
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestHealth:
+    """The health checks of a Service; `on_failure` is None where the protocol decides."""
+
+    origin: Origin
+    checks: tuple[ManifestCheck, ...]
+    times: CheckTimes
+    rise: int
+    fall: int
+    on_failure: OnFailure | None
+    keep_percent: float
+    lose_percent: float
+    gain_percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A Service document; `origins` has the origin of each field of its spec.
 
@@ -124,6 +146,7 @@ class Service:
     tunnel: Tunnel | None
     is_cross_family: bool
     drain_seconds: float
+    health: ManifestHealth | None
     real_servers: tuple[ManifestRealServer, ...]
     pools: tuple[PoolReference, ...]
     origins: Mapping[str, Origin]

@@ -4,5 +4,5 @@ In reading order: `resources` (the kinds of object), `kinds` (the table of what 
 `grouped` (values by key, in groups that versions share), `state` (resources by key), `health` (how
 real servers are checked), `desired` (desired state at one commit), `observation` (the result of
 one kernel reading), `ledger` (what gitvs owns), `history` (commits and how passes ended),
-`resource_json`, `state_digest`.
+`resource_json`, `health_json`, `state_digest`.
 """

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+from gitvs.core.model.desired import Desired
 from gitvs.core.model.grouped import differences
+from gitvs.core.model.health_json import health_digest
 from gitvs.core.model.resource_json import compact_json, resource_json
 from gitvs.core.model.resources import RealServer, Resource, VirtualService
 from gitvs.core.model.state import State
@@ -57,3 +59,13 @@ def _resource_text(resource: Resource) -> str:
         )
         return f"{s.key} {s.scheduler} {sorted(map(str, s.flags))} {s.is_one_packet} {kept}"
     return compact_json([resource.key, resource_json(resource)])
+
+
+def state_and_health_digest(desired: Desired) -> str:
+    """Return the digest of a desired state with its health checks, if it has any."""
+    return with_health_digest(state_digest(desired.state), health_digest(desired.health))
+
+
+def with_health_digest(digest: str, checks_digest: str) -> str:
+    """Return the digest of a state and of its checks; that of the state where there are none."""
+    return f"{digest}+{checks_digest}" if checks_digest else digest

@@ -13,7 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from gitvs.core.model.desired import Desired
 from gitvs.core.model.grouped import differences
+from gitvs.core.model.health_json import health_json
 from gitvs.core.model.kinds import KINDS, Role, facts_of, is_setting, kind_of
 from gitvs.core.model.ledger import Drain
 from gitvs.core.model.resource_json import resource_json
@@ -297,10 +299,17 @@ def plan_digest(director: str, plan: Plan) -> str:
     return _sha256([director, PLAN_FORMAT_VERSION, changes])
 
 
-def desired_digest(director: str, state: State) -> str:
-    """Return the digest of a desired state, the same in a preview and in the agent."""
+def desired_digest(desired: Desired) -> str:
+    """Return the digest of a desired state, the same in a preview and in the agent.
+
+    It is of the resources, and of the health checks where there are any.
+    """
+    state, health = desired.state, desired.health
     resources = [[key, resource_json(state[key])] for key in sorted(state)]
-    return _sha256([director, PLAN_FORMAT_VERSION, resources])
+    checks = [[key, health_json(health[key])] for key in sorted(health)]
+    return _sha256(
+        [desired.director, PLAN_FORMAT_VERSION, resources, *([checks] if checks else [])]
+    )
 
 
 def _sha256(value: object) -> str:

@@ -82,7 +82,7 @@ class Proposal:
     @property
     def desired_digest(self) -> str:
         """The digest of the desired state; computed on demand, like the plan's."""
-        return desired_digest(self.desired.director, self.desired.state)
+        return desired_digest(self.desired)
 
     @property
     def is_blocked(self) -> bool:

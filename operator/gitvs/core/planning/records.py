@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy
+from gitvs.core.model.health_json import health_from_json, health_json
 from gitvs.core.model.kinds import kind_of
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.resource_json import JsonObject, resource_from_json, resource_json
@@ -78,7 +79,7 @@ def ledger_from_record(record: Mapping[str, Any]) -> Ledger:
 
 
 def desired_record(desired: Desired) -> JsonObject:
-    """Return a desired state with its policy, drain times, locations and server names."""
+    """Return a desired state with its policy, and with all that belongs to its objects."""
     return {**desired_head_record(desired), **desired_contents_record(desired)}
 
 
@@ -98,12 +99,14 @@ def desired_head_record(desired: Desired) -> JsonObject:
 
 
 def desired_contents_record(desired: Desired) -> JsonObject:
-    """Return the objects of a desired state with their drain times, locations and names."""
+    """Return the objects of a desired state with drain times, locations, names and checks."""
+    checks = {key: health_json(health) for key, health in desired.health.items()}
     return {
         "state": [resource_record(resource) for resource in desired.state.values()],
         "drainSeconds": dict(desired.drain_seconds),
         "sources": {key: _location_record(s) for key, s in desired.locations.items()},
         "serverNames": dict(desired.server_names),
+        **({"health": checks} if checks else {}),  # absent where an older gitvs wrote it
     }
 
 
@@ -122,6 +125,11 @@ def desired_from_records(head: Mapping[str, Any], contents: Sequence[Mapping[str
         },
         {Key(key): name for part in contents for key, name in part["serverNames"].items()},
         head["isStandby"],
+        {
+            Key(key): health_from_json(health)
+            for part in contents
+            for key, health in part.get("health", {}).items()
+        },
     )
 
 

@@ -21,7 +21,7 @@ def desired_json(desired: Desired) -> JsonObject:
     """Return the desired state, each object with its location."""
     return {
         "director": desired.director,
-        "desiredDigest": desired_digest(desired.director, desired.state),
+        "desiredDigest": desired_digest(desired),
         "objects": [
             _desired_object_json(desired, resource) for resource in in_display_order(desired.state)
         ],

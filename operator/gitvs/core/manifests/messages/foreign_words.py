@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from gitvs.core.manifests.messages.health_words import translated_health_field
 from gitvs.core.model.resources import Forwarding, Scheduler
 
 _VIPS = "write vips: [203.0.113.10]"
@@ -16,11 +17,6 @@ _SCHEDULER = "write scheduler: wlc, or another of IPVS's own names"
 _FORWARDING = "write forwarding: nat, dr or tun"
 _PERSISTENCE = "write persistence: {timeout: 5m}"
 _REAL_SERVERS = "write realServers: [{address: 10.1.0.1, port: 8080}]"
-_HEALTH = (
-    "it comes with health checks, which this gitvs does not have yet; `gitvs drain` or weight: 0"
-    " takes a real server out"
-)
-_SORRY = "sorry servers come with health checks, which this gitvs does not have yet"
 _DIRECTORS = "write directors: {names: [lb1]} or directors: {matchLabels: {role: edge}}"
 _VRRP = (
     "VRRP stays with keepalived; a VIP that it holds is written"
@@ -60,15 +56,7 @@ _FIELD_WORDS: Mapping[str, str] = {
     _REAL_SERVERS: "real realserver realservers rs rips rip backend backends server servers member"
     " members endpoint endpoints node nodes target targets upstream upstreams destination"
     " destinations dests serverlist hosts lbendpoints",
-    _SORRY: "sorryserver sorryservers backup fallback fallbackcommand emergency",
-    _HEALTH: "health checks quorum withdraw healthcheck healthchecks check checktype checker"
-    " checkcommand checkport"
-    " checkinterval checktimeout checkcount livenessprobe readinessprobe httpget sslget tcpcheck"
-    " misccheck smtpcheck dnscheck udpcheck pingcheck bfdcheck filecheck monitor monitors delayloop"
-    " delaybeforeretry retry nbgetretry connecttimeout connectport connectip warmup"
-    " negotiatetimeout negotiatecount failurecount request receive httpmethod virtualhost"
-    " inhibitonfailure alpha omega quorumup quorumdown hysteresis notifyup notifydown hasuspend"
-    " outlierdetection option interval rise fall inter quiescent checkers healthz",
+    "this gitvs does not have sorry servers yet": "backup",
     "write firewallMark: 77": "fwmark fwm mark firewall fwmarks",
     _UPPER: "uthreshold uppersthreshold upperconnections maxconn maxconnections fullconn",
     _LOWER: "lthreshold minconn lowerconnections",
@@ -141,6 +129,7 @@ _AT: Mapping[tuple[str, str], str] = {
     ("Director", "labels"): "labels stand in metadata",
     ("Director", "lvssyncdaemon"): "write syncDaemons: [{role: primary, interface: eth1, id: 1}]",
     ("Director", "syncdaemon"): "write syncDaemons: [{role: primary, interface: eth1, id: 1}]",
+    ("Director", "health"): "write health: {checks: [{tcp: {}}]} in a Service",
     ("Director", "maintenance"): "write standby: true",
     ("Service", "labels"): "labels stand in metadata",
     ("Service", "name"): "the name stands in metadata",
@@ -229,6 +218,8 @@ def translated_field(parent: str, word: str, value: object) -> str:
     was given, which is used instead of the example where it can be.
     """
     bare = bare_word(word)
+    if about_health := translated_health_field(parent, bare, value):
+        return about_health
     text = _AT.get((parent, bare)) or (_FIELDS.get(bare, "") if parent in _PLACES else "")
     if type(value) in (int, str) and _PLAIN_VALUE.fullmatch(str(value)):
         for example in _EXAMPLES_OF_TYPE[type(value)]:

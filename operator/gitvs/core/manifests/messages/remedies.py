@@ -60,7 +60,7 @@ def remedy_for_type(field: str, value: Any, wanted: Collection[str]) -> str:
 
 
 _MAX_CHARACTERS = 120
-_DURATION_FIELDS = frozenset({"timeout", "tcp", "tcpFin", "udp"})
+_DURATION_FIELDS = frozenset({"timeout", "tcp", "tcpFin", "udp", "interval", "retryInterval"})
 
 
 def remedy_for_address(text: str) -> str:
@@ -150,10 +150,30 @@ def _mapping_for_list(field: str, value: list[Any]) -> str:
     return ""
 
 
-_ITEMS: Mapping[str, Callable[[Any], str]] = {"ports": _port, "realServers": _real_server}
+def _check(value: Any) -> str:
+    return "{tcp: {}}" if value == "tcp" else ""
+
+
+def _tcp(value: Any) -> str:
+    if value is None or value is True:
+        return "{}"
+    return f"{{port: {value}}}" if type(value) is int else ""
+
+
+def _health(value: Any) -> str:
+    return "null, or leave it out" if value is False else "{checks: [{tcp: {}}]}"
+
+
+_ITEMS: Mapping[str, Callable[[Any], str]] = {
+    "ports": _port,
+    "realServers": _real_server,
+    "checks": _check,
+}
 _MAPPINGS: Mapping[str, Callable[[Any], str]] = {
     "persistence": _timeout,
     "drain": _timeout,
+    "health": _health,
+    "tcp": _tcp,
     "directors": _names,
     "tunnel": lambda value: f"{{type: {flow(value)}}}" if isinstance(value, str) else "",
 }

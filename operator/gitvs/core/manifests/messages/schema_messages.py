@@ -16,7 +16,6 @@ from gitvs.core.manifests.messages.remedies import TEMPLATE_HINT, is_template, r
 from gitvs.core.manifests.syntax.source_positions import Document, ValuePath, value_text
 from gitvs.core.problems import Problem
 
-_RESERVED_FIELDS = frozenset({"health", "checks", "fallback", "quorum", "withdraw"})
 _TYPE_NAMES = {
     "array": "a list",
     "boolean": "true or false",
@@ -126,9 +125,7 @@ def _unknown_field(
     """Return the problem with a field, of which `path` is the whole path."""
     *parent, key = path
     word = str(key)
-    if word in _RESERVED_FIELDS:
-        text = f"field {word} comes with health checks, which this gitvs does not have yet"
-    elif word == "<<":
+    if word == "<<":
         text = "merge keys (<<) are not supported; use a Defaults or Pool document"
     else:
         text = f"{_path_text(parent)} has no field {value_text(word)}"
@@ -252,6 +249,10 @@ def _empty(violation: Violation) -> RuleAndMessage:
     return "empty", "empty; give at least one entry, or leave it out"
 
 
+def _too_many(violation: Violation) -> RuleAndMessage:
+    return "too-many", f"{len(violation.value)} entries, over the limit of {violation.limit}"
+
+
 def _too_long(violation: Violation) -> RuleAndMessage:
     text = (
         f"{value_text(violation.value)} has {len(violation.value)} characters, over the limit of "
@@ -291,6 +292,7 @@ def _unexplained(violation: Violation) -> RuleAndMessage:
 _MESSAGES_BY_KEYWORD: Mapping[str, Callable[[Violation], RuleAndMessage]] = {
     "dependentRequired": _missing_companion,
     "enum": _not_allowed,
+    "maxItems": _too_many,
     "maxLength": _too_long,
     "maximum": _too_high,
     "minItems": _empty,

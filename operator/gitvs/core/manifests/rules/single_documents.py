@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 
+from gitvs.core.manifests.rules.health_checks import health_problems
 from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.manifests.types import Director, ManifestRealServer, Pool, Service
 from gitvs.core.model.resources import (
@@ -44,6 +45,7 @@ def service_problems(service: Service) -> Iterator[Problem]:
     yield from _vip_problems(service)
     yield from _port_problems(service)
     yield from _scheduling_problems(service)
+    yield from health_problems(service)
     yield from _server_problems(service.real_servers)
 
 

@@ -1,0 +1,109 @@
+"""Words about health checks: those of other programs, and those that this gitvs does not have yet.
+
+From keepalived.conf(5), ldirectord(8), HAProxy, Envoy and Kubernetes. Words are looked up as in
+`foreign_words`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_CHECKS = "checks: [{tcp: {}}]"
+_GREETING = 'checks: [{tcp: {port: 25, expect: "220"}}]'
+_HEALTH_WORDS: Mapping[str, str] = {
+    "interval: 5s": "interval delayloop inter checkinterval period periodseconds",
+    "timeout: 2s": "connecttimeout checktimeout negotiatetimeout timeoutseconds misctimeout",
+    "retryInterval: 1s": "retryinterval delaybeforeretry fastinter downinter",
+    "fall: 3": "fall retry nbgetretry failurecount failurethreshold unhealthythreshold checkcount"
+    " negotiatecount",
+    "rise: 2": "rise successthreshold healthythreshold",
+    "onFailure: drain": "onfailure inhibitonfailure quiescent",
+    "keepPercent: 50": "keeppercent panicthreshold healthypanicthreshold depoolthreshold",
+    "quorum: {losePercent: 30, gainPercent: 50}": "quorum hysteresis losepercent gainpercent",
+    _CHECKS: "health checks healthcheck healthchecks check checktype checker checkers monitor"
+    " monitors tcpcheck livenessprobe readinessprobe healthz option outlierdetection connectport"
+    " checkport connectip",
+    _GREETING: "smtpcheck",
+}
+"""What `health` has for a word."""
+_TYPE_WORDS: Mapping[str, str] = {
+    "http": "httpget httpmethod httpcheck virtualhost request receive",
+    "https": "sslget httpscheck",
+    "udp": "udpcheck",
+    "dns": "dnscheck",
+    "ping": "pingcheck",
+    "exec": "misccheck filecheck checkcommand externalcheck",
+    "bfd": "bfdcheck",
+}
+"""Words for the types of checks that this gitvs does not have yet."""
+_NOT_YET: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("sorryservers", "sorryserver", "fallback", "fallbackcommand", "emergency"),
+        "sorry servers",
+    ),
+    "withdraw": "addresses that are withdrawn with the quorum",
+    "target": "checks of the VIP itself",
+}
+_NO_SCRIPTS = "gitvs runs no scripts; status, metrics and alerts say what changed"
+_BY_ITSELF = "leave it out: a new real server is in once its checks have passed"
+_EXPLAINED: Mapping[str, str] = {
+    **dict.fromkeys(("quorumup", "quorumdown", "notifyup", "notifydown"), _NO_SCRIPTS),
+    **dict.fromkeys(("alpha", "omega", "warmup"), _BY_ITSELF),
+    "hasuspend": "leave it out: checks run wherever the agent runs",
+}
+_IN_TCP: Mapping[str, str] = {
+    **dict.fromkeys(("port", "connectport", "checkport"), "port: 8080"),
+    **dict.fromkeys(("send", "request", "payload", "data"), "send: …"),
+    **dict.fromkeys(("expect", "receive", "match", "contains", "string", "response"), "expect: …"),
+}
+"""What a tcp check has for a word."""
+
+_HEALTH = {word: text for text, words in _HEALTH_WORDS.items() for word in words.split()}
+_TYPES = {word: name for name, words in _TYPE_WORDS.items() for word in words.split()}
+_OUTSIDE = frozenset({"Service", "Pool", "realServers", "ports", "vips"})
+_INSIDE = frozenset({"health", "checks", "tcp"})
+_NUMBER = re.compile(r"\b[0-9]+(s?)$")
+
+
+def translated_health_field(parent: str, bare: str, value: object) -> str:
+    """Return what to write instead of a field about health checks; empty if it is not known.
+
+    `parent` and `value` are as in `foreign_words.translated_field`, `bare` is as `bare_word`
+    returns it.
+    """
+    if parent not in _OUTSIDE | _INSIDE or (parent == "Service" and bare == "target"):
+        return ""
+    if bare in _NOT_YET:
+        return f"this gitvs does not have {_NOT_YET[bare]} yet"
+    if bare in _EXPLAINED:
+        return _EXPLAINED[bare]
+    if parent in _INSIDE and bare in _IN_TCP:
+        return f"write {_IN_TCP[bare]}" if parent == "tcp" else f"write tcp: {{{_IN_TCP[bare]}}}"
+    check_type = _TYPES.get(bare) or (bare if parent in _INSIDE and bare in _TYPE_WORDS else "")
+    if check_type:
+        return f"this gitvs does not have {check_type} checks yet, only tcp; write tcp: {{}}"
+    text = "timeout: 2s" if parent in _INSIDE and bare == "timeout" else _HEALTH.get(bare, "")
+    return text and _where(parent, _with_value(text, value))
+
+
+def _with_value(text: str, value: object) -> str:
+    """Return a text with the number that was given, which is one of seconds where a time is."""
+    if type(value) is not int or not 0 < value < 1000:
+        return text
+    return _NUMBER.sub(lambda match: f"{value}{match[1]}", text)
+
+
+def _where(parent: str, text: str) -> str:
+    """Return that a text is to be written, and where."""
+    is_checks = text in (_CHECKS, _GREETING)
+    if parent == "health":
+        return f"write {text}"
+    if parent in _INSIDE:
+        several = "" if is_checks else "this gitvs does not have times of single checks yet; "
+        return f"{several}write {text} in health, for all checks"
+    whole = f"write health: {{{text if is_checks else f'{text}, {_CHECKS}'}}}"
+    if parent == "Service":
+        return whole
+    what = "checks of a Pool" if parent == "Pool" else "checks of single ones"
+    return f"this gitvs does not have {what} yet; {whole} in the Service"

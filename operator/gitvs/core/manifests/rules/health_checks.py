@@ -1,0 +1,95 @@
+"""Rules about the health checks of a Service: what cannot work, and what is probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gitvs.core.manifests.placement import DirectorIndex, PlacedService, on_failure_of
+from gitvs.core.manifests.types import ManifestHealth, ManifestPort, Service
+from gitvs.core.model.health import OnFailure
+from gitvs.core.model.resources import Protocol, Scheduler
+from gitvs.core.problems import Problem
+
+_KEEPS_CLIENTS = "net.ipv4.vs.expire_quiescent_template"
+_KEEPS_CONNECTIONS = "net.ipv4.vs.expire_nodest_conn"
+
+
+def health_problems(service: Service) -> Iterator[Problem]:
+    """Yield what is wrong with the health checks of a Service document."""
+    health = service.health
+    if health is None:
+        return
+    if health.on_failure is OnFailure.REMOVE and service.scheduler is Scheduler.SH:
+        message = f"service {service.name} has scheduler sh, under which removing one real server"
+        message += " moves most clients of the others; write onFailure: drain, or scheduler: mh"
+        yield (health.origin / "onFailure").problem("remove-under-sh", message)
+    reason = _no_port_reason(service)
+    for check in health.checks if reason else ():
+        if check.check.port is None:
+            message = f"service {service.name} {reason}, so a tcp check needs a port of its own;"
+            message += " write tcp: {port: 8080}, with the TCP port to check"
+            yield (check.origin / "tcp").problem("check-without-port", message)
+
+
+def _no_port_reason(service: Service) -> str:
+    """Return why no TCP check can use the real servers' own port; empty if one can."""
+    if service.firewall_mark is not None:
+        return "has a firewall mark and no ports"
+    for port in service.ports:
+        if port.protocol is not Protocol.TCP:
+            return f"has {port}"
+        if port.port == 0:
+            return "has port 0, behind which real servers have no port of their own"
+    return ""
+
+
+def health_warnings(
+    services: Iterable[PlacedService], directors: DirectorIndex
+) -> Iterator[Problem]:
+    """Yield what is allowed in the health checks of services, and probably not meant."""
+    for placed in services:
+        if placed.service.health is not None:
+            yield from _health_warnings(placed, placed.service.health, directors)
+
+
+def _health_warnings(
+    placed: PlacedService, health: ManifestHealth, directors: DirectorIndex
+) -> Iterator[Problem]:
+    service = placed.service
+    ports: tuple[ManifestPort | None, ...] = service.ports or (None,)
+    reactions = {on_failure_of(service, port) for port in ports}
+    origin = health.origin if health.on_failure is None else health.origin / "onFailure"
+    keeping = placed.mask & directors.having_sysctl(_KEEPS_CLIENTS, "0")
+    if service.persistence is not None and OnFailure.DRAIN in reactions and keeping:
+        message = (
+            f"service {service.name} has persistence, and {_KEEPS_CLIENTS} is 0"
+            f"{directors.on_text(keeping)}: clients stay with a real server that is down; set it to"
+            " 1, or write onFailure: remove"
+        )
+        yield origin.problem("persistence-keeps-clients", message)
+    keeping = placed.mask & directors.having_sysctl(_KEEPS_CONNECTIONS, "0")
+    if OnFailure.REMOVE in reactions and keeping:
+        message = (
+            f"service {service.name} removes real servers that are down, and {_KEEPS_CONNECTIONS}"
+            f" is 0{directors.on_text(keeping)}: their connections hang until they expire; set it"
+            " to 1"
+        )
+        yield origin.problem("removed-servers-keep-connections", message)
+    flows = [p for p in service.ports if p.protocol is Protocol.UDP and not p.is_one_packet]
+    if health.on_failure is OnFailure.DRAIN and flows:
+        message = (
+            f"service {service.name} has {flows[0]}: a client that goes on sending stays with a"
+            " real server at weight 0 for ever; leave onFailure out, so that udp has remove"
+        )
+        yield origin.problem("drain-keeps-udp-clients", message)
+    if service.scheduler is Scheduler.SH and _has_weights_over_1(placed):
+        message = (
+            f"service {service.name} has scheduler sh and weights over 1: its table follows the"
+            " weights, so one real server at weight 0 moves most clients of the others; write"
+            " scheduler: mh, or weights of 1"
+        )
+        yield service.origin_of("scheduler").problem("sh-moves-clients", message)
+
+
+def _has_weights_over_1(placed: PlacedService) -> bool:
+    return any(chosen.weight > 1 for variant in placed.variants for chosen in variant.servers)
