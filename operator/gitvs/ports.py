@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gitvs.core.manifests.files import File
 from gitvs.core.model.desired import Desired
@@ -355,6 +355,12 @@ class Store(Protocol):
 
     def record_alive(self) -> None:
         """Record that an agent is alive now."""
+
+    def health(self) -> Mapping[str, Any] | None:
+        """Return the newest record of health (`core.health.records`); None if there is none."""
+
+    def record_health(self, record: Mapping[str, Any]) -> None:
+        """Record what a restart must know of health; it replaces the record before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gitvs.core.errors import ExitCode, UnexpectedPlan
+from gitvs.core.health.serving import EVERYBODY_SERVES, Serving
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import Observation
-from gitvs.core.model.resources import DummyInterface, Key, Listener
+from gitvs.core.model.resources import DummyInterface, Key, Listener, service_key_in
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Lift
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
@@ -55,6 +56,8 @@ class PassOptions:
     lifts: tuple[Lift, ...] = ()
     includes_gateways: bool = False
     """Whether to read the gateways of routes even if no new VIP or local route needs them."""
+    serving: Serving = EVERYBODY_SERVES
+    """What health says of the real servers of the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +286,9 @@ def _plan_partial_reading(
     if earlier is None:
         return None
     ledger = ports.store.ledger(ports.kernel.incarnation())
-    listeners = _affected_listeners(ports.store.applied(), desired, ledger, earlier)
+    listeners = _affected_listeners(
+        ports.store.applied(), desired, ledger, earlier, options.serving
+    )
     if not are_read_singly(listeners, earlier):
         return None
     scope = scope_of(ledger, desired, applied=_applied(ports))
@@ -296,13 +301,18 @@ def _plan_partial_reading(
 
 
 def _affected_listeners(
-    applied: Applied | None, desired: Desired, ledger: Ledger, earlier: Observation
+    applied: Applied | None,
+    desired: Desired,
+    ledger: Ledger,
+    earlier: Observation,
+    serving: Serving,
 ) -> frozenset[Listener]:
-    """Return the virtual services that a new desired state, or a drain in progress, affects."""
+    """Return the virtual services that a new desired state, a drain or health affects."""
     before = State() if applied is None else applied.desired.state
     changed = (r for pair in diff(before, desired.state) for r in pair)
     draining = (earlier.state.get(key) for key in ledger.drains)
-    return listeners_of((*changed, *draining))
+    judged = (desired.state.get(service_key_in(key)) for key in serving.changed)
+    return listeners_of((*changed, *draining, *judged))
 
 
 def plan_reading(
@@ -345,6 +355,7 @@ def plan_from_observation(
         lifts=options.lifts,
         operations=operations,
         only_keys=options.only_keys,
+        serving=options.serving,
     )
     is_paused = options.only_keys is not None
     return PlannedPass(

@@ -7,10 +7,11 @@ Each method is one SQLite transaction, durable when it returns. All content is i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from gitvs import __version__
 from gitvs.adapters.store import quarantine
@@ -315,6 +316,16 @@ class SqliteStore:
         """Record that an agent is alive now."""
         with self._writing(is_about_kernel=False):
             self._sealed.put("alive", {"at": self._now().isoformat()})
+
+    def health(self) -> Mapping[str, Any] | None:
+        """Return the newest record of health; None if there is none."""
+        with self._reading():
+            return self._sealed.read("health", dict)
+
+    def record_health(self, record: Mapping[str, Any]) -> None:
+        """Record what a restart must know of health; it replaces the record before."""
+        with self._writing(is_about_kernel=False):
+            self._sealed.put("health", dict(record))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -5,5 +5,5 @@ In reading order: `messages` (what the checker process is asked, and what it say
 of one virtual service are up), `judgement` (which of them serve), `tracked_service` (both of one
 virtual service), `probes` (what is checked, and for whom), `own_failure` (whether this host itself
 is the cause), `serving` (who does not serve, and desired state with that on top), `tracker` (all
-of it for one director).
+of it for one director), `records` (what a restart must know).
 """

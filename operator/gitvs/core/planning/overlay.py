@@ -66,15 +66,17 @@ def build_overlay(
     ledger: Ledger,
     boottime_seconds: float,
     at_once: frozenset[Key] = frozenset(),
+    held: frozenset[Key] = frozenset(),
 ) -> Overlay:
     """Add drains, the VIPs they need, fallback flags and restored settings to desired state.
 
     `boottime_seconds` is CLOCK_BOOTTIME in seconds, as in the drains' deadlines. `at_once` are
-    the keys of real servers that must not drain.
+    the keys of real servers that must not drain. `held` are those that keep their weight, though
+    their drain has begun, until others take their place.
     """
-    drains = _drains_in_force(desired, applied, owned, connections, ledger, boottime_seconds)
+    drains = _drains_in_force(desired, applied, owned, connections, ledger, boottime_seconds, held)
     drains = {key: drain for key, drain in drains.items() if key not in at_once}
-    draining_servers = [_draining_server(owned, key) for key in drains]
+    draining_servers = [_draining_server(owned, key, key in held) for key in drains]
     draining_services = [
         _service_of(owned, s) for s in draining_servers if s.service_key not in desired.state
     ]
@@ -103,6 +105,7 @@ def _drains_in_force(
     connections: Mapping[Key, ConnectionCounts],
     ledger: Ledger,
     boottime_seconds: float,
+    held: frozenset[Key],
 ) -> dict[Key, Drain]:
     """Every drain in force: those that continue, and those that begin."""
     drains = {}
@@ -119,7 +122,11 @@ def _drains_in_force(
                 )
         elif not (
             _refuses_clients(server, desired)
-            or is_drain_over(drain, connections.get(server.key), boottime_seconds)
+            or is_drain_over(
+                drain,
+                None if server.key in held else connections.get(server.key),
+                boottime_seconds,
+            )
         ):
             drains[server.key] = drain
     return drains
@@ -149,10 +156,10 @@ def is_drain_over(
     )
 
 
-def _draining_server(owned: State, key: Key) -> RealServer:
+def _draining_server(owned: State, key: Key, is_held: bool) -> RealServer:
     server = owned[key]
     assert isinstance(server, RealServer), "only real servers drain"
-    return replace(server, weight=0)
+    return server if is_held else replace(server, weight=0)
 
 
 def _service_of(owned: State, server: RealServer) -> VirtualService:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gitvs.core.health.serving import EVERYBODY_SERVES, Serving, with_health
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.grouped import OTHERS
 from gitvs.core.model.kinds import facts_of, is_setting
@@ -103,15 +104,18 @@ def propose(
     operations: Operations = NO_OPERATIONS,
     only_keys: Collection[Key] | None = None,
     is_host_known: bool = True,
+    serving: Serving = EVERYBODY_SERVES,
 ) -> Proposal:
-    """Compute the plan from observed to desired state, with operations on top.
+    """Compute the plan from observed to desired state, with operations and health on top.
 
     `boottime_seconds` is CLOCK_BOOTTIME in seconds; `owner_alias` is the alias of this store's
     interfaces. With `only_keys`, only these keys change, and drains end: what a pause permits.
-    Without `is_host_known`, no gate reports what the host lacks.
+    Without `is_host_known`, no gate reports what the host lacks. `serving` is what health says
+    of the real servers; no gate sees it.
     """
     applied_keys = applied.state if applied is not None else ()
-    effective = with_operations(desired, operations)
+    operated = with_operations(desired, operations)
+    effective = with_health(operated, serving)
     ownership = classify(observation, ledger, effective, owner_alias, adopt, applied_keys)
     overlaid = build_overlay(
         effective,
@@ -121,16 +125,17 @@ def propose(
         observation.connections,
         ledger,
         boottime_seconds,
-        removed_at_once(desired, operations),
+        removed_at_once(desired, operations) | serving.removed,
+        serving.held,
     )
     if only_keys is not None:
         overlaid = _overlay_while_paused(overlaid, effective, ownership.owned, ledger, only_keys)
     plan = _plan_to_target(ownership.owned.with_changes(drop=overlaid.released_keys), overlaid)
     repair_keys = find_repairs(plan.changes, applied, desired)
-    lacking = list(lacking_resources(effective, observation)) if is_host_known else []
+    lacking = list(lacking_resources(operated, observation)) if is_host_known else []
     gates = (
         *conflict_gates(c for c in ownership.conflicts if not _is_repair(c, applied, desired)),
-        *mixed_families_while_syncing(effective.state, observation.state, applied),
+        *mixed_families_while_syncing(operated.state, observation.state, applied),
         *(lacking_gate(r.key, what) for r, what in lacking if not is_in_force(r, applied)),
         *evaluate_gates(applied, desired, allowed, lifts),
     )
