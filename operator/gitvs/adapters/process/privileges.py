@@ -18,6 +18,7 @@ _MAX_SHOWN_CHARACTERS = 100
 _CAP_NET_ADMIN = 1 << 12
 _CAPABILITY_VERSION = 0x20080522
 _PR_SET_KEEPCAPS = 8
+_PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 
@@ -92,6 +93,18 @@ def clear_ambient_capabilities() -> None:
         OSError: the kernel refused.
     """
     _check_result(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+
+
+def give_up_everything() -> None:
+    """Give up every capability of this process for good, and keep its programs from getting any.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _check_result(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    clear_ambient_capabilities()
+    header = _CapabilityHeader(_CAPABILITY_VERSION, 0)
+    _check_result(_libc.capset(ctypes.byref(header), (_CapabilitySet * 2)()))
 
 
 def _check_result(result: int) -> None:
