@@ -293,9 +293,17 @@ class Store(Protocol):
         """Pass the point of no return: `target` is applied and `ledger` in force, as one write."""
 
     def finish(
-        self, transaction: Transaction, outcome: Outcome, ledger: Ledger, message: str = ""
+        self,
+        transaction: Transaction,
+        outcome: Outcome,
+        ledger: Ledger,
+        message: str = "",
+        is_history: bool = True,
     ) -> None:
-        """Close the transaction with the ledger that is now in force; add it to the history."""
+        """Close the transaction with the ledger that is now in force.
+
+        It is added to the history, or forgotten without `is_history`: those of health are many.
+        """
 
     def record_converged(self, incarnation: Incarnation, ledger: Ledger, target: Applied) -> None:
         """Record, without a transaction, that the kernel already matches `target`.

@@ -13,7 +13,7 @@ import pytest
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.sqlite_store import SqliteStore
-from gitvs.agent.cycle import run_single_cycle
+from gitvs.agent.actions.single_cycle import run_single_cycle
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.cli.agent import cycle_exit_code
 from gitvs.core.errors import ExitCode, SourceError

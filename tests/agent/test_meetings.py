@@ -15,7 +15,7 @@ import pytest
 
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.sqlite_store import SqliteStore
-from gitvs.agent.cycle import run_single_cycle
+from gitvs.agent.actions.single_cycle import run_single_cycle
 from gitvs.agent.judge import Judge
 from gitvs.core.errors import KernelUnreadable, LockHeld, LockUnusable
 from gitvs.core.model.history import Outcome

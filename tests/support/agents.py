@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from gitvs.adapters.process.checker_process import CheckerProcess
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.service.control_socket import ControlServer, Peer, make_socket
 from gitvs.adapters.service.systemd import Notifier
@@ -121,6 +122,7 @@ class Site:
     clock: MovingClock = field(default_factory=MovingClock)
     lock: MakeLock = field(default=lambda: nullcontext(lambda: None))
     chooser: Callable[[Collection[str]], str] = lambda known: "lb1"
+    make_checker: Callable[[Callable[[], None]], CheckerProcess] = CheckerProcess
 
     def __post_init__(self) -> None:
         self.settings = Settings(
@@ -187,6 +189,7 @@ class Site:
                         lambda settings: self.choose,
                         Notifier({}),
                         self.lock,
+                        self.make_checker,
                     )
                     found.append(Running(agent, ControlRequests(agent)))
                     ready.set()

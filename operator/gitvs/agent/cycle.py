@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 
 from gitvs.adapters.files.followed_folder import FollowedFolder
 from gitvs.adapters.git.remote import GitRemote
 from gitvs.agent.cycle_result import BlockingBasis, CycleResult, is_blocked_as_before, leaves_drift
+from gitvs.agent.health.keeper import HealthKeeper, changed_keys
 from gitvs.agent.judge import (
-    ChooseDirector,
     Judge,
     Judgement,
     NotYetJudged,
@@ -43,12 +42,10 @@ from gitvs.reconcile.quarantine import (
     FailedFolder,
     find_quarantine,
     quarantine,
-    recover_at_start,
     refuse_quarantined,
     refuse_quarantined_state,
 )
 from gitvs.reconcile.repair_memory import RepairMemory
-from gitvs.reconcile.restore import outdated_reason
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +60,7 @@ class CommitFollower:
 
     ports: Ports
     judge: Judge
+    health: HealthKeeper
     _last_pass: PassResult | None = None
     """The last pass, if it succeeded; other processes may have written since."""
     _repair_memory: RepairMemory = field(default_factory=RepairMemory)
@@ -204,7 +202,7 @@ class CommitFollower:
         basis = self._basis(target, options)
         if (still_blocked := self._still_blocked(target, basis)) is not None:
             return replace(still_blocked, problems=(*all_problems, *uncounted))
-        pass_result = reconcile(self.ports, target, options, last_pass, self._repair_memory)
+        pass_result = self._reconcile(target, options, last_pass)
         applied_pass_result = None
         if pass_result.outcome is Outcome.CONVERGED:
             self._last_pass = pass_result
@@ -333,8 +331,37 @@ class CommitFollower:
         applied = self.ports.store.applied()
         if applied is None:
             return None
-        options = PassOptions(includes_gateways=includes_gateways)
-        return reconcile(self.ports, applied, options, memory=self._repair_memory)
+        return self._reconcile(applied, PassOptions(includes_gateways=includes_gateways))
+
+    def _reconcile(
+        self, target: Applied, options: PassOptions, last_pass: PassResult | None = None
+    ) -> PassResult:
+        """Run a pass, with what health says of the real servers of its target."""
+        prepared = self.health.prepare(target)
+        if options.only_keys is not None:
+            options = replace(options, only_keys=options.only_keys | changed_keys(prepared.serving))
+        options = replace(options, serving=prepared.serving)
+        result = reconcile(self.ports, target, options, last_pass, self._repair_memory)
+        if result.outcome in (Outcome.APPLIED, Outcome.CONVERGED):
+            self.health.in_force(prepared)
+        return result
+
+    def run_health_pass(self) -> PassResult | None:
+        """Put into force what health says now; no commit is taken up. None if nothing is applied.
+
+        Raises:
+            KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
+        """
+        last_pass, self._last_pass = self._last_pass, None
+        applied, operations = self.ports.store.applied(), self.ports.store.operations()
+        if applied is None:
+            return None
+        if operations.pause is not None:
+            return self._run_paused_cycle(operations).pass_result
+        result = self._reconcile(applied, PassOptions(is_full_reading=False), last_pass)
+        if result.outcome in (Outcome.APPLIED, Outcome.CONVERGED):
+            self._last_pass = replace(result, planned=None)
+        return result
 
     def _run_paused_cycle(self, operations: Operations) -> CycleResult:
         """Let drains end, and apply or undo operations; change nothing else."""
@@ -348,8 +375,7 @@ class CommitFollower:
             applied.desired, [*operations.all, *ended_operations.all]
         )
         options = PassOptions(only_keys=only_keys)
-        pass_result = reconcile(self.ports, applied, options, memory=self._repair_memory)
-        return CycleResult(pass_result, applied)
+        return CycleResult(self._reconcile(applied, options), applied)
 
     def forget_ended_operations(self, cycle_result: CycleResult) -> None:
         """Forget the ended operations if this cycle has undone them.
@@ -385,33 +411,3 @@ def followed_source(state_dir: Path, settings: Settings) -> FollowedSource:
     if isinstance(settings.source, RemoteSettings):
         return GitRemote(state_dir, settings.source)
     return FollowedFolder(settings.source)
-
-
-def run_single_cycle(
-    ports: Ports,
-    source: FollowedSource,
-    choose_director: ChooseDirector,
-    max_downtime: timedelta = timedelta.max,
-) -> CycleResult:
-    """Recover, fetch, and bring this host to the newest commit that may be applied.
-
-    Raises:
-        KernelUnavailable, KernelUnreadable, StoreError: nothing more was written.
-    """
-    recovered = recover_at_start(ports)
-    follower = CommitFollower(ports, Judge(source, choose_director))
-    problems: list[GitvsError] = []
-    try:
-        if (head := source.fetch(ports.store.accepted_head())) is not None:
-            follower.accept_head(head)
-    except SourceError as error:
-        problems.append(error)
-        if reason := outdated_reason(ports, max_downtime):
-            problems.append(SourceError(f"nothing is done before the source answers: {reason}"))
-            return CycleResult(None, None, recovered, tuple(problems))
-    ports.store.record_alive()
-    follower.is_judged()  # the applied commit too: settings or gitvs may be others by now
-    cycle_result = follower.run_cycle(problems=problems)
-    follower.keep_commits()
-    follower.forget_ended_operations(cycle_result)
-    return replace(cycle_result, recovered=recovered)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from gitvs.adapters.process.checker_process import CheckerProcess
 from gitvs.adapters.process.writer_lock import writer_lock
 from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
@@ -25,6 +26,7 @@ from gitvs.agent.cycle import CommitFollower, followed_source
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.fetch_results import FetchResults
 from gitvs.agent.fetcher import Fetcher, FetchResult
+from gitvs.agent.health.keeper import HealthKeeper
 from gitvs.agent.judge import ChooseDirector, Judge
 from gitvs.agent.reporting import Reporter
 from gitvs.agent.timed_work import TimedWork
@@ -32,6 +34,7 @@ from gitvs.agent.triggers import Triggers
 from gitvs.agent.work_queue import Trigger, WorkQueue
 from gitvs.agent.write_lock import MakeLock, WriteLock
 from gitvs.core.errors import GitvsError, StoreDamaged
+from gitvs.core.model.history import Outcome
 from gitvs.core.settings import Settings
 from gitvs.core.status.agent_status import AgentStatus, SourceStatus
 from gitvs.ports import Ports
@@ -39,6 +42,9 @@ from gitvs.reconcile.quarantine import recover_at_start
 from gitvs.reconcile.restore import outdated_reason
 
 log = logging.getLogger(__name__)
+
+HEALTH_DELAY_SECONDS = 0.2
+"""How long results of health checks are collected: a thousand servers that fall are one pass."""
 
 MAX_WAIT_SECONDS = 5.0
 """The worker's longest wait: then it checks clocks, deadlines and the watchdog."""
@@ -63,6 +69,7 @@ class Agent:
         make_chooser: Callable[[Settings], ChooseDirector],
         notifier: Notifier,
         make_lock: MakeLock = writer_lock,
+        make_checker: Callable[[Callable[[], None]], CheckerProcess] = CheckerProcess,
     ) -> None:
         """Prepare; nothing is written or sent yet.
 
@@ -74,6 +81,9 @@ class Agent:
         self._write_lock = WriteLock(ports.store, make_lock)
         self.ports = ports = replace(ports, ensure_writer=self._write_lock.ensure)
         self.work_queue = WorkQueue()
+        add_trigger = self.work_queue.add_trigger
+        checker = make_checker(lambda: add_trigger(Trigger.HEALTH, HEALTH_DELAY_SECONDS))
+        self.health = HealthKeeper(ports, checker)
         self.settings = load_settings()
         self._state_dir = state_dir
         self._load_settings = load_settings
@@ -117,6 +127,7 @@ class Agent:
             self._hook.serve(self.settings.hook)
             stack.callback(self._hook.stop)
             stack.callback(self._write_lock.release)
+            stack.callback(self.health.stop)
             self._triggers.start(self.ports.store.accepted_head())
             stack.callback(lambda: self._triggers.stop())
             self._start_judge()
@@ -172,7 +183,12 @@ class Agent:
             self._attempt(Trigger.RELOAD, self._reload)
             self._notifier.report_ready(self._reporter.status_line())
         all_triggers = {*triggers, *self._timed_work.due(self.summary.operations.all)}
-        if not all_triggers or self._is_stopping:
+        if self._is_stopping:
+            return
+        if Trigger.HEALTH in all_triggers or self.health.seconds_left() <= 0:
+            all_triggers.discard(Trigger.HEALTH)
+            self._attempt(Trigger.HEALTH, self._follow_health)
+        if not all_triggers:
             return
         if self.fetch_results.is_source_ready and not all_triggers <= {Trigger.DRAIN_DUE}:
             self.follower.read_folder_again()
@@ -185,7 +201,8 @@ class Agent:
         """Return how long to wait for work."""
         watchdog_seconds = self._notifier.watchdog_seconds
         alive_seconds = float("inf") if watchdog_seconds is None else watchdog_seconds / 4
-        return max(0.0, min(MAX_WAIT_SECONDS, alive_seconds, self._timed_work.seconds_left()))
+        due_seconds = min(self._timed_work.seconds_left(), self.health.seconds_left())
+        return max(0.0, min(MAX_WAIT_SECONDS, alive_seconds, due_seconds))
 
     def _record_heartbeat(self) -> None:
         """Record from time to time that the agent is alive, for `gitvs restore`."""
@@ -197,7 +214,8 @@ class Agent:
     def _make_follower(self, settings: Settings) -> tuple[CommitFollower, Triggers]:
         """Return the follower and the triggers for these settings."""
         source = followed_source(self._state_dir, settings)
-        follower = CommitFollower(self.ports, Judge(source, self._make_chooser(settings)))
+        judge = Judge(source, self._make_chooser(settings))
+        follower = CommitFollower(self.ports, judge, self.health)
         fetcher = Fetcher(source, self._on_fetch_result) if source.has_commits else None
         return follower, Triggers(settings, fetcher, self.work_queue)
 
@@ -378,6 +396,19 @@ class Agent:
             if operation.is_expired(moment):
                 self.ports.store.end_operation(operation)
                 log.info("operation expired kind=%s subject=%s", operation.kind, operation.subject)
+
+    def _follow_health(self) -> None:
+        """Put into force what the health checks say, if it is something else than before."""
+        if self.health.take_news() and not self.fetch_results.outdated_reason:
+            started_monotonic = time.monotonic()
+            with self._write_lock.held():
+                pass_result = self.follower.run_health_pass()
+            if pass_result is not None:
+                seconds = time.monotonic() - started_monotonic
+                self._reporter.report_health_pass(pass_result, seconds)
+                if pass_result.outcome not in (Outcome.APPLIED, Outcome.CONVERGED):
+                    self._timed_work.retry()
+        self.publish()
 
     def observe(self) -> None:
         """Read the kernel for a status request. For the worker's thread."""

@@ -17,6 +17,7 @@ from gitvs.adapters.service.log_fields import log_fields
 from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.judge import NotYetJudged
+from gitvs.agent.work_queue import Trigger
 from gitvs.core.errors import (
     CannotListen,
     GitvsError,
@@ -135,6 +136,10 @@ class Reporter:
                 seconds,
                 {"load": cycle_result.load_seconds, **each_result.stage_seconds},
             )
+
+    def report_health_pass(self, pass_result: PassResult, seconds: float) -> None:
+        """Record, count and log a pass for health; the newest pass of a commit stays known."""
+        self._report_pass(pass_result, Trigger.HEALTH, seconds, pass_result.stage_seconds)
 
     def _report_warnings(self, cycle_result: CycleResult) -> None:
         """Keep the warnings of the newest judged manifests, and log those that are new.

@@ -31,6 +31,8 @@ class Trigger(StrEnum):
     DRIFT_TIMER = "drift timer"
     DRAIN_DUE = "drain due"
     OPERATION_EXPIRED = "operation expired"
+    HEALTH = "health"
+    """Health checks have results, or say something else by now; no commit is taken up."""
     REPAIR_DUE = "repair"
     """Something that could not be repaired is tried again."""
     RETRY = "retry"

@@ -28,8 +28,9 @@ from gitvs.adapters.service.systemd import (
     socket_from_systemd,
 )
 from gitvs.adapters.store.sqlite_store import SqliteStore
+from gitvs.agent.actions.single_cycle import run_single_cycle
 from gitvs.agent.control_requests import ControlRequests
-from gitvs.agent.cycle import followed_source, run_single_cycle
+from gitvs.agent.cycle import followed_source
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.daemon import Agent
 from gitvs.agent.judge import ChooseDirector

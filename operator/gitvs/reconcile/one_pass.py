@@ -13,7 +13,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gitvs.core.errors import ExitCode, UnexpectedPlan
+from gitvs.core.health.records import RecordedAt, health_from_record, is_recent
 from gitvs.core.health.serving import EVERYBODY_SERVES, Serving
+from gitvs.core.health.tracker import HealthTracker
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Ledger
@@ -21,7 +23,7 @@ from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import DummyInterface, Key, Listener, service_key_in
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Lift
-from gitvs.core.planning.operations import NO_OPERATIONS, Operations
+from gitvs.core.planning.operations import NO_OPERATIONS, Operations, with_operations
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from gitvs.core.planning.plan import Change, Plan, diff
 from gitvs.core.planning.proposal import Proposal, propose
@@ -56,8 +58,8 @@ class PassOptions:
     lifts: tuple[Lift, ...] = ()
     includes_gateways: bool = False
     """Whether to read the gateways of routes even if no new VIP or local route needs them."""
-    serving: Serving = EVERYBODY_SERVES
-    """What health says of the real servers of the target."""
+    serving: Serving | None = None
+    """What health says of the real servers of the target; None for what is recorded of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,19 +307,22 @@ def _affected_listeners(
     desired: Desired,
     ledger: Ledger,
     earlier: Observation,
-    serving: Serving,
+    serving: Serving | None,
 ) -> frozenset[Listener]:
     """Return the virtual services that a new desired state, a drain or health affects."""
     before = State() if applied is None else applied.desired.state
     changed = (r for pair in diff(before, desired.state) for r in pair)
     draining = (earlier.state.get(key) for key in ledger.drains)
-    judged = (desired.state.get(service_key_in(key)) for key in serving.changed)
+    changed_keys = () if serving is None else serving.changed
+    judged = (desired.state.get(service_key_in(key)) for key in changed_keys)
     return listeners_of((*changed, *draining, *judged))
 
 
 def plan_reading(
     ports: Ports, desired: Desired, ledger: Ledger, options: PassOptions, observation: Observation
 ) -> PlannedPass:
+    if options.serving is None:
+        options = replace(options, serving=recorded_serving(ports, desired))
     planned = plan_from_observation(
         desired,
         ports.store.applied(),
@@ -330,6 +335,24 @@ def plan_reading(
     )
     has_open_transaction = ports.store.open_transaction(ports.kernel.incarnation()) is not None
     return replace(planned, has_open_transaction=has_open_transaction)
+
+
+def recorded_serving(ports: Ports, desired: Desired) -> Serving:
+    """Return who serves, by what was recorded of health in the last five minutes."""
+    record, now = ports.store.health(), recorded_at(ports)
+    if record is None or not desired.health or not is_recent(record, now):
+        return EVERYBODY_SERVES
+    operated = with_operations(desired, ports.store.operations().in_force(ports.moment()))
+    applied = _applied(ports)
+    tracker = HealthTracker(health_from_record(record, now))
+    state = None if applied is None else applied.state
+    return tracker.serving_with(desired, operated, state, now.boottime_seconds)
+
+
+def recorded_at(ports: Ports) -> RecordedAt:
+    """Return the present moment, by the clocks that a record of health is compared with."""
+    moment = ports.moment()
+    return RecordedAt(moment.now.timestamp(), moment.boottime_seconds, moment.boot_id)
 
 
 def plan_from_observation(
@@ -355,7 +378,7 @@ def plan_from_observation(
         lifts=options.lifts,
         operations=operations,
         only_keys=options.only_keys,
-        serving=options.serving,
+        serving=options.serving or EVERYBODY_SERVES,
     )
     is_paused = options.only_keys is not None
     return PlannedPass(

@@ -277,7 +277,8 @@ def _finish(
         failed_repairs.add(given_up)
         remarks = drifted
         message = _repair_message(failed_repairs)
-    ports.store.finish(transaction, Outcome.APPLIED, final_ledger, message)
+    is_history = bool(message) or proposal is None or not proposal.is_about_health_alone
+    ports.store.finish(transaction, Outcome.APPLIED, final_ledger, message, is_history)
     log.info("applied id=%d changes=%d", transaction.id, len(transaction.changes))
     return TransactionResult(
         Outcome.APPLIED,

@@ -175,10 +175,20 @@ class LargeRecords:
         delete_unused_segments(self._records)
 
     def finish(
-        self, transaction: Transaction, outcome: Outcome, message: str, finished_at: datetime
+        self,
+        transaction: Transaction,
+        outcome: Outcome,
+        message: str,
+        finished_at: datetime,
+        is_history: bool = True,
     ) -> None:
-        """Close an open transaction, and add it to the history."""
+        """Close an open transaction, and add it to the history, or forget it."""
         name = f"open {transaction.incarnation}"
+        if not is_history:
+            self._records.delete(name)
+            self._records.delete(f"plan {transaction.id}")
+            delete_unused_segments(self._records)
+            return
         cause = self._records.read(name, lambda record: Cause(record.get("cause", Cause.COMMIT)))
         self._records.delete(name)
         self.add_history(

@@ -185,11 +185,16 @@ class SqliteStore:
             self._records.write_ledger(transaction.incarnation, ledger)
 
     def finish(
-        self, transaction: Transaction, outcome: Outcome, ledger: Ledger, message: str = ""
+        self,
+        transaction: Transaction,
+        outcome: Outcome,
+        ledger: Ledger,
+        message: str = "",
+        is_history: bool = True,
     ) -> None:
         """Close the transaction with the ledger now in force, and add it to the history."""
         with self._writing():
-            self._records.finish(transaction, outcome, message, self._now())
+            self._records.finish(transaction, outcome, message, self._now(), is_history)
             if outcome is Outcome.APPLIED:
                 quarantine.forget_counts(self._sealed, transaction.target.commit_id)
             self._records.write_ledger(transaction.incarnation, ledger)

@@ -46,7 +46,7 @@ from gitvs.core.planning.plan import (
     is_sysctl_of_interface,
     plan_digest,
 )
-from gitvs.core.planning.repairs import find_repairs, is_in_force
+from gitvs.core.planning.repairs import differs_in_fallback_only, find_repairs, is_in_force
 from gitvs.core.planning.unsupported import (
     lacking_gate,
     lacking_resources,
@@ -74,6 +74,8 @@ class Proposal:
     """The keys of the changes that are repairs; the other changes are the commit's own."""
     unrepairable: Mapping[Key, str] = field(default_factory=dict)
     """The repairs that are known to be impossible, with the reasons."""
+    health_keys: frozenset[Key] = frozenset()
+    """The real servers of which health says something else than before."""
 
     @property
     def digest(self) -> str:
@@ -84,6 +86,13 @@ class Proposal:
     def desired_digest(self) -> str:
         """The digest of the desired state; computed on demand, like the plan's."""
         return desired_digest(self.desired)
+
+    @property
+    def is_about_health_alone(self) -> bool:
+        """Whether every change is one of health, or a fallback flag that comes with it."""
+        return bool(self.health_keys) and all(
+            c.key in self.health_keys or differs_in_fallback_only(c) for c in self.plan.changes
+        )
 
     @property
     def is_blocked(self) -> bool:
@@ -160,6 +169,7 @@ def propose(
         operations,
         repair_keys,
         unrepairable,
+        serving.changed,
     )
 
 

@@ -234,7 +234,8 @@ def _merged(old: Mapping[Key, V], new: Mapping[Key, V]) -> dict[Key, V]:
 
 def drift_of(proposal: Proposal, applied: Desired | None, ledger: Ledger) -> frozenset[Key]:
     """Return the changes that no manifest asked for: somebody changed the kernel."""
-    return frozenset(_drifted_keys(proposal, applied)) - ledger.drains.keys()
+    drifted = frozenset(_drifted_keys(proposal, applied))
+    return drifted - ledger.drains.keys() - proposal.health_keys
 
 
 def _drifted_keys(proposal: Proposal, applied: Desired | None) -> Iterator[Key]:

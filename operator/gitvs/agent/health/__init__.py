@@ -1,0 +1,1 @@
+"""The health of the director that the agent runs on: `keeper`."""

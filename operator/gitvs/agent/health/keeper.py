@@ -1,0 +1,152 @@
+"""What the agent knows of real servers: it has them checked, and says who serves.
+
+For the worker's thread.
+
+A pass asks who would serve in its target, and says when that is in force; until then what is
+checked stays as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gitvs.adapters.process.checker_process import CheckerProcess
+from gitvs.core.health.check_states import Standing
+from gitvs.core.health.judgement import Quorum
+from gitvs.core.health.messages import ProbeSet
+from gitvs.core.health.records import health_from_record, health_record
+from gitvs.core.health.serving import Serving
+from gitvs.core.health.tracked_service import TrackedService
+from gitvs.core.health.tracker import HealthTracker
+from gitvs.core.model.desired import Desired
+from gitvs.core.model.resources import Key, service_key_in
+from gitvs.core.model.state import State
+from gitvs.core.planning.operations import with_operations
+from gitvs.ports import Applied, Ports
+from gitvs.reconcile.one_pass import recorded_at
+
+log = logging.getLogger(__name__)
+
+_MAX_LINES = 50
+"""How many changes are logged one by one when many come at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedHealth:
+    """Who serves in the target of a pass, and what that was concluded from."""
+
+    desired: Desired
+    operated: Desired
+    applied: State | None
+    serving: Serving
+
+
+class HealthKeeper:
+    """Health, as far as it is known; without `checker`, as it was recorded."""
+
+    def __init__(self, ports: Ports, checker: CheckerProcess | None = None) -> None:
+        self.checker = checker
+        self._ports = ports
+        record = ports.store.health()
+        remembered = {} if record is None else health_from_record(record, recorded_at(ports))
+        self.tracker = HealthTracker(remembered)
+        self._sent_generation = 0
+        self._is_due = False
+        """Whether the last pass did not put everything into force that is known by now."""
+        self._recorded: object = record
+
+    def prepare(self, target: Applied) -> PreparedHealth:
+        """Return who serves in the target of a pass."""
+        desired, moment = target.desired, self._ports.moment()
+        operated = with_operations(desired, self._ports.store.operations().in_force(moment))
+        applied = self._ports.store.applied()
+        state = None if applied is None else applied.desired.state
+        serving = self.tracker.serving_with(desired, operated, state, moment.boottime_seconds)
+        return PreparedHealth(desired, operated, state, serving)
+
+    def in_force(self, prepared: PreparedHealth) -> None:
+        """Check from now on what a pass has put into force."""
+        now = self._ports.clock.boottime()
+        self.tracker.define(prepared.desired, prepared.operated, prepared.applied, now)
+        self._conclude()
+        self.tracker.in_force(prepared.serving)
+        self._is_due = bool(self.tracker.serving().changed)
+
+    def take_news(self) -> bool:
+        """Take the reports of the checker process; return whether a pass has something to do."""
+        self._is_due = False
+        if self.checker is not None:
+            for report in self.checker.take():
+                if report is None:
+                    self.tracker.restart_runs()
+                else:
+                    self.tracker.take_report(report, self._ports.clock.boottime())
+            self.tracker.set_stale(self.checker.heartbeat.stale)
+        self._conclude()
+        return bool(self.tracker.serving().changed)
+
+    def seconds_left(self) -> float:
+        """Return when to look again though nothing was reported; infinite if never."""
+        if self._is_due:
+            return 0.0
+        return self.tracker.next_look_seconds - self._ports.clock.boottime()
+
+    def stop(self) -> None:
+        """End the checker process."""
+        if self.checker is not None:
+            self.checker.stop()
+
+    def _conclude(self) -> None:
+        """Judge what is new, log and record it, and send the probes that are wanted now."""
+        before = dict(self.tracker.services)
+        changed = self.tracker.judge(self._ports.clock.boottime())
+        changes = [
+            text
+            for key in sorted(changed)
+            for text in _changes(before[key], self.tracker.services[key])
+        ]
+        for level, text in changes[:_MAX_LINES]:
+            log.log(level, "%s", text)
+        if len(changes) > _MAX_LINES:
+            log.warning("health: %d more changes at the same time", len(changes) - _MAX_LINES)
+        self._record()
+        generation = self.tracker.probes.generation
+        if self.checker is not None and generation != self._sent_generation:
+            self._sent_generation = generation
+            self.checker.send(ProbeSet(generation, self.tracker.wanted_probes()))
+
+    def _record(self) -> None:
+        """Record what a restart must know, if it is something else than before."""
+        record = health_record(self.tracker.services, recorded_at(self._ports))
+        content = {name: record[name] for name in ("checks", "sound", "troubled")}
+        if content != self._recorded and (self._recorded is not None or self.tracker.services):
+            self._ports.store.record_health(record)
+            self._recorded = content
+
+
+def _changes(before: TrackedService, after: TrackedService) -> Iterator[tuple[int, str]]:
+    """Yield what is to be logged: servers that went down or came back, and the quorum."""
+    for key, verdict in after.verdicts.servers.items():
+        former = before.verdicts.servers.get(key)
+        if former is None or former.standing is verdict.standing:
+            continue
+        serves = "serves" if key in after.judgement.serving else "does not serve"
+        if verdict.standing is Standing.DOWN:
+            yield logging.WARNING, f"down server={key!r} reason={verdict.failure} {serves}"
+        elif former.standing is Standing.DOWN:
+            yield logging.INFO, f"{verdict.standing} again server={key!r} {serves}"
+    if before.judgement.quorum is not after.judgement.quorum:
+        quorum = "held" if after.judgement.quorum is Quorum.HELD else "lost"
+        yield logging.WARNING, f"quorum {quorum} service={service_name(after)!r}"
+
+
+def service_name(tracked: TrackedService) -> str:
+    """Return the key of a virtual service, for people."""
+    return next((str(s.listener.key) for s in tracked.facts.servers.values()), "")
+
+
+def changed_keys(serving: Serving) -> frozenset[Key]:
+    """Return the keys that a pass may change for health, also during a pause."""
+    return serving.changed.union(map(service_key_in, serving.changed))

@@ -1,0 +1,156 @@
+"""The agent follows health checks: real servers that are dead leave, and come back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gitvs.adapters.store.sqlite_store import SqliteStore
+from gitvs.core.health.check_states import Standing
+from gitvs.core.model.history import Outcome
+from gitvs.core.model.resources import RealServer
+from tests.support.agents import Running, Site, eventually, service, site
+from tests.support.health.checker import GivenResults
+
+ONE, TWO, THREE, FOUR = (f"10.0.0.{n}" for n in range(1, 5))
+CHECKS = "  health: {checks: [{tcp: {}}]}"
+
+
+class Ward(Site):
+    """A site whose checks say what a test says."""
+
+    checker: GivenResults
+
+    def make(self, on_news: object) -> GivenResults:
+        self.checker = GivenResults(on_news)  # type: ignore[arg-type]
+        return self.checker
+
+    def by_address(self) -> dict[str, int]:
+        return {str(s.address): s.weight for s in self.state().of_type(RealServer)}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Ward:
+    made = site(tmp_path)
+    ward = Ward(made.folder)
+    ward.make_checker = ward.make
+    ward.push(service(weight=10, servers=4, more=CHECKS))
+    return ward
+
+
+def settle(here: Ward, **weights: int) -> None:
+    """Wait until the kernel has the weights of the real servers s1, s2 and so on."""
+    wanted = {f"10.0.0.{name.removeprefix('s')}": weight for name, weight in weights.items()}
+    eventually(lambda: here.by_address() == wanted, f"it never was {wanted}")
+
+
+def begin(here: Ward, running: Running) -> None:
+    """Wait until the checks run, and have all pass once."""
+    settle(here, s1=10, s2=10, s3=10, s4=10)
+    eventually(lambda: len(here.checker.probe_set.probes) == 4)
+    here.checker.give()
+    eventually(lambda: standings(running) == {Standing.UP})
+
+
+def standings(running: Running) -> set[Standing]:
+    """What is known of the real servers."""
+    services = list(running.agent.health.tracker.services.values())
+    return {server.standing for s in services for server in s.verdicts.servers.values()}
+
+
+def test_a_dead_server_leaves_and_comes_back(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.checker.give([ONE], count=3)
+        settle(here, s1=0, s2=10, s3=10, s4=10)
+        here.checker.give(count=2)
+        settle(here, s1=10, s2=10, s3=10, s4=10)
+        assert running.status.drifted_keys == ()
+        assert running.status.last_pass is not None
+        assert running.status.last_pass.trigger != "health", "it is about commits"
+
+
+def test_flips_are_no_history(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        for _ in range(3):
+            here.checker.give([ONE], count=3)
+            settle(here, s1=0, s2=10, s3=10, s4=10)
+            here.checker.give(count=20)
+            settle(here, s1=10, s2=10, s3=10, s4=10)
+    with SqliteStore(here.state_dir) as store:
+        assert [entry.outcome for entry in store.history()] == [Outcome.APPLIED]
+
+
+def test_a_restart_knows_who_is_down(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.checker.give([ONE, TWO], count=3)
+        settle(here, s1=0, s2=0, s3=10, s4=10)
+    with here.running():
+        eventually(lambda: len(here.checker.probe_set.probes) == 4)
+        here.checker.give([ONE, TWO])
+        settle(here, s1=0, s2=0, s3=10, s4=10)
+        here.checker.give(count=2)
+        settle(here, s1=10, s2=10, s3=10, s4=10)
+
+
+def test_health_goes_on_during_a_pause_and_leaves_what_somebody_changed(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        running.order("pause", seconds=3600)
+        server = next(s for s in here.state().of_type(RealServer) if str(s.address) == FOUR)
+        here.kernel.put(replace(server, weight=77))
+        here.checker.give([ONE], count=3)
+        settle(here, s1=0, s2=10, s3=10, s4=77)
+        here.checker.give(count=2)
+        settle(here, s1=10, s2=10, s3=10, s4=77)
+
+
+def test_health_goes_on_while_the_newest_commit_is_blocked(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.push(service(weight=10, servers=1, more=CHECKS))
+        eventually(lambda: is_blocked(running))
+        here.checker.give([ONE], count=3)
+        settle(here, s1=0, s2=10, s3=10, s4=10)
+        assert is_blocked(running)
+
+
+def is_blocked(running: Running) -> bool:
+    last_pass = running.status.last_pass
+    return last_pass is not None and any(not gate.is_allowed for gate in last_pass.gates)
+
+
+def test_an_operators_drain_is_above_health(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.checker.give([ONE], count=3)
+        settle(here, s1=0, s2=10, s3=10, s4=10)
+        running.order("drain", subject=ONE)
+        here.checker.give(count=2)
+        settle(here, s1=0, s2=10, s3=10, s4=10)
+        running.order("undrain", subject=ONE)
+        settle(here, s1=10, s2=10, s3=10, s4=10)
+
+
+def test_a_server_that_is_added_serves_after_its_first_pass(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.push(service(weight=10, servers=5, more=CHECKS))
+        settle(here, s1=10, s2=10, s3=10, s4=10, s5=0)
+        eventually(lambda: len(here.checker.probe_set.probes) == 5)
+        here.checker.give()
+        settle(here, s1=10, s2=10, s3=10, s4=10, s5=10)
+
+
+def test_a_commit_that_takes_the_checks_away_brings_everybody_back(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.checker.give([ONE], count=3)
+        settle(here, s1=0, s2=10, s3=10, s4=10)
+        here.push(service(weight=10, servers=4))
+        settle(here, s1=10, s2=10, s3=10, s4=10)
+        eventually(lambda: here.checker.probe_set.probes == {})
