@@ -28,7 +28,7 @@ from gitvs.report.plan.plan_view import (
     director_plan,
 )
 from gitvs.report.plan.preview_text import preview_text
-from gitvs.report.plan.preview_view import Preview, Verdict
+from gitvs.report.plan.preview_view import Preview, Verdict, director_groups
 from tests.support.manifests.writing import LEFT_OUT, Doc, director, loaded, server, service
 
 BASE, HEAD = (PlanSide(PlanSideKind.COMMIT, letter * 40) for letter in "ab")
@@ -157,6 +157,12 @@ def test_every_format_says_it() -> None:
         assert counted in text
         assert "no change" not in text
         assert "nothing to do" not in text
+
+
+def test_directors_with_different_checks_are_not_one_group() -> None:
+    plans = [plan(state(TCP), state(AT_8080)), plan(state(TCP), state({**TCP, "fall": 2}))]
+    assert len(director_groups(plans)) == 2
+    assert len(director_groups([plans[0], plans[0]])) == 1
 
 
 def test_the_json_has_it_with_its_place() -> None:
