@@ -477,6 +477,29 @@ def test_a_rollback_goes_back_to_what_was_different_here(here: Site) -> None:
     ]
 
 
+def test_a_commit_of_which_only_checks_differ_is_in_force_and_can_be_rolled_back(
+    here: Site,
+) -> None:
+    health = "  health: {checks: [{tcp: {}}]}"
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        bare = here.git("rev-parse", "HEAD")
+        without = running.status.desired_digest
+        checked = here.push(service(more=health))
+        assert running.order("sync")["result"] == "converged"
+        assert running.status.desired_digest != without
+        with SqliteStore.open_readonly(here.state_dir) as store:
+            applied = store.applied()
+            assert applied is not None
+            assert applied.commit_id == checked
+            assert list(applied.desired.health) == ["tcp 203.0.113.10:80"]
+        running.order("rollback", seconds=3600)
+        pin = running.status.operations.pin
+        assert pin is not None
+        assert pin.subject == bare
+        assert running.status.desired_digest == without
+
+
 def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])

@@ -214,6 +214,24 @@ def test_yaml_and_json_say_the_same(cli: Gitvs) -> None:
     assert (servers[0]["service"], servers[0]["name"]) == ("web", "web1-ams")
 
 
+def test_a_virtual_service_is_rendered_with_its_health_checks(cli: Gitvs) -> None:
+    ran = cli("render", EXAMPLES / "health", "--director", "lb1", "--format", "json")
+    objects = json.loads(ran.out)["objects"]
+    health = {o["key"]: o["health"] for o in objects if "health" in o}
+    assert {o["key"] for o in objects if o["kind"] == "virtual-service"} == health.keys()
+    assert health["udp 203.0.113.53:53"] == {
+        "checks": [{"tcp": {"port": 53}}],
+        "intervalSeconds": 2,
+        "timeoutSeconds": 0.5,
+        "retryIntervalSeconds": 0.5,
+        "rise": 3,
+        "fall": 3,
+        "onFailure": "remove",
+        "keepPercent": 67,
+        "quorum": {"losePercent": 50, "gainPercent": 60},
+    }
+
+
 def test_ipvsadm_lines_hold_the_thresholds(cli: Gitvs) -> None:
     ran = cli("render", QUICKSTART, "--director", "lb-ams", "--format", "ipvsadm")
     assert "-a -t 203.0.113.25:25 -r 10.1.0.25:25 -g -w 2 -x 1000 -y 800" in ran.out.splitlines()

@@ -27,6 +27,7 @@ from tests.support.manifests.writing import director, file_of, server, service
 BEFORE = [director("lb1"), director("lb2"), service(), service("db", vips=["203.0.113.11"])]
 AFTER = [*BEFORE[:2], service(realServers=[server(), server("10.0.3.6")]), BEFORE[3]]
 OFF = [*BEFORE[:2], service(realServers=[]), BEFORE[3]]
+CHECKED = [*BEFORE[:2], service(health={"checks": [{"tcp": {}}]}), BEFORE[3]]
 WRONG = [*BEFORE[:2], service(scheduler="x")]
 
 
@@ -37,9 +38,10 @@ def _cli(capsys: pytest.CaptureFixture[str]) -> Gitvs:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    """Tags: before, after (one server more), off (a service without servers), wrong."""
+    """Tags: before, after (one server more), off (no servers), checked (health checks), wrong."""
     made = Repository(tmp_path / "repository")
-    for tag, documents in (("before", BEFORE), ("after", AFTER), ("off", OFF), ("wrong", WRONG)):
+    versions = {"before": BEFORE, "after": AFTER, "off": OFF, "checked": CHECKED, "wrong": WRONG}
+    for tag, documents in versions.items():
         made.commit({"lb/all.yaml": file_of("", *documents).data}, f"Make it {tag}")
         made.git("tag", tag)
         if tag != "before":
@@ -55,13 +57,23 @@ def compared(cli: Gitvs, repository: Repository, head: str, *more: object) -> tu
 
 @pytest.mark.parametrize(
     ("head", "code", "detailed"),
-    [("before", 0, 0), ("after", 0, 2), ("off", 3, 3), ("wrong", 4, 4)],
+    [("before", 0, 0), ("after", 0, 2), ("off", 3, 3), ("checked", 0, 2), ("wrong", 4, 4)],
 )
 def test_exit_codes(
     cli: Gitvs, repository: Repository, head: str, code: int, detailed: int
 ) -> None:
     assert compared(cli, repository, head)[0] == code
     assert compared(cli, repository, head, "--detailed-exitcode")[0] == detailed
+
+
+def test_a_commit_that_only_adds_checks_is_a_change_of_each_director(
+    cli: Gitvs, repository: Repository
+) -> None:
+    _, text = compared(cli, repository, "checked")
+    assert "lb1, lb2: 0 to create, 0 to update, 0 to delete, 0 to drain; changes the health" in text
+    assert "~  health checks of tcp 203.0.113.10:443: none → tcp every 5s" in text
+    assert "~  probes: 0, 0 a second → 1, 0.2 a second" in text
+    assert text.splitlines()[-1] == "changes on 2 directors"
 
 
 def test_a_blocked_plan_is_shown_whole_and_can_be_allowed(

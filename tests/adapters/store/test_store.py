@@ -34,7 +34,7 @@ from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.core.errors import StoreDamaged, StoreError
 from gitvs.core.model.desired import Desired, ManifestLocation, Policy
 from gitvs.core.model.health import Health, TcpCheck
-from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
+from gitvs.core.model.history import Cause, Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.ledger import Drain, Incarnation, Ledger
 from gitvs.core.model.resources import (
     DummyInterface,
@@ -555,6 +555,16 @@ def test_a_commit_of_which_only_checks_differ_has_another_digest(
     assert first == third == state_digest(bare.desired.state)
     assert second == state_and_health_digest(with_checks(bare, CHECKED).desired)
     assert first != second
+
+
+def test_a_transaction_whose_target_has_other_checks_is_no_upkeep(store: SqliteStore) -> None:
+    store.record_converged(HERE, Ledger(), many(3))
+    for target in (many(3), with_checks(many(3), CHECKED)):
+        begun = store.begin(HERE, CHANGES, target)
+        store.commit(begun, Ledger())
+        store.finish(begun, Outcome.APPLIED, Ledger())
+    other_checks, upkeep = (entry.cause for entry in store.history()[:2])
+    assert (other_checks, upkeep) == (Cause.COMMIT, Cause.UPKEEP)
 
 
 def test_segments_that_nothing_needs_are_deleted_and_chains_stay_short(

@@ -43,12 +43,13 @@ SERVICE_FIELDS = {
     "healthCheck": ({}, "write health: {checks: [{tcp: {}}]}"),
     "delay_loop": (6, "write health: {interval: 6s, checks: [{tcp: {}}]}"),
     "connect_timeout": (3, "write health: {timeout: 3s, checks"),
-    "retry": (2, "write health: {fall: 2, checks"),
+    "retry": (2, "write health: {fall: 3, checks"),
+    "fastinter": (500, "write health: {retryInterval: 500ms, checks"),
     "rise": (4, "write health: {rise: 4, checks"),
-    "inter": ("2s", "write health: {interval: 5s, checks"),
+    "inter": (2000, "write health: {interval: 2000ms, checks"),
     "TCP_CHECK": ({}, "write health: {checks: [{tcp: {}}]}"),
     "SMTP_CHECK": ({}, 'write health: {checks: [{tcp: {port: 25, expect: "220"}}]}'),
-    "HTTP_GET": ({}, "this gitvs does not have http checks yet, only tcp"),
+    "HTTP_GET": ({}, "have http checks yet, only tcp; write health: {checks: [{tcp: {}}]}"),
     "MISC_CHECK": ({}, "this gitvs does not have exec checks yet"),
     "inhibit_on_failure": (True, "write health: {onFailure: drain, checks"),
     "notify_down": ("x.sh", "gitvs runs no scripts"),
@@ -164,11 +165,11 @@ def test_so_is_one_of_a_director(spec: dict[str, Any], says: str) -> None:
         ({"delay_loop": 10}, "write interval: 10s"),
         ({"connect_timeout": 3}, "write timeout: 3s"),
         ({"retries": 3}, "it has interval, timeout"),
-        ({"retry": 2}, "write fall: 2"),
+        ({"retry": 2}, "write fall: 3"),
         ({"TCP_CHECK": {}}, "write checks: [{tcp: {}}]"),
         ({"port": 80}, "write tcp: {port: 8080}"),
         *(
-            ({"checks": [{kind: {}}]}, f"does not have {kind} checks yet, only tcp")
+            ({"checks": [{kind: {}}]}, f"have {kind} checks yet, only tcp; write tcp: {{}}")
             for kind in ("http", "https", "udp", "dns", "ping", "exec")
         ),
         ({"checks": [{"tcp": {}, "interval": "1s"}]}, "does not have times of single checks yet"),
@@ -196,6 +197,11 @@ def test_a_word_inside_of_health_is_answered_with_its_place_there(
 ) -> None:
     given = service(health={"checks": [{"tcp": {}}], **health})
     assert says in " ".join(p.message for p in problems_of(given, director()))
+
+
+def test_a_target_outside_of_health_is_what_it_was() -> None:
+    found = problems_of(service(ports=[{"port": 80, "target": 8080}]), director())
+    assert "write targetPort: 8080" in found[0].message
 
 
 def test_what_a_pool_and_a_single_real_server_cannot_have_yet_is_said() -> None:

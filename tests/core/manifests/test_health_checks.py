@@ -141,6 +141,7 @@ def test_a_value_that_cannot_work_is_refused_with_what_can(
     for documents in (
         [service(health={**TCP, **health})],
         [service(), defaults({"health": {**TCP, **health}})],
+        [service(health=TCP), defaults({"health": {**TCP, **health}})],
     ):
         found = problems_of(director(), *documents)
         assert rules_of(found) == len(found) * [rule]

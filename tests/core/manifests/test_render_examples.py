@@ -8,6 +8,7 @@ import pytest
 
 from gitvs.core.manifests.load import load_manifest_files
 from gitvs.core.manifests.render import render_director
+from gitvs.core.model.health import OnFailure
 from gitvs.core.model.resources import (
     Forwarding,
     Protocol,
@@ -52,6 +53,24 @@ def test_the_cluster_node_has_exactly_the_rules_of_kube_proxy() -> None:
     assert [v.key for v in state.of_type(Vip)] == [
         f"172.18.13.{n}/32 dev kube-ipvs0" for n in (1, 31, 113, 187, 222)
     ]
+
+
+def test_the_checks_of_the_example_are_those_that_it_describes() -> None:
+    manifests = load_manifest_files(folder(EXAMPLES / "health"))
+    assert manifests.warnings == ()
+    health = render_director(manifests, "lb1").health
+    reactions = {key: (h.checks[0].words, h.on_failure) for key, h in health.items()}
+    drain, remove = OnFailure.DRAIN, OnFailure.REMOVE
+    assert reactions == {
+        **{
+            f"tcp {address}:{port}": ("tcp", drain)
+            for address in ("203.0.113.10", "[2001:db8::10]")
+            for port in (80, 443)
+        },
+        "tcp 203.0.113.25:25": ('tcp expect "220"', drain),
+        "tcp 203.0.113.53:53": ("tcp port 53", drain),
+        "udp 203.0.113.53:53": ("tcp port 53", remove),
+    }
 
 
 def test_the_quickstart_shows_each_thing_that_its_readme_names() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -13,6 +14,7 @@ from jsonschema import Draft202012Validator
 from gitvs.core.errors import ExitCode, UsageError
 from gitvs.core.manifests.schema import schema_for
 from gitvs.core.model.desired import Desired, ManifestLocation
+from gitvs.core.model.health import Health, TcpCheck
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.observation import (
     ConnectionCounts,
@@ -117,6 +119,17 @@ def test_what_was_saved_is_read_as_it_was() -> None:
     assert parse_observation(json.dumps(saved()), "lb1.json") == seen()
 
 
+def test_health_checks_in_force_are_saved_and_a_host_without_has_no_field_for_them() -> None:
+    host = seen()
+    assert host.applied is not None
+    assert "health" not in saved()["applied"]
+    checks = {OURS.key: Health((TcpCheck(25, "QUIT", "220"), TcpCheck()), fall=2)}
+    checked = replace(host, applied=replace(host.applied, health=checks))
+    text = json.dumps(observation_json(checked))
+    assert parse_observation(text, "lb1.json") == checked
+    assert checked != host
+
+
 def test_a_plan_from_a_saved_observation_is_the_plan_on_the_host() -> None:
     here, there = seen(), parse_observation(json.dumps(saved()), "lb1.json")
     plans = [
@@ -167,7 +180,7 @@ def test_the_schema_is_sound_and_shares_its_words_with_the_plan() -> None:
     schema, plan = schema_for("observation"), schema_for("plan")
     Draft202012Validator.check_schema(schema)
     shared = (schema["$defs"].keys() & plan["$defs"].keys()) - {"source"}
-    assert shared == {*Kind, "endpoint", "firewallMark"}
+    assert shared == {*Kind, "endpoint", "firewallMark", "health"}
     for name in shared:
         assert opened(schema["$defs"][name]) == plan["$defs"][name]
 

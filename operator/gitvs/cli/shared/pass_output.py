@@ -8,6 +8,7 @@ from gitvs.cli.shared.output import show, show_message
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.reconcile.one_pass import PassResult, PlannedPass
 from gitvs.reconcile.results import TransactionResult
+from gitvs.report.plan.health_view import health_changes
 from gitvs.report.plan.pass_text import pass_text
 from gitvs.report.plan.plan_text import plan_text
 from gitvs.report.plan.plan_view import DirectorPlan, PlanSide, PlanSideKind, director_plan
@@ -42,8 +43,14 @@ def report_pass(pass_result: PassResult, recovered: TransactionResult | None = N
                 pass_result.outcome,
                 [*failures, *unrepairable],
                 is_undone=result is None or not result.not_undone,
+                has_other_checks=_has_other_checks(pass_result.planned),
             )
         )
+
+
+def _has_other_checks(planned: PlannedPass) -> bool:
+    applied = None if planned.applied is None else planned.applied.desired
+    return bool(health_changes(applied, planned.proposal.desired))
 
 
 def report_drained(pass_result: PassResult) -> None:

@@ -290,13 +290,16 @@ def is_interface_sysctl(name: str) -> bool:
     return False
 
 
-def plan_digest(director: str, plan: Plan) -> str:
-    """Return the digest of a live plan: director, format, and each change without drain times."""
+def plan_digest(desired: Desired, plan: Plan) -> str:
+    """Return the digest of a live plan: director, format, and each change without drain times.
+
+    Where there are health checks, those that are to be in force belong to it too.
+    """
     changes = [
         [str(c.kind), c.key, str(c.action), None if c.after is None else resource_json(c.after)]
         for c in plan.changes
     ]
-    return _sha256([director, PLAN_FORMAT_VERSION, changes])
+    return _sha256([desired.director, PLAN_FORMAT_VERSION, changes, *_checks(desired)])
 
 
 def desired_digest(desired: Desired) -> str:
@@ -304,12 +307,19 @@ def desired_digest(desired: Desired) -> str:
 
     It is of the resources, and of the health checks where there are any.
     """
-    state, health = desired.state, desired.health
+    state = desired.state
     resources = [[key, resource_json(state[key])] for key in sorted(state)]
+    return _sha256([desired.director, PLAN_FORMAT_VERSION, resources, *_checks(desired)])
+
+
+def _checks(desired: Desired) -> list[object]:
+    """Return a list of the health checks, which is empty if there are none.
+
+    So a digest without checks is the one that it was before there were any.
+    """
+    health = desired.health
     checks = [[key, health_json(health[key])] for key in sorted(health)]
-    return _sha256(
-        [desired.director, PLAN_FORMAT_VERSION, resources, *([checks] if checks else [])]
-    )
+    return [checks] if checks else []
 
 
 def _sha256(value: object) -> str:

@@ -80,7 +80,7 @@ class Proposal:
     @property
     def digest(self) -> str:
         """The digest of the plan; computed on demand, since it takes long."""
-        return plan_digest(self.desired.director, self.plan)
+        return plan_digest(self.desired, self.plan)
 
     @property
     def desired_digest(self) -> str:

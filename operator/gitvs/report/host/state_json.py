@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.health_json import health_json
 from gitvs.core.model.kinds import facts_of, kind_of
 from gitvs.core.model.resource_json import JsonObject, resource_json
 from gitvs.core.model.resources import Resource, VirtualService
@@ -38,6 +39,8 @@ def _desired_object_json(desired: Desired, resource: Resource) -> JsonObject:
     json_object["object"] = resource_json(resource)
     if isinstance(resource, VirtualService):
         json_object["drainSeconds"] = desired.drain_seconds.get(resource.key)
+        if (health := desired.health.get(resource.key)) is not None:
+            json_object["health"] = health_json(health)
     if location is not None:
         json_object["source"] = {"file": location.file, "line": location.line}
     return json_object

@@ -22,6 +22,11 @@ from gitvs.report.html.elements import (
 )
 from gitvs.report.html.sections import outcome_badges
 from gitvs.report.html.services import service_details
+from gitvs.report.plan.health_view import (
+    HEALTH_TITLE,
+    health_counts_text,
+    health_lines,
+)
 from gitvs.report.plan.plan_view import DirectorPlan, Presence, summary_text
 from gitvs.report.plan.preview_view import DirectorGroup
 from gitvs.report.plan.preview_words import LEFT_MANIFESTS_NOTE
@@ -56,7 +61,11 @@ def group_details(
 
 def _group_title(group: DirectorGroup) -> Html:
     nonzero_counts = {action: number for action, number in group.plan.summary.items() if number}
-    removals = f"; {text}" if (text := removals_text([group.plan])) else ""
+    counts = (
+        summary_text(nonzero_counts),
+        removals_text([group.plan]),
+        health_counts_text([group.plan.health]),
+    )
     director_count = (
         element("b", f"{len(group.directors)} directors: ") if len(group.directors) > 1 else ""
     )
@@ -64,7 +73,7 @@ def _group_title(group: DirectorGroup) -> Html:
         "summary",
         element("span", director_count, code_names(group.directors), class_="names"),
         outcome_badges(group.plan),
-        element("span", summary_text(nonzero_counts) or "no change", removals, class_="counts"),
+        element("span", "; ".join(filter(None, counts)) or "no change", class_="counts"),
         class_="title",
     )
 
@@ -78,6 +87,7 @@ def _group_content(group: DirectorGroup, services: Iterable[ServiceView]) -> Ite
         yield element("p", "Left the manifests; ", prose(LEFT_MANIFESTS_NOTE), class_="note")
     yield _text_section(BY_HAND_TITLE, map(operation_text, plan.operations.all))
     yield _changes_section(plan)
+    yield _text_section(HEALTH_TITLE, health_lines(plan.health))
     yield _more_changes_section(plan, AFTER_DRAINS_TITLE, plan.after_drains)
     yield _more_changes_section(plan, REPAIRS_TITLE, plan.repairs)
     yield _text_section(UNREPAIRABLE_TITLE, plan.unrepairable.values())

@@ -22,6 +22,7 @@ from gitvs.report.markdown.escaping import (
     table_header,
     table_row,
 )
+from gitvs.report.plan.health_view import HEALTH_TITLE, health_lines
 from gitvs.report.plan.plan_view import DirectorPlan
 from gitvs.report.plan.preview_view import DirectorGroup
 from gitvs.report.plan.removals import AFTER_DRAINS_TITLE, changes_text
@@ -58,6 +59,7 @@ def details_of(group: DirectorGroup) -> GroupDetails:
         f"{html_names(group.directors)}: {changes_text(plan)}",
         (
             *((str(c.phase), _change_line(plan, c)) for c in plan.plan.changes),
+            *((HEALTH_TITLE, f"! {text}") for text in health_lines(plan.health)),
             *((AFTER_DRAINS_TITLE, _change_line(plan, c)) for c in plan.after_drains),
             *((REPAIRS_TITLE, _change_line(plan, c)) for c in plan.repairs),
             *((UNREPAIRABLE_TITLE, f"! {reason}") for reason in plan.unrepairable.values()),

@@ -136,7 +136,7 @@ def _left_out_text(
 def _comment_parts(preview: Preview) -> _CommentParts:
     groups = director_groups(preview.plans)
     details = tuple(
-        details_of(g) for g in groups if g.plan.plan or g.plan.repairs or g.plan.unrepairable
+        details_of(g) for g in groups if g.plan.has_changes or g.plan.repairs or g.plan.unrepairable
     )
     return _CommentParts("\n".join(_overview_lines(preview)), sections_of(preview, groups), details)
 

@@ -25,13 +25,21 @@ _MAX_REASONS = 20
 
 
 def pass_text(
-    outcome: str, reasons: Sequence[str] = (), *, prefix: str = "", is_undone: bool = True
+    outcome: str,
+    reasons: Sequence[str] = (),
+    *,
+    prefix: str = "",
+    is_undone: bool = True,
+    has_other_checks: bool = False,
 ) -> Text:
     """Return how a pass ended. `outcome` is one of the words of design section 4.
 
-    `is_undone` is false if a rollback left something changed.
+    `is_undone` is false if a rollback left something changed; `has_other_checks` is true if other
+    health checks than before are in force now.
     """
     text, style = _OUTCOME_TEXTS[outcome]
+    if outcome == "converged" and has_other_checks:
+        text = "nothing to do in the kernel; the new health checks are in force"
     if outcome == "rolled-back" and not is_undone:
         text = "failed and rolled back, but not all of it could be undone"
     if outcome == "applied" and reasons:

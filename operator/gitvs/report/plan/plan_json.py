@@ -6,10 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 from gitvs.core.model.desired import ManifestLocation
+from gitvs.core.model.health_json import health_json
 from gitvs.core.model.resource_json import JsonObject, resource_json
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.plan import PLAN_FORMAT_VERSION, Change
 from gitvs.core.planning.risks import Risk
+from gitvs.report.plan.health_view import HealthChange, ProbeLoad
 from gitvs.report.plan.plan_view import DirectorPlan, PlanSide
 from gitvs.report.plan.preview_view import Preview
 from gitvs.report.plan.removals import removal_counts, removed_at_once
@@ -60,6 +62,11 @@ def _director_plan_json(plan: DirectorPlan) -> JsonObject:
             "drainSeconds": plan.longest_drain_seconds,
         },
         "afterDrains": [_removal_json(plan, change) for change in plan.after_drains],
+        "health": [_health_change_json(plan, change) for change in plan.health.changes],
+        "probes": {
+            "before": _probes_json(plan.health.probes_before),
+            "after": _probes_json(plan.health.probes_after),
+        },
     }
 
 
@@ -91,6 +98,21 @@ def _removal_json(plan: DirectorPlan, change: Change) -> JsonObject:
         "key": str(change.key),
         "service": None if location is None else location.service,
     }
+
+
+def _health_change_json(plan: DirectorPlan, change: HealthChange) -> JsonObject:
+    location = plan.locations.get(change.key)
+    return {
+        "key": str(change.key),
+        "service": None if location is None else location.service,
+        "before": None if change.before is None else health_json(change.before),
+        "after": None if change.after is None else health_json(change.after),
+        "source": _location_json(location),
+    }
+
+
+def _probes_json(load: ProbeLoad) -> JsonObject:
+    return {"count": load.count, "perSecond": round(load.per_second, 3)}
 
 
 def _location_json(location: ManifestLocation | None) -> JsonObject | None:

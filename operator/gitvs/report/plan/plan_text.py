@@ -16,6 +16,7 @@ from gitvs.core.model.resources import SERVER_ARROW, Key, Kind, service_key_in
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.plan import Action, Change, natural_sort_key
 from gitvs.core.planning.risks import Risk
+from gitvs.report.plan.health_view import HEALTH_TITLE, health_lines
 from gitvs.report.plan.plan_view import DirectorPlan, PlanOutcome, PlanSide
 from gitvs.report.plan.preview_words import gate_messages
 from gitvs.report.plan.removals import AFTER_DRAINS_TITLE, changes_text, removals_text
@@ -47,7 +48,7 @@ def plan_text(base: PlanSide, head: PlanSide, plans: Sequence[DirectorPlan]) -> 
         lines.append(line(f"{plan.director}: {head} compared with {base}", style="bold"))
         lines += director_lines(plan)
         lines.append(line(""))
-        if plan.plan:
+        if plan.has_changes:
             lines.append(line(f"digest {plan.digest}", style="dim"))
         lines.append(_summary_line(plan))
     return lines_text(lines)
@@ -64,6 +65,7 @@ def director_lines(plan: DirectorPlan) -> Iterator[Line]:
         list(_host_lines(plan)),
         *(list(_service_lines(view)) for view in changed_services(plan)),
         list(_address_lines(plan)),
+        list(_health_lines(plan)),
         list(_after_drains_lines(plan)),
         list(_foreign_lines(plan)),
     ):
@@ -169,6 +171,14 @@ def _address_lines(plan: DirectorPlan) -> Iterator[Line]:
         yield line("VIPs and local routes", style="bold")
         sorted_changes = sorted(changes, key=lambda c: (c.kind, natural_sort_key(c.resource)))
         yield from _change_lines(plan, sorted_changes)
+
+
+def _health_lines(plan: DirectorPlan) -> Iterator[Line]:
+    """Yield what changes about health checks, and about the probes even if no check does."""
+    lines = list(health_lines(plan.health))
+    if lines:
+        yield line(HEALTH_TITLE, style="bold")
+    yield from (_action_line(Action.UPDATE, text) for text in lines)
 
 
 def _role(change: Change) -> Role:

@@ -24,6 +24,7 @@ from gitvs.core.planning.plan import Action, Change, Plan
 from gitvs.core.planning.proposal import Proposal
 from gitvs.core.planning.repairs import differs_in_fallback_only
 from gitvs.core.planning.risks import Risk
+from gitvs.report.plan.health_view import NO_HEALTH_PLAN, HealthPlan, health_plan
 from gitvs.report.text.places import NO_PLACES, Places
 
 
@@ -128,17 +129,24 @@ class DirectorPlan:
     """How places in the manifests are written."""
     after_drains: tuple[Change, ...] = ()
     """What later passes delete once the drains are over, in their order."""
+    health: HealthPlan = NO_HEALTH_PLAN
+    """What changes about health checks, which is nothing in the kernel and no change of `plan`."""
 
     @property
     def outcome(self) -> PlanOutcome:
         if any(not gate.is_allowed for gate in self.gates):
             return PlanOutcome.BLOCKED
-        return PlanOutcome.CHANGES if self.plan else PlanOutcome.NONE
+        return PlanOutcome.CHANGES if self.has_changes else PlanOutcome.NONE
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything changes, in the kernel or about health checks."""
+        return bool(self.plan or self.health)
 
     @property
     def is_notable(self) -> bool:
         """Whether there is anything to report: a change, a gate, or a new or removed director."""
-        return bool(self.plan or self.gates) or self.presence is not Presence.STAYS
+        return bool(self.has_changes or self.gates) or self.presence is not Presence.STAYS
 
     @property
     def summary(self) -> dict[str, int]:
@@ -224,6 +232,7 @@ def director_plan(
         unrepairable=proposal.unrepairable,
         policy_location=proposal.desired.policy.location,
         after_drains=removals_after_drains(proposal.target, effective.state),
+        health=health_plan(applied, proposal.desired),
     )
 
 

@@ -57,7 +57,7 @@ def _group_lines(group: DirectorGroup) -> Iterator[Line]:
             return
         case Presence.APPEARS:
             names = f"{names} (new)"
-    counts = changes_text(plan) if plan.plan else "no change"
+    counts = changes_text(plan) if plan.has_changes else "no change"
     yield line(f"{names}: {counts}", style="bold")
     yield from director_lines(plan)
     if len(group.directors) == 1:

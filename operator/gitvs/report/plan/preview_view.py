@@ -87,15 +87,15 @@ class DirectorGroup:
 def director_groups(plans: Iterable[DirectorPlan]) -> list[DirectorGroup]:
     """Return equal plans as groups: blocked ones first, then in the given order.
 
-    Equal plans have the same changes in the same order, the same gates, risks, repairs, drains
-    and connections, and the same presence.
+    Equal plans have the same changes in the same order, the same gates, risks, repairs, drains,
+    health checks and connections, and the same presence.
     """
     groups: dict[object, list[DirectorPlan]] = {}
     for plan in plans:
         connections = tuple((c.key, plan.connections.get(c.key)) for c in plan.plan.changes)
         gates = tuple((g.name, g.message, g.is_allowed) for g in plan.gates)
         unrepairable = tuple(plan.unrepairable.items())
-        notes = (plan.risks, plan.repairs, unrepairable, plan.after_drains)
+        notes = (plan.risks, plan.repairs, unrepairable, plan.after_drains, plan.health)
         group_key = (
             plan.presence,
             plan.plan,

@@ -9,6 +9,7 @@ from typing import TypeVar
 from gitvs.core.planning.gates import LIFTABLE_GATES, Gate
 from gitvs.core.planning.risks import Risk
 from gitvs.core.planning.risks.risk import names_text
+from gitvs.report.plan.health_view import health_counts_text
 from gitvs.report.plan.plan_view import (
     DirectorPlan,
     PlanOutcome,
@@ -70,6 +71,7 @@ def counts_text(preview: Preview) -> str:
         f"{count_text(total, 'director')}: {directors or 'none'}",
         f"in all {summary_text(summary_of(changes))}" if changes else "",
         removals_text(preview.plans),
+        health_counts_text([plan.health for plan in preview.plans]),
     )
     return "; ".join(filter(None, parts))
 

@@ -13,6 +13,7 @@ from math import ceil
 from gitvs.core.durations import duration_text
 from gitvs.core.model.kinds import KINDS, facts_of, is_setting
 from gitvs.core.planning.plan import Change
+from gitvs.report.plan.health_view import health_counts_text
 from gitvs.report.plan.plan_view import DirectorPlan, summary_text
 from gitvs.report.text.counts import count_text
 
@@ -25,9 +26,9 @@ def removed_at_once(plan: DirectorPlan) -> Iterable[Change]:
 
 
 def changes_text(plan: DirectorPlan) -> str:
-    """Return the counts of a plan's changes, and what leaves."""
-    removals = removals_text([plan])
-    return summary_text(plan.summary) + (f"; {removals}" if removals else "")
+    """Return the counts of a plan's changes, what leaves, and how many checks change."""
+    more = removals_text([plan]), health_counts_text([plan.health])
+    return "; ".join([summary_text(plan.summary), *filter(None, more)])
 
 
 def removals_text(plans: Iterable[DirectorPlan]) -> str:

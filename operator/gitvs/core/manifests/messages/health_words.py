@@ -62,8 +62,14 @@ _IN_TCP: Mapping[str, str] = {
 _HEALTH = {word: text for text, words in _HEALTH_WORDS.items() for word in words.split()}
 _TYPES = {word: name for name, words in _TYPE_WORDS.items() for word in words.split()}
 _OUTSIDE = frozenset({"Service", "Pool", "realServers", "ports", "vips"})
-_INSIDE = frozenset({"health", "checks", "tcp"})
+_OF_ONE_CHECK = frozenset({"checks", "tcp"})
+_INSIDE = _OF_ONE_CHECK | {"health"}
 _NUMBER = re.compile(r"\b[0-9]+(s?)$")
+_MAX_NUMBER = 1_000_000
+_RETRIES = frozenset({"retry", "nbgetretry"})
+"""keepalived counts the retries, and gitvs all failures. Source: keepalived.conf(5)."""
+_MILLISECONDS = frozenset({"inter", "fastinter", "downinter"})
+"""HAProxy's numbers without a unit."""
 
 
 def translated_health_field(parent: str, bare: str, value: object) -> str:
@@ -72,26 +78,29 @@ def translated_health_field(parent: str, bare: str, value: object) -> str:
     `parent` and `value` are as in `foreign_words.translated_field`, `bare` is as `bare_word`
     returns it.
     """
-    if parent not in _OUTSIDE | _INSIDE or (parent == "Service" and bare == "target"):
+    is_inside = parent in _INSIDE
+    if not is_inside and (parent not in _OUTSIDE or bare == "target"):
         return ""
     if bare in _NOT_YET:
         return f"this gitvs does not have {_NOT_YET[bare]} yet"
     if bare in _EXPLAINED:
         return _EXPLAINED[bare]
-    if parent in _INSIDE and bare in _IN_TCP:
+    if is_inside and bare in _IN_TCP:
         return f"write {_IN_TCP[bare]}" if parent == "tcp" else f"write tcp: {{{_IN_TCP[bare]}}}"
-    check_type = _TYPES.get(bare) or (bare if parent in _INSIDE and bare in _TYPE_WORDS else "")
+    check_type = _TYPES.get(bare) or (bare if is_inside and bare in _TYPE_WORDS else "")
     if check_type:
-        return f"this gitvs does not have {check_type} checks yet, only tcp; write tcp: {{}}"
-    text = "timeout: 2s" if parent in _INSIDE and bare == "timeout" else _HEALTH.get(bare, "")
-    return text and _where(parent, _with_value(text, value))
+        remedy = "write tcp: {}" if parent in _OF_ONE_CHECK else _where(parent, _CHECKS)
+        return f"this gitvs does not have {check_type} checks yet, only tcp; {remedy}"
+    text = "timeout: 2s" if is_inside and bare == "timeout" else _HEALTH.get(bare, "")
+    return text and _where(parent, _with_value(text, bare, value))
 
 
-def _with_value(text: str, value: object) -> str:
-    """Return a text with the number that was given, which is one of seconds where a time is."""
-    if type(value) is not int or not 0 < value < 1000:
+def _with_value(text: str, bare: str, value: object) -> str:
+    """Return a text with the number that was given, in the unit that its program counts in."""
+    if type(value) is not int or not 0 < value < _MAX_NUMBER:
         return text
-    return _NUMBER.sub(lambda match: f"{value}{match[1]}", text)
+    number, unit = value + (bare in _RETRIES), "ms" if bare in _MILLISECONDS else "s"
+    return _NUMBER.sub(lambda match: f"{number}{unit if match[1] else ''}", text)
 
 
 def _where(parent: str, text: str) -> str:
@@ -99,7 +108,7 @@ def _where(parent: str, text: str) -> str:
     is_checks = text in (_CHECKS, _GREETING)
     if parent == "health":
         return f"write {text}"
-    if parent in _INSIDE:
+    if parent in _OF_ONE_CHECK:
         several = "" if is_checks else "this gitvs does not have times of single checks yet; "
         return f"{several}write {text} in health, for all checks"
     whole = f"write health: {{{text if is_checks else f'{text}, {_CHECKS}'}}}"
