@@ -13,7 +13,16 @@ from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.problems import InvalidManifests, Problem
 
 Doc = dict[str, Any]
-LEFT_OUT = object()
+
+
+class _LeftOut:
+    """Stands for a field that is not written; its text is the same in every process."""
+
+    def __repr__(self) -> str:
+        return "left out"
+
+
+LEFT_OUT = _LeftOut()
 
 
 def manifest_examples(examples: Path) -> list[Path]:
