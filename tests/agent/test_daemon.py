@@ -477,7 +477,10 @@ def test_a_rollback_goes_back_to_what_was_different_here(here: Site) -> None:
     ]
 
 
-def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(here: Site) -> None:
+@pytest.mark.parametrize("digest", ["", "0123456789abcdef" * 2, "1-0123456789abcdef"])
+def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(
+    here: Site, digest: str
+) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         first = here.git("rev-parse", "HEAD")
@@ -485,7 +488,7 @@ def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(here: Si
             here.push(text)
             running.order("sync")
     with SqliteStore(here.state_dir) as store, store._writing(is_about_kernel=False):
-        older = [replace(entry, state_digest="") for entry in store._records.history()]
+        older = [replace(entry, state_digest=digest) for entry in store._records.history()]
         store._records.add_history(older)
     with here.running() as running:
         eventually(lambda: running.status.last_pass is not None)

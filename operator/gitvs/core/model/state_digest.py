@@ -13,21 +13,29 @@ from gitvs.core.model.resource_json import compact_json, resource_json
 from gitvs.core.model.resources import RealServer, Resource, VirtualService
 from gitvs.core.model.state import State
 
+_VERSION = "2-"
+"""The beginning of a digest; another one with each change of a resource's text."""
+
 _BYTES = 16
 _MODULUS = 2 ** (8 * _BYTES)
 
 
 def state_digest(state: State, known: tuple[State, str] | None = None) -> str:
-    """Return the digest of a state; `known` is another state with its digest.
+    """Return the digest of a state; `known` is another state with its digest, if it is comparable.
 
     For 10,000 virtual services of 5 real servers it takes 0.08 s of processor time, and 0.02 s
     after a state that is nearly the same.
     """
-    before, digest = (State(), "0") if known is None else known
-    total = int(digest, 16)
+    before, digest = (State(), f"{_VERSION}0") if known is None else known
+    total = int(digest.removeprefix(_VERSION), 16)
     for _, old, new in differences(before, state):
         total += _resource_digest(new) - _resource_digest(old)
-    return f"{total % _MODULUS:0{2 * _BYTES}x}"
+    return f"{_VERSION}{total % _MODULUS:0{2 * _BYTES}x}"
+
+
+def is_comparable(digest: str) -> bool:
+    """Whether a recorded digest was made as this gitvs makes them; one that is missing was not."""
+    return digest.startswith(_VERSION)
 
 
 def _resource_digest(resource: Resource | None) -> int:
