@@ -477,7 +477,11 @@ def test_a_rollback_goes_back_to_what_was_different_here(here: Site) -> None:
     ]
 
 
-def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(here: Site) -> None:
+@pytest.mark.parametrize("digest", ["", "0" * 32, "1:" + "0" * 32])
+def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(
+    here: Site, digest: str
+) -> None:
+    """An older gitvs recorded no digest, or one that cannot be compared with today's."""
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         first = here.git("rev-parse", "HEAD")
@@ -485,7 +489,7 @@ def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(here: Si
             here.push(text)
             running.order("sync")
     with SqliteStore(here.state_dir) as store, store._writing(is_about_kernel=False):
-        older = [replace(entry, state_digest="") for entry in store._records.history()]
+        older = [replace(entry, state_digest=digest) for entry in store._records.history()]
         store._records.add_history(older)
     with here.running() as running:
         eventually(lambda: running.status.last_pass is not None)
