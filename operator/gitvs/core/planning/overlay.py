@@ -104,12 +104,15 @@ def with_sync_lengths(desired: Desired, observation: Observation) -> Desired:
     have changed since: a restart would lose messages for nothing. A daemon whose link is unknown
     is returned unchanged.
     """
-    unset = (d for d in desired.state.of_type(SyncDaemon) if d.max_length is None)
-    chosen = [_with_sync_length(daemon, observation) for daemon in unset]
+    unset = [d for d in desired.state.of_type(SyncDaemon) if d.max_length is None]
+    chosen = [with_sync_length(daemon, observation) for daemon in unset]
     return replace(desired, state=desired.state.with_changes(chosen)) if chosen else desired
 
 
-def _with_sync_length(daemon: SyncDaemon, observation: Observation) -> SyncDaemon:
+def with_sync_length(daemon: SyncDaemon, observation: Observation) -> SyncDaemon:
+    """Return a sync daemon with the length that the kernel chooses, if it is given none."""
+    if daemon.max_length is not None:
+        return daemon
     running, link = observation.state.get(daemon.key), observation.links.get(daemon.interface)
     if isinstance(running, SyncDaemon) and replace(running, max_length=None) == daemon:
         lowest, highest = daemon.default_max_length(0), daemon.default_max_length(65535)
