@@ -417,7 +417,7 @@ def test_a_sync_daemon_is_not_started_while_a_server_of_another_family_leaves() 
         [gate] = (g for g in plan(wanted, seen, ledger, before).gates if g.key == daemon.key)
         assert gate.name == "unsupported"
         assert str(mixed.key) in gate.message
-        assert "first apply a commit that removes the real server" in gate.message
+        assert "first remove the real server, with a commit of its own" in gate.message
     in_force = desired(WEB, daemon)
     assert not plan(in_force, seen, draining, in_force).gates, "a repair passes no gate"
     gone = observation(DUMMY, WEB, links=(up,))

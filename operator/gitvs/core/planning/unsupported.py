@@ -197,8 +197,9 @@ def mixed_families_while_syncing(
         yield lacking_gate(
             started[0].key,
             f"it cannot be started while real server {leaving[0].key}, of another address family"
-            " than its virtual service's, is in the kernel, draining or not: first apply a commit"
-            " that removes the real server, then, once it is gone, one that adds the sync daemon",
+            " than its virtual service's, is in the kernel, draining or not: first remove the real"
+            " server, with a commit of its own if gitvs manages it, then, once it is gone, add the"
+            " sync daemon",
         )
 
 
