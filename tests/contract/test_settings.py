@@ -379,7 +379,7 @@ def test_a_link_that_cannot_carry_ipv6_takes_no_sync_daemon_of_an_ipv6_group(
 
 
 def test_a_primary_of_an_ipv4_group_starts_on_a_link_with_ipv6_alone(host: Host) -> None:
-    """But it sends nothing from there, so such a commit is blocked."""
+    """It sends from an address of another interface, and nothing if there is none."""
     host.add_link("up0", addresses=["2001:db8:7::1/64"])
     host.do(*creates(PRIMARY, BACKUP))
 

@@ -308,6 +308,12 @@ def test_a_primary_needs_an_address_of_the_family_of_its_group(group: str, addre
     assert f"address to send to {group} from" in lacking.gates[0].message
     both = replace(up, addresses=(ip_address("10.9.0.1"), ip_address("fe80::1")))
     assert not plan(desired(primary), observation(DUMMY, links=(both,))).gates
+    # For IPv4 the kernel takes an address of another interface, but not of `lo`.
+    loopback = Link("lo", "", "", True, (ip_address("127.0.0.1"), ip_address("::1")))
+    assert plan(desired(primary), observation(DUMMY, links=(up, loopback))).is_blocked
+    other = replace(both, name="eth2")
+    is_blocked = plan(desired(primary), observation(DUMMY, links=(up, other))).is_blocked
+    assert is_blocked is (primary.group.version == 6)
 
 
 @pytest.mark.parametrize("role", list(SyncRole))

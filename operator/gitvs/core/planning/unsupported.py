@@ -86,12 +86,20 @@ def _lacking_links(desired: State, observation: Observation) -> _LackingResource
             continue  # it only listens
         elif not link.is_up:
             yield daemon, f"interface {daemon.interface} is down"
-        elif all(address.version != version for address in link.addresses):
-            yield (
-                daemon,
-                f"interface {daemon.interface} has no IPv{version} address to send to"
-                f" {daemon.group} from",
-            )
+        elif not _has_source_address(daemon, link, observation):
+            where = f"interface {link.name}" if version == 6 else "this host"
+            yield daemon, f"{where} has no IPv{version} address to send to {daemon.group} from"
+
+
+def _has_source_address(daemon: SyncDaemon, link: Link, observation: Observation) -> bool:
+    """Whether a primary sends: for IPv4 the kernel takes an address of any interface.
+
+    Source: Linux net/ipv4/devinet.c, inet_select_addr; for IPv6 bind(2) needs one of the link.
+    """
+    version = daemon.group.version
+    links = (link,) if version == 6 else observation.links.values()
+    addresses = (address for one in links for address in one.addresses)
+    return any(a.version == version and not a.is_loopback for a in addresses)
 
 
 def _lacking_ipv6(desired: State, observation: Observation) -> _LackingResources:
