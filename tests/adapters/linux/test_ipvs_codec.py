@@ -346,7 +346,7 @@ def test_sync_daemons_are_read_as_they_were_written() -> None:
         for group in ("224.0.0.81", "239.1.2.3", "ff02::81"):
             daemon = SyncDaemon(role, "eth0.100", 255, ip_address(group), 65535, 255, 1280)
             assert replies.decode_sync_daemon(requests.start_sync_daemon(daemon)) == daemon
-        daemon = SyncDaemon(role, "eth0.100", 255)
+        daemon = SyncDaemon(role, "eth0.100", 255, max_length=1472)
         assert replies.decode_sync_daemon(requests.start_sync_daemon(daemon)) == daemon
 
 

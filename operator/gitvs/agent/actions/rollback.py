@@ -1,7 +1,7 @@
 """Which commit a rollback goes back to.
 
 Commits that change nothing on this director are nothing to go back to. What each came to is known
-by its digest; only what an older gitvs recorded, without a digest or with another kind of it, is
+by its digest; only what an older gitvs recorded without one, or with one of another form, is
 rendered again, one commit after another until one differs.
 """
 
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from gitvs.agent.judge import Judge, Subject
 from gitvs.core.errors import SourceError
 from gitvs.core.model.history import HistoryEntry, Outcome
-from gitvs.core.model.state_digest import is_comparable, state_digest
+from gitvs.core.model.state_digest import state_digest
 from gitvs.ports import Applied, FollowedSource, Ports
 
 MAX_RENDERED_COMMITS = 3
-"""How many commits without a digest are rendered. The worker does nothing else meanwhile."""
+"""How many commits without a digest are rendered; the worker does nothing else meanwhile."""
 
 
 def find_rollback_commit(judge: Judge, ports: Ports, revision: str) -> str:
@@ -75,7 +75,7 @@ def _find_different_commit(
             if commit_id in seen or not source.is_ancestor(commit_id, applied.commit_id):
                 continue
             seen.add(commit_id)
-            rendered_count += not is_comparable(entry.state_digest)
+            rendered_count += not entry.state_digest
             if rendered_count > MAX_RENDERED_COMMITS:
                 raise SourceError(
                     f"commit {commit_id[:12]} and earlier ones were recorded by an older gitvs,"
@@ -90,7 +90,7 @@ def _find_different_commit(
 
 def _digest_of(judge: Judge, entry: HistoryEntry, commit_id: str) -> str:
     """Return the digest of a commit's desired state here; empty if it cannot be rendered."""
-    if is_comparable(entry.state_digest):
+    if entry.state_digest:
         return entry.state_digest
     judge.request(Subject(commit_id, commit_id, is_trusted=True))
     rendered = judge.rendered(commit_id)

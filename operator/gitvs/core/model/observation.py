@@ -50,6 +50,10 @@ class Counters(NamedTuple):
     bytes_out: int = 0
 
 
+DEFAULT_MTU = 1500
+"""How long the packets of a link may be unless something else is said: Ethernet's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network interface; `kind` is rtnetlink's (`dummy`, `veth`), empty for hardware."""
@@ -63,6 +67,7 @@ class Link:
     """The prefixes of its neighbours; an address with /32 or /128 adds none."""
     vrf: str = ""
     """The VRF that it belongs to; its addresses are local only there."""
+    mtu: int = DEFAULT_MTU
 
 
 @dataclass(frozen=True, slots=True, order=True)

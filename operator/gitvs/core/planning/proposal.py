@@ -28,7 +28,7 @@ from gitvs.core.planning.operations import (
     removed_at_once,
     with_operations,
 )
-from gitvs.core.planning.overlay import Overlay, build_overlay
+from gitvs.core.planning.overlay import Overlay, build_overlay, with_sync_lengths
 from gitvs.core.planning.ownership import (
     Conflict,
     Ownership,
@@ -110,6 +110,8 @@ def propose(
     interfaces. With `only_keys`, only these keys change, and drains end: what a pause permits.
     Without `is_host_known`, no gate reports what the host lacks.
     """
+    unresolved, desired = desired, with_sync_lengths(desired, observation)
+    applied = None if applied is None else with_sync_lengths(applied, observation)
     applied_keys = applied.state if applied is not None else ()
     effective = with_operations(desired, operations)
     ownership = classify(observation, ledger, effective, owner_alias, adopt, applied_keys)
@@ -145,7 +147,7 @@ def propose(
     aliased_interfaces = interfaces_with_owner_alias(observation, owner_alias, adopt)
     new_ledger = _ledger_before_break(ledger, ownership, overlaid, plan, aliased_interfaces)
     return Proposal(
-        desired,
+        unresolved,
         plan,
         ownership.owned,
         overlaid.target,
