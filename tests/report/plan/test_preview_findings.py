@@ -31,8 +31,6 @@ def plan(director: str = "lb1", *gates: Gate, risks: tuple[Risk, ...] = ()) -> D
     return DirectorPlan(
         director,
         replace(realistic().plans[0]).plan,
-        "",
-        "",
         State([WEB]),
         State(),
         gates=gates,

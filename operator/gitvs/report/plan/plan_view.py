@@ -20,7 +20,7 @@ from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations, with_operations
 from gitvs.core.planning.overlay import removals_after_drains
-from gitvs.core.planning.plan import Action, Change, Plan
+from gitvs.core.planning.plan import Action, Change, Plan, desired_digest, plan_digest
 from gitvs.core.planning.proposal import Proposal
 from gitvs.core.planning.repairs import differs_in_fallback_only
 from gitvs.core.planning.risks import Risk
@@ -92,8 +92,6 @@ class DirectorPlan:
 
     director: str
     plan: Plan
-    digest: str
-    desired_digest: str
     desired: State
     target: State
     gates: tuple[Gate, ...] = ()
@@ -128,6 +126,19 @@ class DirectorPlan:
     """How places in the manifests are written."""
     after_drains: tuple[Change, ...] = ()
     """What later passes delete once the drains are over, in their order."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the plan."""
+        return plan_digest(self.director, self.plan)
+
+    @property
+    def desired_digest(self) -> str:
+        """The digest of the desired state.
+
+        Computed on demand: few reports show it, and it is a tenth of a preview with a cache.
+        """
+        return desired_digest(self.director, self.desired)
 
     @property
     def outcome(self) -> PlanOutcome:
@@ -202,8 +213,6 @@ def director_plan(
     return DirectorPlan(
         director=proposal.desired.director,
         plan=proposal.plan,
-        digest=proposal.digest,
-        desired_digest=proposal.desired_digest,
         desired=proposal.desired.state,
         target=proposal.target,
         gates=proposal.gates,
