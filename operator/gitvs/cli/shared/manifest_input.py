@@ -176,4 +176,4 @@ def folder_in_repository(path: Path) -> str:
 def _may_be_sparse(folder: Path) -> bool:
     git = nearest_git(folder)
     # The settings of a linked work tree are elsewhere.
-    return git is not None and (git.is_file() or (git / "info/sparse-checkout").exists())
+    return git is not None and (os.path.isfile(git) or os.path.exists(git / "info/sparse-checkout"))
