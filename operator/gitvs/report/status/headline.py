@@ -31,10 +31,11 @@ def headline(status: JsonObject, now: datetime) -> StyledText:
 
 
 def commit_text(commit: JsonObject, now: datetime) -> str:
-    """Return `9ab0af1a283e (Ada, 3m ago)`."""
+    """Return `9ab0af1a283e (by Ada, committed 3m ago)`."""
     author = author_name(commit["author"])
     when = "" if commit["committedAt"] is None else age_text(parse_time(commit["committedAt"]), now)
-    notes = ", ".join(part for part in (author, when) if part)
+    parts = (f"by {author}" if author else "", f"committed {when}" if when else "")
+    notes = ", ".join(part for part in parts if part)
     return f"{commit['id'][:12]} ({notes})" if notes else str(commit["id"][:12])
 
 
