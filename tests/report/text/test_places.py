@@ -80,6 +80,16 @@ def test_no_name_of_a_file_gets_out_of_its_url(name: str) -> None:
     assert re.fullmatch(r"https://github[.]example[.]org/net/lb/blob/[A-Za-z0-9._~/%-]+#L1", url)
 
 
+def test_places_inside_a_message_are_from_the_root_too() -> None:
+    message = "in a.yaml:1 and in b/a.yaml:13, not in x/a.yaml:1 or a.yaml:11"
+    named = ("a.yaml:1", "b/a.yaml:13")
+    problem = Problem("a.yaml", 1, 1, "", "x", message, named)
+    expected = "in lb/a.yaml:1 and in lb/b/a.yaml:13, not in x/a.yaml:1 or a.yaml:11"
+    assert Places("lb").problem(problem).message == expected
+    assert Places("").problem(problem).message == message
+    assert "named_places" not in problem.as_json()
+
+
 def test_what_is_in_no_file_stays_as_it_is() -> None:
     places = Places("lb", forge_of(GITHUB), COMMIT)
     folder = Problem(".", 0, 0, "", "no-director", "x")

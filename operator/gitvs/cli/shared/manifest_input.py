@@ -106,7 +106,7 @@ def load_manifests(path: Path, rev: str | None) -> LoadedManifests:
         raise InvalidManifests(problems, error.may_have_more) from error
     if loaded.manifests.director_names:  # without one the command ends with that
         for warning in loaded.manifests.warnings:
-            show_message(f"gitvs: {warning_text(warning)}")
+            show_message(f"gitvs: {warning_text(places.problem(warning))}")
     return loaded
 
 

@@ -82,9 +82,10 @@ def _findings(status: JsonObject, now: datetime) -> Iterator[_Finding]:
     ):
         if (styled_text := rule(status, now)) is not None:
             yield _Finding(level, name, styled_text[0])
-    if (styled_text := headline.source_failed(status, now)) is not None:
-        if (level := _level_after(_unanswered_seconds(status, now))) is not CheckLevel.OK:
-            yield _Finding(level, "source does not answer", styled_text[0])
+    level = _level_after(_unanswered_seconds(status, now))
+    styled_text = headline.source_failed(status, now)
+    if styled_text is not None and level is not CheckLevel.OK:
+        yield _Finding(level, "source does not answer", styled_text[0])
     if (styled_text := headline.being_judged(status, now)) is not None:
         since = headline.parse_time(status["source"]["judgingSince"])
         if (level := _level_after((now - since).total_seconds())) is not CheckLevel.OK:

@@ -83,8 +83,21 @@ class Places:
         return replace(location, file=self.path(location.file))
 
     def problem(self, problem: Problem) -> Problem:
-        """Return a problem with its path from the root; one of no file stays as it is."""
-        return replace(problem, file=self.path(problem.file)) if _is_in_file(problem) else problem
+        """Return a problem with its paths from the root; one of no file stays as it is."""
+        if not _is_in_file(problem):
+            return problem
+        return replace(problem, file=self.path(problem.file), message=self.message(problem))
+
+    def message(self, problem: Problem) -> str:
+        """Return the message of a problem, in which places are from the root, too."""
+        if not problem.named_places or not self.folder:
+            return problem.message
+        names = "|".join(map(re.escape, problem.named_places))
+        return re.sub(
+            rf"(?<![\w./-])(?:{names})(?![0-9])",
+            lambda found: self.path(found[0]),
+            problem.message,
+        )
 
     def line_url(self, file: str, line: int) -> str:
         """Return the page of a line of a file of the chosen folder; empty if there is none."""
