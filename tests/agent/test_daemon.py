@@ -554,8 +554,21 @@ def test_a_misspelt_gate_lifts_nothing_and_is_a_warning_of_its_commit(
         lines = "Gitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop"
         here.push(service(weight=0), f"Off\n\n{lines}")
         running.order("sync")
-        assert (here.weights(), running.status.warnings) == ([0, 0], ())
+        assert (here.weights(), running.status.warnings) == ([0, 0], (warning,))
+        here.push(service(weight=0, scheduler="wrr"))
+        running.order("sync")
+        assert running.status.warnings == ()
     assert caplog.text.count("last-real-servers") == 1
+
+
+def test_a_misspelt_gate_is_a_warning_where_no_gate_blocks_too(here: Site) -> None:
+    """As in a preview, which knows every message of the step."""
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service(weight=2), "More\n\nGitvs-Allow: last-real-servers")
+        assert running.order("sync")["exitCode"] == 0
+        [warning] = running.status.warnings
+        assert (warning.rule, here.weights()) == ("unknown-gate", [2, 2])
 
 
 def test_a_commit_of_another_branch_is_nothing_to_go_back_to(here: Site) -> None:

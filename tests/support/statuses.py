@@ -62,7 +62,12 @@ def said(
 
 def served(server: RealServer, name: str = "", active: int = 0, **known: object) -> ServerStatus:
     """Return a real server with this many active connections, and one inactive for each."""
-    status = ServerStatus(server, name, ConnectionCounts(active, active), Counters(active))
+    status = ServerStatus(
+        server,
+        name,
+        ConnectionCounts(active, active),
+        Counters(active, 0, 0, 0, 0, active // 10, active * 150, active * 4200),
+    )
     return replace(status, **known)  # type: ignore[arg-type]  # as ServerStatus wants
 
 
@@ -72,7 +77,10 @@ def service_with(
     """Return a virtual service; by default port 80 of 203.0.113.10 with one real server."""
     found = service or virtual_service()
     return ServiceStatus(
-        found, name, Counters(9, 8, 7, 6, 5), tuple(servers or [served(real_server(), "web1", 3)])
+        found,
+        name,
+        Counters(9, 8, 7, 6, 5, 4, 870, 1234),
+        tuple(servers or [served(real_server(), "web1", 3)]),
     )
 
 

@@ -177,6 +177,8 @@ class GitObjects:
             )
         if ".." in revision:
             return "a range is no commit: give one end of it"
+        if not self._git.run("for-each-ref", "--count=1"):
+            return "nothing is committed there yet: commit the manifests first"
         output = self._git.run(
             "for-each-ref",
             "--format=%(refname:lstrip=2)",

@@ -39,6 +39,9 @@ class ConnectionCounts(NamedTuple):
 class Counters(NamedTuple):
     """What IPVS has counted for one virtual service or real server since its creation.
 
+    The rates are the kernel's own, of the last seconds.
+    Source: Linux net/netfilter/ipvs/ip_vs_est.c: a moving average, renewed every 2 s.
+
     A tuple, as `ConnectionCounts`: making one takes a quarter of the time of a dataclass, and a
     reading makes one for each object that is in use.
     """
@@ -48,6 +51,9 @@ class Counters(NamedTuple):
     packets_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    connections_per_second: int = 0
+    bytes_in_per_second: int = 0
+    bytes_out_per_second: int = 0
 
 
 DEFAULT_MTU = 1500

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from gitvs.core.model.history import Commit
@@ -49,7 +48,7 @@ def status_json(status: AgentStatus) -> JsonObject:
             }
             for u in status.unrepairable
         ],
-        "warnings": [asdict(warning) for warning in status.warnings],
+        "warnings": [warning.as_json() for warning in status.warnings],
         "vips": list(status.vips),
         "isStandby": status.is_standby,
         "operations": [operation_json(operation) for operation in status.operations.all],
@@ -162,4 +161,7 @@ def _counters_json(counters: Counters) -> JsonObject:
         "packetsOut": counters.packets_out,
         "bytesIn": counters.bytes_in,
         "bytesOut": counters.bytes_out,
+        "connectionsPerSecond": counters.connections_per_second,
+        "bytesInPerSecond": counters.bytes_in_per_second,
+        "bytesOutPerSecond": counters.bytes_out_per_second,
     }
