@@ -571,6 +571,22 @@ def test_a_misspelt_gate_is_a_warning_where_no_gate_blocks_too(here: Site) -> No
         assert (warning.rule, here.weights()) == ("unknown-gate", [2, 2])
 
 
+def test_the_last_change_is_known_after_a_restart_and_a_pass_without_changes(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        head = here.push(service(weight=2))
+        running.order("sync")
+        here.push(service(weight=2) + "\n", "Nothing")
+        running.order("sync")
+        change = running.status.last_change
+        assert change is not None
+        assert change.commit is not None
+        assert (change.commit.id, sum(change.summary.values())) == (head, 2)
+    with here.running() as running:
+        eventually(lambda: running.status.last_pass is not None)
+        assert running.status.last_change == change
+
+
 def test_a_commit_of_another_branch_is_nothing_to_go_back_to(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from gitvs.core.model.history import Commit, Outcome, Quarantine
+from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
     Key,
@@ -148,6 +148,15 @@ def everything() -> AgentStatus:
         source=source,
         desired_commit=B,
         last_pass=last,
+        last_change=HistoryEntry(
+            512,
+            earlier(minutes=2, seconds=1),
+            earlier(minutes=2),
+            Outcome.APPLIED,
+            A,
+            {"create": 3, "drain": 1},
+            "",
+        ),
         drifted_keys=(Key("tcp 203.0.113.10:80"),),
         unrepairable=(
             Unrepairable(VIP6, f"{VIP6}: IPv6 is disabled", earlier(minutes=3), later(seconds=40)),

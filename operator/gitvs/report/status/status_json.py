@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from gitvs.core.model.history import Commit
+from gitvs.core.model.history import Commit, HistoryEntry
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resource_json import JsonObject, resource_json
 from gitvs.core.model.resources import host_and_port
@@ -16,6 +16,7 @@ from gitvs.core.status.agent_status import (
     ServiceStatus,
     SourceStatus,
 )
+from gitvs.report.status.change_counts import summary_of_entry
 from gitvs.report.text.operations import operation_json
 
 FORMAT_VERSION = "1.0"
@@ -37,6 +38,9 @@ def status_json(status: AgentStatus) -> JsonObject:
         "isApplied": status.is_applied,
         "desiredDigest": status.desired_digest or None,
         "last": None if status.last_pass is None else _last_pass_json(status.last_pass),
+        "lastChange": (
+            None if status.last_change is None else _last_change_json(status.last_change)
+        ),
         "observedAt": time_json(status.observed_at),
         "drift": list(status.drifted_keys),
         "unrepairable": [
@@ -118,6 +122,16 @@ def _last_pass_json(last_pass: LastPass) -> JsonObject:
             for gate in last_pass.gates
         ],
         "failures": list(last_pass.failures),
+    }
+
+
+def _last_change_json(entry: HistoryEntry) -> JsonObject:
+    return {
+        "id": entry.id,
+        "at": time_json(entry.finished_at),
+        "cause": str(entry.cause),
+        "commit": commit_json(entry.commit),
+        "summary": summary_of_entry(entry),
     }
 
 
