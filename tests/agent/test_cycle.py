@@ -315,6 +315,45 @@ def test_another_state_of_the_applied_commit_is_tried_once_and_quarantined_alone
     assert site.weights() == [0, 0, 7, 7]
 
 
+@pytest.mark.parametrize("digest", ["", "0" * 32])
+def test_a_failed_state_whose_digest_cannot_be_compared_is_tried_once_more(
+    site: Site, digest: str
+) -> None:
+    """The state may be another one by now; if it is not, it fails and is quarantined again."""
+    push_two_folders(site)
+    turn(site, path="a")
+    site.kernel.refused_keys[vip("203.0.113.99").key] = EACCES
+    turn(site, path="b")
+    with SqliteStore(site.state_dir) as store:
+        [entry] = store.quarantined(site.kernel.incarnation())
+        store.quarantine(site.kernel.incarnation(), entry.commit_id, entry.reason, digest)
+    for _ in range(2):
+        assert cycle_exit_code(turn(site, path="b")) is ExitCode.ROLLED_BACK
+        drift(site)
+    assert 77 in site.weights()
+    turn(site, path="b")
+    assert site.weights() == [1, 1]
+    with SqliteStore(site.state_dir) as store:
+        outcomes = [str(entry.outcome) for entry in store.history()]
+        assert outcomes.count("rolled-back") == 2
+        [entry] = store.quarantined(site.kernel.incarnation())
+    assert entry.state_digest
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 32])
+def test_a_commit_in_quarantine_stays_there_whatever_its_digest_is(site: Site, digest: str) -> None:
+    turn(site)
+    site.kernel.refused_keys[vip("203.0.113.99").key] = EACCES
+    site.push(service().replace("203.0.113.10", "203.0.113.99"))
+    turn(site)
+    with SqliteStore(site.state_dir) as store:
+        [entry] = store.quarantined(site.kernel.incarnation())
+        store.quarantine(site.kernel.incarnation(), entry.commit_id, entry.reason, digest)
+    assert "is not tried again" in str(turn(site).problems[0])
+    with SqliteStore(site.state_dir) as store:
+        assert [str(e.outcome) for e in store.history()].count("rolled-back") == 1
+
+
 def test_another_state_of_the_applied_commit_that_crashes_every_time_is_quarantined(
     site: Site,
 ) -> None:

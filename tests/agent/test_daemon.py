@@ -500,7 +500,11 @@ def test_a_commit_of_which_only_checks_differ_is_in_force_and_can_be_rolled_back
         assert running.status.desired_digest == without
 
 
-def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(here: Site) -> None:
+@pytest.mark.parametrize("digest", ["", "0" * 32, "1:" + "0" * 32])
+def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(
+    here: Site, digest: str
+) -> None:
+    """An older gitvs recorded no digest, or one that cannot be compared with today's."""
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         first = here.git("rev-parse", "HEAD")
@@ -508,7 +512,7 @@ def test_a_rollback_judges_what_an_older_gitvs_recorded_by_rendering_it(here: Si
             here.push(text)
             running.order("sync")
     with SqliteStore(here.state_dir) as store, store._writing(is_about_kernel=False):
-        older = [replace(entry, state_digest="") for entry in store._records.history()]
+        older = [replace(entry, state_digest=digest) for entry in store._records.history()]
         store._records.add_history(older)
     with here.running() as running:
         eventually(lambda: running.status.last_pass is not None)
@@ -573,8 +577,37 @@ def test_a_misspelt_gate_lifts_nothing_and_is_a_warning_of_its_commit(
         lines = "Gitvs-Allow: last-real-server\nGitvs-Allow: capacity-drop"
         here.push(service(weight=0), f"Off\n\n{lines}")
         running.order("sync")
-        assert (here.weights(), running.status.warnings) == ([0, 0], ())
+        assert (here.weights(), running.status.warnings) == ([0, 0], (warning,))
+        here.push(service(weight=0, scheduler="wrr"))
+        running.order("sync")
+        assert running.status.warnings == ()
     assert caplog.text.count("last-real-servers") == 1
+
+
+def test_a_misspelt_gate_is_a_warning_where_no_gate_blocks_too(here: Site) -> None:
+    """As in a preview, which knows every message of the step."""
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        here.push(service(weight=2), "More\n\nGitvs-Allow: last-real-servers")
+        assert running.order("sync")["exitCode"] == 0
+        [warning] = running.status.warnings
+        assert (warning.rule, here.weights()) == ("unknown-gate", [2, 2])
+
+
+def test_the_last_change_is_known_after_a_restart_and_a_pass_without_changes(here: Site) -> None:
+    with here.running() as running:
+        eventually(lambda: here.weights() == [1, 1])
+        head = here.push(service(weight=2))
+        running.order("sync")
+        here.push(service(weight=2) + "\n", "Nothing")
+        running.order("sync")
+        change = running.status.last_change
+        assert change is not None
+        assert change.commit is not None
+        assert (change.commit.id, sum(change.summary.values())) == (head, 2)
+    with here.running() as running:
+        eventually(lambda: running.status.last_pass is not None)
+        assert running.status.last_change == change
 
 
 def test_a_commit_of_another_branch_is_nothing_to_go_back_to(here: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from errno import EBUSY
 from math import inf
 from pathlib import Path
@@ -10,10 +11,11 @@ import pytest
 
 from gitvs.agent.cycle_result import CycleResult
 from gitvs.agent.timed_work import DRAIN_POLL_SECONDS, TimedWork, retry_delay_seconds
-from gitvs.agent.work_queue import WorkQueue
+from gitvs.agent.work_queue import Trigger, WorkQueue
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.resources import Key, RealServer
+from gitvs.core.planning.operations import Operation, OperationKind
 from gitvs.core.planning.repairs import Unrepairable
 from gitvs.ports import Applied
 from gitvs.reconcile.one_pass import PassResult
@@ -57,6 +59,27 @@ def test_the_next_reading_is_soon_only_where_it_may_find_something(
         timed_work = TimedWork(world.ports(store), WorkQueue())
         timed_work.cycle_ended(CycleResult(pass_result, target), 0.2, None)
         assert timed_work.seconds_left() == pytest.approx(seconds_left, abs=0.01)
+
+
+def test_an_operation_that_could_not_be_ended_waits_for_the_next_try(tmp_path: Path) -> None:
+    """It was tried at each wakening of the worker, which a status request is, too."""
+    world = World(MemoryKernel("gitvs:test"), tmp_path)
+    hour_ago = world.clock.now() - timedelta(hours=1)
+    pause = Operation(OperationKind.PAUSE, "root", "", hour_ago, world.clock.now())
+    with world.store() as store:
+        timed_work = TimedWork(world.ports(store), WorkQueue())
+        assert list(timed_work.due([pause])) == [Trigger.OPERATION_EXPIRED]
+        for failures in (1, 2, 3):
+            timed_work.cycle_failed()
+            world.clock.seconds += retry_delay_seconds(failures) - 0.5
+            assert list(timed_work.due([pause])) == []
+            world.clock.seconds += 0.5
+            assert list(timed_work.due([pause])) == [Trigger.OPERATION_EXPIRED]
+        timed_work.cycle_failed()
+        target = Applied(scenario.before(), None, world.clock.now())
+        result = CycleResult(PassResult(Outcome.CONVERGED, None), target)
+        timed_work.cycle_ended(result, 0.2, None)
+        assert list(timed_work.due([pause])) == [Trigger.OPERATION_EXPIRED]
 
 
 @pytest.mark.parametrize("is_paused", [False, True])

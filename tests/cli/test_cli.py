@@ -350,6 +350,13 @@ def test_a_state_directory_without_permission_is_no_wrong_usage() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_python_m_gitvs_is_gitvs() -> None:
+    command = [sys.executable, "-m", "gitvs"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"gitvs {gitvs.__version__}\n"
+    assert subprocess.run([*command, "nosuch"], capture_output=True).returncode == 64
+
+
 def test_logging_can_be_called_for_twice() -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

@@ -130,7 +130,7 @@ def test_a_transaction_that_there_never_was_is_an_error_with_a_way_out(
         assert cli("history", *before, "show", 1, *after).out.startswith("transaction 1: ")
     assert "Usage: gitvs history show" in cli("history", "show", "--help").out
     ran = cli("history", "show", 99)
-    assert (ran.code, ran.out) == (64, "")
+    assert (ran.code, ran.out) == (1, "")
     assert ran.err == "gitvs: there is no transaction 99; `gitvs history` lists them\n"
 
 
@@ -193,7 +193,7 @@ def test_the_agents_word_is_passed_on(cli: Gitvs, tmp_path: Path) -> None:
         ran = cli("status", "--json")
         text = cli("status")
     assert (ran.code, json.loads(ran.out)) == (0, document)
-    assert text.out.startswith("lb1: in sync with aaaaaaaaaaaa (Ada Lovelace, ")
+    assert text.out.startswith("lb1: in sync with aaaaaaaaaaaa (by Ada Lovelace, ")
     assert (text.code, text.err) == (0, "")
 
 

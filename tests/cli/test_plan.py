@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from gitvs.core.model.resources import RealServer, Sysctl
 from gitvs.core.model.state import State
 from gitvs.core.planning.offline_proposal import propose_preview
 from gitvs.report.host.observation_json import ObservedHost, observation_json
+from gitvs.report.text.problems import ProblemFormat
 from tests.support.command_line import Gitvs, Ran, in_process
 from tests.support.git.repositories import Repository
 from tests.support.manifests.writing import director, file_of, server, service
@@ -122,6 +124,66 @@ def test_places_are_from_the_root_of_the_repository_without_a_base_too(
     for command in (["validate"], ["plan"], ["render"], ["apply"]):
         ran = cli(*command)
         assert (ran.out + ran.err).startswith("lb/all.yaml:"), command
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "github", "gitlab", "sarif"])
+def test_places_inside_messages_are_from_the_root_too(
+    cli: Gitvs, repository: Repository, form: str
+) -> None:
+    twice = file_of("", *BEFORE, service("again")).data
+    repository.commit({"lb/all.yaml": twice}, "Serve it twice")
+    _, text = compared(cli, repository, "HEAD", "--format", form)
+    assert "both serve" in text
+    assert text.count("lb/all.yaml") >= 3
+    assert not re.search(r"(?<!lb/)\ball\.yaml", text)
+    if form in set(map(str, ProblemFormat)):
+        shown = cli("validate", repository.folder / "lb", "--format", form).out
+        assert not re.search(r"(?<!lb/)\ball\.yaml", shown)
+    _, text = compared(cli, repository, "HEAD", "--format", "json")
+    assert "lb/all.yaml" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("plan.html", "<!doctype html>"),
+        ("plan.MD", "<!-- gitvs plan -->\n#"),
+        ("plan.json", "{"),
+        ("plan.sarif", "{"),
+        ("plan.txt", "commit "),
+        ("plan", "commit "),
+    ],
+)
+def test_the_name_of_a_file_says_its_format(
+    cli: Gitvs, repository: Repository, tmp_path: Path, name: str, start: str
+) -> None:
+    compared(cli, repository, "after", "--out", tmp_path / name)
+    assert (tmp_path / name).read_text().lower().startswith(start)
+
+
+def test_several_files_need_no_format_if_their_names_say_it(
+    cli: Gitvs, repository: Repository, tmp_path: Path
+) -> None:
+    files = [tmp_path / "plan.html", tmp_path / "plan.json"]
+    compared(cli, repository, "after", *(x for file in files for x in ("--out", file)))
+    assert [file.read_text()[0] for file in files] == ["<", "{"]
+
+
+def test_a_repository_without_a_commit_is_named_as_such(cli: Gitvs, tmp_path: Path) -> None:
+    Repository(tmp_path)
+    ran = cli("plan", tmp_path, "--base", "HEAD")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.endswith("HEAD; nothing is committed there yet: commit the manifests first\n")
+
+
+def test_on_a_terminal_of_80_columns_a_long_note_is_wrapped(
+    cli: Gitvs, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole = compared(cli, repository, "off")
+    monkeypatch.setenv("COLUMNS", "80")
+    _, text = compared(cli, repository, "off")
+    assert max(map(len, whole.splitlines())) > 80 >= max(map(len, text.splitlines()))
+    assert text.split() == whole.split()
 
 
 def test_a_job_of_a_forge_gets_links_to_lines_and_commits(
@@ -441,7 +503,10 @@ def test_a_full_disk_is_no_failure(cli: Gitvs, repository: Repository, cache: Pa
     main = [sys.executable, "-c", "from gitvs.cli import main; main()"]
     command = [*main, "plan", repository.folder / "lb", "--base", "before", "--head", "after"]
     done = subprocess.run(
-        ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command], capture_output=True, text=True
+        ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command],
+        env=dict(os.environ),  # without the COLUMNS that readline gives this process
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (*before, "")
     assert list(cache.iterdir()) == []

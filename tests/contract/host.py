@@ -45,6 +45,8 @@ class Tools(Interface):
         self, name: str, kind: str, *, alias: str, is_up: bool, addresses: Sequence[str]
     ) -> None: ...
 
+    def set_mtu(self, name: str, mtu: int) -> None: ...
+
     def delete_link(self, name: str) -> None: ...
 
     def set_link_up(self, name: str) -> None: ...
@@ -76,6 +78,9 @@ class LinuxTools:
             commands.append(f"address add {address} dev {name} {option}")
         commands += [f"link set {name} up"] if is_up else []
         _ip(*commands)
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        _ip(f"link set {name} mtu {mtu}")
 
     def delete_link(self, name: str) -> None:
         _ip(f"link delete {name}")
@@ -202,6 +207,11 @@ class Host:
         """Give the host a link."""
         for tools in self._tools:
             tools.add_link(name, kind, alias=alias, is_up=is_up, addresses=addresses)
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """Set how long the packets of a link may be."""
+        for tools in self._tools:
+            tools.set_mtu(name, mtu)
 
     def delete_link(self, name: str) -> None:
         """Take a link away."""

@@ -333,6 +333,57 @@ def test_a_primary_sends_as_little_in_a_packet_as_one_wants(synced: Host) -> Non
     synced.holds(daemon)
 
 
+@pytest.mark.parametrize("group", ["224.0.0.81", "ff02::81"])
+@pytest.mark.parametrize("mtu", [1280, 1500, 9000, 65535])
+@pytest.mark.parametrize("role", list(SyncRole))
+def test_the_length_of_a_sync_daemon_is_by_default_what_the_kernel_chooses(
+    synced: Host, role: SyncRole, mtu: int, group: str
+) -> None:
+    """A backup's depends on the MTU of its link, and is never below that for Ethernet."""
+    synced.set_mtu("up0", mtu)
+    daemon = replace(sync_daemon(role), group=ip_address(group), max_length=None)
+    synced.do(create(daemon))
+    header = 28 if daemon.group.version == 4 else 48
+    length = 1500 if role is SyncRole.PRIMARY else max(mtu, 1500)
+    synced.holds(replace(daemon, max_length=length - header))
+    assert synced.observe().links["up0"].mtu == mtu
+    assert daemon.default_max_length(mtu) == length - header
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_a_running_sync_daemon_keeps_its_length_whatever_its_link_gets(
+    synced: Host, mtu: int
+) -> None:
+    synced.do(create(replace(BACKUP, max_length=None)))
+    synced.set_mtu("up0", mtu)
+    synced.holds(BACKUP)
+
+
+IN_GROUP6 = {"group": ip_address("ff02::81"), "max_length": 1452}
+
+
+def test_a_primary_of_an_ipv6_group_needs_ipv6_on_its_link(synced: Host) -> None:
+    switch = "net.ipv6.conf.up0.disable_ipv6"
+    synced.do(update(sysctl(switch, "0"), sysctl(switch, "1")))
+    synced.refuse(errno.ENETUNREACH, create(replace(PRIMARY, **IN_GROUP6)))
+    synced.do(create(PRIMARY), create(replace(BACKUP, **IN_GROUP6)))
+
+
+def test_a_link_that_cannot_carry_ipv6_takes_no_sync_daemon_of_an_ipv6_group(
+    synced: Host,
+) -> None:
+    synced.set_mtu("up0", 1279)
+    synced.refuse(errno.ENETUNREACH, create(replace(PRIMARY, **IN_GROUP6)))
+    synced.refuse(errno.EINVAL, create(replace(BACKUP, **IN_GROUP6)))
+    synced.do(*creates(PRIMARY, BACKUP))
+
+
+def test_a_primary_of_an_ipv4_group_starts_on_a_link_with_ipv6_alone(host: Host) -> None:
+    """It sends from an address of another interface, and nothing if there is none."""
+    host.add_link("up0", addresses=["2001:db8:7::1/64"])
+    host.do(*creates(PRIMARY, BACKUP))
+
+
 @pytest.mark.parametrize("group", ["10.0.0.1", "2001:db8::1"])
 def test_a_group_that_is_no_multicast_address_is_refused(synced: Host, group: str) -> None:
     daemon = replace(PRIMARY, group=ip_address(group))

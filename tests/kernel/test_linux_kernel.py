@@ -50,6 +50,7 @@ from gitvs.core.model.state import State
 from gitvs.core.planning.kernel_refusals import errno_name
 from gitvs.core.planning.plan import Change, Phase
 from gitvs.ports import WriteResult, WriteStatus
+from tests.support.builders import sync_daemon
 from tests.support.ipvsadm_lines import DNS, EVERYTHING, SIP, WEB, WEB6, server, tunnelled
 
 pytestmark = pytest.mark.kernel
@@ -267,8 +268,8 @@ def uplink() -> None:
 
 def test_a_sync_daemon_is_started_replaced_and_stopped() -> None:
     uplink()
-    first, second = SyncDaemon(SyncRole.PRIMARY, "up0", 1), SyncDaemon(SyncRole.PRIMARY, "up0", 2)
-    backup = SyncDaemon(SyncRole.BACKUP, "up0", 255)
+    first, second = sync_daemon(SyncRole.PRIMARY, "up0", 1), sync_daemon(SyncRole.PRIMARY, "up0", 2)
+    backup = sync_daemon(SyncRole.BACKUP, "up0", 255)
     write(*create(first, backup))
     assert observe().state.of_type(SyncDaemon) == [first, backup]
     write(put(first, second))
@@ -279,8 +280,8 @@ def test_a_sync_daemon_is_started_replaced_and_stopped() -> None:
 
 def test_replacing_a_sync_daemon_that_stopped_starts_it() -> None:
     uplink()
-    write(put(SyncDaemon(SyncRole.PRIMARY, "up0", 1), SyncDaemon(SyncRole.PRIMARY, "up0", 2)))
-    assert observe().state.of_type(SyncDaemon) == [SyncDaemon(SyncRole.PRIMARY, "up0", 2)]
+    write(put(sync_daemon(SyncRole.PRIMARY, "up0", 1), sync_daemon(SyncRole.PRIMARY, "up0", 2)))
+    assert observe().state.of_type(SyncDaemon) == [sync_daemon(SyncRole.PRIMARY, "up0", 2)]
 
 
 def test_the_dummy_interface_is_made_down_with_its_mark() -> None:
@@ -670,11 +671,21 @@ REFUSED: list[tuple[str, list[Change], int, str]] = [
     ("interface-name", create(DummyInterface("a/b")), errno.EINVAL, "no name for an interface"),
     ("interface-long", create(DummyInterface("a" * 16)), errno.ERANGE, "too long"),
     ("interface-lo", delete(DummyInterface("lo")), errno.EOPNOTSUPP, "not a kind"),
-    ("daemon-missing", delete(SyncDaemon(SyncRole.BACKUP, "lo", 1)), errno.ESRCH, "no backup sync"),
-    ("daemon-no-link", create(SyncDaemon(SyncRole.BACKUP, "no0", 1)), errno.ENODEV, "no0 does not"),
+    (
+        "daemon-missing",
+        delete(sync_daemon(SyncRole.BACKUP, "lo", 1)),
+        errno.ESRCH,
+        "no backup sync",
+    ),
+    (
+        "daemon-no-link",
+        create(sync_daemon(SyncRole.BACKUP, "no0", 1)),
+        errno.ENODEV,
+        "no0 does not",
+    ),
     (
         "daemon-link-down",
-        create(DUMMY, SyncDaemon(SyncRole.PRIMARY, "gitvs0", 1)),
+        create(DUMMY, sync_daemon(SyncRole.PRIMARY, "gitvs0", 1)),
         errno.ENETUNREACH,
         "ip link set gitvs0 up",
     ),
@@ -698,15 +709,24 @@ def test_a_refusal_is_explained(changes: list[Change], code: int, words: str) ->
 
 def test_a_sync_daemon_that_runs_already_is_explained() -> None:
     uplink()
-    daemon = SyncDaemon(SyncRole.PRIMARY, "up0", 1)
+    daemon = sync_daemon(SyncRole.PRIMARY, "up0", 1)
     refused = refusal(*create(daemon, daemon))
     assert refused.errno == errno.EEXIST
     assert "runs already" in refused.message
 
 
+def test_a_sync_daemon_of_an_ipv6_group_without_any_ipv6_address_is_explained() -> None:
+    for command in ("add up0 type dummy", "set up0 addrgenmode none", "set up0 up"):
+        run(f"ip link {command}")
+    run("ip address add 10.9.0.1/24 dev up0")
+    refused = refusal(*create(replace(sync_daemon(), group=ip_address("ff02::81"))))
+    assert refused.errno == errno.EADDRNOTAVAIL
+    assert "up0 has no address to send to ff02::81 from" in refused.message
+
+
 def test_a_sync_daemon_and_real_servers_of_another_family_exclude_each_other() -> None:
     uplink()
-    daemon = SyncDaemon(SyncRole.PRIMARY, "up0", 1)
+    daemon = sync_daemon(SyncRole.PRIMARY, "up0", 1)
     crossing = tunnelled(WEB, "2001:db8:1::1", TunnelType.IPIP)
     write(*create(SERVICE, daemon))
     refused = refusal(*create(crossing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import pytest
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Scope
-from gitvs.core.model.resources import Key, LocalRoute, Resource, Sysctl, Vip
+from gitvs.core.model.resources import (
+    Key,
+    LocalRoute,
+    Resource,
+    SyncDaemon,
+    SyncRole,
+    Sysctl,
+    Vip,
+)
 from gitvs.reconcile.one_pass import PassResult
 from gitvs.reconcile.teardown import teardown
 from tests.support import scenario
@@ -161,3 +170,27 @@ def test_an_interface_in_a_vrf_is_told_and_its_ipv4_works_all_the_same(world: Wo
     world.kernel.put_into_vrf("gitvs0", "")
     assert world.bring(desired(VIP6)).unrepairable == ()
     assert world.bring(desired(VIP6)).outcome is Outcome.CONVERGED
+
+
+def test_a_backup_on_a_link_with_long_packets_is_made_once_and_never_restarted(
+    world: World,
+) -> None:
+    """An earlier gitvs left its length to the kernel, and recorded none."""
+    world.kernel.add_link("up0", addresses=["192.0.2.1/24"])
+    world.kernel.set_mtu("up0", 9000)
+    backup = SyncDaemon(SyncRole.BACKUP, "up0", 1)
+    wanted = desired(backup)
+    assert world.bring(wanted).outcome is Outcome.APPLIED
+    assert world.state()[backup.key] == replace(backup, max_length=8972)
+    assert world.bring(wanted).outcome is Outcome.CONVERGED
+    world.kernel.set_mtu("up0", 1500)
+    assert world.bring(wanted).outcome is Outcome.CONVERGED
+    world.kernel.remove(backup)
+    assert world.bring(wanted).outcome is Outcome.APPLIED
+    assert world.state()[backup.key] == replace(backup, max_length=1472)
+    given = replace(backup, max_length=8972)
+    assert world.bring(desired(given)).outcome is Outcome.APPLIED
+    assert world.state()[backup.key] == given
+    assert world.bring(wanted).outcome is Outcome.CONVERGED
+    assert world.bring(desired()).outcome is Outcome.APPLIED
+    assert backup.key not in world.state()

@@ -635,7 +635,7 @@ def without_dns() -> Desired:
     """The scenario's first state without a service that leaves at once."""
     wanted = scenario.before()
     dropped = [key for key in wanted.state if str(scenario.DNS) in key]
-    daemon = SyncDaemon(SyncRole.PRIMARY, scenario.UPLINK, 1)
+    daemon = SyncDaemon(SyncRole.PRIMARY, scenario.UPLINK, 1, max_length=1472)
     return replace(wanted, state=wanted.state.with_changes(drop=[*dropped, daemon.key]))
 
 
@@ -653,7 +653,7 @@ THEIR_SERVICE = (
     scenario.server(scenario.DNS, 1),
     scenario.server(scenario.DNS, 9),
 )
-THEIR_DAEMON = (SyncDaemon(SyncRole.PRIMARY, scenario.UPLINK, 77),)
+THEIR_DAEMON = (SyncDaemon(SyncRole.PRIMARY, scenario.UPLINK, 77, max_length=1472),)
 
 
 @pytest.mark.parametrize("theirs", [THEIR_SERVICE, THEIR_DAEMON])

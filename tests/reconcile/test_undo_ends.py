@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from errno import EBUSY, EINVAL
@@ -21,6 +22,7 @@ from gitvs.core.model.resources import (
     RealServer,
     Resource,
     SyncDaemon,
+    SyncRole,
     Sysctl,
     Timeout,
     Vip,
@@ -132,6 +134,50 @@ def test_a_sync_daemon_without_its_interface_is_left_to_the_repairs(tmp_path: Pa
     assert {u.key for u in result.unrepairable} == {Key("sync-daemon primary")}
     world.kernel.add_link(scenario.UPLINK, "veth", addresses=["192.0.2.1/24"])
     assert_in_force(world)
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+@pytest.mark.parametrize("how", [How.CRASH_BEFORE, How.CRASH_AFTER])
+def test_a_plan_of_an_earlier_gitvs_that_named_no_length_of_a_sync_daemon_is_recovered(
+    tmp_path: Path, how: How, mtu: int
+) -> None:
+    """The kernel chose it, so no restart is due, and one that is to go is still ours."""
+    for at in range(100):
+        folder = tmp_path / str(at)
+        world = applied_world(folder)
+        world.kernel.set_mtu(scenario.UPLINK, mtu)
+        backup = SyncDaemon(SyncRole.BACKUP, scenario.UPLINK, 3)
+        target = scenario.before()
+        target = replace(target, state=target.state.with_changes([backup]))
+        assert world.bring(target).outcome is Outcome.APPLIED
+        snapshot = world.state()
+        faulty = FaultyKernel(world.kernel, at, how)
+        with suppress(Crashed):
+            world.bring(scenario.after(), faulty)
+        if not faulty.has_struck:
+            break
+        with world.store() as store:
+            opened = store.open_transaction(world.kernel.incarnation())
+            assert opened is not None
+            earlier = [
+                replace(c, before=without_length(c.before), after=without_length(c.after))
+                for c in opened.changes
+            ]
+            with store._writing(is_about_kernel=False):
+                store._records.put_changes(opened.id, earlier)
+        result = recovery(world)
+        assert result.not_undone == ()
+        if result.outcome is Outcome.ROLLED_BACK:
+            assert_state(world, snapshot)
+            assert world.bring(target).outcome is Outcome.CONVERGED
+        else:
+            assert backup.key not in world.state()
+    assert at > 20
+
+
+def without_length(resource: Resource | None) -> Resource | None:
+    """A sync daemon as an earlier gitvs recorded it."""
+    return replace(resource, max_length=None) if isinstance(resource, SyncDaemon) else resource
 
 
 @pytest.mark.parametrize("code", [EBUSY, EINVAL])

@@ -118,7 +118,7 @@ def sync_daemon(
     role: SyncRole = SyncRole.PRIMARY, interface: str = "up0", id_: int = 1
 ) -> SyncDaemon:
     """Return a sync daemon."""
-    return SyncDaemon(role, interface, id_)
+    return SyncDaemon(role, interface, id_, max_length=1472)
 
 
 def create(after: Resource) -> Change:

@@ -184,7 +184,6 @@ def _dressed_plan(plan: DirectorPlan, text: str) -> DirectorPlan:
     return replace(
         plan,
         director=plan.director + text,
-        desired_digest=text,
         gates=tuple(replace(g, measured=text, limit=text, **told) for g in plan.gates),
         risks=tuple(replace(risk, **told) for risk in plan.risks),
         server_names=dict.fromkeys(plan.server_names, text),

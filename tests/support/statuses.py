@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from gitvs.core.model.history import Commit, Outcome, Quarantine
+from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
     Key,
@@ -62,7 +62,12 @@ def said(
 
 def served(server: RealServer, name: str = "", active: int = 0, **known: object) -> ServerStatus:
     """Return a real server with this many active connections, and one inactive for each."""
-    status = ServerStatus(server, name, ConnectionCounts(active, active), Counters(active))
+    status = ServerStatus(
+        server,
+        name,
+        ConnectionCounts(active, active),
+        Counters(active, 0, 0, 0, 0, active // 10, active * 150, active * 4200),
+    )
     return replace(status, **known)  # type: ignore[arg-type]  # as ServerStatus wants
 
 
@@ -72,7 +77,10 @@ def service_with(
     """Return a virtual service; by default port 80 of 203.0.113.10 with one real server."""
     found = service or virtual_service()
     return ServiceStatus(
-        found, name, Counters(9, 8, 7, 6, 5), tuple(servers or [served(real_server(), "web1", 3)])
+        found,
+        name,
+        Counters(9, 8, 7, 6, 5, 4, 870, 1234),
+        tuple(servers or [served(real_server(), "web1", 3)]),
     )
 
 
@@ -140,6 +148,15 @@ def everything() -> AgentStatus:
         source=source,
         desired_commit=B,
         last_pass=last,
+        last_change=HistoryEntry(
+            512,
+            earlier(minutes=2, seconds=1),
+            earlier(minutes=2),
+            Outcome.APPLIED,
+            A,
+            {"create": 3, "drain": 1},
+            "",
+        ),
         drifted_keys=(Key("tcp 203.0.113.10:80"),),
         unrepairable=(
             Unrepairable(VIP6, f"{VIP6}: IPv6 is disabled", earlier(minutes=3), later(seconds=40)),

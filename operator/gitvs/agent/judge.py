@@ -11,10 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 
 from gitvs.adapters.process.deadline import Deadline
 from gitvs.core.allowances import Allowance, parse_allowances
@@ -39,6 +42,9 @@ from gitvs.report.text.counts import count_text
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_LOGGED = 20
+
+MAX_MESSAGES_FOR_WARNINGS = 1000
+"""How many messages are read if no gate asks for them."""
 
 TEMPORARY_ERRORS = (OSError, MemoryError)
 """Errors from a lack of disk, descriptors, processes or memory; the next try may succeed."""
@@ -358,7 +364,11 @@ class Judge:
             return str(found) if isinstance(found, GitvsError) else found.desired
 
         allowances = self._allowances_since(subject, known_allowances, checkpoint)
-        return find_lifts(base, head.desired, (), allowances, desired_at)
+        found_lifts = find_lifts(base, head.desired, (), allowances, desired_at)
+        with suppress(SourceError):  # only a warning is missing then
+            # Lines that no gate asks for are read too, since a preview warns of them as well.
+            deque(islice(allowances, MAX_MESSAGES_FOR_WARNINGS), maxlen=0)
+        return found_lifts
 
     def _allowances_since(
         self, subject: Subject, known: Mapping[str, tuple[Allowance, ...]], checkpoint: Checkpoint

@@ -32,7 +32,7 @@ from gitvs.core.errors import (
     UnusableManifests,
 )
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import Commit, Outcome
+from gitvs.core.model.history import Commit, HistoryEntry, Outcome
 from gitvs.core.model.observation import Observation
 from gitvs.core.model.resources import Key
 from gitvs.core.model.state import State
@@ -43,6 +43,7 @@ from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.problems import InvalidManifests, Problem
 from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import AgentStatus, HookStatus, LastPass, SourceStatus
+from gitvs.core.status.services import last_change_in
 from gitvs.ports import Ports
 from gitvs.reconcile.director_status import (
     StatusInputs,
@@ -72,6 +73,8 @@ HEARTBEAT_SECONDS = 60.0
 _MAX_PROBLEMS = 20
 _MAX_WARNINGS = 100
 _MAX_CHARACTERS = 1000
+_ENTRIES_OF_A_CYCLE = 20
+"""More than one cycle ever writes into the history."""
 
 
 class Reporter:
@@ -83,6 +86,8 @@ class Reporter:
         self._ports = ports
         self._started_at = ports.clock.now()
         self._last_pass: LastPass | None = None
+        self._last_change: HistoryEntry | None = None
+        self._is_history_read = False
         self._observation: Observation | None = None
         self._observed_at: datetime | None = None
         self._heartbeat_boottime = float("-inf")
@@ -125,6 +130,7 @@ class Reporter:
             if pass_result is None or pass_result.transaction is None
             else pass_result.transaction.failures,
         )
+        self._note_last_change(cycle_result)
         self._report_problems(cycle_result)
         is_blocked = pass_result is not None and pass_result.outcome is Outcome.BLOCKED
         if is_blocked and not cycle_result.is_repeated:
@@ -157,6 +163,15 @@ class Reporter:
         for warning in self._warnings:
             if warning not in known:
                 log.warning("probably not meant %s", warning)
+
+    def _note_last_change(self, cycle_result: CycleResult) -> None:
+        """Read the whole history once, and its newest entries after each transaction."""
+        if not self._is_history_read:
+            self._last_change = last_change_in(self._ports.store.history())
+            self._is_history_read = True
+        elif any(r.transaction is not None for r in cycle_result.pass_results):
+            newest = self._ports.store.history(limit=_ENTRIES_OF_A_CYCLE)
+            self._last_change = last_change_in(newest) or self._last_change
 
     def _report_problems(self, cycle_result: CycleResult) -> None:
         """Count why the newest commit is not applied, and log the reasons that are new."""
@@ -247,6 +262,7 @@ class Reporter:
             hook=self._hook_status,
             desired_commit=self._target_commit,
             last_pass=self._last_pass,
+            last_change=self._last_change,
             observed_at=self._observed_at,
             drifted_keys=self._drift,
             warnings=self._warnings,

@@ -32,6 +32,7 @@ class TimedWork:
         self._ports = ports
         self._work_queue = work_queue
         self._drains_due_boottime: float | None = None
+        self._not_before_boottime = 0.0
         self._failures_in_a_row = 0
 
     def seconds_left(self) -> float:
@@ -45,7 +46,8 @@ class TimedWork:
         if self.seconds_left() <= 0:
             yield Trigger.DRAIN_DUE
         moment = self._ports.moment()
-        if any(operation.is_expired(moment) for operation in operations):
+        is_time = moment.boottime_seconds >= self._not_before_boottime
+        if is_time and any(operation.is_expired(moment) for operation in operations):
             yield Trigger.OPERATION_EXPIRED
 
     def cycle_ended(
@@ -55,7 +57,7 @@ class TimedWork:
 
         `seconds_to_next_repair` is None if nothing waits for a repair.
         """
-        self._failures_in_a_row = 0
+        self._failures_in_a_row, self._not_before_boottime = 0, 0.0
         self._schedule_drains(cycle_result, cycle_seconds)
         if seconds_to_next_repair is not None:
             self._work_queue.add_trigger(Trigger.REPAIR_DUE, seconds_to_next_repair)
@@ -82,12 +84,16 @@ class TimedWork:
         self._work_queue.add_trigger(Trigger.RETRY, delay_seconds)
 
     def cycle_failed(self) -> None:
-        """Have a cycle follow, later after each failure in a row; drains wait for it."""
+        """Have a cycle follow, later after each failure in a row.
+
+        Drains and expired operations wait for it.
+        """
         self._failures_in_a_row += 1
         delay_seconds = retry_delay_seconds(self._failures_in_a_row)
         self._work_queue.add_trigger(Trigger.RETRY, delay_seconds)
+        self._not_before_boottime = self._ports.clock.boottime() + delay_seconds
         if self._drains_due_boottime is not None:
-            self._drains_due_boottime = self._ports.clock.boottime() + delay_seconds
+            self._drains_due_boottime = self._not_before_boottime
 
 
 def retry_delay_seconds(failures: int) -> float:

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -40,7 +40,9 @@ from gitvs.cli.shared.options import choose_state_dir, config_option, state_opti
 from gitvs.cli.shared.output import progress, show_message
 from gitvs.cli.shared.pass_output import report_pass, show_pass_plan
 from gitvs.core.errors import ExitCode
-from gitvs.core.settings import SOCKET_FILE_NAME, Settings, socket_path_of
+from gitvs.core.problems import InvalidManifests
+from gitvs.core.settings import SOCKET_FILE_NAME, RemoteSettings, Settings, socket_path_of
+from gitvs.report.text.places import Places
 
 
 @click.command()
@@ -72,7 +74,7 @@ def _run_once(settings: Settings, state_dir: Path) -> ExitCode:
         max_downtime = timedelta(seconds=settings.max_downtime_seconds)
         source = followed_source(state_dir, settings)
         cycle_result = run_single_cycle(ports, source, _make_chooser(settings), max_downtime)
-    _report_cycle(cycle_result)
+    _report_cycle(cycle_result, _folder_in_repository(settings))
     return cycle_exit_code(cycle_result)
 
 
@@ -121,11 +123,21 @@ def _log_as_service() -> None:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
-def _report_cycle(cycle_result: CycleResult) -> None:
+def _folder_in_repository(settings: Settings) -> str:
+    """Return the folder of the manifests in the repository; empty for its root."""
+    source = settings.source
+    folder = PurePosixPath(source.path if isinstance(source, RemoteSettings) else "")
+    return "" if folder == PurePosixPath() else str(folder)
+
+
+def _report_cycle(cycle_result: CycleResult, folder: str) -> None:
+    places = Places(folder)
     for problem in cycle_result.problems:
+        if isinstance(problem, InvalidManifests):
+            problem = InvalidManifests(list(map(places.problem, problem.problems)))
         show_message(f"gitvs: {problem}")
     if cycle_result.pass_result is not None and cycle_result.target is not None:
-        show_pass_plan(cycle_result.pass_result, cycle_result.target.commit, Path())
+        show_pass_plan(cycle_result.pass_result, cycle_result.target.commit, Path(), folder)
         report_pass(cycle_result.pass_result, cycle_result.recovered)
 
 

@@ -11,6 +11,7 @@ from gitvs.cli.shared.choices import allow_option, choose_director, director_opt
 from gitvs.cli.shared.host import open_for_reading, open_for_writing
 from gitvs.cli.shared.manifest_input import (
     LoadedManifests,
+    folder_in_repository,
     load_manifests,
     path_argument,
     rev_option,
@@ -79,7 +80,7 @@ def apply(
         target = Applied(desired, loaded.commit, ports.clock.now())
         with progress("applying"):
             pass_result = reconcile(ports, target, options)
-        show_pass_plan(pass_result, loaded.commit, path)
+        show_pass_plan(pass_result, loaded.commit, path, folder_in_repository(path))
         report_pass(pass_result)
         if wait:
             pass_result = _wait_for_drains(ports, target, pass_result)

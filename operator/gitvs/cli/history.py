@@ -13,7 +13,7 @@ from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.cli.shared.completion import quietly, state_dir_of
 from gitvs.cli.shared.options import WholeNumber, state_options
 from gitvs.cli.shared.output import show, show_json, terminal_width
-from gitvs.core.errors import ExitCode, UsageError
+from gitvs.core.errors import ExitCode, UnknownTransaction, UsageError
 from gitvs.core.model.history import Outcome
 from gitvs.core.settings import KEPT_TRANSACTIONS
 from gitvs.report.status.history_json import history_json, transaction_json
@@ -109,7 +109,7 @@ def show_transaction(
     with _open_store(state_dir) as store:
         entry = next((e for e in store.history() if e.id == transaction_id), None)
         if entry is None:
-            raise UsageError(
+            raise UnknownTransaction(
                 f"there is no transaction {transaction_id}; `gitvs history` lists them"
             )
         is_converged = entry.outcome is Outcome.CONVERGED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -23,9 +24,8 @@ from gitvs.core.errors import (
     GitvsError,
     UsageError,
 )
-from gitvs.core.problems import printable
 from gitvs.core.settings import socket_path_of
-from gitvs.report.status.check import check_line, unanswered_line
+from gitvs.report.status.check import check_line, plugin_line, unanswered_line
 from gitvs.report.status.status_text import status_text
 
 ANSWER_TIMEOUT_SECONDS = 20.0
@@ -71,9 +71,11 @@ def status(
     Exit codes with --check:
       0  OK        in sync
       1  WARNING   worth a look: drift, an object that cannot be repaired, a pause, a pin,
-                   a drain or standby by hand, no answer from the source for 5 minutes
+                   a drain or standby by hand, no answer from the source for 5 minutes,
+                   the newest commit not yet judged after 5 minutes
       2  CRITICAL  wrong: a commit is invalid, blocked, rolled back or in quarantine; stuck;
-                   no answer from the source for 30 minutes; no agent, or no answer from it
+                   no answer from the source for 30 minutes, or the newest commit not yet
+                   judged after as long; no agent, or no answer from it
     """
     if as_json + check + (every_seconds is not None) > 1:
         raise UsageError("--json, --watch and --check do not go together; give one of them")
@@ -96,7 +98,7 @@ def _check(state_dir: Path) -> int:
         level, text = check_line(load_status_json(state_dir), datetime.now(UTC))
     except GitvsError as error:
         level, text = unanswered_line(str(error))
-    show(f"{printable(text)}\n")
+    sys.stdout.write(plugin_line(text))
     return int(level)
 
 

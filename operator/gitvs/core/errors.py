@@ -71,6 +71,10 @@ class FileUnusable(GitvsError):
     """A file that an option names, and that could not be read or written."""
 
 
+class UnknownTransaction(GitvsError):
+    """There is no transaction with this id, or not any more."""
+
+
 class SourceError(GitvsError):
     """Manifests that could not be read: no repository, no such revision, no such folder."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 from gitvs.core.errors import ExitCode, GitvsError
 
@@ -47,6 +47,14 @@ class Problem:
     pointer: str
     rule: str
     message: str
+    named_places: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """The places that the message names: `web.yaml:13`, relative to the chosen folder."""
+
+    def as_json(self) -> dict[str, str | int]:
+        """Return it as JSON types."""
+        fields = asdict(self)
+        del fields["named_places"]
+        return fields
 
     def __str__(self) -> str:
         return printable_line(f"{self.place}: {self.message} [{self.rule}]")

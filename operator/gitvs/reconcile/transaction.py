@@ -214,12 +214,12 @@ def _break(
             # Read before removing: an earlier attempt may have removed an object before its answer
             # was lost, and somebody else may have made it again since.
             read_back = read_back or read()
-            remaining = unfinished_breaks(breaks, read_back.state).remaining
+            remaining = unfinished_breaks(breaks, read_back).remaining
             if remaining:
                 read_back = None
                 answers = {o.change.key: o for o in ports.kernel.execute(remaining)}
                 read_back = read()
-                remaining = unfinished_breaks(breaks, read_back.state).remaining
+                remaining = unfinished_breaks(breaks, read_back).remaining
         except GitvsError as error:
             read_back, last_error = None, str(error)
             continue
@@ -234,7 +234,7 @@ def _break(
         log.error("removals given up id=%d count=%d", transaction.id, len(remaining))
     state = read_back.state
     problems = {c.key: reasons.get(c.key) or f"{c.key}: {mismatch(c, state)}" for c in remaining}
-    foreign_keys = unfinished_breaks(breaks, state).given_up
+    foreign_keys = unfinished_breaks(breaks, read_back).given_up
     return _finish(
         ports, transaction, read_back, proposal, problems, sorted(foreign_keys), failed_repairs
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -14,9 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gitvs.adapters.git.find_repository import find_repository
-from gitvs.adapters.git.manifests import GitManifests
+from gitvs.adapters.git.manifests import GitManifests, snapshot_of
 from gitvs.adapters.git.objects import open_objects
 from gitvs.adapters.git.parse_commit import MAX_MESSAGE_BYTES
 from gitvs.adapters.git.remote import GitRemote
@@ -470,10 +473,12 @@ AMBIGUOUS_TREES = {
         "a.yaml is there twice",
     ),
     "unsorted": ([b"100644 b.yaml", b"100644 a.yaml"], "a.yaml is out of order"),
-    "dot": ([b"40000 ."], "./b/c.yaml has a name that no checkout can have"),
-    "dot dot": ([b"40000 .."], "../b/c.yaml has a name that no checkout can have"),
+    "dot": ([b"40000 ."], ". has a name that no checkout can have"),
+    "dot dot": ([b"40000 .."], ".. has a name that no checkout can have"),
     "full path": ([b"100644 /a.yaml"], "/a.yaml has a name that no checkout can have"),
-    "git folder": ([b"40000 .GIT"], ".GIT/b/c.yaml has a name that no checkout can have"),
+    "slash in a name": ([b"100644 a/b.yaml"], "a/b.yaml has a name that no checkout can have"),
+    "two folders of one name": ([b"40000 a", b"40000 a"], "a is there twice"),
+    "git folder": ([b"40000 .GIT"], ".GIT has a name that no checkout can have"),
 }
 """Trees that Git never writes: their entries, each an empty file or a folder, and the problem."""
 
@@ -504,6 +509,58 @@ def test_a_tree_that_can_be_read_in_two_ways_is_refused_as_agents_refuse_it(
     settings = RemoteSettings(str(repository.folder), timeout_seconds=20, allow_local=True)
     with pytest.raises(SourceError, match="Git's own check refuses"):
         GitRemote(tmp_path / "state", settings).fetch(None)
+
+
+@pytest.mark.parametrize("kind", AMBIGUOUS_TREES)
+def test_a_tree_that_can_be_read_in_two_ways_is_refused_after_a_sound_one_too(
+    repository: Repository, kind: str
+) -> None:
+    entries, problem = AMBIGUOUS_TREES[kind]
+    sound_id = repository.commit({"a.yaml": "", "b/c.yaml": ""})
+    commit_id = repository.git("commit-tree", "-m", "Text", tree_of(repository, entries))
+    with open_objects(repository.folder / ".git") as objects:
+        snapshot_of(objects, sound_id, "")
+        with pytest.raises(SourceError, match=f": {re.escape(problem)}. Agents refuse"):
+            snapshot_of(objects, commit_id, "")
+
+
+def test_folders_that_did_not_change_are_not_listed_again(repository: Repository) -> None:
+    files = {f"{n}/{m}/a.yaml": "" for n in range(3) for m in range(3)}
+    commit_ids = [repository.commit(files), repository.commit({"1/1/a.yaml": "changed"})]
+    with open_objects(repository.folder / ".git") as objects:
+        before, after = (snapshot_of(objects, commit_id, "").files for commit_id in commit_ids)
+    assert [b.path for a, b in zip(before, after, strict=True) if a is not b] == ["1/1/a.yaml"]
+
+
+FILES = st.dictionaries(
+    st.sampled_from(
+        ["a.yaml", "b/a.yaml", "b/c/d.yml", "b.yaml", "b/e", "f/g/h/i.json", "z/y.yaml"]
+    ),
+    st.sampled_from(["", "1", "2"]),
+)
+FOLDERS = st.lists(FILES, min_size=2, max_size=5)
+
+
+@given(FOLDERS)
+@settings(max_examples=25)
+def test_each_commit_is_read_as_if_it_were_the_first(histories: list[dict[str, str]]) -> None:
+    with TemporaryDirectory() as folder:
+        repository = Repository(Path(folder))
+        git_dir = repository.folder / ".git"
+        with open_objects(git_dir) as objects:
+            for files in histories:
+                repository.git("rm", "-rq", "--ignore-unmatch", ".")
+                commit_id = repository.commit({**files, **many_folders(len(files))})
+                with open_objects(git_dir) as new_objects:
+                    expected = snapshot_of(new_objects, commit_id, "")
+                    found = snapshot_of(objects, commit_id, "")
+                    assert found == expected
+                    assert [f.data for f in found.files] == [f.data for f in expected.files]
+
+
+def many_folders(count: int) -> dict[str, str]:
+    """Files in so many folders that sometimes too many change to list each by itself."""
+    return {f"many/{n}/a.yaml": str(count) for n in range(2 * count)}
 
 
 def test_any_tree_that_git_writes_is_read(repository: Repository) -> None:

@@ -346,7 +346,7 @@ def test_sync_daemons_are_read_as_they_were_written() -> None:
         for group in ("224.0.0.81", "239.1.2.3", "ff02::81"):
             daemon = SyncDaemon(role, "eth0.100", 255, ip_address(group), 65535, 255, 1280)
             assert replies.decode_sync_daemon(requests.start_sync_daemon(daemon)) == daemon
-        daemon = SyncDaemon(role, "eth0.100", 255)
+        daemon = SyncDaemon(role, "eth0.100", 255, max_length=1472)
         assert replies.decode_sync_daemon(requests.start_sync_daemon(daemon)) == daemon
 
 
@@ -358,14 +358,17 @@ def test_a_timeout_is_sent_alone_so_that_the_others_stay() -> None:
 
 COUNTS = (2**40, 2**41 + 1, 2**42 + 2, 2**63, 2**64 - 1)
 RATES = (11, 12, 13, 14, 15)
+COUNTED = Counters(*COUNTS, 11, 14, 15)
 
 
-def stats64(counts: tuple[int, ...], *, is_padded: bool = False) -> bytes:
+def stats64(
+    counts: tuple[int, ...], rates: tuple[int, ...] = RATES, *, is_padded: bool = False
+) -> bytes:
     """Return what the kernel counts: five numbers and five rates, maybe each after padding."""
     padding = pack_attribute(11, b"") if is_padded else b""
     return b"".join(
         padding + pack_attribute(type_, count.to_bytes(8, sys.byteorder))
-        for type_, count in enumerate((*counts, *RATES), 1)
+        for type_, count in enumerate((*counts, *rates), 1)
     )
 
 
@@ -376,18 +379,18 @@ def test_what_was_counted_stands_beside_its_object(is_padded: bool) -> None:
     request = requests.new_service(VirtualService(WEB))
     attributes = unpack_attributes(request, 4)[1]
     reply = request[:4] + pack_attribute(1, attributes + counted)
-    assert replies.decode_service(reply) == (VirtualService(WEB), Counters(*COUNTS))
+    assert replies.decode_service(reply) == (VirtualService(WEB), COUNTED)
     server = RealServer(WEB, ip_address("10.0.0.1"), 80)
     reply = reply_to(requests.new_real_server(server), COUNTERS + counted)
     assert replies.decode_real_server(reply, WEB) == (
         server,
         ConnectionCounts(3, 5, 7),
-        Counters(*COUNTS),
+        COUNTED,
     )
 
 
 def test_nothing_counted_is_zero() -> None:
-    zeros = stats64((0,) * 5)
+    zeros = stats64((0,) * 5, (0,) * 5)
     for stats in (b"", pack_attribute(12, b""), pack_attribute(12, zeros)):
         reply = reply_to(
             requests.new_real_server(RealServer(WEB, ip_address("10.0.0.1"), 80)), COUNTERS + stats

@@ -87,7 +87,7 @@ def test_a_real_server_in_the_order_of_the_kernel_is_as_the_codec_says(
     stats = pack_attribute(10, bytes(92 if is_padded else 88))
     stats += pack_attribute(12, stats64(numbers, is_padded=is_padded))
     payload = message_of(2, *ordered[:-1], *counts, ordered[-1], stats)
-    expected = (server, ConnectionCounts(*connections), Counters(*numbers))
+    expected = (server, ConnectionCounts(*connections), Counters(*numbers, 11, 14, 15))
     assert replies.decode_real_server(payload, server.listener) == expected
     assert replies.decode_real_server_configuration(b"".join(ordered), server.listener) == server
     decoder = IpvsDecoder()
@@ -188,7 +188,7 @@ def test_what_stays_is_the_same_object_and_what_changes_is_not() -> None:
         [server_reply(server, (1, 2, 3), (4, 5, 6, 7, 8))], WEB
     )
     assert again is first
-    assert (connections.inactive, counters) == (2, Counters(4, 5, 6, 7, 8))
+    assert (connections.inactive, counters) == (2, Counters(4, 5, 6, 7, 8, 11, 14, 15))
     [(changed, _, _)] = decoder.decode_real_servers([server_reply(other)], WEB)
     assert changed == other
 

@@ -792,9 +792,12 @@ def test_transactions_displace_no_commit_that_converged(tmp_path: Path) -> None:
 
 
 def test_a_line_of_the_history_of_an_older_gitvs_has_no_digest() -> None:
-    entry = HistoryEntry(7, NOON, NOON, Outcome.APPLIED, COMMIT, {"create": 1}, "well", "abc")
+    digest = state_digest(applied().desired.state)
+    entry = HistoryEntry(7, NOON, NOON, Outcome.APPLIED, COMMIT, {"create": 1}, "well", digest)
     record = history_record(entry)
     assert history_from_record(record) == entry
+    record["stateDigest"] = "0" * 32  # the form before digests had versions
+    assert history_from_record(record) == replace(entry, state_digest="")
     del record["stateDigest"]
     assert history_from_record(record) == replace(entry, state_digest="")
 

@@ -301,10 +301,10 @@ def test_a_sync_daemon_gets_what_the_kernel_would_take_by_itself() -> None:
         )
     )
     primary, backup = desired.state.of_type(SyncDaemon)
-    defaults = (ip_address("224.0.0.81"), 8848, 1, 1472)
+    defaults = (ip_address("224.0.0.81"), 8848, 1, None)
     assert (primary.group, primary.port, primary.ttl, primary.max_length) == defaults
     assert (str(backup.group), backup.port, backup.ttl) == ("ff05::81", 8900, 3)
-    assert backup.max_length == 1452
+    assert backup.max_length is None
 
 
 def test_a_director_brings_routes_sysctls_timeouts_and_sync_daemons() -> None:

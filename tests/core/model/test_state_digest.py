@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given
 
 from gitvs.core.model.desired import Desired
+from gitvs.core.model.kinds import KINDS
 from gitvs.core.model.resources import (
     Forwarding,
     Persistence,
@@ -23,9 +24,35 @@ from gitvs.core.model.resources import (
     VirtualService,
 )
 from gitvs.core.model.state import State
-from gitvs.core.model.state_digest import state_digest
+from gitvs.core.model.state_digest import (
+    STATE_DIGEST_VERSION,
+    comparable_digest,
+    state_digest,
+)
+from tests.support import scenario
 from tests.support.builders import endpoint
 from tests.support.strategies import transitions
+
+PINNED_DIGESTS = {2: "2:c934def99621ae927292e286b2240608"}
+"""The digest of one state with every kind of object, by version."""
+
+
+def test_the_form_of_a_digest_changes_only_with_its_version() -> None:
+    """Stores keep digests for longer than a gitvs lives.
+
+    If this fails, raise `STATE_DIGEST_VERSION`, and add a line to `PINNED_DIGESTS`. Only if the
+    scenario has changed instead, correct the line.
+    """
+    state = scenario.before().state
+    assert {type(r) for r in state.values()} == {facts.resource_class for facts in KINDS.values()}
+    assert state_digest(state) == PINNED_DIGESTS[STATE_DIGEST_VERSION]
+
+
+def test_a_digest_of_another_form_is_as_good_as_none() -> None:
+    digest = state_digest(scenario.before().state)
+    assert comparable_digest(digest) == digest
+    for other in ("", digest.partition(":")[2], f"1:{digest}", f"{STATE_DIGEST_VERSION + 1}:0"):
+        assert comparable_digest(other) == ""
 
 
 @given(transitions())

@@ -246,6 +246,18 @@ def test_a_name_that_is_no_gate_is_told() -> None:
     assert unknown_gates(lines) == [(2, "mass-removals"), (4, "conflict")]
 
 
+def test_thousands_of_lines_that_name_no_gate_are_one_warning_that_counts_them() -> None:
+    lines = "".join(f"\nGitvs-Allow: gate-{n}" for n in range(3000))
+    [warning] = unknown_gate_warnings([("a" * 40, list(parse_allowances(lines)))])
+    assert (warning.file, warning.line) == ("commit aaaaaaaaaaaa", 2)
+    assert warning.message.startswith(
+        "Gitvs-Allow: 3000 lines, this one the first, name no gate that can be lifted:"
+        ' "gate-0", "gate-1", "gate-2", …; empty-state, mass-removal, '
+    )
+    assert len(unknown_gates("\nGitvs-Allow: same" * 3)) == 3
+    assert len(unknown_gates("\nGitvs-Allow: same" * 4)) == 1
+
+
 # Lines of commit messages
 
 

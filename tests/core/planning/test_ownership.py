@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
+import pytest
+
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.ledger import Drain, Ledger
 from gitvs.core.model.observation import ConnectionCounts, Link, Observation
@@ -28,7 +30,7 @@ from gitvs.core.model.resources import (
 )
 from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import scope_of
-from gitvs.core.planning.plan import Action
+from gitvs.core.planning.plan import Action, desired_digest
 from gitvs.core.planning.proposal import Proposal, ledger_after_break, propose
 from tests.support.work import work_of
 
@@ -295,6 +297,35 @@ def test_a_sync_daemon_needs_an_interface_that_is_up_and_has_an_address() -> Non
     assert not plan(backup, observation(DUMMY, links=(silent,))).is_blocked
 
 
+@pytest.mark.parametrize(
+    ("group", "address"), [("224.0.0.81", "2001:db8::1"), ("ff02::81", "10.9.0.1")]
+)
+def test_a_primary_needs_an_address_of_the_family_of_its_group(group: str, address: str) -> None:
+    primary = SyncDaemon(SyncRole.PRIMARY, "eth1", 1, ip_address(group))
+    up = Link("eth1", "", "", True, (ip_address(address),))
+    lacking = plan(desired(primary), observation(DUMMY, links=(up,)))
+    assert [(g.name, g.key) for g in lacking.gates] == [("unsupported", primary.key)]
+    assert f"address to send to {group} from" in lacking.gates[0].message
+    both = replace(up, addresses=(ip_address("10.9.0.1"), ip_address("fe80::1")))
+    assert not plan(desired(primary), observation(DUMMY, links=(both,))).gates
+    # For IPv4 the kernel takes an address of another interface, but not of `lo`.
+    loopback = Link("lo", "", "", True, (ip_address("127.0.0.1"), ip_address("::1")))
+    assert plan(desired(primary), observation(DUMMY, links=(up, loopback))).is_blocked
+    other = replace(both, name="eth2")
+    is_blocked = plan(desired(primary), observation(DUMMY, links=(up, other))).is_blocked
+    assert is_blocked is (primary.group.version == 6)
+
+
+@pytest.mark.parametrize("role", list(SyncRole))
+def test_a_link_that_cannot_carry_ipv6_carries_no_messages_to_an_ipv6_group(
+    role: SyncRole,
+) -> None:
+    daemon = SyncDaemon(role, "eth1", 1, ip_address("ff02::81"))
+    for mtu, is_blocked in ((1279, True), (1280, False)):
+        link = Link("eth1", "", "", True, (ip_address("fe80::1"),), mtu=mtu)
+        assert plan(desired(daemon), observation(DUMMY, links=(link,))).is_blocked is is_blocked
+
+
 def test_a_sync_daemon_that_runs_does_not_block_when_its_interface_goes_down() -> None:
     running = SyncDaemon(SyncRole.PRIMARY, "eth1", 1)
     down = Link("eth1", "", "", False)
@@ -317,6 +348,86 @@ def test_a_sync_daemon_and_a_server_of_another_family_are_found_before_anything_
     assert "in a commit before" in instead.gates[0].message
     assert not plan(desired(WEB, daemon, SERVER), observation(DUMMY, links=(up,))).gates
     assert not plan(desired(WEB, mixed), observation(DUMMY, links=(up,))).gates
+
+
+@pytest.mark.parametrize(
+    ("group", "mtu", "length"),
+    [
+        *[("224.0.0.81", 576, 1472), ("224.0.0.81", 1500, 1472), ("224.0.0.81", 9000, 8972)],
+        *[("ff02::81", 1500, 1452), ("ff02::81", 9000, 8952), ("ff02::81", 65536, 65487)],
+    ],
+)
+def test_a_backup_whose_length_is_not_given_gets_what_fits_its_link(
+    group: str, mtu: int, length: int
+) -> None:
+    backup = SyncDaemon(SyncRole.BACKUP, "eth1", 1, ip_address(group))
+    link = Link("eth1", "", "", True, mtu=mtu)
+    proposal = plan(desired(backup), observation(DUMMY, links=(link,)))
+    assert [c.after for c in proposal.plan.changes] == [replace(backup, max_length=length)]
+    assert proposal.desired == desired(backup)
+    assert proposal.desired_digest == desired_digest("lb1", desired(backup).state)
+
+
+@pytest.mark.parametrize("was_in_force", [True, False])
+@pytest.mark.parametrize("mtu", [1500, 9000])
+@pytest.mark.parametrize(
+    ("role", "length", "is_accepted"),
+    [
+        *[(SyncRole.BACKUP, n, True) for n in (1472, 8972, 65507)],
+        *[(SyncRole.BACKUP, 1471, False), (SyncRole.PRIMARY, 1472, True)],
+        *[(SyncRole.PRIMARY, n, False) for n in (1471, 1473, 8972)],
+    ],
+)
+def test_a_length_that_is_not_given_may_be_any_that_the_kernel_can_have_chosen(
+    role: SyncRole, length: int, is_accepted: bool, mtu: int, was_in_force: bool
+) -> None:
+    """The MTU of the link may have changed since."""
+    wanted = SyncDaemon(role, "eth1", 1)
+    running = replace(wanted, max_length=length)
+    link = Link("eth1", "", "", True, (ip_address("10.9.0.1"),), mtu=mtu)
+    applied = desired(wanted) if was_in_force else None
+    proposal = plan(
+        desired(wanted),
+        observation(DUMMY, running, links=(link,)),
+        Ledger(frozenset({running.key})),
+        applied,
+    )
+    assert not proposal.gates
+    assert bool(proposal.plan) is not is_accepted
+
+
+def test_a_given_length_is_the_only_one_that_is_accepted() -> None:
+    wanted = SyncDaemon(SyncRole.BACKUP, "eth1", 1, max_length=1472)
+    running = replace(wanted, max_length=8972)
+    link = Link("eth1", "", "", True, mtu=9000)
+    ledger = Ledger(frozenset({running.key}))
+    proposal = plan(desired(wanted), observation(DUMMY, running, links=(link,)), ledger)
+    assert [c.action for c in proposal.plan.changes] == [Action.REPLACE]
+
+
+def test_a_sync_daemon_is_not_started_while_a_server_of_another_family_leaves() -> None:
+    """What is removed leaves the kernel last; the same goes for a drain, and for foreign ones."""
+    daemon = SyncDaemon(SyncRole.PRIMARY, "eth1", 1)
+    up = Link("eth1", "", "", True, (ip_address("10.9.0.1"),))
+    mixed = replace(SERVER, address=ip_address("2001:db8::1"), forwarding=Forwarding.TUN)
+    draining = Ledger(frozenset({WEB.key}), {mixed.key: Drain(mixed.key, 60, 60)})
+    applied = desired(WEB, mixed)
+    at_once = Desired("lb1", "gitvs0", desired(WEB, daemon).state, {WEB.key: 0})
+    seen = observation(DUMMY, WEB, mixed, links=(up,))
+    for wanted, ledger, before in (
+        (at_once, Ledger(frozenset({WEB.key})), applied),
+        (desired(WEB, daemon), Ledger(frozenset({WEB.key})), applied),
+        (desired(WEB, daemon), draining, desired(WEB)),
+        (desired(daemon), Ledger(), desired()),
+    ):
+        [gate] = (g for g in plan(wanted, seen, ledger, before).gates if g.key == daemon.key)
+        assert gate.name == "unsupported"
+        assert str(mixed.key) in gate.message
+        assert "first remove the real server, with a commit of its own" in gate.message
+    in_force = desired(WEB, daemon)
+    assert not plan(in_force, seen, draining, in_force).gates, "a repair passes no gate"
+    gone = observation(DUMMY, WEB, links=(up,))
+    assert not plan(at_once, gone, Ledger(frozenset({WEB.key})), desired(WEB)).gates
 
 
 def test_a_changed_sync_daemon_is_replaced() -> None:

@@ -588,6 +588,8 @@ def test_no_line_of_a_diff_ends_it() -> None:
         ("run `gitvs plan`, or (`x`).", "run `gitvs plan`, or (`x`)."),
         ("(tcp [::1]:80 -> 10.0.0.1:80, tcp)", "(tcp `[::1]:80 -> 10.0.0.1:80`, tcp)"),
         ("a `b", "a `` `b ``"),
+        ("did you mean port2? (or `x`?)", "did you mean `port2`? (or `x`?)"),
+        ("did you mean port?!", "did you mean port?!"),
         ("at deadbee or feed", "at `deadbee` or feed"),
         ("", ""),
     ],

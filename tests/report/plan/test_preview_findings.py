@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from jsonschema import Draft202012Validator
 
-from gitvs.core.model.desired import ManifestLocation
+from gitvs.core.model.desired import Desired, ManifestLocation
 from gitvs.core.model.state import State
 from gitvs.core.planning.gates import UNKNOWN_GATE_RULE, Gate
 from gitvs.core.planning.risks import Risk
@@ -31,9 +31,7 @@ def plan(director: str = "lb1", *gates: Gate, risks: tuple[Risk, ...] = ()) -> D
     return DirectorPlan(
         director,
         replace(realistic().plans[0]).plan,
-        "",
-        "",
-        State([WEB]),
+        Desired("lb1", "lb", State([WEB])),
         State(),
         gates=gates,
         locations={WEB.key: ManifestLocation("web", "web.yaml", 7)},

@@ -13,7 +13,7 @@ from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import OperationKind, Operations
 from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.status.agent_status import AgentStatus, HookStatus, LastPass
-from gitvs.report.status.check import CheckLevel, check_line
+from gitvs.report.status.check import CheckLevel, check_line, plugin_line
 from gitvs.report.status.status_json import status_json
 from tests.support.statuses import (
     NOW,
@@ -57,6 +57,13 @@ def failing(minutes: int, failures: int = 9) -> AgentStatus:
     return in_sync(source=source, last_pass=last)
 
 
+def judging(minutes: int) -> AgentStatus:
+    """A director that has judged the newest commit for so long."""
+    status = behind(Outcome.CONVERGED)
+    source = replace(status.source, judging_since=earlier(minutes=minutes))
+    return replace(status, source=source, last_pass=in_sync().last_pass)
+
+
 def by_hand(kind: OperationKind, subject: str = "") -> AgentStatus:
     return in_sync(
         operations=Operations((said(kind, "why not", later(hours=2), subject=subject),)),
@@ -73,6 +80,13 @@ WORTH_A_LOOK = [
     (by_hand(OperationKind.PIN, A.id), "PINNED to aaaaaaaaaaaa by alice"),
     (by_hand(OperationKind.STANDBY), "STANDBY by alice"),
     (failing(6), "no route to host"),
+    (failing(-50), "2026-01-02 12:50:00 UTC, which is in the future"),
+    (
+        in_sync(source=replace(in_sync().source, last_answer_at=later(minutes=50))),
+        "the source answered at 2026-01-02 12:50:00 UTC, which is in the future",
+    ),
+    (judging(6), "commit bbbbbbbbbbbb is not yet judged, begun 6m ago"),
+    (judging(-50), "commit bbbbbbbbbbbb is not yet judged"),
     (in_sync(hook=HookStatus("[::1]:9713", None, "port in use")), "port in use"),
     (in_sync(applied_commit=None, is_applied=False, applied_at=None), "nothing is applied yet"),
 ]
@@ -89,6 +103,7 @@ WRONG = [
         "in quarantine",
     ),
     (failing(31), "no route to host"),
+    (judging(31), "commit bbbbbbbbbbbb is not yet judged, begun 31m ago"),
     (
         in_sync(source=replace(failing(1).source, last_answer_at=None)),
         "has never answered",
@@ -116,6 +131,14 @@ def test_what_is_wrong_is_critical(status: AgentStatus, words: str) -> None:
     level, text = checked(status)
     assert (level, text.partition(": ")[0]) == (CheckLevel.CRITICAL, "CRITICAL")
     assert words in text
+
+
+def test_a_commit_may_be_judged_for_some_minutes() -> None:
+    assert checked(judging(4))[0] is CheckLevel.OK
+
+
+def test_no_text_begins_performance_data_or_a_second_line() -> None:
+    assert plugin_line("OK: a | b=1\n|c") == "OK: a \\u007c b=1\\u000a\\u007cc\n"
 
 
 def test_the_worst_comes_first_and_the_rest_is_named() -> None:

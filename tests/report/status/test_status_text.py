@@ -29,6 +29,7 @@ from gitvs.report.status.headline import headline
 from gitvs.report.status.services_table import MAX_SERVERS, MAX_SERVICES
 from gitvs.report.status.status_json import status_json
 from gitvs.report.status.status_text import status_text
+from gitvs.report.text.counts import bytes_text
 from gitvs.report.text.times import age_text, elapsed_text
 from tests.support import paths
 from tests.support.builders import endpoint, real_server, virtual_service
@@ -118,16 +119,16 @@ PAUSE = said(OperationKind.PAUSE, "moving racks", later(minutes=42))
 GATE = Gate("mass-removal", "9 of 10", "30 %", "9 of 10 VIPs would leave; --allow", False)
 
 VERDICTS: list[tuple[AgentStatus, str]] = [
-    (in_sync(), "lb1: in sync with aaaaaaaaaaaa (Ada Lovelace, 3m ago)"),
+    (in_sync(), "lb1: in sync with aaaaaaaaaaaa (by Ada Lovelace, committed 3m ago)"),
     (unknown(), "this director: no agent is running; nothing applied"),
     (
         in_sync(started_at=None),
-        "lb1: no agent is running; aaaaaaaaaaaa (Ada Lovelace, 3m ago) is in force",
+        "lb1: no agent is running; aaaaaaaaaaaa (by Ada Lovelace, committed 3m ago) is in force",
     ),
     (
         in_sync(started_at=None, is_transaction_open=True),
-        "lb1: no agent is running, and a transaction is open; aaaaaaaaaaaa (Ada Lovelace, 3m"
-        " ago) was in force: start the agent, it finishes what was begun",
+        "lb1: no agent is running, and a transaction is open; aaaaaaaaaaaa (by Ada Lovelace,"
+        " committed 3m ago) was in force: start the agent, it finishes what was begun",
     ),
     (
         behind(Outcome.STUCK, failures=("tcp 192.0.2.1:80: EBUSY", "more", "more")),
@@ -225,13 +226,14 @@ VERDICTS: list[tuple[AgentStatus, str]] = [
             source=replace(in_sync().source, head=B),
             operations=Operations((said(OperationKind.PIN, "502s", later(hours=2), A.id),)),
         ),
-        "lb1: PINNED to aaaaaaaaaaaa by alice, 2h left: 502s; aaaaaaaaaaaa (Ada Lovelace, 3m"
-        " ago) is in force",
+        "lb1: PINNED to aaaaaaaaaaaa by alice, 2h left: 502s; aaaaaaaaaaaa (by Ada Lovelace,"
+        " committed 3m ago) is in force",
     ),
     (replace(in_sync(), applied_commit=None, is_applied=False), "lb1: nothing is applied yet"),
     (
         behind(Outcome.CONVERGED, commit=A),
-        "lb1: commit bbbbbbbbbbbb (Ada Lovelace, 1m ago) comes next, aaaaaaaaaaaa stays in force",
+        "lb1: commit bbbbbbbbbbbb (by Ada Lovelace, committed 1m ago) comes next, aaaaaaaaaaaa"
+        " stays in force",
     ),
     (
         in_sync(last_pass=last_pass(Outcome.APPLIED, A, failures=("drift: tcp x",))),
@@ -263,6 +265,35 @@ def test_a_status_with_everything_in_it_reads_as_it_should(width: int) -> None:
     golden = paths.GOLDEN / f"status-{width}.txt"
     assert text == golden.read_text()
     assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_rates_are_left_out_where_an_older_agent_answers() -> None:
+    document = sent(in_sync())
+    for each in document["services"]:
+        for counters in (each["counters"], *(s["counters"] for s in each["realServers"])):
+            for name in [name for name in counters if name.endswith("PerSecond")]:
+                del counters[name]
+    text = status_text(document, NOW, width=200).plain
+    assert "Conns/s" in text
+    assert " B " not in text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_950, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (34_000_000, "34 MB"),
+        (10**18, "1000000 TB"),
+    ],
+)
+def test_a_number_of_bytes_has_two_or_three_digits(count: int, text: str) -> None:
+    assert bytes_text(count) == text
 
 
 def test_a_pipe_gets_every_line_whole() -> None:
@@ -468,7 +499,7 @@ def test_what_took_long_is_told_roughly(seconds: float, text: str) -> None:
 
 def test_now_is_the_readers_not_the_agents() -> None:
     text = status_text(sent(in_sync()), datetime(2026, 1, 2, 15, 0, tzinfo=UTC)).plain
-    assert "in sync with aaaaaaaaaaaa (Ada Lovelace, 3h ago)" in text
+    assert "in sync with aaaaaaaaaaaa (by Ada Lovelace, committed 3h ago)" in text
 
 
 @pytest.mark.parametrize("is_headline", [True, False])

@@ -45,6 +45,18 @@ def test_a_job_of_gitlab_names_its_project() -> None:
         {**GITHUB, "GITHUB_SERVER_URL": 'https://x.example/"onclick="x'},
         {**GITHUB, "GITHUB_REPOSITORY": "net/lb) [x](y"},
         {**GITHUB, "GITHUB_REPOSITORY": ""},
+        {**GITHUB, "GITHUB_REPOSITORY": "../.."},
+        {**GITHUB, "GITHUB_REPOSITORY": "net/."},
+        {**GITHUB, "GITHUB_SERVER_URL": "https://me:secret@github.example.org"},
+        {**GITHUB, "GITHUB_SERVER_URL": "https://github.example.org:99999"},
+        {**GITHUB, "GITHUB_SERVER_URL": "https://github.example.org:0"},
+        {**GITHUB, "GITHUB_SERVER_URL": "https://..:1"},
+        {**GITLAB, "CI_PROJECT_URL": "https://gitlab.example.org/a/../lb"},
+        {**GITLAB, "CI_PROJECT_URL": "https://gitlab.example.org/a/.."},
+        {**GITLAB, "CI_PROJECT_URL": "https://gitlab.example.org/a//lb"},
+        {**GITLAB, "CI_PROJECT_URL": "https://me@gitlab.example.org/a/lb"},
+        {**GITLAB, "CI_PROJECT_URL": "https://gitlab.example.org:8080000000/a/lb"},
+        {**GITLAB, "CI_PROJECT_URL": "https://" + "9" * 5000 + ":" + "9" * 5000},
         {**GITLAB, "CI_PROJECT_URL": "ftp://gitlab.example.org/a/lb"},
         {**GITLAB, "CI_PROJECT_URL": "https://gitlab.example.org/a/lb\n"},
     ],
@@ -66,6 +78,16 @@ def test_without_a_forge_or_a_commit_there_is_no_page() -> None:
 def test_no_name_of_a_file_gets_out_of_its_url(name: str) -> None:
     url = Places("", forge_of(GITHUB), COMMIT).line_url(name, 1)
     assert re.fullmatch(r"https://github[.]example[.]org/net/lb/blob/[A-Za-z0-9._~/%-]+#L1", url)
+
+
+def test_places_inside_a_message_are_from_the_root_too() -> None:
+    message = "in a.yaml:1 and in b/a.yaml:13, not in x/a.yaml:1 or a.yaml:11"
+    named = ("a.yaml:1", "b/a.yaml:13")
+    problem = Problem("a.yaml", 1, 1, "", "x", message, named)
+    expected = "in lb/a.yaml:1 and in lb/b/a.yaml:13, not in x/a.yaml:1 or a.yaml:11"
+    assert Places("lb").problem(problem).message == expected
+    assert Places("").problem(problem).message == message
+    assert "named_places" not in problem.as_json()
 
 
 def test_what_is_in_no_file_stays_as_it_is() -> None:

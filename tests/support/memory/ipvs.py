@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from gitvs.core.model.observation import ConnectionCounts, Counters
+from gitvs.core.model.observation import ConnectionCounts, Counters, Link
 from gitvs.core.model.resources import (
     AddressFamily,
     Endpoint,
@@ -37,7 +37,7 @@ from gitvs.core.model.resources import (
     VirtualService,
     family_of,
 )
-from tests.support.memory.routing import MemoryRouting
+from tests.support.memory.routing import MIN_IPV6_MTU, MemoryRouting
 
 JIFFIES_PER_SECOND = 250
 """CONFIG_HZ, as in Debian's kernels; it limits times."""
@@ -183,9 +183,19 @@ class MemoryIpvs:
             raise _refusal(errno.ENODEV)
         if daemon.role in self._daemons:
             raise _refusal(errno.EEXIST)
-        if daemon.role is SyncRole.PRIMARY and not link.is_up:
-            raise _refusal(errno.ENETUNREACH)
+        self._check_link_of_daemon(daemon, link)
+        if daemon.max_length is None:
+            daemon = replace(daemon, max_length=daemon.default_max_length(link.mtu))
         self._daemons[daemon.role] = daemon
+
+    def _check_link_of_daemon(self, daemon: SyncDaemon, link: Link) -> None:
+        """A link that is up has a link-local IPv6 address unless IPv6 is switched off."""
+        is_ipv6 = daemon.group.version == 6
+        if daemon.role is SyncRole.PRIMARY:
+            if not link.is_up or (is_ipv6 and not self._routing.has_ipv6(link.name)):
+                raise _refusal(errno.ENETUNREACH)
+        elif is_ipv6 and link.mtu < MIN_IPV6_MTU:
+            raise _refusal(errno.EINVAL)
 
     def stop_daemon(self, role: SyncRole) -> None:
         """Stop a sync daemon."""

@@ -316,6 +316,10 @@ class MemoryKernel:
             address = ip_interface(text)
             self._routing.add_address(Vip(address.ip, name, address.network.prefixlen))
 
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """Set how long the packets of a link may be."""
+        self._routing.set_mtu(name, mtu)
+
     def delete_link(self, name: str) -> None:
         """Take a link away."""
         self._routing.delete_link(name)

@@ -58,6 +58,9 @@ class LinkAddress:
         return self.interface, self.ip, length
 
 
+MIN_IPV6_MTU = 1280
+"""Source: Linux include/uapi/linux/ipv6.h, IPV6_MIN_MTU."""
+
 _LOOPBACK_ADDRESSES = (
     LinkAddress(LOOPBACK, IPv4Address("127.0.0.1"), 8),
     LinkAddress(LOOPBACK, IPv6Address("::1"), 128),
@@ -77,7 +80,7 @@ class MemoryRouting:
         """The routes in table `local` that the kernel makes for addresses, by interface."""
         self._local_routes: set[IPNetwork] = set()
         self._has_local_table = False
-        self.add_link(Link(LOOPBACK, "", "", False))
+        self.add_link(Link(LOOPBACK, "", "", False, mtu=65536))
 
     def observed_links(self) -> dict[str, Link]:
         """Return the links with their addresses."""
@@ -123,6 +126,12 @@ class MemoryRouting:
             raise _refusal(errno.EINVAL)
         self.links[link.name] = replace(link, addresses=())
         self._sysctls.add_link(link.name)
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """Set how long the packets of a link may be."""
+        self.links[name] = replace(self.links[name], mtu=mtu)
+        if mtu < MIN_IPV6_MTU:
+            self._remove_ipv6(name)
 
     def delete_link(self, name: str) -> None:
         """Delete a link, its addresses and their routes with it; hardware stays."""
@@ -197,6 +206,10 @@ class MemoryRouting:
         if name == LOOPBACK:
             self._local_routes = {p for p in self._local_routes if p.version == 4}
             self.foreign_routes = {p for p in self.foreign_routes if p.version == 4}
+
+    def has_ipv6(self, name: str) -> bool:
+        """Whether a link can have IPv6 addresses."""
+        return self.links[name].mtu >= MIN_IPV6_MTU and not self._is_ipv6_disabled(name)
 
     def _is_ipv6_disabled(self, name: str) -> bool:
         return self._sysctls.is_on(sysctl_name("net.ipv6.conf", name, "disable_ipv6"))

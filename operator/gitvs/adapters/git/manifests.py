@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 from gitvs.adapters.git.find_repository import find_repository
 from gitvs.adapters.git.hardened_git import GitFailed
 from gitvs.adapters.git.object_reader import DamagedObject
-from gitvs.adapters.git.objects import GitObjects, TreeEntry, open_objects
+from gitvs.adapters.git.objects import Folder, GitObjects, TreeEntry, open_objects
 from gitvs.core.errors import SourceError
 from gitvs.core.manifests.files import (
     MAX_READ_BYTES,
@@ -101,67 +102,120 @@ def snapshot_of(objects: GitObjects, commit_id: str, folder: str) -> Snapshot:
     Raises:
         SourceError: no such folder, or the repository cannot be read, or not in one way only.
     """
-    entries = objects.list_files(objects.find_tree_id(commit_id, folder))
-    refuse_ambiguous_tree(commit_id, entries)
-    manifests = [entry for entry in entries if is_manifest(entry.path)]
-    files = _stored_files(objects, [entry for entry in manifests if entry.is_file])
-    skipped = [e.path for e in manifests if e.is_symlink]
-    skipped += [e.path for e in entries if e.is_submodule]
-    return Snapshot(files, objects.read_commit(commit_id), tuple(sorted(skipped)))
+    tree_id = objects.find_tree_id(commit_id, folder)
+    folders = _changed_folders(objects, commit_id, tree_id) or _all_folders(
+        objects, commit_id, tree_id
+    )
+    manifests = sorted(
+        (found for folder in folders.values() for found in folder.manifests),
+        key=lambda found: found[0].path,
+    )
+    total = TotalSizeLimit()
+    total.add_file(sum(min(size, MAX_READ_BYTES) for _, size in manifests))
+    objects.expect([(file.blob_id, size) for file, size in manifests if size < MAX_READ_BYTES])
+    objects.known_folders = folders
+    skipped = sorted(path for folder in folders.values() for path in folder.skipped)
+    files = [file for file, _ in manifests]
+    return Snapshot(files, objects.read_commit(commit_id), tuple(skipped))
 
 
-def refuse_ambiguous_tree(commit_id: str, entries: Sequence[TreeEntry]) -> None:
-    """Refuse what another reader could read differently; a fetch refuses it in older commits too.
+_MAX_CHANGED_FOLDERS = 8
+"""Each is listed by a process of its own; if there are more, one process lists everything."""
 
-    Git sorts trees so that the paths of everything in them ascend byte by byte.
+
+def _changed_folders(
+    objects: GitObjects, commit_id: str, tree_id: str
+) -> Mapping[str, Folder] | None:
+    """Return the folders of a commit, of which few differ from those listed last; None if many do.
+
+    Of 10,000 files in 100 folders, one of which changed, listing all takes 45 ms of processor
+    time, Git's part included: half of what the agent does for such a commit. This takes 9 ms.
+    """
+    known = objects.known_folders
+    found: dict[str, Folder] = {}
+    remaining, changed_count = [("", tree_id)], 0
+    while remaining and known:
+        path, tree_id = remaining.pop()
+        folder = known.get(path)
+        if folder is None or folder.tree_id != tree_id:
+            changed_count += 1
+            if changed_count > _MAX_CHANGED_FOLDERS:
+                return None
+            entries = objects.list_folder(tree_id, path)
+            folder = _folder(objects, commit_id, path, tree_id, entries)
+        found[path] = folder
+        remaining += [(f"{entry.path}/", entry.object_id) for entry in folder.subfolders]
+    return found
+
+
+def _all_folders(objects: GitObjects, commit_id: str, tree_id: str) -> Mapping[str, Folder]:
+    tree_ids, entries_by_path = {"": tree_id}, defaultdict[str, list[TreeEntry]](list)
+    for entry in objects.list_everything(tree_id):
+        entries_by_path[entry.path[: entry.path.rfind("/") + 1]].append(entry)
+        if entry.is_folder:
+            tree_ids[f"{entry.path}/"] = entry.object_id
+    for path in entries_by_path.keys() - tree_ids.keys():
+        raise _ambiguous(commit_id, entries_by_path[path][0], _NAME_PROBLEM)
+    return {
+        path: _folder(objects, commit_id, path, tree_id, entries_by_path[path])
+        for path, tree_id in tree_ids.items()
+    }
+
+
+def _folder(
+    objects: GitObjects, commit_id: str, path: str, tree_id: str, entries: Sequence[TreeEntry]
+) -> Folder:
+    """Return one folder.
 
     Raises:
-        SourceError: the message names the path.
+        SourceError: the folder can be read in several ways.
+        UnusableManifests: the name of a file is not UTF-8.
     """
-    folders = _folders_of(entries)
+    refuse_ambiguous_folder(commit_id, path, entries)
+    named = [entry for entry in entries if is_manifest(entry.path)]
+    manifests = [
+        (GitFile(utf8_name(e.path), e.object_id, partial(_read_limited, objects, e)), e.size)
+        for e in named
+        if e.is_file
+    ]
+    skipped = [e.path for e in named if e.is_symlink] + [e.path for e in entries if e.is_submodule]
+    subfolders = tuple(entry for entry in entries if entry.is_folder)
+    return Folder(tree_id, subfolders, tuple(manifests), tuple(skipped))
+
+
+def refuse_ambiguous_folder(commit_id: str, path: str, entries: Sequence[TreeEntry]) -> None:
+    """Refuse what another reader could read differently; a fetch refuses it in older commits too.
+
+    Git sorts a folder byte by byte, and the names of folders as if they ended with a slash.
+
+    Raises:
+        SourceError: the message names the path of an entry.
+    """
+    seen: set[str] = set()
     previous = b""
     for entry in entries:
-        path = os.fsencode(entry.path)
-        if _NAME_OF_NO_FILE.search(entry.path):
-            problem = "has a name that no checkout can have"
-        elif path == previous or entry.path in folders:
-            problem = "is there twice"
-        elif path < previous:
-            problem = "is out of order"
-        else:
-            previous = path
-            continue
-        raise SourceError(
-            f"commit {commit_id[:12]} cannot be read in one way only: {printable(entry.path)}"
-            f" {problem}. Agents refuse its whole branch; rewrite the commit with Git's own tools"
-        )
+        place = os.fsencode(f"{entry.path}/" if entry.is_folder else entry.path)
+        if "/" in entry.path[len(path) :] or _NAME_OF_NO_FILE.search(entry.path):
+            raise _ambiguous(commit_id, entry, _NAME_PROBLEM)
+        if entry.path in seen:
+            raise _ambiguous(commit_id, entry, "is there twice")
+        if place < previous:
+            raise _ambiguous(commit_id, entry, "is out of order")
+        previous = place
+        seen.add(entry.path)
 
 
-def _folders_of(entries: Iterable[TreeEntry]) -> set[str]:
-    """Return the paths of all folders that these entries are in."""
-    folders: set[str] = set()
-    for entry in entries:
-        folder = entry.path.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
-    return folders
+_NAME_PROBLEM = "has a name that no checkout can have"
 
 
-def _stored_files(objects: GitObjects, entries: list[TreeEntry]) -> list[GitFile]:
-    total = TotalSizeLimit()
-    for entry in entries:
-        total.add_file(min(entry.size, MAX_READ_BYTES))
-    entries = sorted(entries, key=lambda entry: entry.path)
-    objects.expect(entry for entry in entries if entry.size < MAX_READ_BYTES)
-    return [
-        GitFile(
-            utf8_name(e.path), e.object_id, partial(_read_limited, objects, e.object_id, e.size)
-        )
-        for e in entries
-    ]
+def _ambiguous(commit_id: str, entry: TreeEntry, problem: str) -> SourceError:
+    return SourceError(
+        f"commit {commit_id[:12]} cannot be read in one way only: {printable(entry.path)}"
+        f" {problem}. Agents refuse its whole branch; rewrite the commit with Git's own tools"
+    )
 
 
-def _read_limited(objects: GitObjects, object_id: str, size: int) -> bytes:
+def _read_limited(objects: GitObjects, entry: TreeEntry) -> bytes:
     """Return a file's content; for one that is too large, zeros that the loader rejects."""
-    return bytes(MAX_READ_BYTES) if size >= MAX_READ_BYTES else objects.read(object_id)
+    is_too_large = entry.size >= MAX_READ_BYTES
+    return bytes(MAX_READ_BYTES) if is_too_large else objects.read(entry.object_id)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitvs.adapters.git.hardened_git import GitFailed, HardenedGit
@@ -18,6 +18,7 @@ from gitvs.adapters.git.parse_commit import (
     parse_message,
 )
 from gitvs.core.errors import SourceError
+from gitvs.core.manifests.files import GitFile
 from gitvs.core.model.history import Commit
 
 OWN_REFS = "refs/gitvs/"
@@ -79,10 +80,27 @@ class TreeEntry:
         return self.mode == "160000"
 
 
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One folder of a commit, without what the folders in it have; see `manifests`."""
+
+    tree_id: str
+    subfolders: tuple[TreeEntry, ...]
+    manifests: tuple[tuple[GitFile, int], ...]
+    """The manifest files, with their sizes in bytes."""
+    skipped: tuple[str, ...]
+    """The paths of links that are named as manifests, and of submodules."""
+
+
 class GitObjects:
-    """The objects of one repository; each object that is read is checked against its id."""
+    """The objects of one repository; each object that is read is checked against its id.
+
+    `known_folders` are the folders of the commit that `manifests` listed last, by path with `/`
+    at the end. So most folders of the next commit need not be listed.
+    """
 
     def __init__(self, git_dir: Path) -> None:
+        self.known_folders: Mapping[str, Folder] = {}
         self._git_dir = git_dir
         self._git = HardenedGit(
             Path("/"), git_dir, git_dir.stat(), environment=quarantine_environment(git_dir)
@@ -159,6 +177,8 @@ class GitObjects:
             )
         if ".." in revision:
             return "a range is no commit: give one end of it"
+        if not self._git.run("for-each-ref", "--count=1"):
+            return "nothing is committed there yet: commit the manifests first"
         output = self._git.run(
             "for-each-ref",
             "--format=%(refname:lstrip=2)",
@@ -198,9 +218,14 @@ class GitObjects:
             problem = f"has {kinds.get(entries[0].mode, 'a file')}, not a folder, at"
         raise SourceError(f"commit {commit_id[:_SHORT_ID_CHARACTERS]} {problem} {path}")
 
-    def list_files(self, tree_id: str) -> list[TreeEntry]:
-        """Return all files, links and submodules below a tree."""
-        return self._list_tree("-r", tree_id)
+    def list_everything(self, tree_id: str) -> list[TreeEntry]:
+        """Return everything below a tree, folders too."""
+        return self._list_tree("-r", "-t", tree_id)
+
+    def list_folder(self, tree_id: str, path: str) -> list[TreeEntry]:
+        """Return what is in the one folder of a tree; `path` is its path, with `/` at the end."""
+        entries = self._list_tree(tree_id)
+        return [replace(entry, path=f"{path}{entry.path}") for entry in entries]
 
     def _list_tree(self, *args: str) -> list[TreeEntry]:
         try:
@@ -213,9 +238,9 @@ class GitObjects:
             raise
         return [_parse_tree_entry(line) for line in output.split(b"\0") if line]
 
-    def expect(self, entries: Iterable[TreeEntry]) -> None:
+    def expect(self, ids_and_sizes: Sequence[tuple[str, int]]) -> None:
         """Say which files may be read, in which order."""
-        self._reader.expect([(entry.object_id, entry.size) for entry in entries])
+        self._reader.expect(ids_and_sizes)
 
     def read(self, object_id: str) -> bytes:
         """Return the content of an object.

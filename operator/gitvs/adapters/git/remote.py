@@ -67,7 +67,7 @@ stay errors:
 - `duplicateEntries`, `treeNotSorted`: a reader that searches finds another file than one that
   lists.
 - `emptyName`, `fullPathname`, `hasDot`, `hasDotdot`, `hasDotgit`: names that no checkout can have,
-  so a work tree has other files than the commit. `manifests.refuse_ambiguous_tree` refuses these
+  so a work tree has other files than the commit. `manifests.refuse_ambiguous_folder` refuses these
   and the two above wherever a commit is read, previews included.
 - All findings about tags (such as `missingTag`, `badTagName`): no tag is fetched.
 

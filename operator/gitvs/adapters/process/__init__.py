@@ -1,4 +1,5 @@
-"""This process; every other folder of adapters may use it.
+"""This process, and the one that checks; every other folder of adapters may use it.
 
-`privileges`, `network_namespace`, `writer_lock`, `witness_file`, `deadline`, `clock`.
+`privileges`, `network_namespace`, `writer_lock`, `witness_file`, `deadline`, `clock`,
+`checker_process` (starts the process that checks real servers, and follows it).
 """

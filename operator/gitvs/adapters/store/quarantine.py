@@ -20,6 +20,7 @@ from gitvs.adapters.store.small_records import (
 )
 from gitvs.core.model.history import Quarantine
 from gitvs.core.model.ledger import Incarnation
+from gitvs.core.model.state_digest import comparable_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ def _suspect_from_record(
     state_digest: str = "",  # not in records of an older gitvs
 ) -> Suspect:
     at_time = time_from_text(at)
-    return Suspect(commit_id, version, found_open_count, at_time, reason, state_digest)
+    digest = comparable_digest(state_digest)
+    return Suspect(commit_id, version, found_open_count, at_time, reason, digest)
 
 
 def _barred(records: SealedRecords) -> list[Quarantine]:

@@ -9,6 +9,7 @@ from typing import Any
 from gitvs.core.model.history import Cause, Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import Key
+from gitvs.core.model.state_digest import comparable_digest
 from gitvs.core.planning.operations import Operation, OperationKind
 
 
@@ -67,7 +68,7 @@ def history_from_record(record: Mapping[str, Any]) -> HistoryEntry:
         commit_from_record(record["commit"]),
         dict(record["summary"]),
         record["message"],
-        record.get("stateDigest", ""),
+        comparable_digest(record.get("stateDigest", "")),
         Cause(record.get("cause", Cause.COMMIT)),
     )
 

@@ -1,15 +1,15 @@
 """What the shells complete: directors, real servers, revisions.
 
-Nothing of the kernel, Git or the schemas is imported, and an error completes nothing: who presses
-Tab wants a word or silence.
+Nothing of the kernel, Git or the schemas is imported, of YAML only where directors are completed,
+and an error completes nothing: who presses Tab wants a word or silence.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from gitvs.adapters.files.work_tree import nearest_git
+from gitvs.adapters.files.work_tree import read_regular_file, repository_of
 from gitvs.adapters.service.control_socket import send_request
 from gitvs.core.planning.gates import LIFTABLE_GATES
 from gitvs.core.settings import DEFAULT_STATE_DIR, socket_path_of
 
 ANSWER_TIMEOUT_SECONDS = 1.0
-MAX_FILES = 5_000
-MAX_FILE_BYTES = 1 << 20
+MAX_REFS = 5_000
+MAX_PACKED_REFS_BYTES = 4 << 20
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -32,10 +32,7 @@ _HARMLESS_WORD = re.compile(r"[\w./:@+%,][\w./:@+%,-]*", re.ASCII)
 """What may be offered: a name from a branch or a manifest becomes part of a command line, and `;`,
 `$` or a quote in it would be obeyed there."""
 
-_DIRECTOR_DOCUMENT = re.compile(
-    r"""^["']?kind["']?:\s*["']?Director["']?\s*(?:#.*)?$""", re.MULTILINE | re.ASCII
-)
-_NAME = re.compile(r"""["']?metadata["']?:.*?\bname["']?:\s*["']?([\w.-]+)""", re.DOTALL | re.ASCII)
+_PACKED_REF = re.compile(r"^[0-9a-f]+ refs/(?:heads|tags|remotes)/(.+)$", re.MULTILINE)
 
 
 def quietly(words: Callable[[click.Context], Iterable[tuple[str, str]]]) -> Complete:
@@ -104,53 +101,27 @@ def drained_servers(context: click.Context) -> Iterator[tuple[str, str]]:
 
 @quietly
 def directors(context: click.Context) -> Iterator[tuple[str, str]]:
-    """Complete the names of Director documents below PATH, as far as they stand there plainly."""
-    folder = Path(context.params.get("path") or ".")
-    names = ("*.yaml", "*.yml", "*.json")
-    files = (file for pattern in names for file in folder.rglob(pattern))
-    for file in islice(files, MAX_FILES):
-        if file.is_symlink() or not file.is_file() or file.stat().st_size > MAX_FILE_BYTES:
-            continue
-        text = file.read_text("utf-8", errors="replace")
-        if file.suffix == ".json":
-            yield from _json_director(text)
-            continue
-        for document in re.split(r"^---", text, flags=re.MULTILINE):
-            if _DIRECTOR_DOCUMENT.search(document) and (found := _NAME.search(document)):
-                yield found[1], ""
-
-
-def _json_director(text: str) -> Iterator[tuple[str, str]]:
-    document = json.loads(text)
-    if isinstance(document, dict) and document.get("kind") == "Director":
-        yield str(document["metadata"]["name"]), ""
+    """Complete the names of the Director documents below PATH."""
+    names = import_module("gitvs.adapters.files.director_names").director_names
+    return ((name, "") for name in names(Path(context.params.get("path") or ".")))
 
 
 @quietly
 def revisions(context: click.Context) -> Iterator[tuple[str, str]]:
     """Complete branches and tags of the repository that PATH is in, from its files."""
-    git = nearest_git(Path(context.params.get("path") or ".").resolve())
-    if git is None:
+    repository = repository_of(Path(context.params.get("path") or ".").resolve())
+    if repository is None:
         return
-    repository = _common_folder(git)
     yield "HEAD", ""
     for kind in ("heads", "tags", "remotes"):
         folder = repository / "refs" / kind
-        for file in islice((f for f in folder.rglob("*") if f.is_file()), MAX_FILES):
+        for file in islice((f for f in folder.rglob("*") if f.is_file()), MAX_REFS):
             yield str(file.relative_to(folder)), ""
     packed = repository / "packed-refs"
-    for line in packed.read_text("utf-8", "replace").splitlines() if packed.exists() else ():
-        if found := re.fullmatch(r"[0-9a-f]+ refs/(?:heads|tags|remotes)/(.+)", line):
+    if packed.exists():
+        text = read_regular_file(packed, MAX_PACKED_REFS_BYTES).decode("utf-8", "replace")
+        for found in _PACKED_REF.finditer(text):
             yield found[1], ""
-
-
-def _common_folder(git: Path) -> Path:
-    """Return the folder of the refs; `.git` is a file in a linked work tree."""
-    if git.is_dir():
-        return git
-    folder = git.parent / git.read_text("utf-8").removeprefix("gitdir:").strip()
-    common = folder / "commondir"
-    return folder / common.read_text("utf-8").strip() if common.exists() else folder
 
 
 @quietly

@@ -29,7 +29,7 @@ from gitvs.core.model.state import State
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX, scope_of
 from gitvs.core.planning.risks.host_settings import host_sysctls
 from gitvs.core.settings import LOCK_FOLDER
-from gitvs.core.status.services import last_pass_of
+from gitvs.core.status.services import last_change_in, last_pass_of
 from gitvs.ports import Ports
 from gitvs.reconcile.director_status import load_status
 from gitvs.reconcile.transaction import Interrupted
@@ -162,9 +162,10 @@ def observed_status_json(state_dir: Path) -> JsonObject:
     """Return the status that store and kernel show, for where no agent runs."""
     with open_for_reading(state_dir) as ports:
         status = load_status(ports, observe_host(ports).observation)
-        newest_entries = ports.store.history(limit=1)
-    if newest_entries:
-        status = replace(status, last_pass=last_pass_of(newest_entries[0]))
+        history = ports.store.history()
+    status = replace(status, last_change=last_change_in(history))
+    if history:
+        status = replace(status, last_pass=last_pass_of(history[0]))
     return status_json(status)
 
 

@@ -106,7 +106,7 @@ def load_manifests(path: Path, rev: str | None) -> LoadedManifests:
         raise InvalidManifests(problems, error.may_have_more) from error
     if loaded.manifests.director_names:  # without one the command ends with that
         for warning in loaded.manifests.warnings:
-            show_message(f"gitvs: {warning_text(warning)}")
+            show_message(f"gitvs: {warning_text(places.problem(warning))}")
     return loaded
 
 
@@ -176,4 +176,4 @@ def folder_in_repository(path: Path) -> str:
 def _may_be_sparse(folder: Path) -> bool:
     git = nearest_git(folder)
     # The settings of a linked work tree are elsewhere.
-    return git is not None and (git.is_file() or (git / "info/sparse-checkout").exists())
+    return git is not None and (os.path.isfile(git) or os.path.exists(git / "info/sparse-checkout"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from gitvs.cli.shared.output import show, show_message
+from gitvs.cli.shared.output import show, show_message, terminal_width
 from gitvs.core.model.history import Commit, Outcome
 from gitvs.reconcile.one_pass import PassResult, PlannedPass
 from gitvs.reconcile.results import TransactionResult
@@ -12,13 +13,16 @@ from gitvs.report.plan.health_view import health_changes
 from gitvs.report.plan.pass_text import pass_text
 from gitvs.report.plan.plan_text import plan_text
 from gitvs.report.plan.plan_view import DirectorPlan, PlanSide, PlanSideKind, director_plan
+from gitvs.report.text.places import Places
 
 
-def show_pass_plan(pass_result: PassResult, commit: Commit | None, path: Path) -> None:
-    """Show what was planned."""
+def show_pass_plan(pass_result: PassResult, commit: Commit | None, path: Path, folder: str) -> None:
+    """Show what was planned; `folder` is that of the manifests in the repository."""
     if pass_result.planned is not None:
         base, head = plan_sides(pass_result.planned, commit, path)
-        show(plan_text(base, head, [planned_view(pass_result.planned)]))
+        places = Places(folder)
+        view = replace(planned_view(pass_result.planned), places=places)
+        show(plan_text(base, head, [view], terminal_width()))
 
 
 def report_pass(pass_result: PassResult, recovered: TransactionResult | None = None) -> None:

@@ -17,7 +17,7 @@ import click
 from rich.text import Text
 
 from gitvs import __version__
-from gitvs.cli.shared.output import show
+from gitvs.cli.shared.output import show, terminal_width
 from gitvs.core.errors import FileUnusable, UsageError
 from gitvs.core.model.resource_json import json_text
 from gitvs.report.html.preview import preview_html
@@ -47,6 +47,15 @@ class ReportFormat(StrEnum):
     SARIF = "sarif"
 
 
+_FORMATS_BY_SUFFIX = {
+    ".json": ReportFormat.JSON,
+    ".md": ReportFormat.MARKDOWN,
+    ".html": ReportFormat.HTML,
+    ".htm": ReportFormat.HTML,
+    ".sarif": ReportFormat.SARIF,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ReportOutputs:
     """Formats, each with the file that it is written to."""
@@ -64,7 +73,7 @@ class ReportOutputs:
             if file != _STANDARD_OUTPUT:
                 _write_file(render_report(preview, form), file)
             elif form is ReportFormat.TEXT:
-                show(_preview_text(preview))
+                show(_preview_text(preview, terminal_width()))
             else:
                 sys.stdout.write(render_report(preview, form))
 
@@ -77,7 +86,7 @@ def report_options(function: F) -> Callable[..., Any]:
         "forms",
         multiple=True,
         type=click.Choice([str(form) for form in ReportFormat]),
-        help="How to write it; several, each with its --out.  [default: text]",
+        help="How to write it; several, each with its --out.  [default: as --out is named]",
     )
     @click.option(
         "--out",
@@ -95,7 +104,9 @@ def report_options(function: F) -> Callable[..., Any]:
 
 
 def _pair_outputs(forms: Sequence[str], outs: Sequence[Path]) -> ReportOutputs:
-    report_formats = [ReportFormat(form) for form in forms] or [ReportFormat.TEXT]
+    report_formats = [ReportFormat(form) for form in forms]
+    if not report_formats:
+        report_formats = [_format_of(file) for file in outs] or [ReportFormat.TEXT]
     files = outs if len(report_formats) > 1 else outs or [_STANDARD_OUTPUT]
     if len(report_formats) != len(files):
         raise UsageError(
@@ -108,6 +119,11 @@ def _pair_outputs(forms: Sequence[str], outs: Sequence[Path]) -> ReportOutputs:
     return ReportOutputs(tuple(zip(report_formats, files, strict=True)))
 
 
+def _format_of(file: Path) -> ReportFormat:
+    """Return the format that the name of a file asks for."""
+    return _FORMATS_BY_SUFFIX.get(file.suffix.lower(), ReportFormat.TEXT)
+
+
 def _write_file(text: str, file: Path) -> None:
     try:
         file.write_text(text, "utf-8", errors="backslashreplace")
@@ -115,10 +131,10 @@ def _write_file(text: str, file: Path) -> None:
         raise FileUnusable(f"{file} cannot be written: {error.strerror}") from error
 
 
-def _preview_text(preview: Preview) -> Text:
+def _preview_text(preview: Preview, width: int | None = None) -> Text:
     if preview.base.kind is PlanSideKind.COMMIT:
-        return preview_text(preview)
-    return plan_text(preview.base, preview.head, preview.plans)
+        return preview_text(preview, width)
+    return plan_text(preview.base, preview.head, preview.plans, width)
 
 
 def _origin() -> str:

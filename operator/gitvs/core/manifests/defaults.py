@@ -44,7 +44,8 @@ class DefaultsTree:
         if first is document:
             return None
         message = f"a second Defaults document in one folder; the first is {Origin(first)}"
-        return document.problem((), "several-defaults", f"{message}; make one of the two")
+        message += "; make one of the two"
+        return Origin(document).problem("several-defaults", message, Origin(first))
 
     def add_unreadable(self, file: str) -> None:
         """Record that the defaults of a file's folder are unknown."""

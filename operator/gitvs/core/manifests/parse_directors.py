@@ -140,7 +140,6 @@ _MAX_SYNC_LENGTHS = {4: 65507, 6: 65487}
 
 Source: net/netfilter/ipvs/ip_vs_sync.c, start_sync_thread.
 """
-_DEFAULT_SYNC_LENGTHS = {4: 1472, 6: 1452}
 
 
 def _parse_sync_daemon(
@@ -155,8 +154,8 @@ def _parse_sync_daemon(
             message = f"{group} is no multicast group; write one, such as 224.0.0.81 or ff02::81"
             raise parser.reject(origin / "group", "not-multicast", message)
     lowest, highest = _MIN_SYNC_LENGTHS[daemon.role], _MAX_SYNC_LENGTHS[group.version]
-    max_length = data.get("maxLength", _DEFAULT_SYNC_LENGTHS[group.version])
-    if not lowest <= max_length <= highest:
+    max_length = data.get("maxLength")
+    if max_length is not None and not lowest <= max_length <= highest:
         message = (
             f"{max_length} is out of range; for a {daemon.role} with group {group} it is {lowest}"
             f" to {highest}"

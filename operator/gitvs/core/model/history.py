@@ -74,7 +74,7 @@ class HistoryEntry:
     """One finished transaction, or a commit for which nothing had to change.
 
     `state_digest` is that of the desired state that it applied; empty if it applied none, or if
-    an older gitvs recorded it.
+    a gitvs recorded it whose digests have another form.
     """
 
     id: int
@@ -98,4 +98,4 @@ class Quarantine:
     found_open_count: int = 0
     """How often its transaction was found open at start."""
     state_digest: str = ""
-    """The digest of the desired state that failed; empty if it was not recorded."""
+    """The digest of the desired state that failed; empty if it was not recorded in this form."""

@@ -39,6 +39,9 @@ class ConnectionCounts(NamedTuple):
 class Counters(NamedTuple):
     """What IPVS has counted for one virtual service or real server since its creation.
 
+    The rates are the kernel's own, of the last seconds.
+    Source: Linux net/netfilter/ipvs/ip_vs_est.c: a moving average, renewed every 2 s.
+
     A tuple, as `ConnectionCounts`: making one takes a quarter of the time of a dataclass, and a
     reading makes one for each object that is in use.
     """
@@ -48,6 +51,13 @@ class Counters(NamedTuple):
     packets_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    connections_per_second: int = 0
+    bytes_in_per_second: int = 0
+    bytes_out_per_second: int = 0
+
+
+DEFAULT_MTU = 1500
+"""How long the packets of a link may be unless something else is said: Ethernet's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class Link:
     """The prefixes of its neighbours; an address with /32 or /128 adds none."""
     vrf: str = ""
     """The VRF that it belongs to; its addresses are local only there."""
+    mtu: int = DEFAULT_MTU
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -175,7 +175,7 @@ def resource_from_json(kind: Kind, data: Mapping[str, Any]) -> Resource:
             return Timeout(TimeoutName(d["name"]), d["seconds"])
         case Kind.SYNC_DAEMON:
             daemon = SyncDaemon(SyncRole(d["role"]), d["interface"], d["id"])
-            if "group" not in d:  # written by an earlier gitvs
+            if "group" not in d:  # written by an earlier gitvs, which left all this to the kernel
                 return daemon
             group = ip_address(d["group"])
             return replace(

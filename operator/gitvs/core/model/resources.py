@@ -244,12 +244,22 @@ class SyncDaemon:
     """The multicast group of the messages."""
     port: int = 8848
     ttl: int = 1
-    max_length: int = 1472
-    """How many bytes of messages fit into one packet: what 1,500 leave with IPv4 and UDP."""
+    max_length: int | None = None
+    """How many bytes of messages fit into one packet; None is the kernel's choice."""
 
     @property
     def key(self) -> Key:
         return Key(f"sync-daemon {self.role}")
+
+    def default_max_length(self, mtu: int) -> int:
+        """Return the length that the kernel chooses on a link with this MTU.
+
+        A primary's is for Ethernet, whatever its link carries.
+        Source: Linux net/netfilter/ipvs/ip_vs_sync.c, start_sync_thread.
+        """
+        header_bytes = 28 if self.group.version == 4 else 48  # of IP and UDP
+        packet_bytes = 1500 if self.role is SyncRole.PRIMARY else min(max(mtu, 1500), 65535)
+        return packet_bytes - header_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,9 @@ LIFTABLE_GATES = (
 LIVE_GATES = ("conflict", "unsupported")
 """The gates about the state of this host, not about the step between two commits."""
 
+_MAX_UNKNOWN_GATES = 3
+"""How many lines with an unknown gate have a warning each; one message can hold thousands."""
+
 UNKNOWN_GATE_RULE = "unknown-gate"
 """The rule of the warning that a commit message names an unknown gate."""
 
@@ -66,16 +69,30 @@ class Gate:
 def unknown_gate_warnings(
     allowances: Iterable[tuple[str, Iterable[Allowance]]],
 ) -> Iterator[Problem]:
-    """Yield a warning for each line of a commit message that names no gate.
+    """Yield a warning for each line of a commit message that names no gate; one if there are many.
 
     It is no error, because it lifts nothing: the gate that was meant blocks by itself, in a
     preview as on a director.
     """
-    for commit_id, given in allowances:
-        for allowance in given:
-            if allowance.gate not in LIFTABLE_GATES:
-                file, text = f"commit {commit_id[:12]}", unknown_gate_text(allowance.gate)
-                yield Problem(file, allowance.line, 1, "", UNKNOWN_GATE_RULE, text)
+    unknown = [
+        (f"commit {commit_id[:12]}", allowance)
+        for commit_id, given in allowances
+        for allowance in given
+        if allowance.gate not in LIFTABLE_GATES
+    ]
+    if len(unknown) <= _MAX_UNKNOWN_GATES:
+        for file, allowance in unknown:
+            text = unknown_gate_text(allowance.gate)
+            yield Problem(file, allowance.line, 1, "", UNKNOWN_GATE_RULE, text)
+        return
+    names = list(dict.fromkeys(f'"{printable(each.gate)}"' for _, each in unknown))
+    text = (
+        f"Gitvs-Allow: {len(unknown)} lines, this one the first, name no gate that can be lifted:"
+        f" {', '.join(names[:_MAX_UNKNOWN_GATES])}{', …' * (len(names) > _MAX_UNKNOWN_GATES)};"
+        f" {', '.join(LIFTABLE_GATES)} are"
+    )
+    file, first = unknown[0]
+    yield Problem(file, first.line, 1, "", UNKNOWN_GATE_RULE, text)
 
 
 def unknown_gate_text(name: str) -> str:

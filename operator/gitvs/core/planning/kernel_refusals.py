@@ -237,7 +237,15 @@ def _sync_daemon_reasons(change: Change, daemon: SyncDaemon) -> Iterator[tuple[i
     yield errno.ENODEV, _Reason(f"interface {daemon.interface} does not exist")
     yield (
         errno.ENETUNREACH,
-        _Reason(f"interface {daemon.interface} is down", f"ip link set {daemon.interface} up"),
+        _Reason(
+            f"interface {daemon.interface} is down"
+            + (" or has no IPv6" if daemon.group.version == 6 else ""),
+            f"ip link set {daemon.interface} up",
+        ),
+    )
+    yield (
+        errno.EADDRNOTAVAIL,
+        _Reason(f"interface {daemon.interface} has no address to send to {daemon.group} from"),
     )
     yield (
         errno.EINVAL,

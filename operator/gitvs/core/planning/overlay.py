@@ -14,7 +14,7 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.model.grouped import differences
 from gitvs.core.model.kinds import is_setting
 from gitvs.core.model.ledger import Drain, Ledger
-from gitvs.core.model.observation import ConnectionCounts
+from gitvs.core.model.observation import ConnectionCounts, Observation
 from gitvs.core.model.resources import (
     DummyInterface,
     Endpoint,
@@ -25,6 +25,7 @@ from gitvs.core.model.resources import (
     Resource,
     Scheduler,
     SchedulerFlag,
+    SyncDaemon,
     Vip,
     VirtualService,
 )
@@ -96,6 +97,32 @@ def build_overlay(
         frozenset(r.key for r in restored_settings),
         released_keys,
     )
+
+
+def with_sync_lengths(desired: Desired, observation: Observation) -> Desired:
+    """Return a desired state with the lengths that the kernel chooses for sync daemons.
+
+    A running daemon keeps the length that the kernel has chosen, although the MTU of its link may
+    have changed since: a restart would lose messages for nothing. A daemon whose link is unknown
+    is returned unchanged.
+    """
+    unset = [d for d in desired.state.of_type(SyncDaemon) if d.max_length is None]
+    chosen = [with_sync_length(daemon, observation) for daemon in unset]
+    return replace(desired, state=desired.state.with_changes(chosen)) if chosen else desired
+
+
+def with_sync_length(daemon: SyncDaemon, observation: Observation) -> SyncDaemon:
+    """Return a sync daemon with the length that the kernel chooses, if it is given none."""
+    if daemon.max_length is not None:
+        return daemon
+    running, link = observation.state.get(daemon.key), observation.links.get(daemon.interface)
+    if isinstance(running, SyncDaemon) and replace(running, max_length=None) == daemon:
+        lowest, highest = daemon.default_max_length(0), daemon.default_max_length(65535)
+        if running.max_length is None or lowest <= running.max_length <= highest:
+            return running
+    if link is None:
+        return daemon
+    return replace(daemon, max_length=daemon.default_max_length(link.mtu))
 
 
 def _drains_in_force(

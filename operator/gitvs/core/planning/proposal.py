@@ -29,7 +29,7 @@ from gitvs.core.planning.operations import (
     removed_at_once,
     with_operations,
 )
-from gitvs.core.planning.overlay import Overlay, build_overlay
+from gitvs.core.planning.overlay import Overlay, build_overlay, with_sync_lengths
 from gitvs.core.planning.ownership import (
     Conflict,
     Ownership,
@@ -122,6 +122,8 @@ def propose(
     Without `is_host_known`, no gate reports what the host lacks. `serving` is what health says
     of the real servers; no gate sees it.
     """
+    unresolved, desired = desired, with_sync_lengths(desired, observation)
+    applied = None if applied is None else with_sync_lengths(applied, observation)
     applied_keys = applied.state if applied is not None else ()
     operated = with_operations(desired, operations)
     effective = with_health(operated, serving)
@@ -159,7 +161,7 @@ def propose(
     aliased_interfaces = interfaces_with_owner_alias(observation, owner_alias, adopt)
     new_ledger = _ledger_before_break(ledger, ownership, overlaid, plan, aliased_interfaces)
     return Proposal(
-        desired,
+        unresolved,
         plan,
         ownership.owned,
         overlaid.target,

@@ -24,6 +24,7 @@ from gitvs.core.model.resources import (
     LocalRoute,
     RealServer,
     Resource,
+    SyncDaemon,
     Sysctl,
     Vip,
     VirtualService,
@@ -34,6 +35,7 @@ from gitvs.core.planning.overlay import (
     drain_seconds,
     needed_by,
     with_fallback_flags,
+    with_sync_length,
 )
 from gitvs.core.planning.plan import Change, Phase, Plan, build_plan, diff
 
@@ -64,7 +66,7 @@ def undo_step(
     are the creates that found somebody else's object. `desired` is what the plan was for.
     """
     observed = observation.state
-    undoable = [c for c in changes if c.phase is not Phase.BREAK]
+    undoable = [_with_sync_lengths(c, observation) for c in changes if c.phase is not Phase.BREAK]
     foreign_keys = conflicts | _occupied_interfaces(undoable, observed)
     before = {c.key: c.before for c in undoable if not _is_untouchable(c, observed, foreign_keys)}
     new_servers = [s for s in _new_servers(before, observed) if s.service_key not in conflicts]
@@ -85,6 +87,17 @@ def undo_step(
     return UndoStep(plan, _ledger_after_undo(ledger, drains, [*needed, *unremoved]))
 
 
+def _with_sync_lengths(change: Change, observation: Observation) -> Change:
+    """Return a change with lengths; an earlier gitvs left those to the kernel and kept none."""
+    if not isinstance(change.resource, SyncDaemon):
+        return change
+    before, after = (
+        with_sync_length(r, observation) if isinstance(r, SyncDaemon) else r
+        for r in (change.before, change.after)
+    )
+    return replace(change, before=before, after=after)
+
+
 @dataclass(frozen=True, slots=True)
 class UnfinishedBreaks:
     """What is left of the break of a plan. `given_up`: somebody else's by now, so it stays."""
@@ -93,13 +106,14 @@ class UnfinishedBreaks:
     given_up: frozenset[Key]
 
 
-def unfinished_breaks(changes: Iterable[Change], observed: State) -> UnfinishedBreaks:
+def unfinished_breaks(changes: Iterable[Change], observation: Observation) -> UnfinishedBreaks:
     """Return what is left of the break of a plan, as a reading shows.
 
     An object that is missing is done, and one that is not as the plan found it is given up:
     somebody else made it, or set it, since. Addresses and routes have nothing to tell that by.
     """
-    breaks = [c for c in changes if c.phase is Phase.BREAK]
+    observed = observation.state
+    breaks = [_with_sync_lengths(c, observation) for c in changes if c.phase is Phase.BREAK]
     unfinished = [c for c in breaks if c.key in observed and observed[c.key] != c.after]
     given_up = {c.key for c in unfinished if _is_somebody_elses(c, observed[c.key])}
     given_up |= {c.key for c in unfinished if _service_key(c.before) in given_up}

@@ -29,6 +29,9 @@ from gitvs.core.planning.ownership import ipv6_switches
 from gitvs.core.planning.plan import is_sysctl_of_interface
 from gitvs.core.planning.repairs import is_in_force
 
+_MIN_IPV6_MTU = 1280
+"""Below it the kernel takes IPv6 off a link. Source: RFC 8200, section 5."""
+
 _LackingResources = Iterator[tuple[Resource, str]]
 
 
@@ -70,14 +73,33 @@ def _lacking_sysctls(desired: Desired, observation: Observation) -> _LackingReso
 def _lacking_links(desired: State, observation: Observation) -> _LackingResources:
     for daemon in desired.of_type(SyncDaemon):
         link = observation.links.get(daemon.interface)
+        version = daemon.group.version
         if link is None:
             yield daemon, f"interface {daemon.interface} does not exist"
+        elif version == 6 and link.mtu < _MIN_IPV6_MTU:
+            yield (
+                daemon,
+                f"interface {daemon.interface} has no IPv6 with an MTU of {link.mtu}; it takes"
+                f" {_MIN_IPV6_MTU}",
+            )
         elif daemon.role is SyncRole.BACKUP:
             continue  # it only listens
         elif not link.is_up:
             yield daemon, f"interface {daemon.interface} is down"
-        elif not link.addresses:
-            yield daemon, f"interface {daemon.interface} has no address to send from"
+        elif not _has_source_address(daemon, link, observation):
+            where = f"interface {link.name}" if version == 6 else "this host"
+            yield daemon, f"{where} has no IPv{version} address to send to {daemon.group} from"
+
+
+def _has_source_address(daemon: SyncDaemon, link: Link, observation: Observation) -> bool:
+    """Whether a primary sends: for IPv4 the kernel takes an address of any interface.
+
+    Source: Linux net/ipv4/devinet.c, inet_select_addr; for IPv6 bind(2) needs one of the link.
+    """
+    version = daemon.group.version
+    links = (link,) if version == 6 else observation.links.values()
+    addresses = (address for one in links for address in one.addresses)
+    return any(a.version == version and not a.is_loopback for a in addresses)
 
 
 def _lacking_ipv6(desired: State, observation: Observation) -> _LackingResources:
@@ -162,11 +184,7 @@ def mixed_families_while_syncing(
     }
     if not daemons:
         return
-    mixed = [
-        s
-        for s in desired_state.of_type(RealServer)
-        if family_of(s.address) is not s.listener.family
-    ]
+    mixed = _servers_of_other_families(desired_state)
     both: list[Resource] = [*mixed, *daemons.values()]
     is_changed = any(observed_state.get(r.key) != r and not is_in_force(r, applied) for r in both)
     if mixed and is_changed:
@@ -176,6 +194,25 @@ def mixed_families_while_syncing(
             "a real server of another address family than its virtual service's, and"
             f" {' and '.join(daemons)}, exclude each other: take the sync daemon away{when}",
         )
+        return
+    started = [
+        d
+        for d in desired_state.of_type(SyncDaemon)
+        if observed_state.get(d.key) != d and not is_in_force(d, applied)
+    ]
+    leaving = _servers_of_other_families(observed_state) if started else ()
+    if leaving:  # what a commit removes leaves the kernel after its sync daemons are started
+        yield lacking_gate(
+            started[0].key,
+            f"it cannot be started while real server {leaving[0].key}, of another address family"
+            " than its virtual service's, is in the kernel, draining or not: first remove the real"
+            " server, with a commit of its own if gitvs manages it, then, once it is gone, add the"
+            " sync daemon",
+        )
+
+
+def _servers_of_other_families(state: State) -> list[RealServer]:
+    return [s for s in state.of_type(RealServer) if family_of(s.address) is not s.listener.family]
 
 
 def lacking_gate(key: Key, what: str) -> Gate:

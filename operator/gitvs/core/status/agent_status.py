@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gitvs.core.model.history import Commit, Outcome, Quarantine
+from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Key, RealServer, VirtualService
 from gitvs.core.planning.gates import Gate
@@ -112,6 +112,8 @@ class AgentStatus:
     desired_digest: str = ""
     """The digest of the applied desired state."""
     last_pass: LastPass | None = None
+    last_change: HistoryEntry | None = None
+    """The newest transaction that changed the kernel to stay, if the history still has it."""
     observed_at: datetime | None = None
     """When the kernel was last read as a whole."""
     drifted_keys: tuple[Key, ...] = ()

@@ -6,11 +6,11 @@ same for one kernel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.history import HistoryEntry
+from gitvs.core.model.history import HistoryEntry, Outcome
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import ConnectionCounts, Counters, Observation
 from gitvs.core.model.resources import IPAddress, Key, RealServer, VirtualService
@@ -43,6 +43,13 @@ def service_statuses(
     servers = _by_service(observation.state.of_type(RealServer))
     ordered = sorted(services, key=lambda s: (natural_sort_key(s), s.key))
     return tuple(_service_status(context, s, servers.get(s.key, ())) for s in ordered)
+
+
+def last_change_in(history: Iterable[HistoryEntry]) -> HistoryEntry | None:
+    """Return the newest transaction that changed something, of a history with the newest first."""
+    return next(
+        (e for e in history if e.outcome is Outcome.APPLIED and any(e.summary.values())), None
+    )
 
 
 def last_pass_of(entry: HistoryEntry) -> LastPass:

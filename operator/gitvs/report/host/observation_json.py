@@ -21,6 +21,7 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.model.kinds import kind_of
 from gitvs.core.model.ledger import Ledger
 from gitvs.core.model.observation import (
+    DEFAULT_MTU,
     ConnectionCounts,
     Link,
     Observation,
@@ -164,6 +165,7 @@ def _link_json(link: Link) -> JsonObject:
         "addresses": [str(address) for address in link.addresses],
         **_optional_field("networks", [str(network) for network in link.networks]),
         **_optional_field("vrf", link.vrf),
+        **({} if link.mtu == DEFAULT_MTU else {"mtu": link.mtu}),
     }
 
 
@@ -274,4 +276,5 @@ def _link_from_json(json_object: Mapping[str, Any]) -> Link:
     addresses = tuple(ip_address(a) for a in d["addresses"])
     networks = tuple(ip_network(n) for n in d.get("networks", []))
     vrf = d.get("vrf", "")
-    return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses, networks, vrf)
+    mtu = d.get("mtu", DEFAULT_MTU)
+    return Link(d["name"], d["kind"], d["alias"], d["isUp"], addresses, networks, vrf, mtu)

@@ -107,7 +107,7 @@ def _problem_rows(preview: Preview, problems: Iterable[Problem]) -> Iterable[Htm
 def _problem_row(preview: Preview, problem: Problem) -> Html:
     place = element("code", preview.places.problem(problem).place)
     position = linked(place, preview.places.problem_url(problem))
-    message_cell = element("td", prose(problem.message), class_="told")
+    message_cell = element("td", prose(preview.places.message(problem)), class_="told")
     return row(element("td", position), element("td", element("code", problem.rule)), message_cell)
 
 

@@ -16,9 +16,9 @@ from gitvs.core.problems import printable
 
 _MAX_CHARACTERS = 300
 _MAX_PROSE_CHARACTERS = 1000
-_WORD = re.compile(r"(\(?`[^`]+`[),;:.]*|[^ ]+ -> [^ ]+|[^ ]*)(?: |$)")
-_QUOTED_WORD = re.compile(r"(\(?)`([^`]+)`([),;:.]*)")
-_PUNCTUATED_WORD = re.compile(r"(\(?)(.*?)([),;:.]*)")
+_WORD = re.compile(r"(\(?`[^`]+`[),;:.?!]*|[^ ]+ -> [^ ]+|[^ ]*)(?: |$)")
+_QUOTED_WORD = re.compile(r"(\(?)`([^`]+)`([),;:.?!]*)")
+_PUNCTUATED_WORD = re.compile(r"(\(?)(.*?)([),;:.?!]*)")
 _PLAIN_WORD = re.compile(
     r"(?!.*[0-9a-fA-F]{7})[A-Za-z]+(?:['-][A-Za-z]+)*|[0-9]{1,3}(?:\.[0-9]{1,3})?[a-z]{0,2}|[%→–…]"
 )

@@ -55,7 +55,7 @@ def _problem_items(preview: Preview, problems: Iterable[Problem]) -> Iterator[st
         place = linked(
             code(preview.places.problem(problem).place), preview.places.problem_url(problem)
         )
-        yield f"- {place} {code(problem.rule)}: {prose(problem.message)}\n"
+        yield f"- {place} {code(problem.rule)}: {prose(preview.places.message(problem))}\n"
 
 
 def _gate_section(preview: Preview, *, is_allowed: bool) -> Section:

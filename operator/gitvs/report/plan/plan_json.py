@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from gitvs.core.model.desired import ManifestLocation
@@ -30,8 +29,8 @@ def plan_json(preview: Preview) -> JsonObject:
         "unchanged": preview.unchanged,
         "risks": [_risk_json(risk) for risk in preview.risks],
         "remarks": list(preview.remarks),
-        "problems": [asdict(problem) for problem in preview.problems],
-        "warnings": [asdict(warning) for warning in preview.warnings],
+        "problems": [problem.as_json() for problem in preview.problems],
+        "warnings": [warning.as_json() for warning in preview.warnings],
     }
 
 

@@ -39,8 +39,13 @@ from gitvs.report.text.operations import operation_text
 _MAX_FOREIGN = 20
 
 
-def plan_text(base: PlanSide, head: PlanSide, plans: Sequence[DirectorPlan]) -> Text:
-    """Return plans as text; the last line of each sums it up."""
+def plan_text(
+    base: PlanSide, head: PlanSide, plans: Sequence[DirectorPlan], width: int | None = None
+) -> Text:
+    """Return plans as text; the last line of each sums it up.
+
+    Without a width no line is wrapped.
+    """
     lines: list[Line] = []
     for plan in plans:
         if lines:
@@ -51,7 +56,7 @@ def plan_text(base: PlanSide, head: PlanSide, plans: Sequence[DirectorPlan]) -> 
         if plan.has_changes:
             lines.append(line(f"digest {plan.digest}", style="dim"))
         lines.append(_summary_line(plan))
-    return lines_text(lines)
+    return lines_text(lines, width)
 
 
 def director_lines(plan: DirectorPlan) -> Iterator[Line]:

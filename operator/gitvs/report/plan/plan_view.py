@@ -20,7 +20,7 @@ from gitvs.core.model.state import State
 from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations, with_operations
 from gitvs.core.planning.overlay import removals_after_drains
-from gitvs.core.planning.plan import Action, Change, Plan
+from gitvs.core.planning.plan import Action, Change, Plan, desired_digest, plan_digest
 from gitvs.core.planning.proposal import Proposal
 from gitvs.core.planning.repairs import differs_in_fallback_only
 from gitvs.core.planning.risks import Risk
@@ -93,9 +93,7 @@ class DirectorPlan:
 
     director: str
     plan: Plan
-    digest: str
-    desired_digest: str
-    desired: State
+    desired: Desired
     target: State
     gates: tuple[Gate, ...] = ()
     foreign_names: tuple[str, ...] = ()
@@ -131,6 +129,19 @@ class DirectorPlan:
     """What later passes delete once the drains are over, in their order."""
     health: HealthPlan = NO_HEALTH_PLAN
     """What changes about health checks, which is nothing in the kernel and no change of `plan`."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the plan."""
+        return plan_digest(self.desired, self.plan)
+
+    @property
+    def desired_digest(self) -> str:
+        """The digest of the desired state.
+
+        Computed on demand: few reports show it, and it is a tenth of a preview with a cache.
+        """
+        return desired_digest(self.desired)
 
     @property
     def outcome(self) -> PlanOutcome:
@@ -210,9 +221,7 @@ def director_plan(
     return DirectorPlan(
         director=proposal.desired.director,
         plan=proposal.plan,
-        digest=proposal.digest,
-        desired_digest=proposal.desired_digest,
-        desired=proposal.desired.state,
+        desired=proposal.desired,
         target=proposal.target,
         gates=proposal.gates,
         foreign_names=(*proposal.foreign, *sorted(observed.unknown_objects)),

@@ -81,10 +81,12 @@ def _cause(plan: DirectorPlan, gate: Gate) -> ManifestLocation | None:
     """
     if gate.key is not None:
         return _location(plan, gate.key)
-    remaining = {loc.service: loc for key, loc in plan.locations.items() if key in plan.desired}
+    remaining = {
+        loc.service: loc for key, loc in plan.locations.items() if key in plan.desired.state
+    }
     for key, resource in plan.state_before.items():
         is_counted = facts_of(resource).is_noticed
-        if key in plan.desired or not is_counted or not _is_about(gate, resource):
+        if key in plan.desired.state or not is_counted or not _is_about(gate, resource):
             continue
         if (location := plan.locations.get(key)) is not None:
             return remaining.get(location.service, location)
@@ -108,7 +110,7 @@ def _risk_finding(risk: Risk, location: ManifestLocation | None, folder: str) ->
 
 def _location(plan: DirectorPlan, key: Key | None) -> ManifestLocation | None:
     """Return the location of an object in the head; None if it left the manifests."""
-    return plan.locations.get(key) if key is not None and key in plan.desired else None
+    return plan.locations.get(key) if key is not None and key in plan.desired.state else None
 
 
 def _with_location(finding: Finding, location: ManifestLocation | None, folder: str) -> Finding:

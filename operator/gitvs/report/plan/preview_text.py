@@ -17,9 +17,12 @@ from gitvs.report.text.lines import Line, line, lines_text
 _MAX_NAMES_IN_HEADING = 12
 
 
-def preview_text(preview: Preview) -> Text:
-    """Return a preview as text; its last line is the verdict."""
-    return lines_text(_preview_lines(preview))
+def preview_text(preview: Preview, width: int | None = None) -> Text:
+    """Return a preview as text; its last line is the verdict.
+
+    Without a width no line is wrapped.
+    """
+    return lines_text(_preview_lines(preview), width)
 
 
 def _preview_lines(preview: Preview) -> Iterator[Line]:

@@ -166,7 +166,7 @@ def _view_with_sort_key(
     service = service_after or service_before
     assert isinstance(service, VirtualService), "real servers belong to virtual services"
     location, location_url = plan.location_of(service), ""
-    if location is not None and key in plan.desired:  # the head has no line of what left
+    if location is not None and key in plan.desired.state:  # the head has no line of what left
         location_url = plan.places.line_url(location.file, location.line)
     changes_by_key = {c.key: c for c in changes}
     shares_before, shares_after = (
@@ -177,7 +177,7 @@ def _view_with_sort_key(
     view = ServiceView(
         key=key,
         action=None if service_change is None else service_change.action,
-        is_leaving=key not in plan.desired,
+        is_leaving=key not in plan.desired.state,
         location=None if location is None else plan.places.location(location),
         location_url=location_url,
         fields=_service_fields(plan, service, service_before, service_after),
@@ -210,7 +210,7 @@ def _service_fields(
     if service_before is None or service_after is None:
         return nondefault_fields(service)
     fields = changed_fields(service_before, service_after)
-    if "flags" in fields and service_after != plan.desired.get(service.key, service_before):
+    if "flags" in fields and service_after != plan.desired.state.get(service.key, service_before):
         fields["flags"] += ", while a real server has weight 0"
     return fields
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
+from gitvs.core.problems import printable
 from gitvs.report.status import headline
 from gitvs.report.text.counts import count_text
 
@@ -17,7 +18,8 @@ OLD_SOURCE_SECONDS = 300.0
 DEAD_SOURCE_SECONDS = 1800.0
 """How long a source may go without an answer; `GitvsSourceDown` of the alert rules waits as long.
 
-A failure counts from the third in a row on, since a source may be polled once an hour.
+A failure counts from the third in a row on, since a source may be polled once an hour. A commit
+may be judged for as long, and a time may be as far ahead of the clock.
 """
 _MIN_SOURCE_FAILURES = 3
 
@@ -51,6 +53,14 @@ def check_line(status: JsonObject, now: datetime) -> tuple[CheckLevel, str]:
     return worst.level, f"{worst.level.name}: {director}: {worst.text}{also}"
 
 
+def plugin_line(text: str) -> str:
+    """Return a text as the one line that a monitoring system reads.
+
+    Source: Monitoring Plugins, "Plugin Output": what follows a `|` is performance data.
+    """
+    return printable(text).replace("|", "\\u007c") + "\n"
+
+
 def unanswered_line(reason: str) -> tuple[CheckLevel, str]:
     """Return the line for when the status cannot be read."""
     return CheckLevel.CRITICAL, f"CRITICAL: {reason}"
@@ -72,17 +82,36 @@ def _findings(status: JsonObject, now: datetime) -> Iterator[_Finding]:
     ):
         if (styled_text := rule(status, now)) is not None:
             yield _Finding(level, name, styled_text[0])
-    if (styled_text := headline.source_failed(status, now)) is not None:
-        seconds = _unanswered_seconds(status, now)
-        if seconds >= OLD_SOURCE_SECONDS:
-            is_dead = seconds >= DEAD_SOURCE_SECONDS
-            level = CheckLevel.CRITICAL if is_dead else CheckLevel.WARNING
-            yield _Finding(level, "source does not answer", styled_text[0])
+    level = _level_after(_unanswered_seconds(status, now))
+    styled_text = headline.source_failed(status, now)
+    if styled_text is not None and level is not CheckLevel.OK:
+        yield _Finding(level, "source does not answer", styled_text[0])
+    if (styled_text := headline.being_judged(status, now)) is not None:
+        since = headline.parse_time(status["source"]["judgingSince"])
+        if (level := _level_after((now - since).total_seconds())) is not CheckLevel.OK:
+            yield _Finding(level, "newest commit not yet judged", styled_text[0])
     yield from _smaller_findings(status, now)
+
+
+def _level_after(seconds: float) -> CheckLevel:
+    """Return how bad it is that something has gone on for so long.
+
+    A time that lies ahead says nothing about how long, and is worth a look.
+    """
+    if seconds >= DEAD_SOURCE_SECONDS:
+        return CheckLevel.CRITICAL
+    is_old = seconds >= OLD_SOURCE_SECONDS or seconds <= -OLD_SOURCE_SECONDS
+    return CheckLevel.WARNING if is_old else CheckLevel.OK
 
 
 def _smaller_findings(status: JsonObject, now: datetime) -> Iterator[_Finding]:
     """Yield what the headline of `gitvs status` does not say, or only where nothing else is."""
+    answered_at = status["source"]["answeredAt"]
+    if answered_at is not None and not status["source"]["error"]:
+        answered = headline.parse_time(answered_at)
+        if (answered - now).total_seconds() >= OLD_SOURCE_SECONDS:
+            text = f"the source answered {headline.answered_text(answered, now)}"
+            yield _Finding(CheckLevel.WARNING, "clock", text)
     kinds = [operation["kind"] for operation in status["operations"]]
     if "standby" in kinds and (styled_text := headline.on_standby(status, now)) is not None:
         yield _Finding(CheckLevel.WARNING, "standby by hand", styled_text[0])

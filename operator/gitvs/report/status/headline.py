@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from gitvs.report.text.times import age_text, time_left_text
+from gitvs.report.text.times import age_text, time_left_text, utc_time_text
 
 JsonObject = Mapping[str, Any]
 StyledText = tuple[str, str]
@@ -31,10 +31,11 @@ def headline(status: JsonObject, now: datetime) -> StyledText:
 
 
 def commit_text(commit: JsonObject, now: datetime) -> str:
-    """Return `9ab0af1a283e (Ada, 3m ago)`."""
+    """Return `9ab0af1a283e (by Ada, committed 3m ago)`."""
     author = author_name(commit["author"])
     when = "" if commit["committedAt"] is None else age_text(parse_time(commit["committedAt"]), now)
-    notes = ", ".join(part for part in (author, when) if part)
+    parts = (f"by {author}" if author else "", f"committed {when}" if when else "")
+    notes = ", ".join(part for part in parts if part)
     return f"{commit['id'][:12]} ({notes})" if notes else str(commit["id"][:12])
 
 
@@ -161,7 +162,7 @@ def quarantined(status: JsonObject, now: datetime) -> StyledText | None:
     return None
 
 
-def _being_judged(status: JsonObject, now: datetime) -> StyledText | None:
+def being_judged(status: JsonObject, now: datetime) -> StyledText | None:
     since, target = status["source"].get("judgingSince"), target_commit(status)
     if since is None or target is None or _is_target_applied(status):
         return None
@@ -231,11 +232,18 @@ def source_failed(status: JsonObject, now: datetime) -> StyledText | None:
         return None
     since = "has never answered"
     if source["answeredAt"] is not None:
-        since = f"last answered {age_text(parse_time(source['answeredAt']), now)}"
+        since = f"last answered {answered_text(parse_time(source['answeredAt']), now)}"
     return (
         f"{_still_in_force_text(status, now)}, but the source {since}: {source['error']}",
         _WARNING_STYLE,
     )
+
+
+def answered_text(at: datetime, now: datetime) -> str:
+    """Return when the source answered; after a clock was set back nobody knows how long ago."""
+    if at <= now:
+        return age_text(at, now)
+    return f"at {utc_time_text(at)}, which is in the future: the clock of this host was set back"
 
 
 def pinned(status: JsonObject, now: datetime) -> StyledText | None:
@@ -301,7 +309,7 @@ _HEADLINE_RULES: tuple[Callable[[JsonObject, datetime], StyledText | None], ...]
     pass_failed,
     rolled_back,
     quarantined,
-    _being_judged,
+    being_judged,
     blocked,
     not_applied,
     unrepairable,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitvs.core.model.history import HistoryEntry
 from gitvs.core.model.resource_json import JsonObject, resource_json
-from gitvs.core.planning.plan import Action, Change
+from gitvs.core.planning.plan import Change
+from gitvs.report.status.change_counts import summary_of_entry
 from gitvs.report.status.status_json import commit_json, time_json
 
 FORMAT_VERSION = "1.0"
@@ -28,17 +28,6 @@ def transaction_json(entry: HistoryEntry, changes: Sequence[Change] | None) -> J
         "formatVersion": FORMAT_VERSION,
         **_entry_json(entry),
         "changes": None if changes is None else [_change_json(change) for change in changes],
-    }
-
-
-def summary_of_entry(entry: HistoryEntry) -> dict[str, int]:
-    """Return how many changes of each action there were; a replacement counts as an update."""
-    counts = Counter(entry.summary)
-    return {
-        "create": counts[Action.CREATE],
-        "update": counts[Action.UPDATE] + counts[Action.REPLACE],
-        "delete": counts[Action.DELETE],
-        "drain": counts[Action.DRAIN],
     }
 
 

@@ -10,27 +10,21 @@ from rich.text import Text
 from gitvs.core.model.history import Cause, Commit, HistoryEntry, Outcome
 from gitvs.core.planning.plan import Change
 from gitvs.report.plan.plan_view import summary_text
+from gitvs.report.status.change_counts import CAUSE_TEXTS, signed_counts_text, summary_of_entry
 from gitvs.report.status.headline import author_name
-from gitvs.report.status.history_json import duration_seconds, summary_of_entry
+from gitvs.report.status.history_json import duration_seconds
 from gitvs.report.text.changes import SIGNS_AND_COLOURS, change_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
 from gitvs.report.text.tables import add_row, new_table, table_text
 from gitvs.report.text.times import elapsed_text, utc_time_text
 
 _OUTCOME_STYLES = {Outcome.BLOCKED: "yellow", Outcome.ROLLED_BACK: "red", Outcome.STUCK: "bold red"}
-_ACTION_SIGNS = {"create": "+", "update": "~", "delete": "-", "drain": "↓"}
-
 _WORK_TREE = "work tree"
 _UTC = " UTC"
 
 _COLUMNS = ("Id>", "When (UTC)", "Result", "Changes", "Took>", "Commit", "Author", "Subject")
 _WIDE_COLUMNS = ("Took>", "Author")
 MIN_WIDTH_WITH_AUTHORS = 110
-
-_CAUSE_TEXTS = {
-    Cause.DRAIN_END: "end of a drain",
-    Cause.UPKEEP: "repair, or by hand",
-}
 
 
 def history_text(entries: Sequence[HistoryEntry], width: int | None = None) -> Text:
@@ -88,25 +82,19 @@ def _entry_cells(entry: HistoryEntry) -> Mapping[str, str]:
         str(entry.id),
         utc_time_text(entry.started_at).removesuffix(_UTC),
         str(entry.outcome),
-        _counts_text(entry),
+        signed_counts_text(summary_of_entry(entry)),
         elapsed_text(duration_seconds(entry)),
         (commit.id[:12] or _WORK_TREE) if is_commit else "",
         author_name(commit.author) if is_commit else "",
-        commit.subject if is_commit else _CAUSE_TEXTS[entry.cause],
+        commit.subject if is_commit else CAUSE_TEXTS[entry.cause],
     )
     return dict(zip(_COLUMNS, values, strict=True))
-
-
-def _counts_text(entry: HistoryEntry) -> str:
-    """Return `+3 ~1 ↓2`."""
-    counts = summary_of_entry(entry)
-    return " ".join(f"{_ACTION_SIGNS[action]}{n}" for action, n in counts.items() if n)
 
 
 def _fact_lines(entry: HistoryEntry) -> Iterator[Line]:
     commit = entry.commit
     if entry.cause is not Cause.COMMIT:
-        yield line("cause", f"{_CAUSE_TEXTS[entry.cause]}; the commit was in force already")
+        yield line("cause", f"{CAUSE_TEXTS[entry.cause]}; the commit was in force already")
     yield line("commit", _WORK_TREE if commit is None else commit.id)
     if commit is not None:
         yield line("author", commit.author)

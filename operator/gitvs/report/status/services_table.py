@@ -11,9 +11,9 @@ from rich.text import Text
 from gitvs.core.model.resource_json import resource_from_json
 from gitvs.core.model.resources import Kind, RealServer, VirtualService
 from gitvs.core.status.traffic_shares import traffic_shares, unpredictable_reason
-from gitvs.report.text.counts import count_text
+from gitvs.report.text.counts import bytes_text, count_text
 from gitvs.report.text.fields import forwarding_text, nondefault_fields
-from gitvs.report.text.tables import Table, add_row, new_table, table_text
+from gitvs.report.text.tables import Table, add_row, content_width, new_table, table_text
 from gitvs.report.text.times import time_left_text
 
 MAX_SERVICES = 50
@@ -23,9 +23,13 @@ MAX_SERVERS = 20
 """How many real servers of one service are shown that need no attention."""
 
 MIN_WIDTH_WITH_SHARES = 110
-"""From so many columns on, a bar shows which share of new connections a real server gets."""
+"""From so many columns on, a bar shows which share of new connections a real server gets.
+
+Rates are shown too, as the kernel estimates them, where the table still fits.
+"""
 
 _BAR_CELLS = 10
+_INDENT = 2
 
 JsonObject = Mapping[str, Any]
 
@@ -44,9 +48,8 @@ def services_text(
     ):
         if group:
             text.append(f"\n{title}\n", "bold")
-            has_room = width is None or width >= MIN_WIDTH_WITH_SHARES
-            table = _services_table(group, show_all, has_room=has_room)
-            text.append_text(table_text(table, 2, width))
+            table = _widest_table(group, show_all, width)
+            text.append_text(table_text(table, _INDENT, width))
     if len(shown_others) < len(others):
         hidden_count = len(others) - len(shown_others)
         text.append(
@@ -78,16 +81,34 @@ def _others_title(shown_count: int, other_count: int, total_count: int) -> str:
     )
 
 
-def _services_table(services: Sequence[JsonObject], show_all: bool, *, has_room: bool) -> Table:
-    """Return the table; the column of shares is there if there is room, and a share is known."""
-    shares = [_share_texts(service) if has_room else {} for service in services]
+def _widest_table(services: Sequence[JsonObject], show_all: bool, width: int | None) -> Table:
+    """Return the table with as many columns as there is room for."""
+    if width is not None and width < MIN_WIDTH_WITH_SHARES:
+        return _services_table(services, show_all)
+    table = _services_table(services, show_all, has_shares=True, has_rates=True)
+    if width is None or content_width(table) <= width - _INDENT:
+        return table
+    return _services_table(services, show_all, has_shares=True)
+
+
+def _services_table(
+    services: Sequence[JsonObject],
+    show_all: bool,
+    *,
+    has_shares: bool = False,
+    has_rates: bool = False,
+) -> Table:
+    """Return the table; the column of shares is left out if no share is known."""
+    shares = [_share_texts(service) if has_shares else {} for service in services]
     share_column = ("Share",) if any(shares) else ()
     columns = ("Service, real servers", "Name", "How", "Weight>", *share_column)
-    services_table = new_table(*columns, "Active>", "Inactive>", cut="Name")
+    rate_columns = ("Conns/s>", "In/s>", "Out/s>") if has_rates else ()
+    services_table = new_table(*columns, "Active>", "Inactive>", *rate_columns, cut="Name")
     for service, service_shares in zip(services, shares, strict=True):
         for row in (_service_row(service), *_server_rows(service["realServers"], show_all)):
             share = (service_shares.get(row.key, ""),) if share_column else ()
-            cells = [*row.settings, *share, *row.counts]
+            rates = row.rates if has_rates else ()
+            cells = [*row.settings, *share, *row.counts, *rates]
             add_row(services_table, cells, row.note, row.style)
     return services_table
 
@@ -98,6 +119,7 @@ class _Row:
 
     settings: list[str]
     counts: list[str]
+    rates: list[str]
     note: str = ""
     style: str = ""
     key: str = ""
@@ -137,7 +159,8 @@ def _service_row(service: JsonObject) -> _Row:
         note = "no active real server: clients are refused" if servers else "no real server"
     notes = ", ".join([*options, *([note] if note else [])])
     name = service["service"] or "left the manifests"
-    return _Row([service["key"], name, scheduler, ""], _connection_sums(servers), notes, "bold")
+    settings = [service["key"], name, scheduler, ""]
+    return _Row(settings, _connection_sums(servers), _rates([service]), notes, "bold")
 
 
 def _server_rows(servers: Sequence[JsonObject], show_all: bool) -> Iterator[_Row]:
@@ -152,7 +175,8 @@ def _server_rows(servers: Sequence[JsonObject], show_all: bool) -> Iterator[_Row
             hidden_servers.append(server)
     if hidden_servers:
         settings = [f"  and {len(hidden_servers)} more", "", "", ""]
-        yield _Row(settings, _connection_sums(hidden_servers), "active, see --all")
+        counts = _connection_sums(hidden_servers)
+        yield _Row(settings, counts, _rates(hidden_servers), "active, see --all")
 
 
 def _server_row(server: JsonObject) -> _Row:
@@ -165,6 +189,7 @@ def _server_row(server: JsonObject) -> _Row:
             str(resource.weight),
         ],
         _connection_sums([server]),
+        _rates([server]),
         ", ".join(_server_notes(server)),
         "magenta" if _is_notable(server) else "",
         server["key"],
@@ -179,6 +204,15 @@ def _server_notes(server: JsonObject) -> Iterator[str]:
     for word in ("upper", "lower"):
         if server["object"][f"{word}Threshold"]:
             yield f"{word} threshold {server['object'][f'{word}Threshold']}"
+
+
+def _rates(objects: Sequence[JsonObject]) -> list[str]:
+    """Return connections, bytes in and bytes out a second; an older agent has none."""
+    names = ("connectionsPerSecond", "bytesInPerSecond", "bytesOutPerSecond")
+    if not all(name in each["counters"] for each in objects for name in names):
+        return ["", "", ""]
+    connections, *bytes_ = (sum(each["counters"][name] for each in objects) for name in names)
+    return [str(connections), *map(bytes_text, bytes_)]
 
 
 def _connection_sums(servers: Sequence[JsonObject]) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 
-from gitvs.core.model.history import Commit
+from gitvs.core.model.history import Commit, HistoryEntry
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resource_json import JsonObject, resource_json
 from gitvs.core.model.resources import host_and_port
@@ -17,6 +16,7 @@ from gitvs.core.status.agent_status import (
     ServiceStatus,
     SourceStatus,
 )
+from gitvs.report.status.change_counts import summary_of_entry
 from gitvs.report.text.operations import operation_json
 
 FORMAT_VERSION = "1.0"
@@ -38,6 +38,9 @@ def status_json(status: AgentStatus) -> JsonObject:
         "isApplied": status.is_applied,
         "desiredDigest": status.desired_digest or None,
         "last": None if status.last_pass is None else _last_pass_json(status.last_pass),
+        "lastChange": (
+            None if status.last_change is None else _last_change_json(status.last_change)
+        ),
         "observedAt": time_json(status.observed_at),
         "drift": list(status.drifted_keys),
         "unrepairable": [
@@ -49,7 +52,7 @@ def status_json(status: AgentStatus) -> JsonObject:
             }
             for u in status.unrepairable
         ],
-        "warnings": [asdict(warning) for warning in status.warnings],
+        "warnings": [warning.as_json() for warning in status.warnings],
         "vips": list(status.vips),
         "isStandby": status.is_standby,
         "operations": [operation_json(operation) for operation in status.operations.all],
@@ -122,6 +125,16 @@ def _last_pass_json(last_pass: LastPass) -> JsonObject:
     }
 
 
+def _last_change_json(entry: HistoryEntry) -> JsonObject:
+    return {
+        "id": entry.id,
+        "at": time_json(entry.finished_at),
+        "cause": str(entry.cause),
+        "commit": commit_json(entry.commit),
+        "summary": summary_of_entry(entry),
+    }
+
+
 def _service_json(service_status: ServiceStatus) -> JsonObject:
     return {
         "key": str(service_status.service.key),
@@ -162,4 +175,7 @@ def _counters_json(counters: Counters) -> JsonObject:
         "packetsOut": counters.packets_out,
         "bytesIn": counters.bytes_in,
         "bytesOut": counters.bytes_out,
+        "connectionsPerSecond": counters.connections_per_second,
+        "bytesInPerSecond": counters.bytes_in_per_second,
+        "bytesOutPerSecond": counters.bytes_out_per_second,
     }

@@ -11,8 +11,10 @@ from typing import Any
 
 from rich.text import Text
 
+from gitvs.core.model.history import Cause
 from gitvs.core.planning.operations import Operation, OperationKind
 from gitvs.core.problems import Problem
+from gitvs.report.status.change_counts import CAUSE_TEXTS, signed_counts_text
 from gitvs.report.status.headline import (
     author_name,
     headline,
@@ -56,6 +58,7 @@ def status_text(
         *_source_lines(status, now, headline_text),
         *_commit_lines(status, now),
         *_pass_lines(status, now),
+        *_change_lines(status, now),
         *_kernel_lines(status, now),
     ]
     text.append_text(lines_text(aligned(facts), width))
@@ -170,6 +173,20 @@ def _pass_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
     outcome = last["result"] or "failed"
     style = _OUTCOME_STYLES.get(outcome, "bold red" if outcome == "failed" else "")
     yield line("last pass", f"{outcome} {when}", style=style)
+
+
+def _change_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
+    """Yield the last change; an older agent does not tell it."""
+    change = status.get("lastChange")
+    if change is None:
+        return
+    cause = Cause(change["cause"])
+    what = CAUSE_TEXTS.get(cause, "work tree")
+    if cause is Cause.COMMIT and change["commit"] is not None:
+        what = change["commit"]["id"][:12]
+    when = age_text(parse_time(change["at"]), now)
+    words = f"{when}, {signed_counts_text(change['summary'])} ({what}); `gitvs history show"
+    yield line("changed", f"{words} {change['id']}`")
 
 
 def _kernel_lines(status: JsonObject, now: datetime) -> Iterator[Line]:

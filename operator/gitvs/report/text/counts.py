@@ -12,3 +12,13 @@ def problem_count_text(number: int, may_have_more: bool) -> str:
     """Return `3 problems`, and that more may follow where a part could not be judged."""
     more = "; more may follow once they are mended" if may_have_more else ""
     return count_text(number, "problem") + more
+
+
+def bytes_text(count: int) -> str:
+    """Return a number of bytes, such as `870 B`, `1.2 kB` or `34 MB`."""
+    amount, unit = float(count), "B"
+    for larger_unit in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, larger_unit
+    return f"{amount:.1f} {unit}" if unit != "B" and amount < 9.95 else f"{amount:.0f} {unit}"

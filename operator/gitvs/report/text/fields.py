@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from gitvs.core.durations import duration_text
+from gitvs.core.model.observation import DEFAULT_MTU
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -41,7 +42,7 @@ def fields_of(resource: Resource) -> Fields:
                 "group": address_text(resource.group),
                 "port": str(resource.port),
                 "ttl": str(resource.ttl),
-                "max length": str(resource.max_length),
+                "max length": str(resource.max_length or "as the kernel chooses"),
             }
         case DummyInterface() | LocalRoute():
             return {}
@@ -76,7 +77,11 @@ def nondefault_fields(resource: Resource) -> Fields:
     """Return the fields to show for an object that is created or deleted."""
     fields = fields_of(resource)
     if isinstance(resource, SyncDaemon):
-        usual = fields_of(SyncDaemon(resource.role, resource.interface, resource.id))
+        is_usual = resource.max_length == resource.default_max_length(DEFAULT_MTU)
+        usual_length = resource.max_length if is_usual else None
+        usual = fields_of(
+            SyncDaemon(resource.role, resource.interface, resource.id, max_length=usual_length)
+        )
         shown = ("interface", "id")
         return {k: value for k, value in fields.items() if k in shown or value != usual[k]}
     return {

@@ -11,8 +11,11 @@ from gitvs.core.model.desired import ManifestLocation
 from gitvs.core.planning.gates import UNKNOWN_GATE_RULE
 from gitvs.core.problems import Problem
 
-_SERVER_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._~/-]*)?")
-_REPOSITORY = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
+_HOST_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+_SEGMENT = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+"
+"""A part of a path; `.` and `..` would lead to another project."""
+_SERVER_URL = re.compile(rf"https?://{_HOST_NAME}(?::(?P<port>[0-9]{{1,5}}))?(?:/{_SEGMENT})*")
+_REPOSITORY = re.compile(rf"{_SEGMENT}/{_SEGMENT}")
 _COMMIT_ID = re.compile(r"[0-9a-f]{40,64}")
 
 
@@ -41,12 +44,18 @@ def forge_of(environment: Mapping[str, str]) -> Forge | None:
     """
     server = environment.get("GITHUB_SERVER_URL", "").rstrip("/")
     repository = environment.get("GITHUB_REPOSITORY", "")
-    if _SERVER_URL.fullmatch(server) and _REPOSITORY.fullmatch(repository):
+    if _is_server_url(server) and _REPOSITORY.fullmatch(repository):
         return Forge(f"{server}/{repository}/", _commit_id(environment.get("GITHUB_SHA", "")))
     project = environment.get("CI_PROJECT_URL", "").rstrip("/")
-    if _SERVER_URL.fullmatch(project):
+    if _is_server_url(project):
         return Forge(f"{project}/-/", _commit_id(environment.get("CI_COMMIT_SHA", "")))
     return None
+
+
+def _is_server_url(text: str) -> bool:
+    """Whether a text is the plain URL of a server or of a folder on it."""
+    match = _SERVER_URL.fullmatch(text)
+    return match is not None and 0 < int(match["port"] or 443) < 65536
 
 
 def _commit_id(text: str) -> str:
@@ -74,8 +83,21 @@ class Places:
         return replace(location, file=self.path(location.file))
 
     def problem(self, problem: Problem) -> Problem:
-        """Return a problem with its path from the root; one of no file stays as it is."""
-        return replace(problem, file=self.path(problem.file)) if _is_in_file(problem) else problem
+        """Return a problem with its paths from the root; one of no file stays as it is."""
+        if not _is_in_file(problem):
+            return problem
+        return replace(problem, file=self.path(problem.file), message=self.message(problem))
+
+    def message(self, problem: Problem) -> str:
+        """Return the message of a problem, in which places are from the root, too."""
+        if not problem.named_places or not self.folder:
+            return problem.message
+        names = "|".join(map(re.escape, problem.named_places))
+        return re.sub(
+            rf"(?<![\w./-])(?:{names})(?![0-9])",
+            lambda found: self.path(found[0]),
+            problem.message,
+        )
 
     def line_url(self, file: str, line: int) -> str:
         """Return the page of a line of a file of the chosen folder; empty if there is none."""

@@ -7,7 +7,6 @@ chosen folder in the repository. In JSON it stands by itself, and paths are from
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from enum import StrEnum
 from typing import assert_never
 
@@ -54,8 +53,8 @@ def report_problems(
             return json_text(
                 {
                     "folder": folder,
-                    "problems": [asdict(p) for p in problems],
-                    "warnings": [asdict(p) for p in warnings],
+                    "problems": [p.as_json() for p in problems],
+                    "warnings": [p.as_json() for p in warnings],
                 }
             )
         case ProblemFormat.GITHUB | ProblemFormat.GITLAB | ProblemFormat.SARIF:
@@ -78,7 +77,7 @@ def finding_of(problem: Problem, folder: str, level: FindingLevel = FindingLevel
     return Finding(
         level,
         problem.rule,
-        problem.message,
+        Places(folder).message(problem),
         Places(folder).path(problem.file),
         problem.line,
         problem.column,

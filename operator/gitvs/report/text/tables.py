@@ -65,7 +65,7 @@ def table_text(
 
     Without a width it is as wide as its content. `notes_below` gives every note its own line.
     """
-    widths = [max(map(cell_len, c)) for c in zip(*(row.cells for row in table.rows), strict=True)]
+    widths = _column_widths(table)
     room = sys.maxsize if width is None else width - indent
     _narrow(widths, 0, room, _MIN_FIRST_WIDTH)
     _narrow(widths, table.cut_column, room, _MIN_CUT_WIDTH)
@@ -74,6 +74,15 @@ def table_text(
         for content in _row_lines(table, row, widths, room, notes_below=notes_below):
             text.append((" " * indent + content).rstrip() + "\n", row.style or None)
     return text
+
+
+def content_width(table: Table) -> int:
+    """Return how wide a table is that nothing is cut from; its notes do not count."""
+    return _total(_column_widths(table))
+
+
+def _column_widths(table: Table) -> list[int]:
+    return [max(map(cell_len, c)) for c in zip(*(row.cells for row in table.rows), strict=True)]
 
 
 _NOTE_INDENT = " " * 6

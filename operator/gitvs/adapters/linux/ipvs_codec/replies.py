@@ -76,8 +76,8 @@ from gitvs.core.model.resources import (
 
 _DEST_REQUIRED = {type_ for type_, _ in _DEST_NUMBER_ATTRIBUTES[:3]}
 
-_STATS64 = Struct("=4xQ4xQ4xQ4xQ4xQ60x")
-"""Ten numbers without padding, as most machines have them; the last five are rates."""
+_STATS64 = Struct("=4xQ4xQ4xQ4xQ4xQ4xQ24x4xQ4xQ")
+"""Ten numbers without padding, as most machines have them; those between are rates of packets."""
 
 ZERO_COUNTERS = Counters()
 """The one object for everything whose counters are all 0."""

@@ -159,11 +159,13 @@ def get_real_servers(listener: Listener) -> Payload:
 def start_sync_daemon(daemon: SyncDaemon) -> Payload:
     """Return the request to start a sync daemon; refused with EEXIST if its role is running."""
     group = DAEMON_MCAST_GROUP if daemon.group.version == 4 else DAEMON_MCAST_GROUP6
+    length = daemon.max_length
+    max_length = b"" if length is None else pack_attribute(DAEMON_SYNC_MAXLEN, U16.pack(length))
     attributes = (
         pack_attribute(DAEMON_STATE, U32.pack(ROLES[daemon.role]))
         + pack_attribute(DAEMON_MCAST_IFN, daemon.interface.encode() + b"\0")
         + pack_attribute(DAEMON_SYNC_ID, U32.pack(daemon.id))
-        + pack_attribute(DAEMON_SYNC_MAXLEN, U16.pack(daemon.max_length))
+        + max_length
         + pack_attribute(group, daemon.group.packed)
         + pack_attribute(DAEMON_MCAST_PORT, U16.pack(daemon.port))
         + pack_attribute(DAEMON_MCAST_TTL, U8.pack(daemon.ttl))

@@ -31,7 +31,7 @@ IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFA_F_NODAD = 0x2
 # Source: Linux include/uapi/linux/if_link.h, linux/rtnetlink.h, linux/if.h
 LINK = Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, changed flags
-IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_IFALIAS = 3, 10, 18, 20
+IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_IFALIAS = 3, 4, 10, 18, 20
 IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND = 1, 4
 IFF_UP = 0x1
 

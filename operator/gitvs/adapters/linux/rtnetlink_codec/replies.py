@@ -25,6 +25,7 @@ from gitvs.adapters.linux.rtnetlink_codec.numbers import (
     IFLA_INFO_SLAVE_KIND,
     IFLA_LINKINFO,
     IFLA_MASTER,
+    IFLA_MTU,
     LINK,
     NEXT_HOP,
     ROUTE,
@@ -40,7 +41,7 @@ from gitvs.adapters.linux.rtnetlink_codec.numbers import (
     RTM_F_CLONED,
     RTN_LOCAL,
 )
-from gitvs.core.model.observation import Link
+from gitvs.core.model.observation import DEFAULT_MTU, Link
 from gitvs.core.model.resources import IPAddress, IPNetwork
 
 _INDEX = Struct("=I")
@@ -91,6 +92,7 @@ def decode_link(payload: bytes) -> tuple[int, Link, int | None]:
         name_text(info.get(IFLA_INFO_KIND, b"")),
         name_text(attributes.get(IFLA_IFALIAS, b"")),
         bool(flags & IFF_UP),
+        mtu=int.from_bytes(attributes.get(IFLA_MTU, b""), sys.byteorder) or DEFAULT_MTU,
     )
     is_in_vrf = name_text(info.get(IFLA_INFO_SLAVE_KIND, b"")) == "vrf"
     return index, link, _INDEX.unpack(attributes[IFLA_MASTER])[0] if is_in_vrf else None

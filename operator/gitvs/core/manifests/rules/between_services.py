@@ -85,13 +85,13 @@ def _duplicate_listener_problem(
         message = (
             f"{listener} is twice in service {service.name} {where}, first in {other_origin}; "
         )
-        return origin.problem("duplicate-vip", message + "remove one of the two")
+        return origin.problem("duplicate-vip", message + "remove one of the two", other_origin)
     what = "address, port" if service.firewall_mark is None else "firewallMark"
     message = (
         f"service {service.name} ({origin}) and service {other.name} ({other_origin}) both serve "
         f"{listener} {where}; give one of them another {what} or director"
     )
-    return origin.problem("same-virtual-service", message)
+    return origin.problem("same-virtual-service", message, origin, other_origin)
 
 
 def listener_keys(

@@ -70,9 +70,9 @@ class _OwnerIndex:
         """Yield the paths, prefixes and firewall marks that two owners claim."""
         for owner in self._owners:
             if self._by_path[owner.path] is not owner:
-                message = f"path {owner.path} has an owner already, in "
-                message += f"{self._by_path[owner.path].origin}; make one of the two"
-                yield (owner.origin / "path").problem("owner-overlap", message)
+                first = self._by_path[owner.path].origin
+                message = f"path {owner.path} has an owner already, in {first}; make one of the two"
+                yield (owner.origin / "path").problem("owner-overlap", message, first)
             for prefix, origin in owner.prefixes.items():
                 for other_prefix, other in self._by_prefix.covering(prefix.network_address):
                     if other is not owner and other_prefix.prefixlen <= prefix.prefixlen:
@@ -95,16 +95,16 @@ def _usage_problems(
     for vip in service.vips:
         holding_owner = owners.of_address(vip)
         if holding_owner is not owner:
-            yield vip.origin.problem(
-                "owner-vip", _not_owned_message(f"VIP {vip.address}", owner, holding_owner)
+            yield _not_owned_problem(
+                vip.origin, "owner-vip", f"VIP {vip.address}", owner, holding_owner
             )
     if service.firewall_mark is not None:
         mark = service.firewall_mark
         holding_owner = owners.of_firewall_mark(mark)
         if holding_owner is not owner:
             origin = service.origin_of("firewallMark")
-            message = _not_owned_message(f"firewall mark {mark}", owner, holding_owner)
-            yield origin.problem("owner-firewall-mark", message)
+            what = f"firewall mark {mark}"
+            yield _not_owned_problem(origin, "owner-firewall-mark", what, owner, holding_owner)
     if owner is None:
         return
     if service.host_addresses:
@@ -120,13 +120,20 @@ def _usage_problems(
         yield service.origin_of("directors").problem("owner-director", message)
 
 
-def _not_owned_message(
-    what: str, owner: ManifestOwner | None, holding_owner: ManifestOwner | None
-) -> str:
+def _not_owned_problem(
+    origin: Origin,
+    rule: str,
+    what: str,
+    owner: ManifestOwner | None,
+    holding_owner: ManifestOwner | None,
+) -> Problem:
     if holding_owner is not None:
-        return (
-            f"{what} belongs to {holding_owner.path} ({holding_owner.origin}), and only"
-            " Services there may use it"
+        named = holding_owner.origin
+        message = (
+            f"{what} belongs to {holding_owner.path} ({named}), and only Services there may use it"
         )
-    assert owner is not None, "two owners that differ are not both nobody"
-    return f"{what} is not among those of {owner.path} ({owner.origin}); use one, or have it added"
+    else:
+        assert owner is not None, "two owners that differ are not both nobody"
+        named = owner.origin
+        message = f"{what} is not among those of {owner.path} ({named}); use one, or have it added"
+    return origin.problem(rule, message, named)

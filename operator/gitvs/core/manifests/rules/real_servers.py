@@ -143,7 +143,7 @@ def _weight_problems(service: Service, chosen: ChosenServer) -> Iterator[Problem
             f"{chosen.pool_reference.weight_factor} is {chosen.weight}; the kernel takes at most"
             f" {MAX_WEIGHT}"
         )
-        yield chosen.pool_reference.origin.problem("weight-over-limit", message)
+        yield chosen.pool_reference.origin.problem("weight-over-limit", message, server.origin)
 
 
 def _empty_selection_problems(
@@ -189,7 +189,7 @@ def _duplicate_server_problems(service: Service, variant: ServerVariant) -> Iter
             f"real server {what} is twice in service {service.name}, "
             f"{_both_places(first.origin, server.origin)}; remove one of the two"
         )
-        yield origin.problem("duplicate-real-server", message)
+        yield origin.problem("duplicate-real-server", message, first.origin, server.origin)
 
 
 def _both_places(first: Origin, second: Origin) -> str:

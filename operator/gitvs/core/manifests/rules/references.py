@@ -38,7 +38,9 @@ def _duplicate_name_problems(
         other = first.setdefault(document.name, document)
         if other is not document:
             message = f"{kind} {document.name} is in {other.origin} already; names are unique"
-            yield (document.origin / "metadata" / "name").problem("duplicate-name", message)
+            yield (document.origin / "metadata" / "name").problem(
+                "duplicate-name", message, other.origin
+            )
 
 
 def _policy_problems(policies: Sequence[ManifestPolicy]) -> Iterator[Problem]:
@@ -48,7 +50,7 @@ def _policy_problems(policies: Sequence[ManifestPolicy]) -> Iterator[Problem]:
             yield policy.origin.problem("policy-outside-root", message)
     for policy in policies[1:]:
         message = f"a second Policy; the first is {policies[0].origin}; make one of the two"
-        yield policy.origin.problem("several-policies", message)
+        yield policy.origin.problem("several-policies", message, policies[0].origin)
 
 
 def _unknown_pool_problems(

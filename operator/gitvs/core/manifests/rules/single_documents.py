@@ -117,8 +117,9 @@ def _port_problems(service: Service) -> Iterator[Problem]:
     seen: dict[tuple[Protocol, int], Origin] = {}
     for port in service.ports:
         if (port.protocol, port.port) in seen:
-            message = f"{port} is given twice, first in {seen[port.protocol, port.port]}"
-            yield port.origin.problem("duplicate-port", f"{message}; remove one of the two")
+            first = seen[port.protocol, port.port]
+            message = f"{port} is given twice, first in {first}; remove one of the two"
+            yield port.origin.problem("duplicate-port", message, first)
         seen.setdefault((port.protocol, port.port), port.origin)
         if port.port == 0 and service.persistence is None:
             message = "port 0 is every port, and works with persistence only; give persistence"
@@ -177,7 +178,7 @@ def _duplicate_server_problems(pool: Pool) -> Iterator[Problem]:
         if first is not server:
             message = f"real server {server.address} is in {first.origin} already"
             yield server.origin.problem(
-                "duplicate-real-server", f"{message}; remove one of the two"
+                "duplicate-real-server", f"{message}; remove one of the two", first.origin
             )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gitvs.core.problems import Problem, printable
@@ -124,9 +124,10 @@ class Origin:
             object.__setattr__(self, "_line", self.document.position_of(self.path).line)
         return self._line
 
-    def problem(self, rule: str, message: str) -> Problem:
-        """Return a problem with this value."""
-        return self.document.problem(self.path, rule, message)
+    def problem(self, rule: str, message: str, *named: Origin) -> Problem:
+        """Return a problem with this value; `named` are the origins that the message names."""
+        problem = self.document.problem(self.path, rule, message)
+        return replace(problem, named_places=tuple(map(str, named))) if named else problem
 
 
 def json_pointer(path: Sequence[str | int]) -> str:
