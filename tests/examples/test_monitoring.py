@@ -20,6 +20,7 @@ ALERTS = MONITORING / "gitvs-alerts.yml"
 TESTS = MONITORING / "gitvs-alerts.test.yml"
 DASHBOARD = MONITORING / "gitvs-dashboard.json"
 ROWS = ["Health", "Source", "Passes", "Drift", "Drains and operations", "Traffic of services"]
+ROWS += ["Checks of real servers"]
 
 
 def rules() -> list[dict[str, Any]]:

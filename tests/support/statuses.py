@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from gitvs.core.model.health import Health, OnFailure
 from gitvs.core.model.history import Commit, HistoryEntry, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import (
@@ -29,6 +30,8 @@ from gitvs.core.status.agent_status import (
     SourceStatus,
 )
 from tests.support.builders import endpoint, firewall_mark, real_server, virtual_service
+from tests.support.health.rounds import TCP, Rounds, desired_with, numbered
+from tests.support.health.statuses import health_after
 
 VIP6, VLAN = Key("2001:db8::10/128 dev gitvs0"), Key("net.ipv4.conf.vlan5.rp_filter")
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -169,8 +172,17 @@ def everything() -> AgentStatus:
         operations=operations,
         quarantined=(Quarantine("c" * 40, "refused: EINVAL", earlier(hours=5)),),
         services=services(),
+        health=health_after(one_dead()),
         hook=HookStatus("127.0.0.1:9713", earlier(minutes=6)),
     )
+
+
+def one_dead() -> Rounds:
+    """Return four checked real servers, of which the last refuses and is removed."""
+    rounds = Rounds(desired_with(numbered(4), Health((TCP,), on_failure=OnFailure.REMOVE)))
+    rounds.round()
+    rounds.round(["10.0.0.4"], count=3)
+    return rounds
 
 
 def services() -> tuple[ServiceStatus, ...]:

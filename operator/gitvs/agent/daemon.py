@@ -81,17 +81,17 @@ class Agent:
         self._write_lock = WriteLock(ports.store, make_lock)
         self.ports = ports = replace(ports, ensure_writer=self._write_lock.ensure)
         self.work_queue = WorkQueue()
-        add_trigger = self.work_queue.add_trigger
-        checker = make_checker(lambda: add_trigger(Trigger.HEALTH, HEALTH_DELAY_SECONDS))
+        add = self.work_queue.add_trigger
+        checker = make_checker(lambda: add(Trigger.HEALTH, HEALTH_DELAY_SECONDS))
         self.health = HealthKeeper(ports, checker)
         self.settings = load_settings()
         self._state_dir = state_dir
-        self._load_settings = load_settings
-        self._make_chooser = make_chooser
+        self._load_settings, self._make_chooser = load_settings, make_chooser
         self._notifier = notifier
         self.follower, self._triggers = self._make_follower(self.settings)
         source_status = SourceStatus(self.follower.source.name)
-        self._reporter = Reporter(ports, Metrics(self.settings.metrics), source_status)
+        metrics = Metrics(self.settings.metrics)
+        self._reporter = Reporter(ports, metrics, source_status, self.health.status)
         self.fetch_results = FetchResults(
             ports, self.follower, self._triggers, self._reporter, self.work_queue
         )

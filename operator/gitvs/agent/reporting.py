@@ -43,6 +43,7 @@ from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.problems import InvalidManifests, Problem
 from gitvs.core.settings import MetricsSettings
 from gitvs.core.status.agent_status import AgentStatus, HookStatus, LastPass, SourceStatus
+from gitvs.core.status.health import HealthStatus
 from gitvs.core.status.services import last_change_in
 from gitvs.ports import Ports
 from gitvs.reconcile.director_status import (
@@ -80,10 +81,18 @@ _ENTRIES_OF_A_CYCLE = 20
 class Reporter:
     """Remembers the results of cycles and reports them. A restart may lose what it remembers."""
 
-    def __init__(self, ports: Ports, metrics: Metrics, source_status: SourceStatus) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        metrics: Metrics,
+        source_status: SourceStatus,
+        get_health: Callable[[], HealthStatus],
+    ) -> None:
+        """Prepare; `get_health` may be called by any thread."""
         self.metrics = metrics
         self.source_status = source_status
         self._ports = ports
+        self._get_health = get_health
         self._started_at = ports.clock.now()
         self._last_pass: LastPass | None = None
         self._last_change: HistoryEntry | None = None
@@ -108,7 +117,7 @@ class Reporter:
         Details of single services are computed on request: for thousands of services that takes
         longer than a pass.
         """
-        return self._compute_status()
+        return replace(self._compute_status(), health=self._get_health())
 
     def report_cycle(
         self, cycle_result: CycleResult, trigger: str, started_at: datetime, seconds: float
@@ -251,7 +260,7 @@ class Reporter:
         except GitvsError as error:
             log.warning("no new status reason=%s", error)
             self._set_status(self.summary, self._inputs)
-        self.metrics.publish(self._compute_status)
+        self.metrics.publish(lambda: self.status)
 
     def _set_status(self, summary: AgentStatus, inputs: StatusInputs | None) -> None:
         """Make this the newest status, completed with what the reporter remembers."""

@@ -72,10 +72,12 @@ def status(
       0  OK        in sync
       1  WARNING   worth a look: drift, an object that cannot be repaired, a pause, a pin,
                    a drain or standby by hand, no answer from the source for 5 minutes,
-                   the newest commit not yet judged after 5 minutes
+                   the newest commit not yet judged after 5 minutes, a real server that is
+                   down, checks that bring no results
       2  CRITICAL  wrong: a commit is invalid, blocked, rolled back or in quarantine; stuck;
                    no answer from the source for 30 minutes, or the newest commit not yet
-                   judged after as long; no agent, or no answer from it
+                   judged after as long; no agent, or no answer from it; a virtual service
+                   lost its quorum or has no real server that is up
     """
     if as_json + check + (every_seconds is not None) > 1:
         raise UsageError("--json, --watch and --check do not go together; give one of them")

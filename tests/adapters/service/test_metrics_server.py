@@ -28,6 +28,8 @@ from gitvs.adapters.service.http_server import MAX_CONNECTIONS
 from gitvs.adapters.service.metrics_server import Metrics
 from gitvs.adapters.service.push_hook import HookResult
 from gitvs.core.errors import CannotListen
+from gitvs.core.health.check_states import Standing
+from gitvs.core.health.messages import Heartbeat
 from gitvs.core.model.history import Commit, Outcome, Quarantine
 from gitvs.core.model.observation import ConnectionCounts, Counters
 from gitvs.core.model.resources import Key
@@ -42,9 +44,12 @@ from gitvs.core.status.agent_status import (
     ServiceStatus,
     SourceStatus,
 )
+from gitvs.core.status.health import CheckerStatus
 from tests.harness.promtool import promtool
 from tests.support.agents import eventually
-from tests.support.builders import WEB6, real_server, virtual_service
+from tests.support.builders import WEB, WEB6, real_server, virtual_service
+from tests.support.health.statuses import health_after
+from tests.support.statuses import one_dead
 from tests.support.work import work_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -105,6 +110,16 @@ FULL = replace(
     is_transaction_open=True,
     foreign_objects=("tcp 198.51.100.1:80",),
 )
+HEARTBEAT = Heartbeat(
+    4, 1, 0.25, {"tcp": {"pass": 7, "refused": 2, "void": 1}}, {"tcp": 0.5}, ("a",)
+)
+CHECKED = replace(
+    FULL,
+    health=replace(
+        health_after(one_dead(), checker=CheckerStatus(0.5, 2, HEARTBEAT), is_frozen=True),
+        change_counts={(WEB.key, Standing.DOWN): 3, (WEB.key, Standing.UP): 1},
+    ),
+)
 
 Samples = Mapping[str, float]
 
@@ -159,7 +174,7 @@ def gitvs_names(samples: Samples) -> set[str]:
 
 def fill(metrics: Metrics) -> None:
     """Let everything happen that is counted."""
-    metrics.publish(lambda: FULL)
+    metrics.publish(lambda: CHECKED)
     metrics.count_pass(Outcome.APPLIED, {"load": 0.02, "apply": 0.3})
     metrics.count_changes({("real-server", "update"): 2})
     metrics.count_drift(2, 1)

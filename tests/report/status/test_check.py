@@ -147,5 +147,5 @@ def test_the_worst_comes_first_and_the_rest_is_named() -> None:
     assert text == (
         "CRITICAL: lb1: commit bbbbbbbbbbbb is blocked by mass-removal, aaaaaaaaaaaa stays in"
         " force: 9 of 10 VIPs would leave (also: newest commit not applied, cannot be repaired,"
-        " pinned, standby by hand, drained by hand, drift)"
+        " pinned, standby by hand, drained by hand, drift, health)"
     )

@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gitvs import __version__
+from gitvs.adapters.service.health_metrics import health_metrics
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import Counters
 from gitvs.core.model.resources import host_and_port
@@ -190,6 +191,7 @@ class StatusCollector(Collector):
         yield from _labelled_gauges(status)
         yield from _service_metrics(status.services)
         yield from _server_metrics(status.services, self._max_real_servers)
+        yield from health_metrics(status, self._max_real_servers)
 
 
 def _status_gauges(status: AgentStatus) -> Iterator[Metric]:

@@ -9,8 +9,9 @@ checked stays as it was.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from gitvs.adapters.process.checker_process import CheckerProcess
 from gitvs.core.health.check_states import Standing
@@ -24,6 +25,7 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.model.resources import Key, service_key_in
 from gitvs.core.model.state import State
 from gitvs.core.planning.operations import with_operations
+from gitvs.core.status.health import CheckerStatus, HealthStatus
 from gitvs.ports import Applied, Ports
 from gitvs.reconcile.one_pass import recorded_at
 
@@ -56,6 +58,8 @@ class HealthKeeper:
         self._is_due = False
         """Whether the last pass did not put everything into force that is known by now."""
         self._recorded: object = record
+        self._status = HealthStatus()
+        self._change_counts: Counter[tuple[Key, Standing]] = Counter()
 
     def prepare(self, target: Applied) -> PreparedHealth:
         """Return who serves in the target of a pass."""
@@ -93,6 +97,16 @@ class HealthKeeper:
             return 0.0
         return self.tracker.next_look_seconds - self._ports.clock.boottime()
 
+    def status(self) -> HealthStatus:
+        """Return what is known, as of the newest conclusions; any thread may ask."""
+        checker = self.checker
+        silence_seconds = None if checker is None else checker.silence_seconds()
+        answering = None
+        if checker is not None and silence_seconds is not None:
+            answering = CheckerStatus(silence_seconds, checker.restarts, checker.heartbeat)
+        now = self._ports.clock.boottime()
+        return replace(self._status, checker=answering, boottime_seconds=now)
+
     def stop(self) -> None:
         """End the checker process."""
         if self.checker is not None:
@@ -100,8 +114,16 @@ class HealthKeeper:
 
     def _conclude(self) -> None:
         """Judge what is new, log and record it, and send the probes that are wanted now."""
-        before = dict(self.tracker.services)
-        changed = self.tracker.judge(self._ports.clock.boottime())
+        before, now = dict(self.tracker.services), self._ports.clock.boottime()
+        changed = self.tracker.judge(now)
+        services = self.tracker.services
+        self._change_counts.update(_changed_standings(before, services, changed))
+        self._status = HealthStatus(
+            dict(services),
+            now,
+            is_frozen=self.tracker.own_failure.is_frozen(now),
+            change_counts=dict(self._change_counts),
+        )
         changes = [
             text
             for key in sorted(changed)
@@ -124,6 +146,17 @@ class HealthKeeper:
         if content != self._recorded and (self._recorded is not None or self.tracker.services):
             self._ports.store.record_health(record)
             self._recorded = content
+
+
+def _changed_standings(
+    before: Mapping[Key, TrackedService], after: Mapping[Key, TrackedService], keys: Iterable[Key]
+) -> Iterator[tuple[Key, Standing]]:
+    """Yield the new standing of each real server that has another one."""
+    for key in keys:
+        former = before[key].verdicts.servers
+        for server, verdict in after[key].verdicts.servers.items():
+            if server in former and former[server].standing is not verdict.standing:
+                yield key, verdict.standing
 
 
 def _changes(before: TrackedService, after: TrackedService) -> Iterator[tuple[int, str]]:

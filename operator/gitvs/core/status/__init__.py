@@ -1,1 +1,1 @@
-"""What gitvs shows about a director: `agent_status`, `services`, `traffic_shares`."""
+"""What gitvs shows about a director: `agent_status`, `services`, `health`, `traffic_shares`."""

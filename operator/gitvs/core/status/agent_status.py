@@ -16,6 +16,7 @@ from gitvs.core.planning.gates import Gate
 from gitvs.core.planning.operations import NO_OPERATIONS, Operations
 from gitvs.core.planning.repairs import Unrepairable
 from gitvs.core.problems import Problem
+from gitvs.core.status.health import NO_HEALTH_STATUS, HealthStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class AgentStatus:
     operations: Operations = NO_OPERATIONS
     quarantined: tuple[Quarantine, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
+    health: HealthStatus = NO_HEALTH_STATUS
     is_transaction_open: bool = False
     foreign_objects: tuple[str, ...] = ()
     """Virtual services, sync daemons and addresses on gitvs's interface that gitvs does not own."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from gitvs.core.problems import printable
 from gitvs.report.status import headline
+from gitvs.report.status.health_text import is_service_lost, troubles
 from gitvs.report.text.counts import count_text
 
 JsonObject = Mapping[str, Any]
@@ -130,6 +131,10 @@ def _smaller_findings(status: JsonObject, now: datetime) -> Iterator[_Finding]:
     last = status["last"]
     if last is not None and last["result"] == "applied" and last["failures"]:
         yield _Finding(CheckLevel.WARNING, "not all removed", last["failures"][0])
+    if found := troubles(status):
+        text = ", ".join(found)
+        level = CheckLevel.CRITICAL if is_service_lost(status) else CheckLevel.WARNING
+        yield _Finding(level, "health", text)
 
 
 def _without_source_error(status: JsonObject) -> JsonObject:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from gitvs.report.status.health_text import troubles
 from gitvs.report.text.times import age_text, time_left_text, utc_time_text
 
 JsonObject = Mapping[str, Any]
@@ -274,6 +275,8 @@ def _in_sync(status: JsonObject, now: datetime) -> StyledText | None:
             f"{_still_in_force_text(status, now)}, but: {_first_reason(last['failures'])}",
             _WARNING_STYLE,
         )
+    if found := troubles(status):
+        return f"in sync with {applied_text(status, now)}, but {found[0]}", _WARNING_STYLE
     return f"in sync with {applied_text(status, now)}", _GOOD_STYLE
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from gitvs.core.model.resource_json import resource_from_json
 from gitvs.core.model.resources import Kind, RealServer, VirtualService
 from gitvs.core.status.traffic_shares import traffic_shares, unpredictable_reason
+from gitvs.report.status.health_text import server_health_notes, service_health_notes
 from gitvs.report.text.counts import bytes_text, count_text
 from gitvs.report.text.fields import forwarding_text, nondefault_fields
 from gitvs.report.text.tables import Table, add_row, content_width, new_table, table_text
@@ -61,8 +62,9 @@ def services_text(
 
 def needs_attention(service: JsonObject) -> bool:
     """Whether a service has no real server, or one that drains or has weight 0."""
-    servers = service["realServers"]
-    return not servers or any(_is_notable(server) for server in servers)
+    servers, health = service["realServers"], service.get("health")
+    is_troubled = health is not None and health["isTroubled"]
+    return is_troubled or not servers or any(_is_notable(server) for server in servers)
 
 
 def _is_notable(server: JsonObject) -> bool:
@@ -105,7 +107,7 @@ def _services_table(
     rate_columns = ("Conns/s>", "In/s>", "Out/s>") if has_rates else ()
     services_table = new_table(*columns, "Active>", "Inactive>", *rate_columns, cut="Name")
     for service, service_shares in zip(services, shares, strict=True):
-        for row in (_service_row(service), *_server_rows(service["realServers"], show_all)):
+        for row in (_service_row(service), *_server_rows(service, show_all)):
             share = (service_shares.get(row.key, ""),) if share_column else ()
             rates = row.rates if has_rates else ()
             cells = [*row.settings, *share, *row.counts, *rates]
@@ -157,29 +159,46 @@ def _service_row(service: JsonObject) -> _Row:
     note = ""
     if not any(s["object"]["weight"] for s in servers):
         note = "no active real server: clients are refused" if servers else "no real server"
-    notes = ", ".join([*options, *([note] if note else [])])
+    health = service.get("health")
+    health_notes = [] if health is None else list(service_health_notes(health))
+    notes = ", ".join([*options, *([note] if note else []), *health_notes])
     name = service["service"] or "left the manifests"
     settings = [service["key"], name, scheduler, ""]
     return _Row(settings, _connection_sums(servers), _rates([service]), notes, "bold")
 
 
-def _server_rows(servers: Sequence[JsonObject], show_all: bool) -> Iterator[_Row]:
-    """Yield a row for each real server; after `MAX_SERVERS` ordinary ones, their sum."""
+def _server_rows(service: JsonObject, show_all: bool) -> Iterator[_Row]:
+    """Yield a row for each real server; after `MAX_SERVERS` ordinary ones, their sum.
+
+    At the end are those that health has removed from the kernel.
+    """
+    servers, health = service["realServers"], service.get("health")
+    healths = {} if health is None else {each["key"]: each for each in health["realServers"]}
     hidden_servers = []
     ordinary_count = 0
     for server in servers:
-        ordinary_count += not _is_notable(server)
-        if show_all or _is_notable(server) or ordinary_count <= MAX_SERVERS:
-            yield _server_row(server)
+        notes = list(server_health_notes(healths.pop(server["key"], None) or _NO_HEALTH))
+        is_notable = bool(notes) or _is_notable(server)
+        ordinary_count += not is_notable
+        if show_all or is_notable or ordinary_count <= MAX_SERVERS:
+            yield _server_row(server, notes)
         else:
             hidden_servers.append(server)
     if hidden_servers:
         settings = [f"  and {len(hidden_servers)} more", "", "", ""]
         counts = _connection_sums(hidden_servers)
         yield _Row(settings, counts, _rates(hidden_servers), "active, see --all")
+    for gone in healths.values():
+        if notes := list(server_health_notes(gone)):
+            settings = [f"  {gone['address']}", "", "", ""]
+            note = ", ".join(["removed", *notes])
+            yield _Row(settings, ["", ""], ["", "", ""], note, "magenta", gone["key"])
 
 
-def _server_row(server: JsonObject) -> _Row:
+_NO_HEALTH: JsonObject = {"reason": None, "standing": "unknown"}
+
+
+def _server_row(server: JsonObject, health_notes: Sequence[str]) -> _Row:
     resource = _real_server(server)
     return _Row(
         [
@@ -190,8 +209,8 @@ def _server_row(server: JsonObject) -> _Row:
         ],
         _connection_sums([server]),
         _rates([server]),
-        ", ".join(_server_notes(server)),
-        "magenta" if _is_notable(server) else "",
+        ", ".join([*health_notes, *_server_notes(server)]),
+        "magenta" if health_notes or _is_notable(server) else "",
         server["key"],
     )
 

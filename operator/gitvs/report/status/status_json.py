@@ -16,7 +16,9 @@ from gitvs.core.status.agent_status import (
     ServiceStatus,
     SourceStatus,
 )
+from gitvs.core.status.health import HealthStatus
 from gitvs.report.status.change_counts import summary_of_entry
+from gitvs.report.status.health_json import health_json, service_health_json
 from gitvs.report.text.operations import operation_json
 
 FORMAT_VERSION = "1.0"
@@ -61,7 +63,8 @@ def status_json(status: AgentStatus) -> JsonObject:
             for q in status.quarantined
         ],
         "isTransactionOpen": status.is_transaction_open,
-        "services": [_service_json(service) for service in status.services],
+        "health": health_json(status.health),
+        "services": [_service_json(service, status.health) for service in status.services],
     }
 
 
@@ -135,12 +138,14 @@ def _last_change_json(entry: HistoryEntry) -> JsonObject:
     }
 
 
-def _service_json(service_status: ServiceStatus) -> JsonObject:
+def _service_json(service_status: ServiceStatus, health: HealthStatus) -> JsonObject:
+    service_health = health.services.get(service_status.service.key)
     return {
         "key": str(service_status.service.key),
         "service": service_status.name or None,
         "object": resource_json(service_status.service),
         "counters": _counters_json(service_status.counters),
+        "health": None if service_health is None else service_health_json(service_health),
         "realServers": [_server_json(server) for server in service_status.servers],
     }
 

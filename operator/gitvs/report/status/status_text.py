@@ -23,6 +23,7 @@ from gitvs.report.status.headline import (
     repairable_drift,
     target_commit,
 )
+from gitvs.report.status.health_text import health_summary
 from gitvs.report.status.services_table import services_text
 from gitvs.report.text.counts import count_text
 from gitvs.report.text.lines import Line, aligned, line, lines_text
@@ -60,6 +61,7 @@ def status_text(
         *_pass_lines(status, now),
         *_change_lines(status, now),
         *_kernel_lines(status, now),
+        *_health_lines(status),
     ]
     text.append_text(lines_text(aligned(facts), width))
     for title, lines in (
@@ -207,6 +209,14 @@ def _kernel_lines(status: JsonObject, now: datetime) -> Iterator[Line]:
     if draining:
         longest = time_left_text(max(draining))
         yield line("draining", f"{count_text(len(draining), 'real server')}, at most {longest}")
+
+
+def _health_lines(status: JsonObject) -> Iterator[Line]:
+    """Yield what the checks are doing; an older agent has none."""
+    health = status.get("health")
+    if health is not None:
+        is_answering = health["checker"] is not None and health["checker"]["isAnswering"]
+        yield line("health", health_summary(status), style="" if is_answering else "red")
 
 
 def _operation_lines(status: JsonObject, now: datetime) -> list[Line]:
