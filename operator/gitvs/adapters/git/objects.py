@@ -177,7 +177,7 @@ class GitObjects:
             )
         if ".." in revision:
             return "a range is no commit: give one end of it"
-        if not self._git.run("for-each-ref", "--count=1"):
+        if revision in ("HEAD", "@"):
             return "nothing is committed there yet: commit the manifests first"
         output = self._git.run(
             "for-each-ref",
