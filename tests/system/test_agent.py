@@ -79,6 +79,10 @@ def push_weight(host: SystemGuest, weight: int) -> str:
     return remote.push(host, MANIFESTS.replace("WEIGHT", str(weight)))
 
 
+CHECKS = "  health: {interval: 500ms, timeout: 500ms, fall: 1, checks: [{tcp: {}}]}\n"
+CHECKERS = "pgrep -f '[g]itvs.health.process'"
+
+
 def has_weight(weight: int) -> str:
     """Return a shell condition."""
     return f"ipvsadm -Sn | grep -qx -e '-a -t 203.0.113.10:80 -r 10.0.3.5:80 -m -w {weight}'"
@@ -94,6 +98,23 @@ def as_admin(command: str) -> str:
 def test_it_says_that_it_is_ready_and_applies_the_branch(host: SystemGuest) -> None:
     assert host.check("systemctl is-active gitvs.service gitvs.socket").split() == ["active"] * 2
     host.wait_until(has_weight(1))
+
+
+def test_real_servers_are_checked_by_a_process_without_rights_and_with_enough_descriptors(
+    host: SystemGuest,
+) -> None:
+    """Nobody is at the address of the only real server: the check stays on trial."""
+    remote.push(host, MANIFESTS.replace("WEIGHT", "1") + CHECKS)
+    host.wait_until(f'{PROGRAM} status --json | grep -q \'"failure": *"\'')
+    assert host.check(f"{PROGRAM} status --json | grep -c '\"isAnswering\": *true'").strip() == "1"
+    facts = host.check(f"cat /proc/$({CHECKERS})/status /proc/$({CHECKERS})/limits")
+    assert f"CapEff:\t{0:016x}" in facts
+    assert "NoNewPrivs:\t1" in facts
+    (files,) = (line for line in facts.splitlines() if line.startswith("Max open files"))
+    assert files.split()[3:5] == ["16384", "16384"]
+    host.wait_until(has_weight(1))
+    push_weight(host, 1)
+    host.wait_until(f'test -z "$({CHECKERS})"')
 
 
 def test_a_pushed_commit_is_in_the_kernel_within_one_poll(host: SystemGuest) -> None:

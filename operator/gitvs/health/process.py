@@ -177,7 +177,8 @@ def main(descriptor: int) -> None:
     """Run the checker on the socket of this descriptor, until the other end is closed."""
     give_up_everything()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(OSError):  # the unit of systemd forbids it, and gives enough
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.chdir("/")
     loop = Loop()
     checker = Checker(socket.socket(fileno=descriptor), loop)

@@ -57,7 +57,7 @@ def test_the_process_that_checks_is_measured() -> None:
     assert found["gitvs_check_duration_seconds_count type=tcp"] == 10
 
 
-@pytest.mark.parametrize("seconds", [16.0, float("inf")])
+@pytest.mark.parametrize("seconds", [15.0, 3600.0])
 def test_a_process_that_is_silent_is_not_up(seconds: float) -> None:
     assert samples(with_checker(CheckerStatus(seconds, 0, HEARTBEAT)))["gitvs_checker_up"] == 0
 

@@ -57,7 +57,7 @@ class CheckerProcess:
         self._probe_set: ProbeSet | None = None
         self._stopping = threading.Event()
         self._reports: list[Report | None] = []
-        self._heard_monotonic: float | None = None
+        self._heard_monotonic = float("-inf")
         self._thread: threading.Thread | None = None
         self._sender: threading.Thread | None = None
         self._connection: socket.socket | None = None
@@ -68,7 +68,11 @@ class CheckerProcess:
     def send(self, probe_set: ProbeSet) -> None:
         """Have these probes run from now on; without any, no process runs."""
         with self._changed:
+            if not self._is_wanted():
+                self._heard_monotonic = time.monotonic()  # from now on it can be silent
             self._probe_set = probe_set
+            if not probe_set.probes:
+                self._hang_up()
             self._changed.notify_all()
             if self._thread is None and probe_set.probes:
                 self._thread = threading.Thread(target=self._keep_running, name="checker")
@@ -87,10 +91,9 @@ class CheckerProcess:
     def silence_seconds(self) -> float | None:
         """Return how long nothing was heard of it; None if no process has to run."""
         with self._changed:
-            if self._probe_set is None or not self._probe_set.probes:
+            if not self._is_wanted():
                 return None
-            heard = self._heard_monotonic
-            return float("inf") if heard is None else time.monotonic() - heard
+            return time.monotonic() - self._heard_monotonic
 
     @property
     def pid(self) -> int | None:
@@ -101,19 +104,30 @@ class CheckerProcess:
         """End the process, and wait for the threads."""
         with self._changed:
             self._stopping.set()
+            self._hang_up()
             self._changed.notify_all()
-            if self._connection is not None:
-                with suppress(OSError):
-                    self._connection.shutdown(socket.SHUT_RDWR)
         for thread in (self._thread, self._sender):
             if thread is not None:
                 thread.join()
 
+    def _hang_up(self) -> None:
+        """Have the process end, if one runs."""
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+
     # In the thread that reads
+
+    def _is_wanted(self) -> bool:
+        return self._probe_set is not None and bool(self._probe_set.probes)
 
     def _keep_running(self) -> None:
         delay_seconds = _FIRST_DELAY_SECONDS
-        while not self._stopping.is_set():
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping.is_set() or self._is_wanted())
+            if self._stopping.is_set():
+                return
             started = time.monotonic()
             try:
                 self._run()
@@ -121,6 +135,8 @@ class CheckerProcess:
                 log.error("checker failed reason=%s", error)
             if self._stopping.is_set():
                 return
+            if not self._is_wanted():
+                continue
             if time.monotonic() - started > _STABLE_SECONDS:
                 delay_seconds = _FIRST_DELAY_SECONDS
             log.error("checker ended, started again in_seconds=%.0f", delay_seconds)
@@ -145,10 +161,13 @@ class CheckerProcess:
                     self._reports.append(None)
                     self._connection, self._process = ours, process
                     self._changed.notify_all()
-                self._read_all(ours)
+                    is_wanted = self._is_wanted()
+                if is_wanted:
+                    self._read_all(ours)
             finally:
                 with self._changed:
                     self._connection = self._process = None
+                    self.heartbeat = Heartbeat()
                 process.kill()
                 process.wait()
 

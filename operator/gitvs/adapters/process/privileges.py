@@ -78,8 +78,7 @@ def _groups_of(uid: int, gid: int) -> list[int]:
 
 def _keep_net_admin() -> None:
     header = _CapabilityHeader(_CAPABILITY_VERSION, 0)
-    sets = (_CapabilitySet * 2)()
-    _check_result(_libc.capget(ctypes.byref(header), sets))
+    sets = _capabilities()
     net_admin = sets[0].permitted & _CAP_NET_ADMIN
     sets[0] = _CapabilitySet(net_admin, net_admin, 0)
     sets[1] = _CapabilitySet(0, 0, 0)
@@ -98,13 +97,24 @@ def clear_ambient_capabilities() -> None:
 def give_up_everything() -> None:
     """Give up every capability of this process for good, and keep its programs from getting any.
 
+    A process that has none asks for nothing: the unit of systemd forbids the call.
+
     Raises:
         OSError: the kernel refused.
     """
     _check_result(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     clear_ambient_capabilities()
+    if any(each.effective | each.permitted for each in _capabilities()):
+        header = _CapabilityHeader(_CAPABILITY_VERSION, 0)
+        _check_result(_libc.capset(ctypes.byref(header), (_CapabilitySet * 2)()))
+
+
+def _capabilities() -> ctypes.Array[_CapabilitySet]:
+    """Return the lower and the upper 32 capabilities of this thread."""
+    sets = (_CapabilitySet * 2)()
     header = _CapabilityHeader(_CAPABILITY_VERSION, 0)
-    _check_result(_libc.capset(ctypes.byref(header), (_CapabilitySet * 2)()))
+    _check_result(_libc.capget(ctypes.byref(header), sets))
+    return sets
 
 
 def _check_result(result: int) -> None:

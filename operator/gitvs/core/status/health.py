@@ -72,7 +72,7 @@ TROUBLE_REASONS = (Reason.DOWN, Reason.KEPT, Reason.FROZEN, Reason.LAST)
 
 @dataclass(frozen=True, slots=True)
 class CheckerStatus:
-    """The process that runs the checks. `silence_seconds` is infinite if it never answered."""
+    """The process that runs the checks."""
 
     silence_seconds: float
     restart_count: int

@@ -7,9 +7,6 @@ from gitvs.core.model.resource_json import JsonObject
 from gitvs.core.model.resources import host_and_port
 from gitvs.core.status.health import CheckStatus, HealthStatus, ServerHealth, ServiceHealth
 
-_MAX_SECONDS = 10.0**9
-"""In place of an infinite time, which JSON does not have."""
-
 
 def health_json(health: HealthStatus) -> JsonObject | None:
     """Return what is known of the checks as a whole; null if nothing is checked."""
@@ -22,7 +19,7 @@ def health_json(health: HealthStatus) -> JsonObject | None:
         if checker is None
         else {
             "isAnswering": checker.is_answering,
-            "silentSeconds": _seconds(checker.silence_seconds),
+            "silentSeconds": round(checker.silence_seconds, 1),
             "restarts": checker.restart_count,
             "probes": checker.heartbeat.probes,
             "inFlight": checker.heartbeat.in_flight,
@@ -55,7 +52,7 @@ def _server_json(health: ServerHealth) -> JsonObject:
         "standing": str(health.standing),
         "serves": health.serves,
         "reason": None if health.reason is None else str(health.reason),
-        "ageSeconds": _seconds(health.age_seconds),
+        "ageSeconds": round(health.age_seconds, 1),
         "failure": None if health.failure is None else str(health.failure),
         "text": health.text,
         "checks": [_check_json(check) for check in health.checks],
@@ -72,7 +69,3 @@ def _check_json(check: CheckStatus) -> JsonObject:
         "text": check.text,
         "latencySeconds": round(check.latency_seconds, 6),
     }
-
-
-def _seconds(seconds: float) -> float:
-    return round(min(seconds, _MAX_SECONDS), 1)
