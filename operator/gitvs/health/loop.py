@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 
-from gitvs.health.checks.results import Check, Result
+from gitvs.health.checks.results import Check, Result, result_of_error
 
 _MAX_WAIT_SECONDS = 1.0
 
@@ -70,7 +70,7 @@ class Loop:
         wait_seconds = _MAX_WAIT_SECONDS
         if self._timers:
             wait_seconds = min(wait_seconds, max(0.0, self._timers[0][0] - self._clock()))
-        events = self._epoll.poll(wait_seconds)
+        events = self._wait(wait_seconds)
         self.now = self._clock()
         # What has happened comes first: a check that was answered in time has not timed out.
         for descriptor, _ in events:
@@ -82,6 +82,10 @@ class Loop:
             when, _, callback = heapq.heappop(self._timers)
             self.worst_lateness_seconds = max(self.worst_lateness_seconds, self.now - when)
             callback()
+
+    def _wait(self, seconds: float) -> list[tuple[int, int]]:
+        """Return what can be read or written, after so many seconds at most."""
+        return self._epoll.poll(seconds)
 
     def _end(self, running: _Running) -> None:
         """End a check whose time is over."""
@@ -110,7 +114,12 @@ class Loop:
         if descriptor == running.descriptor:
             self._epoll.modify(descriptor, event)
         else:
-            self._epoll.register(descriptor, event)
+            try:
+                self._epoll.register(descriptor, event)
+            except OSError as error:  # no memory, or fs.epoll.max_user_watches
+                running.check.close()
+                running.done(result_of_error(error.errno or 0))
+                return
             running.descriptor = descriptor
             self._running[descriptor] = running
         running.is_for_writing = wait.is_for_writing

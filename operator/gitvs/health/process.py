@@ -29,20 +29,26 @@ MAX_IN_FLIGHT = 4000
 MAX_STARTS_PER_SECOND = 64
 """How often checks of one address start; it is a limit of starts, not of those that wait."""
 
+MAX_UNSENT_BYTES = 8 * 1024 * 1024
+"""How much waits for an agent that does not read; what is more is reported again later."""
+
 _FLUSH_SECONDS = 0.1
 _HEARTBEAT_SECONDS = 1.0
-_MAX_UNSENT_BYTES = 8 * 1024 * 1024
+_CROWDED_SECONDS = 0.05
 _READ_BYTES = 1 << 20
 
 
 class Checker:
     """Runs probes, and reports to the agent at the other end of a socket."""
 
-    def __init__(self, agent: socket.socket, loop: Loop) -> None:
+    def __init__(
+        self, agent: socket.socket, loop: Loop, max_unsent_bytes: int = MAX_UNSENT_BYTES
+    ) -> None:
         agent.setblocking(False)
         self.is_over = False
         self._agent = agent
         self._loop = loop
+        self._max_unsent_bytes = max_unsent_bytes
         self._frames = FrameReader()
         self._generation = 0
         self._probes: dict[ProbeId, ProbeRuns] = {}
@@ -97,16 +103,22 @@ class Checker:
         self._loop.call_at(when, lambda: self._start(identity, runs))
 
     def _start(self, identity: ProbeId, runs: ProbeRuns) -> None:
-        """Start a check now, or later where too many are under way or start."""
+        """Start a check now, or in its turn where too many of one address start."""
+        now, address = self._loop.now, str(runs.wanted.probe.address)
+        turn = max(self._next_starts.get(address, 0.0), now - 1.0)
+        self._next_starts[address] = turn + 1 / MAX_STARTS_PER_SECOND
+        if turn > now:
+            self._loop.call_at(turn, lambda: self._start_in_turn(identity, runs))
+        else:
+            self._start_in_turn(identity, runs)
+
+    def _start_in_turn(self, identity: ProbeId, runs: ProbeRuns) -> None:
         if runs.is_gone:
             return
         now, probe = self._loop.now, runs.wanted.probe
-        address = str(probe.address)
-        allowed = self._next_starts.get(address, 0.0)
-        if allowed > now or self._loop.in_flight >= MAX_IN_FLIGHT:
-            self._schedule(identity, runs, max(allowed, now + 1 / MAX_STARTS_PER_SECOND))
+        if self._loop.in_flight >= MAX_IN_FLIGHT:
+            self._loop.call_at(now + _CROWDED_SECONDS, lambda: self._start_in_turn(identity, runs))
             return
-        self._next_starts[address] = max(allowed, now - 1.0) + 1 / MAX_STARTS_PER_SECOND
         self._loop.start(
             check_tcp(probe),
             probe.times.timeout_seconds,
@@ -136,7 +148,7 @@ class Checker:
         elif self._pending:
             report = Report(self._generation, self._pending)
             self._pending = {}
-            if len(self._unsent) > _MAX_UNSENT_BYTES:
+            if len(self._unsent) > self._max_unsent_bytes:
                 self._is_complete_due = True
             else:
                 self._send(encode_report(report))
@@ -155,7 +167,7 @@ class Checker:
         )
         self._loop.worst_lateness_seconds = 0.0
         self._next_starts = {a: t for a, t in self._next_starts.items() if t > now - 1.0}
-        if len(self._unsent) <= _MAX_UNSENT_BYTES:
+        if len(self._unsent) <= self._max_unsent_bytes:
             self._send(encode_heartbeat(heartbeat))
 
     def _send(self, message: bytes) -> None:

@@ -20,7 +20,7 @@ class ProbeRuns:
 
     __slots__ = (
         *("wanted", "length", "failure", "text", "latency", "_full_failure", "_has_full"),
-        *("_rise", "_fall", "_marked_length", "_last_result", "is_running", "is_gone"),
+        *("_rise", "_fall", "_marked_length", "_last_result", "is_gone"),
     )
 
     def __init__(self, wanted: WantedProbe, now: float) -> None:
@@ -28,7 +28,6 @@ class ProbeRuns:
         self.failure: Failure | None = None
         self.text = ""
         self.latency = 0.0
-        self.is_running = False
         self.is_gone = False
         """Whether it is not wanted any more: its last result is dropped."""
         self._has_full = False

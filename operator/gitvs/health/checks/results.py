@@ -38,6 +38,7 @@ _HERE = frozenset(
         errno.ENFILE,
         errno.ENOMEM,
         errno.ENOBUFS,
+        errno.ENOSPC,
         errno.EADDRNOTAVAIL,
         errno.EADDRINUSE,
         errno.EPERM,
