@@ -15,6 +15,7 @@ from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.process.clock import SystemClock
 from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.cycle import CommitFollower
+from gitvs.agent.health.keeper import HealthKeeper
 from gitvs.agent.judge import Judge
 from gitvs.core.model.history import Outcome
 from gitvs.core.planning.ownership import OWNER_ALIAS_PREFIX
@@ -75,9 +76,8 @@ def _followed(load: Load) -> Iterator[tuple[CommitFollower, Callable[[], None]]]
         url = str(repository.folder)
         remote = GitRemote(Path(temporary) / "state", RemoteSettings(url, allow_local=True))
         kernel = MemoryKernel(OWNER_ALIAS_PREFIX + store.id)
-        pilot = CommitFollower(
-            Ports(kernel, store, SystemClock()), Judge(remote, lambda _: DIRECTOR)
-        )
+        ports = Ports(kernel, store, SystemClock())
+        pilot = CommitFollower(ports, Judge(remote, lambda _: DIRECTOR), HealthKeeper(ports))
         repository.commit({**manifests(load)})
         _follow(pilot, remote)
         after = manifests(load.reweighed(101))

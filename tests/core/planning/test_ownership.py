@@ -365,7 +365,7 @@ def test_a_backup_whose_length_is_not_given_gets_what_fits_its_link(
     proposal = plan(desired(backup), observation(DUMMY, links=(link,)))
     assert [c.after for c in proposal.plan.changes] == [replace(backup, max_length=length)]
     assert proposal.desired == desired(backup)
-    assert proposal.desired_digest == desired_digest("lb1", desired(backup).state)
+    assert proposal.desired_digest == desired_digest(desired(backup))
 
 
 @pytest.mark.parametrize("was_in_force", [True, False])

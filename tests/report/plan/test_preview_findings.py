@@ -23,6 +23,7 @@ from tests.support.builders import vip, virtual_service
 from tests.support.html_preview import BASE, HEAD, realistic
 
 WEB = virtual_service()
+NOTHING = Desired("lb1", "lb", State())
 GATE = Gate("capacity-drop", "3 of 4", "50 %", "web loses too much", is_allowed=False, key=WEB.key)
 REMOVAL = Gate("mass-removal", "9 of 10", "30 %", "9 of 10 leave", is_allowed=True)
 
@@ -62,7 +63,7 @@ def test_what_many_directors_have_alike_is_said_once() -> None:
 
 
 def test_what_left_the_manifests_is_at_no_place() -> None:
-    gone = replace(plan("lb1", GATE), desired=State())
+    gone = replace(plan("lb1", GATE), desired=NOTHING)
     assert findings_of(preview(gone))[0].path is None
 
 
@@ -72,14 +73,14 @@ def test_a_gate_about_what_leaves_is_where_that_was_or_its_service_is() -> None:
         gone.key: ManifestLocation("shop", "shop.yaml", 4),
         kept.key: ManifestLocation("mail", "mail.yaml", 5),
     }
-    leaving = replace(plan("lb1", REMOVAL), state_before=State([kept, gone]), desired=State([kept]))
+    leaving = replace(plan("lb1", REMOVAL), state_before=State([kept, gone]), desired=Desired("lb1", "lb", State([kept])))
     [found] = findings_of(preview(replace(leaving, locations=locations)))[:1]
     assert (found.rule, found.path, found.line) == ("mass-removal", "lb/shop.yaml", 4)
     locations[kept.key] = ManifestLocation("shop", "new/shop.yaml", 9)
     [found] = findings_of(preview(replace(leaving, locations=locations)))[:1]
     assert (found.path, found.line) == ("lb/new/shop.yaml", 9)
     protected = Gate("protected-vip", "203.0.113.21", "protected", "it would leave", False)
-    leaving = replace(leaving, gates=(protected,), desired=State(), locations=locations)
+    leaving = replace(leaving, gates=(protected,), desired=NOTHING, locations=locations)
     [found] = findings_of(preview(leaving))[:1]
     assert (found.path, found.line) == ("lb/new/shop.yaml", 9)
 
