@@ -209,6 +209,8 @@ def health_fields(prefix: str, with_health: Any) -> Doc:
             )
             for name, value in (("port", 26), ("send", "EHLO"), ("expect", "ready"))
         },
+        **http_fields(prefix, with_health, "http", {}),
+        **http_fields(prefix, with_health, "https", TLS_VARIATIONS),
         f"{prefix}.health.quorum.losePercent": with_health(
             {**tcp, "quorum": {"losePercent": 20}}, {**tcp, "quorum": {"losePercent": 30}}
         ),
@@ -216,6 +218,43 @@ def health_fields(prefix: str, with_health: Any) -> Doc:
             {**tcp, "quorum": {"losePercent": 20}},
             {**tcp, "quorum": {"losePercent": 20, "gainPercent": 50}},
         ),
+    }
+
+
+HTTP: Doc = {
+    "port": 8080,
+    "path": "/healthz",
+    "host": "www.example.org",
+    "headers": {"X-Check": "a"},
+    "status": [200],
+    "expect": "ok",
+}
+HTTP_VARIATIONS: Doc = {
+    **{"port": 8081, "path": "/", "method": "POST", "host": "example.org"},
+    **{"headers": {"X-Check": "b"}, "status": ["200-204", 301], "expect": "fine"},
+}
+TLS_VARIATIONS: Doc = {"serverName": "a.example.org", "verify": False, "caFile": "other.pem"}
+
+
+def http_fields(prefix: str, with_health: Any, kind: str, more: Doc) -> Doc:
+    """Each field of an http or https check before and after."""
+    sound = {**HTTP, **({"verify": True, "caFile": "ca.pem"} if more else {})}
+    if more:
+        sound["serverName"] = "www.example.com"
+
+    def varied(name: str, value: Any) -> Doc:
+        changed = {**sound, name: value}
+        if name == "verify":
+            del changed["caFile"]
+        return {"checks": [{kind: changed}]}
+
+    before = {"checks": [{kind: sound}]}
+    return {
+        f"{prefix}.health.checks.{kind}": with_health({"checks": [{"tcp": {}}]}, before),
+        **{
+            f"{prefix}.health.checks.{kind}.{name}": with_health(before, varied(name, value))
+            for name, value in {**HTTP_VARIATIONS, **more}.items()
+        },
     }
 
 

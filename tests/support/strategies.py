@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import strategies as st
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.health import CheckTimes, Health, OnFailure, TcpCheck
+from gitvs.core.model.health import Check, CheckTimes, Health, HttpCheck, OnFailure, TcpCheck, Tls
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -90,7 +90,11 @@ def transitions(draw: st.DrawFn) -> tuple[Desired, Desired]:
 
 def healths() -> st.SearchStrategy[Health]:
     """A few ways to check real servers, so that some of them are the same."""
-    check = st.sampled_from([TcpCheck(), TcpCheck(8080), TcpCheck(25, "QUIT", "220")])
+    checks: list[Check] = [TcpCheck(), TcpCheck(8080), TcpCheck(25, "QUIT", "220"), HttpCheck()]
+    checks.append(HttpCheck(8080, "/a", "HEAD", "b:1", (("C", "d"),), ((200, 204), (301, 301))))
+    checks.append(HttpCheck(host="b:1", expect="ok", tls=Tls("b")))
+    checks.append(HttpCheck(tls=Tls("c", verify=True, ca_file="d.pem")))
+    check = st.sampled_from(checks)
     return st.builds(
         Health,
         st.lists(check, min_size=1, max_size=2, unique=True).map(tuple),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from gitvs.adapters.process.privileges import give_up_everything
@@ -19,8 +20,9 @@ from gitvs.core.health.messages import (
     encode_heartbeat,
     encode_report,
 )
-from gitvs.core.model.health import ProbeId, Run
-from gitvs.health.checks.results import Result
+from gitvs.core.model.health import Probe, ProbeId, Run
+from gitvs.health.checks.http import check_http
+from gitvs.health.checks.results import Check, Result
 from gitvs.health.checks.tcp import check_tcp
 from gitvs.health.loop import Loop
 from gitvs.health.runs import ProbeRuns
@@ -32,6 +34,11 @@ MAX_STARTS_PER_SECOND = 64
 MAX_UNSENT_BYTES = 8 * 1024 * 1024
 """How much waits for an agent that does not read; what is more is reported again later."""
 
+_CHECKS: Mapping[str, Callable[[Probe], Check]] = {
+    "tcp": check_tcp,
+    "http": check_http,
+    "https": check_http,
+}
 _FLUSH_SECONDS = 0.1
 _HEARTBEAT_SECONDS = 1.0
 _CROWDED_SECONDS = 0.05
@@ -56,8 +63,8 @@ class Checker:
         self._is_complete_due = False
         """Whether all present runs have to be reported, because a report was dropped."""
         self._unsent = bytearray()
-        self._results: dict[str, int] = defaultdict(int)
-        self._seconds = 0.0
+        self._results: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._next_starts: dict[str, float] = {}
         """The next moment at which a check of an address may start."""
         loop.watch(agent.fileno(), self._read)
@@ -120,7 +127,7 @@ class Checker:
             self._loop.call_at(now + _CROWDED_SECONDS, lambda: self._start_in_turn(identity, runs))
             return
         self._loop.start(
-            check_tcp(probe),
+            _CHECKS[probe.check.kind](probe),
             probe.times.timeout_seconds,
             lambda result: self._end(identity, runs, result, now),
         )
@@ -128,8 +135,9 @@ class Checker:
     def _end(self, identity: ProbeId, runs: ProbeRuns, result: Result, started: float) -> None:
         now = self._loop.now
         name = "void" if result.is_void else str(result.failure or "pass")
-        self._results[name] += 1
-        self._seconds += now - started
+        kind = runs.wanted.probe.check.kind
+        self._results[kind][name] += 1
+        self._seconds[kind] += now - started
         if runs.is_gone:
             return
         if runs.take(result, started, now):
@@ -161,8 +169,8 @@ class Checker:
             len(self._probes),
             self._loop.in_flight,
             self._loop.worst_lateness_seconds,
-            {"tcp": dict(self._results)},
-            {"tcp": self._seconds},
+            self._results,
+            self._seconds,
             tuple(i for i, runs in self._probes.items() if runs.is_stale(now)),
         )
         self._loop.worst_lateness_seconds = 0.0

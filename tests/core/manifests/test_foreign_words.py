@@ -49,7 +49,8 @@ SERVICE_FIELDS = {
     "inter": (2000, "write health: {interval: 2000ms, checks"),
     "TCP_CHECK": ({}, "write health: {checks: [{tcp: {}}]}"),
     "SMTP_CHECK": ({}, 'write health: {checks: [{tcp: {port: 25, expect: "220"}}]}'),
-    "HTTP_GET": ({}, "have http checks yet, only tcp; write health: {checks: [{tcp: {}}]}"),
+    "HTTP_GET": ({}, "write health: {checks: [{http: {path: /healthz}}]}"),
+    "SSL_GET": ({}, "write health: {checks: [{https: {host: www.example.org, path: /healthz}}]}"),
     "MISC_CHECK": ({}, "this gitvs does not have exec checks yet"),
     "inhibit_on_failure": (True, "write health: {onFailure: drain, checks"),
     "notify_down": ("x.sh", "gitvs runs no scripts"),
@@ -169,9 +170,17 @@ def test_so_is_one_of_a_director(spec: dict[str, Any], says: str) -> None:
         ({"TCP_CHECK": {}}, "write checks: [{tcp: {}}]"),
         ({"port": 80}, "write tcp: {port: 8080}"),
         *(
-            ({"checks": [{kind: {}}]}, f"have {kind} checks yet, only tcp; write tcp: {{}}")
-            for kind in ("http", "https", "udp", "dns", "ping", "exec")
+            ({"checks": [{kind: {}}]}, f"have {kind} checks yet, only tcp, http and https; write")
+            for kind in ("udp", "dns", "ping", "exec")
         ),
+        ({"httpGet": {}}, "write checks: [{http: {path: /healthz}}]"),
+        ({"checks": [{"httpGet": {}}]}, "write http: {path: /healthz}"),
+        ({"checks": [{"http": {"url": "/"}}]}, "write path: /healthz"),
+        ({"checks": [{"http": {"virtualhost": "a"}}]}, "write host: www.example.org"),
+        ({"checks": [{"http": {"status_code": 200}}]}, "write status: [200-299]"),
+        ({"checks": [{"https": {"sni": "a"}}]}, "write serverName: www.example.org"),
+        ({"checks": [{"https": {"insecure": True}}]}, "write verify: true"),
+        ({"checks": [{"tcp": {}, "http": {}}]}, "tcp and http are together; give each an entry"),
         ({"checks": [{"tcp": {}, "interval": "1s"}]}, "does not have times of single checks yet"),
         ({"checks": [{"tcp": {"timeout": "1s"}}]}, "write timeout: 2s in health, for all checks"),
         ({"checks": [{"tcp": {"connect_port": 25}}]}, "write port: 8080"),

@@ -9,7 +9,7 @@ import pytest
 
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer, render_director
-from gitvs.core.model.health import CheckTimes, Health, OnFailure, TcpCheck
+from gitvs.core.model.health import CheckTimes, Health, HttpCheck, OnFailure, TcpCheck, Tls
 from gitvs.core.model.resources import Endpoint, Protocol
 from tests.support.manifests.writing import (
     LEFT_OUT,
@@ -27,6 +27,7 @@ from tests.support.manifests.writing import (
 
 TCP: Doc = {"checks": [{"tcp": {}}]}
 AT_8080: Doc = {"checks": [{"tcp": {"port": 8080}}]}
+WWW = "www.example.org"
 UDP = {"port": 53, "protocol": "udp"}
 EXPIRE = "net.ipv4.vs.expire_quiescent_template"
 NODEST = "net.ipv4.vs.expire_nodest_conn"
@@ -164,6 +165,88 @@ def test_a_check_needs_a_port_where_the_real_servers_have_no_tcp_port(spec: Doc,
     assert says in found.message
     assert "write tcp: {port: 8080}" in found.message
     assert problems_of(director(), service(**spec, health=AT_8080)) == []
+
+
+def http(kind: str = "http", **fields: Any) -> Doc:
+    return {"checks": [{kind: fields}]}
+
+
+def test_an_http_check_has_the_defaults_of_the_model() -> None:
+    assert health_of(service(health=http())) == [Health((HttpCheck(),))]
+    [health] = health_of(service(health=http("https", host=f"{WWW}:8443")))
+    assert health == Health((HttpCheck(host=f"{WWW}:8443", tls=Tls(WWW)),))
+
+
+def test_every_field_of_an_http_check_is_rendered() -> None:
+    fields: Doc = {
+        **{"port": 8080, "path": "/healthz?a=b", "method": "POST", "host": WWW, "expect": "ok"},
+        **{"headers": {"X-Check": "gitvs"}, "status": [200, "301-302", "404"]},
+        **{"serverName": "other.example.org", "verify": True, "caFile": "ca.pem"},
+    }
+    [health] = health_of(service(health=http("https", **fields)))
+    statuses = ((200, 200), (301, 302), (404, 404))
+    tls = Tls("other.example.org", verify=True, ca_file="ca.pem")
+    headers = (("X-Check", "gitvs"),)
+    check = HttpCheck(8080, "/healthz?a=b", "POST", WWW, headers, statuses, "ok", tls)
+    assert health.checks == (check,)
+
+
+@pytest.mark.parametrize(
+    ("checks", "rule", "place", "says"),
+    [
+        (http(path="healthz"), "bad-format", "http/path", "a path begins with /"),
+        (http(path="/a b"), "bad-format", "http/path", "no blanks"),
+        (http(path="/\r\nX: y"), "bad-format", "http/path", "no blanks"),
+        (http(host="a b"), "bad-format", "http/host", "a name or an address"),
+        (http(host="a\r\nX: y"), "bad-format", "http/host", "a name or an address"),
+        (http(headers={"X-A": "a\r\nb"}), "bad-format", "http/headers/X-A", "on one line"),
+        (http(headers={"X A": "a"}), "bad-key", "http/headers/X A", "does not fit"),
+        (http(headers={"Host": WWW}), "header-not-allowed", "http/headers/Host", f"host: {WWW}"),
+        (
+            http(headers={"content-length": "1"}),
+            "header-not-allowed",
+            "http/headers/content-length",
+            "leave it out",
+        ),
+        (http(method="get"), "not-allowed", "http/method", "GET, HEAD"),
+        (http(method="HEAD", expect="ok"), "expect-without-body", "http/expect", "method: GET"),
+        (http(status=[600]), "out-of-range", "http/status/0", "100 to 599"),
+        (http(status=["2xx"]), "bad-format", "http/status/0", "200-299"),
+        (http(status=["299-200"]), "status-range-reversed", "http/status/0", "write 200-299"),
+        (http(status=[]), "empty", "http/status", "at least one"),
+        (http("https"), "missing-server-name", "https", "write host: www.example.org"),
+        (http("https", serverName="a:443"), "bad-format", "https/serverName", "without a port"),
+        (
+            http("https", host=WWW, caFile="ca.pem"),
+            "unused-ca-file",
+            "https/caFile",
+            "write verify: true",
+        ),
+        (
+            http("https", host=WWW, verify=True, caFile="../ca.pem"),
+            "bad-format",
+            "https/caFile",
+            "without a folder",
+        ),
+        ({"checks": [{"tcp": {}, "http": {}}]}, "too-many", "", "an entry of its own"),
+    ],
+)
+def test_what_no_http_check_can_say_is_refused(
+    checks: Doc, rule: str, place: str, says: str
+) -> None:
+    """In a Service, and in Defaults, where two Services have it from: once."""
+    pointer = f"/health/checks/0/{place}".rstrip("/")
+    two = service(), service("shop", vips=["203.0.113.11"])
+    for documents in ([service(health=checks)], [*two, defaults({"health": checks})]):
+        [found] = problems_of(director(), *documents)
+        assert (found.rule, found.pointer.endswith(pointer)) == (rule, True)
+        assert says in found.message
+
+
+def test_an_http_check_needs_a_port_where_a_tcp_check_does() -> None:
+    [found] = problems_of(director(), service(firewallMark=7, health=http()))
+    assert (found.rule, found.pointer) == ("check-without-port", "/spec/health/checks/0/http")
+    assert "write http: {port: 8080}" in found.message
 
 
 def test_the_real_servers_are_never_removed_under_sh() -> None:

@@ -67,6 +67,7 @@ def test_the_checks_of_the_example_are_those_that_it_describes() -> None:
             for address in ("203.0.113.10", "[2001:db8::10]")
             for port in (80, 443)
         },
+        "tcp 203.0.113.11:443": ('https /healthz host shop.example.org expect "ok"', drain),
         "tcp 203.0.113.25:25": ('tcp expect "220"', drain),
         "tcp 203.0.113.53:53": ("tcp port 53", drain),
         "udp 203.0.113.53:53": ("tcp port 53", remove),

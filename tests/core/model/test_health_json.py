@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from gitvs.core.model.desired import Desired
 from gitvs.core.model.health import CheckTimes, Health, OnFailure, TcpCheck
-from gitvs.core.model.health_json import health_digest, health_from_json, health_json
+from gitvs.core.model.health_json import (
+    health_digest,
+    health_from_json,
+    health_json,
+    name_of_host,
+)
 from gitvs.core.model.resources import Key
 from gitvs.core.model.state import State
 from gitvs.core.model.state_digest import state_and_health_digest, state_digest
@@ -75,3 +80,15 @@ def test_a_digest_of_checks_is_the_same_by_difference(step: tuple[Desired, Desir
     assert health_digest(other, (one, health_digest(one))) == health_digest(other)
     assert (health_digest(one) == health_digest(other)) == (one == other)
     assert (health_digest(one) == "") == (not one)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        *[("www.example.org", "www.example.org"), ("www.example.org:8443", "www.example.org")],
+        *[("10.0.0.1:80", "10.0.0.1"), ("[2001:db8::1]:80", "2001:db8::1"), ("", "")],
+        *[("[2001:db8::1]", "2001:db8::1"), ("2001:db8::1", "2001:db8::1")],
+    ],
+)
+def test_the_name_that_tls_asks_for_is_the_host_without_its_port(host: str, name: str) -> None:
+    assert name_of_host(host) == name

@@ -73,7 +73,11 @@ def test_a_gate_about_what_leaves_is_where_that_was_or_its_service_is() -> None:
         gone.key: ManifestLocation("shop", "shop.yaml", 4),
         kept.key: ManifestLocation("mail", "mail.yaml", 5),
     }
-    leaving = replace(plan("lb1", REMOVAL), state_before=State([kept, gone]), desired=Desired("lb1", "lb", State([kept])))
+    leaving = replace(
+        plan("lb1", REMOVAL),
+        state_before=State([kept, gone]),
+        desired=Desired("lb1", "lb", State([kept])),
+    )
     [found] = findings_of(preview(replace(leaving, locations=locations)))[:1]
     assert (found.rule, found.path, found.line) == ("mass-removal", "lb/shop.yaml", 4)
     locations[kept.key] = ManifestLocation("shop", "new/shop.yaml", 9)

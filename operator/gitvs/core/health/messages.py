@@ -7,13 +7,15 @@ comes up is from a process that reads answers of strangers: all of it is checked
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Any
 
-from gitvs.core.model.health import CheckTimes, Failure, Probe, ProbeId, Run, TcpCheck
+from gitvs.core.model.health import CheckTimes, Failure, Probe, ProbeId, Run
+from gitvs.core.model.health_json import check_from_json, check_json
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """The longest message: 100,000 probes with everything that a check may have."""
@@ -24,6 +26,13 @@ MAX_TEXT_CHARACTERS = 200
 
 class BadMessage(ValueError):
     """A message that cannot be understood."""
+
+
+_NOT_UNDERSTOOD = (
+    *(ValueError, TypeError, KeyError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+"""What the reading of rubbish as JSON, and of JSON as something else, may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +89,11 @@ def probe_id(probe: Probe) -> ProbeId:
 
 
 def _probe_json(probe: Probe) -> dict[str, Any]:
-    check, times = probe.check, probe.times
+    times = probe.times
     return {
-        "type": "tcp",
+        "check": check_json(replace(probe.check, port=None)),
         "address": str(probe.address),
         "port": probe.port,
-        "send": check.send,
-        "expect": check.expect,
         "interval": times.interval_seconds,
         "timeout": times.timeout_seconds,
         "retry": times.retry_seconds,
@@ -94,10 +101,8 @@ def _probe_json(probe: Probe) -> dict[str, Any]:
 
 
 def _probe_from_json(data: Mapping[str, Any]) -> Probe:
-    if data["type"] != "tcp":
-        raise BadMessage(f"unknown type of check {data['type']!r}")
     return Probe(
-        TcpCheck(None, str(data["send"]), str(data["expect"])),
+        check_from_json(data["check"]),
         ip_address(data["address"]),
         int(data["port"]),
         CheckTimes(float(data["interval"]), float(data["timeout"]), float(data["retry"])),
@@ -132,7 +137,7 @@ def decode_probe_set(message: bytes) -> ProbeSet:
             for identity, probe, passes, failures, mark in data["probes"]
         }
         return ProbeSet(int(data["generation"]), probes)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except _NOT_UNDERSTOOD as error:
         raise BadMessage(f"no set of probes: {error!r}") from error
 
 
@@ -178,7 +183,14 @@ def decode_news(message: bytes) -> Report | Heartbeat:
             return _heartbeat(heartbeat)
         runs = {str(identity): _run(run) for identity, run in data["runs"].items()}
         return Report(int(data["generation"]), runs, bool(data["isComplete"]))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise BadMessage(f"neither a report nor a sign of life: {error!r}") from error
 
 
@@ -187,16 +199,23 @@ def _run(data: list[Any]) -> Run:
     if not 0 <= int(length) < 2**53:
         raise BadMessage(f"a run of {length} results")
     shown = "".join(c if c.isprintable() else "?" for c in str(text)[:MAX_TEXT_CHARACTERS])
-    return Run(int(length), None if failure is None else Failure(failure), shown, float(latency))
+    return Run(int(length), None if failure is None else Failure(failure), shown, _finite(latency))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise BadMessage(f"a time of {number} s")
+    return number
 
 
 def _heartbeat(data: Mapping[str, Any]) -> Heartbeat:
     return Heartbeat(
         int(data["probes"]),
         int(data["inFlight"]),
-        float(data["worstLateness"]),
+        _finite(data["worstLateness"]),
         {str(k): {str(c): int(n) for c, n in v.items()} for k, v in data["results"].items()},
-        {str(k): float(v) for k, v in data["seconds"].items()},
+        {str(k): _finite(v) for k, v in data["seconds"].items()},
         tuple(map(str, data["stale"])),
     )
 

@@ -28,7 +28,8 @@ from gitvs.core.manifests.types import (
     PoolReference,
     Service,
 )
-from gitvs.core.model.health import CheckTimes, Health, OnFailure, TcpCheck
+from gitvs.core.model.health import CheckTimes, Health, OnFailure
+from gitvs.core.model.health_json import check_from_json
 from gitvs.core.model.resources import (
     AddressFamily,
     Forwarding,
@@ -206,7 +207,7 @@ def parse_health(parser: ValueParser, fields: SpecFields) -> ManifestHealth | No
     return ManifestHealth(
         origin,
         tuple(
-            ManifestCheck(origin / "checks" / index, TcpCheck(**check["tcp"]))
+            ManifestCheck(origin / "checks" / index, check_from_json(check))
             for index, check in enumerate(data["checks"])
         ),
         _parse_check_times(parser, origin, data),

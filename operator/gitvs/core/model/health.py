@@ -20,6 +20,10 @@ class TcpCheck:
     expect: str = ""
 
     @property
+    def kind(self) -> str:
+        return "tcp"
+
+    @property
     def words(self) -> str:
         """The check in words, for people: `tcp port 25 expect "220"`."""
         parts = ["tcp"]
@@ -31,7 +35,70 @@ class TcpCheck:
         return " ".join(parts)
 
 
-Check = TcpCheck
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How https is spoken. `server_name` is what is asked for (SNI).
+
+    Where `verify` is set the certificate has to be valid, for that name, and issued by an authority
+    that this host trusts, or by one of `ca_file`, a file in `/etc/gitvs/checks.d`.
+    """
+
+    server_name: str
+    verify: bool = False
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCheck:
+    """A request is answered with an allowed status, and the body contains `expect`.
+
+    `status` are ranges, both ends included. An empty `host` stands for the address that is asked.
+    `tls` is None for http. `port` is None for the real server's own.
+    """
+
+    port: int | None = None
+    path: str = "/"
+    method: str = "GET"
+    host: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    status: tuple[tuple[int, int], ...] = ((200, 299),)
+    expect: str = ""
+    tls: Tls | None = None
+
+    @property
+    def kind(self) -> str:
+        return "http" if self.tls is None else "https"
+
+    @property
+    def words(self) -> str:
+        """The check in words, for people: `http /healthz host www.example.org expect "ok"`."""
+        parts = [self.kind, *([] if self.method == "GET" else [self.method]), self.path]
+        if self.port is not None:
+            parts.append(f"port {self.port}")
+        if self.host:
+            parts.append(f"host {self.host}")
+        if self.tls is not None and self.tls.server_name != self.host:
+            parts.append(f"server name {self.tls.server_name}")
+        if self.tls is not None and self.tls.verify:
+            parts.append("verified" + (f" by {self.tls.ca_file}" if self.tls.ca_file else ""))
+        parts += [f'header "{name}: {value}"' for name, value in self.headers]
+        if self.status != DEFAULT_STATUS:
+            parts.append("status " + ", ".join(status_range_text(each) for each in self.status))
+        if self.expect:
+            parts.append(f'expect "{self.expect}"')
+        return " ".join(parts)
+
+
+DEFAULT_STATUS = ((200, 299),)
+
+
+def status_range_text(status_range: tuple[int, int]) -> str:
+    """Return `200-299`, or `404` for a single one."""
+    first, last = status_range
+    return str(first) if first == last else f"{first}-{last}"
+
+
+Check = TcpCheck | HttpCheck
 
 
 class OnFailure(StrEnum):
@@ -96,6 +163,8 @@ class Failure(StrEnum):
     UNREACHABLE = "unreachable"
     CONNECT_TIMEOUT = "connect-timeout"
     ANSWER_TIMEOUT = "answer-timeout"
+    TLS = "tls"
+    STATUS = "status"
     CONTENT = "content"
 
     @property

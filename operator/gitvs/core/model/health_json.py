@@ -5,15 +5,27 @@ The names are those of the manifests, with times in seconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
 from gitvs.core.model.grouped import Grouped, differences
-from gitvs.core.model.health import Check, CheckTimes, Health, OnFailure, TcpCheck
+from gitvs.core.model.health import (
+    DEFAULT_STATUS,
+    Check,
+    CheckTimes,
+    Health,
+    HttpCheck,
+    OnFailure,
+    TcpCheck,
+    Tls,
+    status_range_text,
+)
 from gitvs.core.model.resource_json import JsonObject, compact_json
 from gitvs.core.model.resources import Key
 
+_HOST_AND_PORT = re.compile(r"(\[[^]]*\]|[^:]*)(?::[0-9]+)?")
 _DIGEST_BYTES = 16
 _MODULUS = 2 ** (8 * _DIGEST_BYTES)
 
@@ -22,7 +34,7 @@ def health_json(health: Health) -> JsonObject:
     """Return health checks; what a check leaves out is absent."""
     times = health.times
     return {
-        "checks": [_check_json(check) for check in health.checks],
+        "checks": [check_json(check) for check in health.checks],
         "intervalSeconds": _number(times.interval_seconds),
         "timeoutSeconds": _number(times.timeout_seconds),
         "retryIntervalSeconds": _number(times.retry_seconds),
@@ -41,7 +53,7 @@ def health_from_json(json_object: Mapping[str, Any]) -> Health:
     """The inverse of `health_json`."""
     quorum = json_object["quorum"]
     return Health(
-        tuple(TcpCheck(**check["tcp"]) for check in json_object["checks"]),
+        tuple(check_from_json(check) for check in json_object["checks"]),
         CheckTimes(
             float(json_object["intervalSeconds"]),
             float(json_object["timeoutSeconds"]),
@@ -56,9 +68,68 @@ def health_from_json(json_object: Mapping[str, Any]) -> Health:
     )
 
 
-def _check_json(check: Check) -> JsonObject:
-    fields = {"port": check.port, "send": check.send, "expect": check.expect}
-    return {"tcp": {name: value for name, value in fields.items() if value}}
+def check_json(check: Check) -> JsonObject:
+    """Return a check as in the manifests: its type, and the fields that are no defaults."""
+    fields: dict[str, Any] = {"port": check.port, "expect": check.expect}
+    if isinstance(check, TcpCheck):
+        fields["send"] = check.send
+    else:
+        fields |= _http_fields(check)
+    return {check.kind: {name: value for name, value in fields.items() if value}}
+
+
+def _http_fields(check: HttpCheck) -> dict[str, Any]:
+    tls = check.tls or Tls("")
+    is_default = check.status == DEFAULT_STATUS
+    return {
+        "path": "" if check.path == "/" else check.path,
+        "method": "" if check.method == "GET" else check.method,
+        "host": check.host,
+        "headers": dict(check.headers),
+        "status": [] if is_default else [status_range_text(each) for each in check.status],
+        "serverName": "" if tls.server_name == name_of_host(check.host) else tls.server_name,
+        "verify": tls.verify,
+        "caFile": tls.ca_file,
+    }
+
+
+def check_from_json(json_object: Mapping[str, Any]) -> Check:
+    """The inverse of `check_json`; it reads a check of the manifests as well.
+
+    Raises:
+        KeyError: there is no such type of check.
+    """
+    ((kind, fields),) = json_object.items()
+    if kind == "tcp":
+        return TcpCheck(**fields)
+    if kind not in ("http", "https"):
+        raise KeyError(kind)
+    host, tls = fields.get("host", ""), None
+    if kind == "https":
+        name = fields.get("serverName", name_of_host(host))
+        tls = Tls(name, fields.get("verify", False), fields.get("caFile", ""))
+    return HttpCheck(
+        fields.get("port"),
+        fields.get("path", "/"),
+        fields.get("method", "GET"),
+        host,
+        tuple(fields.get("headers", {}).items()),
+        tuple(map(_status_range, fields["status"])) if "status" in fields else DEFAULT_STATUS,
+        fields.get("expect", ""),
+        tls,
+    )
+
+
+def name_of_host(host: str) -> str:
+    """Return a host without its port, and an IPv6 address without its brackets."""
+    found = _HOST_AND_PORT.fullmatch(host)
+    bare = host if found is None else found[1]
+    return bare.removeprefix("[").removesuffix("]")
+
+
+def _status_range(value: int | str) -> tuple[int, int]:
+    first, _, last = str(value).partition("-")
+    return int(first), int(last or first)
 
 
 def _number(value: float) -> float:

@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-import errno
 import socket
-import struct
 
-from gitvs.core.model.health import Failure, Probe
-from gitvs.health.checks.results import PASS, Check, Result, Wait, result_of_error
+from gitvs.core.model.health import Failure, Probe, TcpCheck
+from gitvs.health.checks.connecting import NotConnected, connect, socket_for
+from gitvs.health.checks.results import PASS, Check, Result, Wait
 
 MAX_ANSWER_BYTES = 64 * 1024
 """How much of an answer counts."""
 
-_NO_LINGER = struct.pack("ii", 1, 0)
-"""A close resets the connection, so that no TIME_WAIT is left of thousands of checks."""
-
-_NOT_YET = (errno.EINPROGRESS, errno.EAGAIN)
-
 
 def check_tcp(probe: Probe) -> Check:
     """Connect, send, and read until the expected text has come."""
+    check = probe.check
+    assert isinstance(check, TcpCheck)
     try:
-        connection = _socket_for(probe)
-    except OSError as error:
-        return result_of_error(error.errno or 0)
-    try:
-        number = connection.connect_ex((str(probe.address), probe.port))
-        if number in _NOT_YET:
-            is_over = yield Wait(connection, is_for_writing=True)
-            if is_over:
-                return Result(Failure.CONNECT_TIMEOUT, "no connection in time")
-            number = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            return result_of_error(number)
-        if probe.check.send or probe.check.expect:
-            return (yield from _converse(connection, probe))
-        return PASS
-    finally:
-        connection.close()
+        with socket_for(probe) as connection:
+            yield from connect(connection, probe)
+            if check.send or check.expect:
+                return (yield from _converse(connection, check))
+            return PASS
+    except NotConnected as failed:
+        return failed.result
 
 
-def _socket_for(probe: Probe) -> socket.socket:
-    family = socket.AF_INET if probe.address.version == 4 else socket.AF_INET6
-    connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    return connection
-
-
-def _converse(connection: socket.socket, probe: Probe) -> Check:
+def _converse(connection: socket.socket, check: TcpCheck) -> Check:
     """Send the text of the check, and read until the answer has what is expected."""
-    to_send, expected = probe.check.send.encode(), probe.check.expect.encode()
+    to_send, expected = check.send.encode(), check.expect.encode()
     answer = bytearray()
     try:
         while to_send:

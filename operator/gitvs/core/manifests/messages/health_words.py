@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 
 _CHECKS = "checks: [{tcp: {}}]"
+_HTTP = "checks: [{http: {path: /healthz}}]"
+_HTTPS = "checks: [{https: {host: www.example.org, path: /healthz}}]"
 _GREETING = 'checks: [{tcp: {port: 25, expect: "220"}}]'
 _HEALTH_WORDS: Mapping[str, str] = {
     "interval: 5s": "interval delayloop inter checkinterval period periodseconds",
@@ -25,11 +27,11 @@ _HEALTH_WORDS: Mapping[str, str] = {
     " monitors tcpcheck livenessprobe readinessprobe healthz option outlierdetection connectport"
     " checkport connectip",
     _GREETING: "smtpcheck",
+    _HTTP: "http httpget httpmethod httpcheck virtualhost request receive url",
+    _HTTPS: "https sslget httpscheck",
 }
 """What `health` has for a word."""
 _TYPE_WORDS: Mapping[str, str] = {
-    "http": "httpget httpmethod httpcheck virtualhost request receive",
-    "https": "sslget httpscheck",
     "udp": "udpcheck",
     "dns": "dnscheck",
     "ping": "pingcheck",
@@ -59,10 +61,29 @@ _IN_TCP: Mapping[str, str] = {
 }
 """What a tcp check has for a word."""
 
+_IN_HTTP: Mapping[str, str] = {
+    word: text
+    for text, words in {
+        "port: 8080": "port connectport checkport",
+        "path: /healthz": "url uri httppath requestpath testpath request",
+        "method: GET": "httpmethod verb",
+        "host: www.example.org": "virtualhost vhost hostname hostheader",
+        "headers: {X-Check: gitvs}": "header httpheaders requestheaders",
+        "status: [200-299]": "statuscode statuscodes code codes expectedstatus expectedstatuses",
+        "expect: …": "receive match contains string response regex body digest",
+        "serverName: www.example.org": "sni enablesni tlsservername",
+        "verify: true": "insecure tlsverify insecureskipverify verifypeer ssl",
+        "caFile: internal-ca.pem": "ca cacert cafilename capath",
+    }.items()
+    for word in words.split()
+}
+"""What an http or https check has for a word."""
+
 _HEALTH = {word: text for text, words in _HEALTH_WORDS.items() for word in words.split()}
 _TYPES = {word: name for name, words in _TYPE_WORDS.items() for word in words.split()}
 _OUTSIDE = frozenset({"Service", "Pool", "realServers", "ports", "vips"})
-_OF_ONE_CHECK = frozenset({"checks", "tcp"})
+_WEB = frozenset({"http", "https"})
+_OF_ONE_CHECK = _WEB | {"checks", "tcp"}
 _INSIDE = _OF_ONE_CHECK | {"health"}
 _NUMBER = re.compile(r"\b[0-9]+(s?)$")
 _MAX_NUMBER = 1_000_000
@@ -85,12 +106,16 @@ def translated_health_field(parent: str, bare: str, value: object) -> str:
         return f"this gitvs does not have {_NOT_YET[bare]} yet"
     if bare in _EXPLAINED:
         return _EXPLAINED[bare]
-    if is_inside and bare in _IN_TCP:
+    if parent in _WEB and bare in _IN_HTTP:
+        return f"write {_IN_HTTP[bare]}"
+    if is_inside and bare in _IN_TCP and parent not in _WEB:
         return f"write {_IN_TCP[bare]}" if parent == "tcp" else f"write tcp: {{{_IN_TCP[bare]}}}"
     check_type = _TYPES.get(bare) or (bare if is_inside and bare in _TYPE_WORDS else "")
     if check_type:
         remedy = "write tcp: {}" if parent in _OF_ONE_CHECK else _where(parent, _CHECKS)
-        return f"this gitvs does not have {check_type} checks yet, only tcp; {remedy}"
+        return (
+            f"this gitvs does not have {check_type} checks yet, only tcp, http and https; {remedy}"
+        )
     text = "timeout: 2s" if is_inside and bare == "timeout" else _HEALTH.get(bare, "")
     return text and _where(parent, _with_value(text, bare, value))
 
@@ -105,7 +130,9 @@ def _with_value(text: str, bare: str, value: object) -> str:
 
 def _where(parent: str, text: str) -> str:
     """Return that a text is to be written, and where."""
-    is_checks = text in (_CHECKS, _GREETING)
+    is_checks = text.startswith("checks: ")
+    if is_checks and parent == "checks":
+        return f"write {text.removeprefix('checks: [{').removesuffix('}]')}"
     if parent == "health":
         return f"write {text}"
     if parent in _OF_ONE_CHECK:

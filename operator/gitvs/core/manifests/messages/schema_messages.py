@@ -249,6 +249,11 @@ def _empty(violation: Violation) -> RuleAndMessage:
     return "empty", "empty; give at least one entry, or leave it out"
 
 
+def _too_many_fields(violation: Violation) -> RuleAndMessage:
+    names = " and ".join(map(str, violation.value))
+    return "too-many", f"{names} are together; give each an entry of its own"
+
+
 def _too_many(violation: Violation) -> RuleAndMessage:
     return "too-many", f"{len(violation.value)} entries, over the limit of {violation.limit}"
 
@@ -294,6 +299,7 @@ _MESSAGES_BY_KEYWORD: Mapping[str, Callable[[Violation], RuleAndMessage]] = {
     "enum": _not_allowed,
     "maxItems": _too_many,
     "maxLength": _too_long,
+    "maxProperties": _too_many_fields,
     "maximum": _too_high,
     "minItems": _empty,
     "minLength": _empty,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from gitvs.core.manifests.placement import DirectorIndex, PlacedService, on_failure_of
+from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.manifests.types import ManifestHealth, ManifestPort, Service
-from gitvs.core.model.health import OnFailure
+from gitvs.core.model.health import HttpCheck, OnFailure
 from gitvs.core.model.resources import Protocol, Scheduler
 from gitvs.core.problems import Problem
 
 _KEEPS_CLIENTS = "net.ipv4.vs.expire_quiescent_template"
 _KEEPS_CONNECTIONS = "net.ipv4.vs.expire_nodest_conn"
+_FRAMING_HEADERS = ("content-length", "transfer-encoding", "expect")
 
 
 def health_problems(service: Service) -> Iterator[Problem]:
@@ -23,12 +25,43 @@ def health_problems(service: Service) -> Iterator[Problem]:
         message = f"service {service.name} has scheduler sh, under which removing one real server"
         message += " moves most clients of the others; write onFailure: drain, or scheduler: mh"
         yield (health.origin / "onFailure").problem("remove-under-sh", message)
+    for check in health.checks:
+        if isinstance(check.check, HttpCheck):
+            yield from _http_problems(check.origin / check.check.kind, check.check)
     reason = _no_port_reason(service)
     for check in health.checks if reason else ():
         if check.check.port is None:
-            message = f"service {service.name} {reason}, so a tcp check needs a port of its own;"
-            message += " write tcp: {port: 8080}, with the TCP port to check"
-            yield (check.origin / "tcp").problem("check-without-port", message)
+            kind = check.check.kind
+            message = f"service {service.name} {reason}, so a {kind} check needs a port of its own;"
+            message += f" write {kind}: {{port: 8080}}, with the TCP port to check"
+            yield (check.origin / kind).problem("check-without-port", message)
+
+
+def _http_problems(origin: Origin, check: HttpCheck) -> Iterator[Problem]:
+    """Yield what no schema can say of an http or https check."""
+    for index, (first, last) in enumerate(check.status):
+        if first > last:
+            message = f"status {first}-{last} ends before it begins; write {last}-{first}"
+            yield (origin / "status" / index).problem("status-range-reversed", message)
+    for name, value in check.headers:
+        if name.lower() == "host":
+            message = f"the host is no header here; write host: {value}"
+            yield (origin / "headers" / name).problem("header-not-allowed", message)
+        elif name.lower() in _FRAMING_HEADERS:
+            message = f"header {name} is about a body, and a check sends none; leave it out"
+            yield (origin / "headers" / name).problem("header-not-allowed", message)
+    if check.method == "HEAD" and check.expect:
+        message = "an answer to HEAD has no body in which anything could be expected; write"
+        message += " method: GET, or leave expect out"
+        yield (origin / "expect").problem("expect-without-body", message)
+    tls = check.tls
+    if tls is not None and not tls.server_name:
+        message = "an https check needs the name to ask for; write host: www.example.org, or"
+        message += " serverName where the two differ"
+        yield origin.problem("missing-server-name", message)
+    if tls is not None and tls.ca_file and not tls.verify:
+        message = "caFile has no meaning unless the certificate is verified; write verify: true"
+        yield (origin / "caFile").problem("unused-ca-file", message)
 
 
 def _no_port_reason(service: Service) -> str:
