@@ -8,6 +8,8 @@ import pytest
 
 from gitvs.core.health.check_states import Standing
 from gitvs.core.health.judgement import Quorum, Reason
+from gitvs.core.health.records import RecordedAt, health_from_record, health_record
+from gitvs.core.health.tracker import HealthTracker
 from gitvs.core.model.health import CheckTimes, Failure, Health, OnFailure, TcpCheck
 from gitvs.core.model.resources import Scheduler
 from gitvs.core.model.state import State
@@ -286,3 +288,14 @@ def test_a_virtual_service_without_checks_any_more_is_forgotten() -> None:
     assert rounds.up == [ONE, TWO, THREE, FOUR]
     assert rounds.tracker.wanted_probes() == {}
     assert rounds.tracker.serving().changed == {numbered(4)[0].key}
+
+
+def test_a_newcomer_that_waits_goes_on_waiting_after_a_restart() -> None:
+    rounds = passing(3)
+    rounds.define(desired_with(numbered(4)))
+    assert rounds.up == [ONE, TWO, THREE]
+    now = RecordedAt(rounds.now, rounds.now, "boot")
+    record = health_record(rounds.tracker.services, now)
+    rounds.tracker = HealthTracker(health_from_record(record, now))
+    rounds.define(rounds.desired)
+    assert rounds.up == [ONE, TWO, THREE]

@@ -333,7 +333,8 @@ def _was_in(
     """Return whether a server was in before; None for a newcomer of a live virtual service."""
     if former is not None:
         known = former.judgement.memory.get(server)
-        if known is not None or server in former.facts.servers:
+        was_there = server in former.facts.servers or server in former.verdicts.servers
+        if known is not None or was_there:
             return known
     if applied is None or service not in applied:
         return True
