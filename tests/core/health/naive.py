@@ -87,8 +87,5 @@ def _is_hard(server: JudgedServer) -> bool:
 
 
 def _softness(server: JudgedServer) -> tuple[int, int, int]:
-    if _is_hard(server):
-        rank = 2
-    else:
-        rank = 1 if str(server.failure) == "connect-timeout" else 0
-    return rank, server.address.version, int(server.address)
+    ranks = {"connect-timeout": 1, "refused": 2, "unreachable": 2}
+    return ranks.get(str(server.failure), 0), server.address.version, int(server.address)

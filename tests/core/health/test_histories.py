@@ -144,6 +144,7 @@ def look(history: History) -> None:
     if (quiet_seconds := tracker.next_look_seconds - rounds.now) > 0:
         later = rounds.now + min(0.999 * quiet_seconds, 86400)
         assert tracker.judge(later) == frozenset(), "nothing moves by itself"
+        assert tracked.judged(later).out == before, "and nothing would"
     assert tracker.serving().out == before
 
 
