@@ -33,6 +33,7 @@ NEEDED = {
     "history": frozenset({STORE}),
     "plan": MANIFESTS | {GIT},
     "render": MANIFESTS,
+    "check": MANIFESTS,
     "validate": MANIFESTS,
     "schema": frozenset({"jsonschema"}),
 }

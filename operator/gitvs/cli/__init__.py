@@ -34,6 +34,7 @@ COMMANDS = {
     "render": LazyCommand("gitvs.cli.render:render", "Show what a director should have."),
     "schema": LazyCommand("gitvs.cli.schema:schema", "Print the JSON Schema of a kind."),
     "observe": LazyCommand("gitvs.cli.observe:observe", "Show what this host has."),
+    "check": LazyCommand("gitvs.cli.check:check", "Run the health checks from here, once."),
     "plan": LazyCommand("gitvs.cli.plan:plan", "Show what would change, and in which order."),
     "apply": LazyCommand("gitvs.cli.apply:apply", "Make this host as the manifests say."),
     "agent": LazyCommand("gitvs.cli.agent:agent", "Follow a Git repository."),

@@ -6,7 +6,6 @@ import os
 import resource
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from gitvs.adapters.process.privileges import give_up_everything
@@ -20,10 +19,9 @@ from gitvs.core.health.messages import (
     encode_heartbeat,
     encode_report,
 )
-from gitvs.core.model.health import Probe, ProbeId, Run
-from gitvs.health.checks.http import check_http
-from gitvs.health.checks.results import Check, Result
-from gitvs.health.checks.tcp import check_tcp
+from gitvs.core.model.health import ProbeId, Run
+from gitvs.health.checks.all_types import check_of
+from gitvs.health.checks.results import Result
 from gitvs.health.loop import Loop
 from gitvs.health.runs import ProbeRuns
 
@@ -34,11 +32,6 @@ MAX_STARTS_PER_SECOND = 64
 MAX_UNSENT_BYTES = 8 * 1024 * 1024
 """How much waits for an agent that does not read; what is more is reported again later."""
 
-_CHECKS: Mapping[str, Callable[[Probe], Check]] = {
-    "tcp": check_tcp,
-    "http": check_http,
-    "https": check_http,
-}
 _FLUSH_SECONDS = 0.1
 _HEARTBEAT_SECONDS = 1.0
 _CROWDED_SECONDS = 0.05
@@ -127,7 +120,7 @@ class Checker:
             self._loop.call_at(now + _CROWDED_SECONDS, lambda: self._start_in_turn(identity, runs))
             return
         self._loop.start(
-            _CHECKS[probe.check.kind](probe),
+            check_of(probe),
             probe.times.timeout_seconds,
             lambda result: self._end(identity, runs, result, now),
         )
