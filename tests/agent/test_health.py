@@ -154,3 +154,32 @@ def test_a_commit_that_takes_the_checks_away_brings_everybody_back(here: Ward) -
         here.push(service(weight=10, servers=4))
         settle(here, s1=10, s2=10, s3=10, s4=10)
         eventually(lambda: here.checker.probe_set.probes == {})
+
+
+def test_a_pause_of_health_takes_nobody_out_and_its_end_does(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.checker.give([TWO], count=3)
+        settle(here, s1=10, s2=0, s3=10, s4=10)
+        answer = running.order("pause", seconds=3600, subject="health")
+        assert "nothing that health checks say" in answer["text"]
+        here.checker.give([ONE], count=5)
+        running.order("drain", subject=THREE)
+        settle(here, s1=10, s2=0, s3=0, s4=10)
+        running.order("resume")
+        settle(here, s1=0, s2=10, s3=0, s4=10)
+
+
+def test_a_pause_of_health_outlives_a_restart(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.checker.give([TWO], count=3)
+        settle(here, s1=10, s2=0, s3=10, s4=10)
+        running.order("pause", seconds=3600, subject="health")
+    with here.running() as running:
+        eventually(lambda: running.status.operations.pause is not None)
+        settle(here, s1=10, s2=0, s3=10, s4=10)
+        running.order("resume")
+        eventually(lambda: len(here.checker.probe_set.probes) == 4)
+        here.checker.give(count=2)
+        settle(here, s1=10, s2=10, s3=10, s4=10)

@@ -30,6 +30,7 @@ from gitvs.core.model.history import Outcome
 from gitvs.core.model.observation import ConnectionCounts
 from gitvs.core.model.resources import Key, RealServer, Scheduler, VirtualService
 from gitvs.core.planning.operations import (
+    HEALTH,
     Operation,
     OperationKind,
     affected_keys,
@@ -91,10 +92,14 @@ class OperatorActions:
         return self._agent.sync()
 
     def _pause(self, request: ActionRequest) -> Answer:
-        pause = self._record_operation(request, OperationKind.PAUSE)
-        until = until_text(pause)
+        if request.subject not in ("", HEALTH):
+            raise ControlFailed(f"a pause is of {HEALTH} too or of nothing else: {request.subject}")
+        pause = self._record_operation(request, OperationKind.PAUSE, request.subject)
+        stopped = "no new commits, no repair of drift"
+        if pause.subject:
+            stopped += ", and nothing that health checks say"
         return self._run_and_answer(
-            "pause", f"paused{until}: no new commits, no repair of drift; `gitvs resume` ends it"
+            "pause", f"paused{until_text(pause)}: {stopped}; `gitvs resume` ends it"
         )
 
     def _when_judged(self, work: Callable[[], Answer]) -> Future[Answer]:
@@ -369,8 +374,10 @@ class OperatorActions:
             boot_id=moment.boot_id,
         )
 
-    def _record_operation(self, request: ActionRequest, kind: OperationKind) -> Operation:
-        operation = self._make_operation(request, kind)
+    def _record_operation(
+        self, request: ActionRequest, kind: OperationKind, subject: str = ""
+    ) -> Operation:
+        operation = self._make_operation(request, kind, subject)
         self._agent.ports.store.put_operation(operation)
         self._log_operation(request, operation)
         return operation

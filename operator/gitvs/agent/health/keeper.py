@@ -43,6 +43,8 @@ class PreparedHealth:
     operated: Desired
     applied: State | None
     serving: Serving
+    is_paused: bool
+    """Whether that stays as it was, since an operator has paused health."""
 
 
 class HealthKeeper:
@@ -64,14 +66,20 @@ class HealthKeeper:
     def prepare(self, target: Applied) -> PreparedHealth:
         """Return who serves in the target of a pass."""
         desired, moment = target.desired, self._ports.moment()
-        operated = with_operations(desired, self._ports.store.operations().in_force(moment))
+        operations = self._ports.store.operations().in_force(moment)
+        operated = with_operations(desired, operations)
         applied = self._ports.store.applied()
         state = None if applied is None else applied.desired.state
+        is_paused = operations.is_health_paused and bool(self.tracker.services)
+        if is_paused:
+            return PreparedHealth(desired, operated, state, self.tracker.serving(), is_paused)
         serving = self.tracker.serving_with(desired, operated, state, moment.boottime_seconds)
-        return PreparedHealth(desired, operated, state, serving)
+        return PreparedHealth(desired, operated, state, serving, is_paused)
 
     def in_force(self, prepared: PreparedHealth) -> None:
         """Check from now on what a pass has put into force."""
+        if prepared.is_paused:
+            return
         now = self._ports.clock.boottime()
         self.tracker.define(prepared.desired, prepared.operated, prepared.applied, now)
         self._conclude()
@@ -88,13 +96,22 @@ class HealthKeeper:
                 else:
                     self.tracker.take_report(report, self._ports.clock.boottime())
             self.tracker.set_stale(self.checker.heartbeat.stale)
+        if self._is_paused():
+            return False
         self._conclude()
         return bool(self.tracker.serving().changed)
+
+    def _is_paused(self) -> bool:
+        """Whether an operator wants nothing to be concluded; results are counted meanwhile."""
+        operations = self._ports.store.operations().in_force(self._ports.moment())
+        return operations.is_health_paused
 
     def seconds_left(self) -> float:
         """Return when to look again though nothing was reported; infinite if never."""
         if self._is_due:
             return 0.0
+        if self._is_paused():
+            return float("inf")
         return self.tracker.next_look_seconds - self._ports.clock.boottime()
 
     def status(self) -> HealthStatus:

@@ -22,13 +22,17 @@ from gitvs.core.model.state import State
 
 class OperationKind(StrEnum):
     PAUSE = "pause"
-    """No new commit, no drift repair."""
+    """No new commit, no drift repair; with the subject `HEALTH`, nothing that checks say either."""
     PIN = "pin"
     """Stay on one commit, regardless of the head of the branch."""
     DRAIN = "drain"
     """Take a real server out of its services."""
     STANDBY = "standby"
     """No VIPs and no local routes."""
+
+
+HEALTH = "health"
+"""The subject of a pause that is one of health checks too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,11 @@ class Operations:
     @property
     def pause(self) -> Operation | None:
         return self._first(OperationKind.PAUSE)
+
+    @property
+    def is_health_paused(self) -> bool:
+        """Whether nobody is taken out or brought back for what checks say."""
+        return self.pause is not None and self.pause.subject == HEALTH
 
     @property
     def pin(self) -> Operation | None:
