@@ -344,15 +344,18 @@ def recorded_serving(ports: Ports, desired: Desired) -> Serving:
         return EVERYBODY_SERVES
     operated = with_operations(desired, ports.store.operations().in_force(ports.moment()))
     applied = _applied(ports)
-    tracker = HealthTracker(health_from_record(record, now))
+    checks = {} if applied is None else applied.health
+    tracker = HealthTracker(health_from_record(record, now, checks))
     state = None if applied is None else applied.state
     return tracker.serving_with(desired, operated, state, now.boottime_seconds)
 
 
 def recorded_at(ports: Ports) -> RecordedAt:
     """Return the present moment, by the clocks that a record of health is compared with."""
-    moment = ports.moment()
-    return RecordedAt(moment.now.timestamp(), moment.boottime_seconds, moment.boot_id)
+    moment, alive_at = ports.moment(), ports.store.alive_at()
+    alive_seconds = 0.0 if alive_at is None else alive_at.timestamp()
+    now_seconds = moment.now.timestamp()
+    return RecordedAt(now_seconds, moment.boottime_seconds, moment.boot_id, alive_seconds)
 
 
 def plan_from_observation(

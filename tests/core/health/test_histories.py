@@ -51,8 +51,10 @@ class History:
         """Continue as another process, with what was recorded."""
         before = self.rounds.weights
         now = RecordedAt(self.rounds.now, self.rounds.now, "boot")
-        record = json.loads(json.dumps(health_record(self.rounds.tracker.services, now)))
-        self.rounds.tracker = HealthTracker(health_from_record(record, now))
+        record = json.loads(json.dumps(health_record(self.rounds.tracker.troubled, now)))
+        self.rounds.tracker = HealthTracker(
+            health_from_record(record, now, self.rounds.desired.health)
+        )
         self.rounds.runs.clear()
         self.rounds.marks.clear()
         self.take_up()

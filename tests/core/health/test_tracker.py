@@ -295,7 +295,7 @@ def test_a_newcomer_that_waits_goes_on_waiting_after_a_restart() -> None:
     rounds.define(desired_with(numbered(4)))
     assert rounds.up == [ONE, TWO, THREE]
     now = RecordedAt(rounds.now, rounds.now, "boot")
-    record = health_record(rounds.tracker.services, now)
-    rounds.tracker = HealthTracker(health_from_record(record, now))
+    record = health_record(rounds.tracker.troubled, now)
+    rounds.tracker = HealthTracker(health_from_record(record, now, rounds.desired.health))
     rounds.define(rounds.desired)
     assert rounds.up == [ONE, TWO, THREE]

@@ -54,7 +54,11 @@ class HealthKeeper:
         self.checker = checker
         self._ports = ports
         record = ports.store.health()
-        remembered = {} if record is None else health_from_record(record, recorded_at(ports))
+        applied = ports.store.applied()
+        remembered = {}
+        if record is not None and applied is not None:
+            health = applied.desired.health
+            remembered = health_from_record(record, recorded_at(ports), health)
         self.tracker = HealthTracker(remembered)
         self._sent_generation = 0
         self._is_due = False
@@ -158,8 +162,8 @@ class HealthKeeper:
 
     def _record(self) -> None:
         """Record what a restart must know, if it is something else than before."""
-        record = health_record(self.tracker.services, recorded_at(self._ports))
-        content = {name: record[name] for name in ("checks", "sound", "troubled")}
+        record = health_record(self.tracker.troubled, recorded_at(self._ports))
+        content = {name: record[name] for name in ("checks", "troubled")}
         if content != self._recorded and (self._recorded is not None or self.tracker.services):
             self._ports.store.record_health(record)
             self._recorded = content

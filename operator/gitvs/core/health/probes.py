@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from gitvs.core.health.messages import WantedProbe, probe_id
@@ -22,6 +23,8 @@ class Probes:
         self._probes: dict[ProbeId, Probe] = {}
         self._subscribers: dict[ProbeId, dict[Subscriber, None]] = {}
         self._marks: dict[ProbeId, int] = {}
+        self._addresses: Counter[str] = Counter()
+        """By how many probes each address is checked."""
 
     def replace(
         self, key: Key, before: TrackedService | None, after: TrackedService | None
@@ -33,7 +36,9 @@ class Probes:
         new = {} if after is None else dict(_subscriptions(key, after))
         for subscriber, probe in new.items():
             identity = probe_id(probe)
-            self._probes[identity] = probe
+            if identity not in self._probes:
+                self._probes[identity] = probe
+                self._addresses[str(probe.address)] += 1
             self._subscribers.setdefault(identity, {})[subscriber] = None
         for subscriber, probe in old.items():
             if subscriber not in new:
@@ -44,6 +49,10 @@ class Probes:
         subscribers = self._subscribers[identity]
         del subscribers[subscriber]
         if not subscribers:
+            address = str(self._probes[identity].address)
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
             del self._subscribers[identity], self._probes[identity]
             self._marks.pop(identity, None)
 
@@ -56,9 +65,10 @@ class Probes:
         probe = self._probes.get(identity)
         return None if probe is None else str(probe.address)
 
-    def addresses(self) -> set[str]:
-        """Return all addresses that are checked."""
-        return {str(probe.address) for probe in self._probes.values()}
+    @property
+    def addresses(self) -> Collection[str]:
+        """All addresses that are checked."""
+        return self._addresses.keys()
 
     def recount(self, servers: Iterable[RealServer], checks: Collection[TimedCheck]) -> None:
         """Have the runs of these checks reported as if they began now."""

@@ -1,8 +1,8 @@
 """What a restart must know of health, as JSON types and back.
 
-A virtual service whose real servers are all up, or not known yet, is only named, with the checks
-that somebody has passed: its servers serve. All others are written in full. So the record is in
-proportion to what is wrong.
+A virtual service is sound if somebody has passed each of its checks and all its real servers
+serve. Those are not recorded: what is applied says which they are. All others are written in full,
+so the record is in proportion to what is wrong.
 """
 
 from __future__ import annotations
@@ -26,48 +26,49 @@ MAX_AGE_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class RecordedAt:
-    """A moment by the clocks that a record is compared with; `wall_seconds` since 1970."""
+    """A moment by the clocks that a record is compared with; `wall_seconds` since 1970.
+
+    `alive_seconds` is when an agent last recorded that it was alive, by the wall clock: until then
+    a record was kept true, however old it is.
+    """
 
     wall_seconds: float
     boottime_seconds: float
     boot_id: str
+    alive_seconds: float = 0.0
 
 
-def health_record(services: Mapping[Key, TrackedService], at: RecordedAt) -> JsonObject:
-    """Return the record of virtual services."""
+def health_record(troubled: Mapping[Key, TrackedService], at: RecordedAt) -> JsonObject:
+    """Return the record of the virtual services that are not sound."""
     checks: dict[TimedCheck, int] = {}
 
     def numbers(some: Iterable[TimedCheck]) -> list[int]:
         return [checks.setdefault(check, len(checks)) for check in some]
 
-    sound: dict[str, list[Key]] = {}
-    troubled = {}
-    for key, service in services.items():
+    services = {}
+    for key, service in sorted(troubled.items()):
         verdicts = service.verdicts
-        if _is_sound(service):
-            sound.setdefault(" ".join(map(str, numbers(verdicts.checks))), []).append(key)
-        else:
-            troubled[key] = {
-                "checks": numbers(verdicts.checks),
-                "onTrial": sorted(numbers(verdicts.on_trial)),
-                "former": numbers(verdicts.former),
-                "quorum": str(service.judgement.quorum),
-                "servers": {
-                    server: _server_record(verdict, numbers, service.judgement.memory.get(server))
-                    for server, verdict in verdicts.servers.items()
-                },
-            }
+        services[key] = {
+            "checks": numbers(verdicts.checks),
+            "onTrial": sorted(numbers(verdicts.on_trial)),
+            "former": numbers(verdicts.former),
+            "quorum": str(service.judgement.quorum),
+            "servers": {
+                server: _server_record(verdict, numbers, service.judgement.memory.get(server))
+                for server, verdict in verdicts.servers.items()
+            },
+        }
     return {
         "wallSeconds": at.wall_seconds,
         "boottimeSeconds": at.boottime_seconds,
         "bootId": at.boot_id,
         "checks": [health_json(Health((check,), times)) for check, times in checks],
-        "sound": sound,
-        "troubled": troubled,
+        "troubled": services,
     }
 
 
-def _is_sound(service: TrackedService) -> bool:
+def is_sound(service: TrackedService) -> bool:
+    """Whether a restart needs to know nothing of a virtual service but that it was there."""
     verdicts, memory = service.verdicts, service.judgement.memory
     return (
         not verdicts.on_trial
@@ -94,8 +95,12 @@ def _server_record(verdict: ServerVerdict, numbers: Any, was_in: bool | None) ->
     ]
 
 
-def health_from_record(record: Mapping[str, Any], now: RecordedAt) -> dict[Key, TrackedService]:
+def health_from_record(
+    record: Mapping[str, Any], now: RecordedAt, applied: Mapping[Key, Health]
+) -> dict[Key, TrackedService]:
     """Return what is still worth knowing: moments are by the clock of this boot.
+
+    `applied` are the checks in force: virtual services that are not in the record were sound.
 
     After a reboot it is worth something if the host was down for less than five minutes; if the
     wall clock went back meanwhile, nothing is known.
@@ -103,14 +108,13 @@ def health_from_record(record: Mapping[str, Any], now: RecordedAt) -> dict[Key, 
     passed_seconds = now.wall_seconds - record["wallSeconds"]
     shift_seconds = 0.0
     if record["bootId"] != now.boot_id:
-        if not 0 <= passed_seconds <= MAX_AGE_SECONDS:
+        if not is_recent(record, now):
             return {}
         shift_seconds = now.boottime_seconds - passed_seconds - record["boottimeSeconds"]
     checks = [_timed_check(check) for check in record["checks"]]
     found = {
-        Key(key): _remembered(tuple(checks[int(n)] for n in numbers.split()))
-        for numbers, keys in record["sound"].items()
-        for key in keys
+        key: _remembered(tuple((check, health.times) for check in health.checks))
+        for key, health in applied.items()
     }
     for key, service in record["troubled"].items():
         servers = service["servers"]
@@ -127,8 +131,9 @@ def health_from_record(record: Mapping[str, Any], now: RecordedAt) -> dict[Key, 
 
 
 def is_recent(record: Mapping[str, Any], now: RecordedAt) -> bool:
-    """Whether a record is young enough to go by where no checker runs."""
-    return 0 <= now.wall_seconds - float(record["wallSeconds"]) <= MAX_AGE_SECONDS
+    """Whether a record was true lately: enough to go by after a reboot, or without a checker."""
+    true_until = max(float(record["wallSeconds"]), now.alive_seconds)
+    return 0 <= now.wall_seconds - true_until <= MAX_AGE_SECONDS
 
 
 def _timed_check(record: Mapping[str, Any]) -> TimedCheck:

@@ -7,6 +7,7 @@ own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from gitvs.core.health.check_states import CheckState, Standing
 from gitvs.core.health.messages import Report, WantedProbe, probe_id
 from gitvs.core.health.own_failure import OwnFailure
 from gitvs.core.health.probes import Probes, probe_of
+from gitvs.core.health.records import is_sound
 from gitvs.core.health.serving import OutBy, Serving
 from gitvs.core.health.tracked_service import ServiceFacts, TrackedService
 from gitvs.core.health.verdicts import (
@@ -56,6 +58,10 @@ class HealthTracker:
         self._held: set[Key] = set()
         self._changed: set[Key] = set()
         self._address_failing_since: dict[str, float] = {}
+        self._fall_seconds: Counter[float] = Counter()
+        """In how many virtual services real servers take so long to fall."""
+        self.troubled: dict[Key, TrackedService] = {}
+        """The virtual services of which a restart must know more than that they were there."""
 
     # What is checked
 
@@ -153,14 +159,28 @@ class HealthTracker:
         self._remembered.pop(key, None)
         tracked = self.services.pop(key, None)
         if tracked is not None:
+            self.troubled.pop(key, None)
+            self._note_fall_seconds(tracked, None)
             self.probes.replace(key, tracked, None)
             _note(self._out, self._held, self._changed, tracked, None)
             self._touched.discard(key)
 
     def _put(self, key: Key, tracked: TrackedService) -> None:
-        self.probes.replace(key, self.services.get(key), tracked)
+        before = self.services.get(key)
+        self.probes.replace(key, before, tracked)
+        self._note_fall_seconds(before, tracked)
         self.services[key] = tracked
         self._remembered.pop(key, None)
+
+    def _note_fall_seconds(
+        self, before: TrackedService | None, after: TrackedService | None
+    ) -> None:
+        for tracked, count in ((after, 1), (before, -1)):
+            if tracked is not None:
+                seconds = _fall_seconds(tracked.facts.health)
+                self._fall_seconds[seconds] += count
+                if not self._fall_seconds[seconds]:
+                    del self._fall_seconds[seconds]
 
     def wanted_probes(self) -> dict[ProbeId, WantedProbe]:
         """Return the probes to run, and of which lengths of their runs to report."""
@@ -228,6 +248,10 @@ class HealthTracker:
             if after.verdicts != before.verdicts or after.judgement != before.judgement:
                 changed.add(key)
             self.services[key] = after
+            if is_sound(after):
+                self.troubled.pop(key, None)
+            else:
+                self.troubled[key] = after
             _note(self._out, self._held, self._changed, before, after)
         self._touched.clear()
         return frozenset(changed)
@@ -236,13 +260,11 @@ class HealthTracker:
         return self.own_failure.is_frozen(now_seconds)
 
     def _look_for_own_failure(self, now_seconds: float) -> None:
-        addresses = self.probes.addresses()
+        addresses = self.probes.addresses
         failing = {a: t for a, t in self._address_failing_since.items() if a in addresses}
         self._address_failing_since = failing
         before = self.own_failure
-        fall_seconds = max(
-            (_fall_seconds(s.facts.health) for s in self.services.values()), default=0
-        )
+        fall_seconds = max(self._fall_seconds, default=0.0)
         self.own_failure = before.observed(failing, addresses, fall_seconds, now_seconds)
         was_frozen, is_frozen = (
             before.began_seconds is not None,
