@@ -209,6 +209,7 @@ def health_fields(prefix: str, with_health: Any) -> Doc:
             )
             for name, value in (("port", 26), ("send", "EHLO"), ("expect", "ready"))
         },
+        **simple_fields(prefix, with_health),
         **http_fields(prefix, with_health, "http", {}),
         **http_fields(prefix, with_health, "https", TLS_VARIATIONS),
         f"{prefix}.health.quorum.losePercent": with_health(
@@ -219,6 +220,36 @@ def health_fields(prefix: str, with_health: Any) -> Doc:
             {**tcp, "quorum": {"losePercent": 20, "gainPercent": 50}},
         ),
     }
+
+
+SIMPLE: dict[str, tuple[Doc, Doc]] = {
+    "udp": (
+        {"port": 123, "send": "a", "expect": "b"},
+        {"port": 124, "send": "c", "expect": "d", "sendHex": "1b00", "expectHex": "ff"},
+    ),
+    "dns": (
+        {"name": "a.example.org", "port": 53, "expect": "192.0.2.1"},
+        {
+            **{"name": "b.example.org", "port": 54, "expect": "192.0.2.2", "type": "AAAA"},
+            **{"rcode": "NXDOMAIN", "protocol": "tcp"},
+        },
+    ),
+}
+
+
+def simple_fields(prefix: str, with_health: Any) -> Doc:
+    """Each field of an udp, dns or ping check before and after."""
+    found: Doc = {}
+    for kind, (sound, variations) in SIMPLE.items():
+        before = {"checks": [{kind: sound}]}
+        found[f"{prefix}.health.checks.{kind}"] = with_health({"checks": [{"tcp": {}}]}, before)
+        for name, value in variations.items():
+            kept = {k: v for k, v in sound.items() if f"{k}Hex" != name}
+            after = {"checks": [{kind: {**kept, name: value}}]}
+            found[f"{prefix}.health.checks.{kind}.{name}"] = with_health(before, after)
+    pinged = {"checks": [{"ping": {}}]}
+    found[f"{prefix}.health.checks.ping"] = with_health({"checks": [{"tcp": {}}]}, pinged)
+    return found
 
 
 HTTP: Doc = {

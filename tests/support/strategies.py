@@ -7,7 +7,19 @@ from ipaddress import ip_address, ip_network
 from hypothesis import strategies as st
 
 from gitvs.core.model.desired import Desired
-from gitvs.core.model.health import Check, CheckTimes, Health, HttpCheck, OnFailure, TcpCheck, Tls
+from gitvs.core.model.health import (
+    Check,
+    CheckTimes,
+    DnsCheck,
+    DnsProtocol,
+    Health,
+    HttpCheck,
+    OnFailure,
+    PingCheck,
+    TcpCheck,
+    Tls,
+    UdpCheck,
+)
 from gitvs.core.model.resources import (
     AddressFamily,
     DummyInterface,
@@ -94,6 +106,8 @@ def healths() -> st.SearchStrategy[Health]:
     checks.append(HttpCheck(8080, "/a", "HEAD", "b:1", (("C", "d"),), ((200, 204), (301, 301))))
     checks.append(HttpCheck(host="b:1", expect="ok", tls=Tls("b")))
     checks.append(HttpCheck(tls=Tls("c", verify=True, ca_file="d.pem")))
+    checks += [UdpCheck(7, "a", expect_hex="00ff"), DnsCheck("a.b"), PingCheck()]
+    checks.append(DnsCheck("a.b", 53, "MX", "NXDOMAIN", "c", DnsProtocol.TCP))
     check = st.sampled_from(checks)
     return st.builds(
         Health,

@@ -22,6 +22,7 @@ from gitvs.core.health.messages import (
     encode_probe_set,
     encode_report,
     probe_id,
+    without_port,
 )
 from gitvs.core.model.health import CheckTimes, Failure, Probe, Run, TcpCheck
 from tests.support.strategies import healths
@@ -34,7 +35,7 @@ PROBE = Probe(TcpCheck(), ip_address("10.0.0.1"), 80, TIMES)
 @st.composite
 def probes(draw: st.DrawFn) -> Probe:
     health = draw(healths())
-    check = replace(draw(st.sampled_from(health.checks)), port=None)
+    check = without_port(draw(st.sampled_from(health.checks)))
     return Probe(check, draw(ADDRESSES), draw(st.integers(1, 65535)), health.times)
 
 

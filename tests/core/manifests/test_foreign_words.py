@@ -170,9 +170,12 @@ def test_so_is_one_of_a_director(spec: dict[str, Any], says: str) -> None:
         ({"TCP_CHECK": {}}, "write checks: [{tcp: {}}]"),
         ({"port": 80}, "write tcp: {port: 8080}"),
         *(
-            ({"checks": [{kind: {}}]}, f"have {kind} checks yet, only tcp, http and https; write")
-            for kind in ("udp", "dns", "ping", "exec")
+            ({"checks": [{kind: {}}]}, f"have {kind} checks yet, but tcp, http, https, udp, dns")
+            for kind in ("exec",)
         ),
+        ({"checks": [{"dns_check": {}}]}, "write dns: {name: www.example.org}"),
+        ({"checks": [{"PING_CHECK": {}}]}, "write ping: {}"),
+        ({"checks": [{"UDP_CHECK": {}}]}, "write udp: {send: ping, expect: pong}"),
         ({"httpGet": {}}, "write checks: [{http: {path: /healthz}}]"),
         ({"checks": [{"httpGet": {}}]}, "write http: {path: /healthz}"),
         ({"checks": [{"http": {"url": "/"}}]}, "write path: /healthz"),

@@ -9,7 +9,18 @@ import pytest
 
 from gitvs.core.manifests.load import Loader
 from gitvs.core.manifests.render import Renderer, render_director
-from gitvs.core.model.health import CheckTimes, Health, HttpCheck, OnFailure, TcpCheck, Tls
+from gitvs.core.model.health import (
+    CheckTimes,
+    DnsCheck,
+    DnsProtocol,
+    Health,
+    HttpCheck,
+    OnFailure,
+    PingCheck,
+    TcpCheck,
+    Tls,
+    UdpCheck,
+)
 from gitvs.core.model.resources import Endpoint, Protocol
 from tests.support.manifests.writing import (
     LEFT_OUT,
@@ -28,6 +39,11 @@ from tests.support.manifests.writing import (
 TCP: Doc = {"checks": [{"tcp": {}}]}
 AT_8080: Doc = {"checks": [{"tcp": {"port": 8080}}]}
 WWW = "www.example.org"
+OTHERS: dict[str, Doc] = {
+    **{"tcp": {"tcp": {}}, "http": {"http": {}}, "udp": {"udp": {"expect": "a"}}},
+    **{"dns": {"dns": {"name": WWW}}, "dns by tcp": {"dns": {"name": WWW, "protocol": "tcp"}}},
+    **{"ping": {"ping": {}}},
+}
 UDP = {"port": 53, "protocol": "udp"}
 EXPIRE = "net.ipv4.vs.expire_quiescent_template"
 NODEST = "net.ipv4.vs.expire_nodest_conn"
@@ -241,6 +257,78 @@ def test_what_no_http_check_can_say_is_refused(
         [found] = problems_of(director(), *documents)
         assert (found.rule, found.pointer.endswith(pointer)) == (rule, True)
         assert says in found.message
+
+
+def test_the_other_types_are_rendered_with_every_field() -> None:
+    checks = [
+        {"udp": {"port": 123, "sendHex": "1b00", "expectHex": "1c"}},
+        {"udp": {"send": "a", "expect": "b"}},
+        {"dns": {"name": WWW}},
+        {
+            "dns": {
+                **{"name": WWW, "port": 5353, "type": "AAAA", "rcode": "NXDOMAIN"},
+                **{"expect": "2001:db8::1", "protocol": "tcp"},
+            }
+        },
+        {"ping": {}},
+    ]
+    [health] = health_of(service(health={"checks": checks}))
+    assert health.checks == (
+        UdpCheck(123, send_hex="1b00", expect_hex="1c"),
+        UdpCheck(send="a", expect="b"),
+        DnsCheck(WWW),
+        DnsCheck(WWW, 5353, "AAAA", "NXDOMAIN", "2001:db8::1", DnsProtocol.TCP),
+        PingCheck(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("check", "rule", "place"),
+    [
+        ({"udp": {"send": "a", "sendHex": "61"}}, "exactly-one", "udp/sendHex"),
+        ({"udp": {"expect": "a", "expectHex": "61"}}, "exactly-one", "udp/expectHex"),
+        ({"udp": {"sendHex": "abc"}}, "bad-format", "udp/sendHex"),
+        ({"dns": {}}, "missing-field", "dns"),
+        ({"dns": {"name": "a b"}}, "bad-format", "dns/name"),
+        ({"dns": {"name": "a" * 64}}, "bad-format", "dns/name"),
+        ({"dns": {"name": "a..b"}}, "bad-format", "dns/name"),
+        ({"dns": {"name": WWW, "type": "ANY"}}, "not-allowed", "dns/type"),
+        ({"ping": {"port": 80}}, "unknown-field", "ping/port"),
+    ],
+)
+def test_what_no_other_check_can_say_is_refused(check: Doc, rule: str, place: str) -> None:
+    [found] = problems_of(director(), service(health={"checks": [check]}))
+    assert (found.rule, found.pointer) == (rule, f"/spec/health/checks/0/{place}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "kinds"),
+    [
+        ({"ports": [UDP]}, {"tcp", "http", "dns by tcp"}),
+        ({"ports": [{"port": 80, "protocol": "sctp"}]}, {*OTHERS} - {"ping"}),
+        ({"firewallMark": 7}, {*OTHERS} - {"ping"}),
+        ({"ports": [{"port": 53}]}, set()),
+    ],
+)
+def test_each_type_needs_a_port_where_the_real_servers_have_none_for_it(
+    spec: Doc, kinds: set[str]
+) -> None:
+    refused = set()
+    for name, check in OTHERS.items():
+        found = problems_of(director(), service(**spec, health={"checks": [check]}))
+        assert rules_of(found) in ([], ["check-without-port"])
+        refused |= {name} if found else set()
+    assert refused == kinds
+
+
+def test_udp_that_expects_nothing_is_no_check_alone() -> None:
+    nothing: Doc = {"udp": {"send": "x"}}
+    for checks, rules in (
+        ([nothing], ["udp-without-answer"]),
+        ([nothing, {"ping": {}}], []),
+        ([{"udp": {"send": "x", "expect": "y"}}], []),
+    ):
+        assert warnings_of(director(), service(health={"checks": checks})) == rules
 
 
 def test_an_http_check_needs_a_port_where_a_tcp_check_does() -> None:

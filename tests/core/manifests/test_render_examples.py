@@ -69,8 +69,8 @@ def test_the_checks_of_the_example_are_those_that_it_describes() -> None:
         },
         "tcp 203.0.113.11:443": ('https /healthz host shop.example.org expect "ok"', drain),
         "tcp 203.0.113.25:25": ('tcp expect "220"', drain),
-        "tcp 203.0.113.53:53": ("tcp port 53", drain),
-        "udp 203.0.113.53:53": ("tcp port 53", remove),
+        "tcp 203.0.113.53:53": ("dns www.example.org", drain),
+        "udp 203.0.113.53:53": ("dns www.example.org", remove),
     }
 
 

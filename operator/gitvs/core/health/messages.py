@@ -14,7 +14,15 @@ from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Any
 
-from gitvs.core.model.health import CheckTimes, Failure, Probe, ProbeId, Run
+from gitvs.core.model.health import (
+    Check,
+    CheckTimes,
+    Failure,
+    PingCheck,
+    Probe,
+    ProbeId,
+    Run,
+)
 from gitvs.core.model.health_json import check_from_json, check_json
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -91,13 +99,18 @@ def probe_id(probe: Probe) -> ProbeId:
 def _probe_json(probe: Probe) -> dict[str, Any]:
     times = probe.times
     return {
-        "check": check_json(replace(probe.check, port=None)),
+        "check": check_json(without_port(probe.check)),
         "address": str(probe.address),
         "port": probe.port,
         "interval": times.interval_seconds,
         "timeout": times.timeout_seconds,
         "retry": times.retry_seconds,
     }
+
+
+def without_port(check: Check) -> Check:
+    """Return a check without a port of its own: a probe says which it is."""
+    return check if isinstance(check, PingCheck) else replace(check, port=None)
 
 
 def _probe_from_json(data: Mapping[str, Any]) -> Probe:

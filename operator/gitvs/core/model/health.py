@@ -89,6 +89,95 @@ class HttpCheck:
         return " ".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class UdpCheck:
+    """A datagram is answered with one that contains what is expected.
+
+    `send` and `expect` are texts, `send_hex` and `expect_hex` bytes in hexadecimal; of each pair
+    one at most is given. Where nothing is expected, any answer passes, and none passes too once the
+    time is over: only an ICMP error fails. `port` is None for the real server's own.
+    """
+
+    port: int | None = None
+    send: str = ""
+    send_hex: str = ""
+    expect: str = ""
+    expect_hex: str = ""
+
+    @property
+    def kind(self) -> str:
+        return "udp"
+
+    @property
+    def words(self) -> str:
+        """The check in words, for people: `udp port 123 send 1b00 expect "pong"`."""
+        parts = ["udp"]
+        if self.port is not None:
+            parts.append(f"port {self.port}")
+        for name, text, digits in (
+            ("send", self.send, self.send_hex),
+            ("expect", self.expect, self.expect_hex),
+        ):
+            if text:
+                parts.append(f'{name} "{text}"')
+            elif digits:
+                parts.append(f"{name} hex {digits}")
+        return " ".join(parts)
+
+
+class DnsProtocol(StrEnum):
+    UDP = "udp"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class DnsCheck:
+    """A question is answered with `rcode`, and an answer's text contains `expect`."""
+
+    name: str = ""
+    port: int | None = None
+    type: str = "A"
+    rcode: str = "NOERROR"
+    expect: str = ""
+    protocol: DnsProtocol = DnsProtocol.UDP
+
+    @property
+    def kind(self) -> str:
+        return "dns"
+
+    @property
+    def words(self) -> str:
+        """The check in words, for people: `dns www.example.org AAAA expect "2001:db8::1"`."""
+        parts = ["dns", self.name, *([] if self.type == "A" else [self.type])]
+        if self.port is not None:
+            parts.append(f"port {self.port}")
+        if self.protocol is DnsProtocol.TCP:
+            parts.append("over tcp")
+        if self.rcode != "NOERROR":
+            parts.append(f"rcode {self.rcode}")
+        if self.expect:
+            parts.append(f'expect "{self.expect}"')
+        return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class PingCheck:
+    """The host answers an ICMP echo request."""
+
+    @property
+    def port(self) -> int | None:
+        """0: a host is asked, not a port."""
+        return 0
+
+    @property
+    def kind(self) -> str:
+        return "ping"
+
+    @property
+    def words(self) -> str:
+        return "ping"
+
+
 DEFAULT_STATUS = ((200, 299),)
 
 
@@ -98,7 +187,7 @@ def status_range_text(status_range: tuple[int, int]) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-Check = TcpCheck | HttpCheck
+Check = TcpCheck | HttpCheck | UdpCheck | DnsCheck | PingCheck
 
 
 class OnFailure(StrEnum):
@@ -162,6 +251,7 @@ class Failure(StrEnum):
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     CONNECT_TIMEOUT = "connect-timeout"
+    """No connection came about; or, without connections, nothing was heard of the host."""
     ANSWER_TIMEOUT = "answer-timeout"
     TLS = "tls"
     STATUS = "status"

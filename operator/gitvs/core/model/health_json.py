@@ -6,7 +6,8 @@ The names are those of the manifests, with times in seconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from hashlib import blake2b
 from typing import Any
 
@@ -15,11 +16,15 @@ from gitvs.core.model.health import (
     DEFAULT_STATUS,
     Check,
     CheckTimes,
+    DnsCheck,
+    DnsProtocol,
     Health,
     HttpCheck,
     OnFailure,
+    PingCheck,
     TcpCheck,
     Tls,
+    UdpCheck,
     status_range_text,
 )
 from gitvs.core.model.resource_json import JsonObject, compact_json
@@ -70,12 +75,14 @@ def health_from_json(json_object: Mapping[str, Any]) -> Health:
 
 def check_json(check: Check) -> JsonObject:
     """Return a check as in the manifests: its type, and the fields that are no defaults."""
-    fields: dict[str, Any] = {"port": check.port, "expect": check.expect}
-    if isinstance(check, TcpCheck):
-        fields["send"] = check.send
-    else:
-        fields |= _http_fields(check)
-    return {check.kind: {name: value for name, value in fields.items() if value}}
+    if isinstance(check, HttpCheck):
+        values = {"port": check.port, "expect": check.expect, **_http_fields(check)}
+        return {check.kind: {name: value for name, value in values.items() if value}}
+    changed = {f.name: getattr(check, f.name) for f in fields(check)}
+    for field in fields(check):
+        if changed[field.name] == field.default:
+            del changed[field.name]
+    return {check.kind: {_JSON_NAMES.get(name, name): value for name, value in changed.items()}}
 
 
 def _http_fields(check: HttpCheck) -> dict[str, Any]:
@@ -99,11 +106,27 @@ def check_from_json(json_object: Mapping[str, Any]) -> Check:
     Raises:
         KeyError: there is no such type of check.
     """
-    ((kind, fields),) = json_object.items()
-    if kind == "tcp":
-        return TcpCheck(**fields)
+    ((kind, given),) = json_object.items()
     if kind not in ("http", "https"):
-        raise KeyError(kind)
+        return _SIMPLE_CHECKS[kind](**{_FIELD_NAMES.get(n, n): value for n, value in given.items()})
+    return _http_check(kind, given)
+
+
+def _dns_check(**given: Any) -> DnsCheck:
+    return DnsCheck(**{**given, "protocol": DnsProtocol(given.get("protocol", DnsProtocol.UDP))})
+
+
+_SIMPLE_CHECKS: Mapping[str, Callable[..., Check]] = {
+    "tcp": TcpCheck,
+    "udp": UdpCheck,
+    "dns": _dns_check,
+    "ping": PingCheck,
+}
+_JSON_NAMES = {"send_hex": "sendHex", "expect_hex": "expectHex"}
+_FIELD_NAMES = {json_name: name for name, json_name in _JSON_NAMES.items()}
+
+
+def _http_check(kind: str, fields: Mapping[str, Any]) -> HttpCheck:
     host, tls = fields.get("host", ""), None
     if kind == "https":
         name = fields.get("serverName", name_of_host(host))

@@ -1,4 +1,5 @@
 """The types of check, as generators that yield what they wait for.
 
-`results`, `connecting`, `tcp`, `http`, `http_answer` (reads an answer), `all_types`.
+`results`, `connecting`, `tcp`, `http`, `http_answer` (reads an answer), `udp`,
+`dns`, `ping`, `all_types`.
 """

@@ -29,12 +29,12 @@ _HEALTH_WORDS: Mapping[str, str] = {
     _GREETING: "smtpcheck",
     _HTTP: "http httpget httpmethod httpcheck virtualhost request receive url",
     _HTTPS: "https sslget httpscheck",
+    "checks: [{udp: {send: ping, expect: pong}}]": "udp udpcheck",
+    "checks: [{dns: {name: www.example.org}}]": "dns dnscheck",
+    "checks: [{ping: {}}]": "ping pingcheck icmp icmpcheck",
 }
 """What `health` has for a word."""
 _TYPE_WORDS: Mapping[str, str] = {
-    "udp": "udpcheck",
-    "dns": "dnscheck",
-    "ping": "pingcheck",
     "exec": "misccheck filecheck checkcommand externalcheck",
     "bfd": "bfdcheck",
 }
@@ -83,7 +83,7 @@ _HEALTH = {word: text for text, words in _HEALTH_WORDS.items() for word in words
 _TYPES = {word: name for name, words in _TYPE_WORDS.items() for word in words.split()}
 _OUTSIDE = frozenset({"Service", "Pool", "realServers", "ports", "vips"})
 _WEB = frozenset({"http", "https"})
-_OF_ONE_CHECK = _WEB | {"checks", "tcp"}
+_OF_ONE_CHECK = _WEB | {"checks", "tcp", "udp", "dns", "ping"}
 _INSIDE = _OF_ONE_CHECK | {"health"}
 _NUMBER = re.compile(r"\b[0-9]+(s?)$")
 _MAX_NUMBER = 1_000_000
@@ -113,9 +113,8 @@ def translated_health_field(parent: str, bare: str, value: object) -> str:
     check_type = _TYPES.get(bare) or (bare if is_inside and bare in _TYPE_WORDS else "")
     if check_type:
         remedy = "write tcp: {}" if parent in _OF_ONE_CHECK else _where(parent, _CHECKS)
-        return (
-            f"this gitvs does not have {check_type} checks yet, only tcp, http and https; {remedy}"
-        )
+        have = "but tcp, http, https, udp, dns and ping"
+        return f"this gitvs does not have {check_type} checks yet, {have}; {remedy}"
     text = "timeout: 2s" if is_inside and bare == "timeout" else _HEALTH.get(bare, "")
     return text and _where(parent, _with_value(text, bare, value))
 

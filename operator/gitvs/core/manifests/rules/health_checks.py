@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator
 from gitvs.core.manifests.placement import DirectorIndex, PlacedService, on_failure_of
 from gitvs.core.manifests.syntax.source_positions import Origin
 from gitvs.core.manifests.types import ManifestHealth, ManifestPort, Service
-from gitvs.core.model.health import HttpCheck, OnFailure
+from gitvs.core.model.health import (
+    Check,
+    DnsCheck,
+    DnsProtocol,
+    HttpCheck,
+    OnFailure,
+    UdpCheck,
+)
 from gitvs.core.model.resources import Protocol, Scheduler
 from gitvs.core.problems import Problem
 
@@ -25,16 +32,23 @@ def health_problems(service: Service) -> Iterator[Problem]:
         message = f"service {service.name} has scheduler sh, under which removing one real server"
         message += " moves most clients of the others; write onFailure: drain, or scheduler: mh"
         yield (health.origin / "onFailure").problem("remove-under-sh", message)
-    for check in health.checks:
-        if isinstance(check.check, HttpCheck):
-            yield from _http_problems(check.origin / check.check.kind, check.check)
-    reason = _no_port_reason(service)
-    for check in health.checks if reason else ():
-        if check.check.port is None:
-            kind = check.check.kind
+    for written in health.checks:
+        check, origin = written.check, written.origin / written.check.kind
+        if isinstance(check, HttpCheck):
+            yield from _http_problems(origin, check)
+        elif isinstance(check, UdpCheck):
+            yield from _udp_problems(origin, check)
+        reason = _no_port_reason(service, check) if check.port is None else ""
+        if reason:
+            kind, protocol = check.kind, "UDP" if _is_by_udp(check) else "TCP"
             message = f"service {service.name} {reason}, so a {kind} check needs a port of its own;"
-            message += f" write {kind}: {{port: 8080}}, with the TCP port to check"
-            yield (check.origin / kind).problem("check-without-port", message)
+            message += f" write {kind}: {{port: 8080}}, with the {protocol} port to check"
+            yield origin.problem("check-without-port", message)
+
+
+def _is_by_udp(check: Check) -> bool:
+    is_dns_by_udp = isinstance(check, DnsCheck) and check.protocol is DnsProtocol.UDP
+    return is_dns_by_udp or isinstance(check, UdpCheck)
 
 
 def _http_problems(origin: Origin, check: HttpCheck) -> Iterator[Problem]:
@@ -64,12 +78,27 @@ def _http_problems(origin: Origin, check: HttpCheck) -> Iterator[Problem]:
         yield (origin / "caFile").problem("unused-ca-file", message)
 
 
-def _no_port_reason(service: Service) -> str:
-    """Return why no TCP check can use the real servers' own port; empty if one can."""
+def _udp_problems(origin: Origin, check: UdpCheck) -> Iterator[Problem]:
+    for name, text, digits in (
+        ("send", check.send, check.send_hex),
+        ("expect", check.expect, check.expect_hex),
+    ):
+        if text and digits:
+            message = f"{name} and {name}Hex are both there; write one of them"
+            yield (origin / f"{name}Hex").problem("exactly-one", message)
+
+
+def _no_port_reason(service: Service, check: Check) -> str:
+    """Return why a check cannot use the real servers' own port; empty if it can.
+
+    Who asks by UDP may use the number of a TCP port, since name servers have both. Not the other
+    way round: few servers of UDP listen for TCP.
+    """
     if service.firewall_mark is not None:
         return "has a firewall mark and no ports"
     for port in service.ports:
-        if port.protocol is not Protocol.TCP:
+        is_udp = port.protocol is Protocol.UDP
+        if port.protocol is Protocol.SCTP or (is_udp and not _is_by_udp(check)):
             return f"has {port}"
         if port.port == 0:
             return "has port 0, behind which real servers have no port of their own"
@@ -115,6 +144,13 @@ def _health_warnings(
             " real server at weight 0 for ever; leave onFailure out, so that udp has remove"
         )
         yield origin.problem("drain-keeps-udp-clients", message)
+    checks = [written.check for written in health.checks]
+    if all(isinstance(c, UdpCheck) and not (c.expect or c.expect_hex) for c in checks):
+        message = (
+            f"service {service.name} is checked by udp alone, and expects no answer: only a host"
+            " that says that the port is closed fails; write expect, or add a ping check"
+        )
+        yield (health.checks[0].origin / "udp").problem("udp-without-answer", message)
     if service.scheduler is Scheduler.SH and _has_weights_over_1(placed):
         message = (
             f"service {service.name} has scheduler sh and weights over 1: its table follows the"
