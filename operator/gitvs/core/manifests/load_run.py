@@ -19,7 +19,7 @@ from gitvs.core.manifests.parse_services import parse_pool, parse_service
 from gitvs.core.manifests.parse_values import ValueParser
 from gitvs.core.manifests.placement import (
     DirectorIndex,
-    DirectorMask,
+    DirectorSet,
     PlacedService,
     PoolIndex,
     place_service,
@@ -77,9 +77,9 @@ class Manifests:
         """The names of the directors, sorted."""
         return tuple(d.name for d in self.director_index.all)
 
-    def placed_services_on(self, mask: DirectorMask) -> Iterator[PlacedService]:
+    def placed_services_on(self, on: DirectorSet) -> Iterator[PlacedService]:
         """Yield the services that are on any of the directors, in file order."""
-        return (placed for placed in self.placed_services if placed.mask & mask)
+        return (placed for placed in self.placed_services if placed.directors.meets(on))
 
 
 @dataclass(frozen=True, slots=True)

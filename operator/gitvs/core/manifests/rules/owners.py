@@ -111,7 +111,7 @@ def _usage_problems(
         message = f"host addresses belong to the directors, not to the owner of {owner.path}; "
         origin = service.origin_of("hostAddresses")
         yield origin.problem("owner-host-address", message + "use a VIP of your own")
-    outside = placed.mask & ~directors.selected(owner.directors)
+    outside = placed.directors - directors.selected(owner.directors)
     if outside:
         message = (
             f"service {service.name} is on {directors.names_text(outside)}, which the Policy does"
