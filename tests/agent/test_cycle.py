@@ -148,7 +148,7 @@ def test_a_line_of_an_invalid_commit_lifts_nothing_and_that_is_said(site: Site) 
     done = turn(site)
     assert cycle_exit_code(done) is ExitCode.BLOCKED
     assert [str(problem) for problem in done.problems] == [
-        f"`Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)"
+        f"`Gitvs-Allow` in commit {invalid[:12]} is ignored: it is invalid (1 problem)"
     ]
 
 
@@ -198,9 +198,9 @@ def test_a_line_of_a_branch_that_forked_before_the_applied_commit_lifts_nothing(
     assert site.weights() == [1, 1, 1, 1]
     assert applied is not None
     assert [str(problem) for problem in done.problems] == [
-        f"`Gitvs-Allow` in commit {side[:12]} is not counted: it forked before commit"
-        f" {applied[:12]}, and does not know what came since; put the line into the commit that"
-        " merges it"
+        f"`Gitvs-Allow` in commit {side[:12]} is ignored: it forked before commit"
+        f" {applied[:12]}, and does not know what came since; put the line into the"
+        " commit that merges it"
     ]
 
 

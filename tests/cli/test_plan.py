@@ -371,7 +371,7 @@ def test_a_saved_state_adds_connections_and_drift(
     file = saved(tmp_path, repository.git("rev-parse", "before"), drift)
     _, text = compared(cli, repository, "off", "--state", file)
     assert "at the latest, 3 active and 4 inactive connections" in text
-    assert "Drift that the next sync repairs, whatever is merged" in text
+    assert "Drift that the next sync repairs, with or without this merge" in text
     assert "~  net.ipv4.vs.expire_nodest_conn  0 → 1" in text
     assert "note:" not in text
 

@@ -46,7 +46,7 @@ from gitvs.report.text.places import Places
 
 @click.command()
 @config_option
-@click.option("--once", is_flag=True, help="Fetch, one pass, exit.")
+@click.option("--once", is_flag=True, help="Fetch, run one pass, and exit.")
 @state_options
 @click.pass_context
 def agent(context: click.Context, config: Path, once: bool, state_dir: Path) -> int:

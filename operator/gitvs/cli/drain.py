@@ -13,9 +13,9 @@ from gitvs.cli.shared.options import state_options
 
 @click.command()
 @click.argument("server", shell_complete=real_servers)
-@click.option("--service", default="", metavar="NAME", help="In this Service alone.")
+@click.option("--service", default="", metavar="NAME", help="Only in this Service.")
 @click.option("--now", is_flag=True, help="Remove it at once, and cut its connections.")
-@for_option(None, "How long; by default until `gitvs undrain`.")
+@for_option(None, "Duration; by default until `gitvs undrain`.")
 @why_option
 @state_options
 def drain(

@@ -11,7 +11,7 @@ from gitvs.cli.shared.options import state_options
 
 
 @click.command()
-@for_option("4h", "How long; it ends by itself.")
+@for_option("4h", "Duration; after that, the pause ends by itself.")
 @why_option
 @state_options
 def pause(seconds: float, why: str, state_dir: Path) -> int:

@@ -81,7 +81,7 @@ def render(
 
 def _write_server_setup(desired_states: Sequence[Desired], real_server: str, form: str) -> None:
     if form != RenderFormat.YAML:
-        raise UsageError("--format is nothing for --real-server, which prints shell commands")
+        raise UsageError("--format cannot be used with --real-server, which prints shell commands")
     try:
         address = ip_address(real_server)
     except ValueError:

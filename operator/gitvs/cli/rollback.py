@@ -13,7 +13,7 @@ from gitvs.cli.shared.options import state_options
 
 @click.command()
 @click.argument("commit", default="")
-@for_option("24h", "How long the commit stays pinned; afterwards newer commits come.")
+@for_option("24h", "How long the commit stays pinned; after that, newer commits are applied.")
 @allow_option
 @why_option
 @state_options

@@ -58,4 +58,4 @@ def _known_kind(kind: str) -> str:
         if known.lower() == kind.lower():
             return known
     hint = did_you_mean(kind, SCHEMA_KINDS) or f"; there are {', '.join(SCHEMA_KINDS)}"
-    raise UsageError(f"{kind} is no kind of document{hint}")
+    raise UsageError(f"{kind} is not a kind of document{hint}")

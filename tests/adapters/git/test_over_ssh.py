@@ -167,7 +167,7 @@ def test_a_server_that_stops_in_the_middle_of_a_pack_is_given_up_and_leaves_noth
         for seconds in (2, 8, 32):  # a slow machine has not come to the pack in the first ones
             patience = replace(settings(server, upstream), timeout_seconds=seconds)
             ours = GitRemote(tmp_path / "state", patience)
-            with pytest.raises(SourceUnreachable, match=f"no end within {seconds} s"):
+            with pytest.raises(SourceUnreachable, match=f"did not end within {seconds} s"):
                 ours.fetch(None)
             eventually(lambda: running(str(server.key)) == [])
             eventually(lambda: running(str(tmp_path / "state")) == [])

@@ -787,7 +787,7 @@ def test_an_https_server_that_stops_in_the_middle_of_a_pack_is_given_up(
             remote = RemoteSettings(
                 f"{server.url}/upstream/.git", ca_file=server.ca_file, timeout_seconds=seconds
             )
-            with pytest.raises(SourceUnreachable, match=f"no end within {seconds} s"):
+            with pytest.raises(SourceUnreachable, match=f"did not end within {seconds} s"):
                 GitRemote(state, remote).fetch(None)
             eventually(lambda: commands_with(server.url) == [])
             packs = (state / "repository.git/objects/pack").glob("tmp_*")

@@ -218,7 +218,7 @@ def test_a_signature_of_another_commit_is_refused(
     assert forged != raw
     evil = upstream.git("hash-object", "-w", "-t", "commit", "--stdin", stdin=forged.encode())
     upstream.git("update-ref", "refs/heads/main", evil)
-    assert "has a signature that does not fit its content" in refusal(upstream, policy)
+    assert "has a signature that does not match its content" in refusal(upstream, policy)
 
 
 def test_nothing_of_an_untrusted_commit_is_read_before_it_is_refused(

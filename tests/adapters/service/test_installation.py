@@ -160,7 +160,7 @@ def test_it_takes_root(command: str, gitvs: Gitvs, monkeypatch: pytest.MonkeyPat
     done = gitvs(command, "--yes")
     assert (done.code, done.err) == (
         1,
-        "gitvs: this takes root; run it with sudo. Nothing was changed\n",
+        "gitvs: this needs root; run it with sudo. Nothing was changed\n",
     )
 
 

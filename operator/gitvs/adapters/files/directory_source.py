@@ -34,7 +34,7 @@ class DirectorySource:
         with _as_source_errors(self._folder):
             is_folder = stat.S_ISDIR(self._folder.stat().st_mode)
         if not is_folder:
-            raise SourceError(f"{self._folder} is not a folder; give the one with the manifests")
+            raise SourceError(f"{self._folder} is not a folder; give the folder with the manifests")
         names, skipped = self._find_names()
         total = TotalSizeLimit()
         files = []

@@ -111,8 +111,9 @@ class DirectoryWatch(FileSystemEventHandler):
             name = printable(open_names[0] if open_names else self._name_of(self._changed_path))
         if open_names:
             return (
-                f"{self._folder}: {name} is being written, and was not closed since. The folder is"
-                " read once that is done; what is applied stays in force meanwhile"
+                f"{self._folder}: file {name} is open for writing. gitvs reads the"
+                " folder when the file is closed. Until then, the applied state stays"
+                " in force"
             )
         return (
             f"{self._folder} is changed all the time, {name} last. It is read once it is quiet, or"

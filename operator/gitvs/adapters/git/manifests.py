@@ -210,8 +210,8 @@ _NAME_PROBLEM = "has a name that no checkout can have"
 
 def _ambiguous(commit_id: str, entry: TreeEntry, problem: str) -> SourceError:
     return SourceError(
-        f"commit {commit_id[:12]} cannot be read in one way only: {printable(entry.path)}"
-        f" {problem}. Agents refuse its whole branch; rewrite the commit with Git's own tools"
+        f"commit {commit_id[:12]} is ambiguous: {printable(entry.path)} {problem}."
+        " Agents refuse its whole branch; rewrite the commit with Git's own tools"
     )
 
 

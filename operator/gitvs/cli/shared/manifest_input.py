@@ -52,7 +52,7 @@ def _existing_place(_context: click.Context, _parameter: click.Parameter, path: 
         path.absolute()
     except FileNotFoundError as error:
         raise SourceError(
-            f"{path}: the folder that this runs in was deleted; change to another one"
+            f"{path}: the current folder was deleted; change to another one"
         ) from error
     return path
 

@@ -54,8 +54,9 @@ NO_DIRECTOR = Problem(
     0,
     "",
     "no-director",
-    "no Director document, so no host gets anything of this, and what selects directors was not"
-    " checked: right for one team's folder by itself, wrong for what agents follow",
+    "there is no Director document, so no host uses these manifests, and director"
+    " selectors were not checked. This is normal for the folder of one team, but wrong"
+    " for the folder that agents follow",
 )
 """A warning where manifests are checked, and a problem where they are compared or applied."""
 

@@ -59,7 +59,7 @@ class ValueParser:
             message = f"{text} names an interface after %; give the address alone"
             raise self.reject(origin, "bad-address", message)
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            message = f"{text} is an IPv4 address in IPv6 clothes; write {address.ipv4_mapped}"
+            message = f"{text} is an IPv4 address in IPv6 notation; write {address.ipv4_mapped}"
             raise self.reject(origin, "bad-address", message)
         return address
 
@@ -124,7 +124,7 @@ class ValueParser:
             InvalidValue: `name` is invalid; the problem is recorded.
         """
         if name == "lo":
-            message = "lo is no dummy interface; give a name that is free, such as gitvs0"
+            message = "lo is not a dummy interface; give an unused name, such as gitvs0"
             raise self.reject(origin, "interface-name", message)
         return self.parse_interface(origin, name)
 

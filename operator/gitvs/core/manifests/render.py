@@ -205,7 +205,10 @@ def directors_with_vips(manifests: Manifests, addresses: Container[IPAddress]) -
 def _unknown_director_message(manifests: Manifests, director_name: str) -> str:
     known = manifests.director_names
     if not known:
-        return f"no Director document is named {director_name}; the manifests have none at all"
+        return (
+            f"no Director document is named {director_name}; the manifests have no"
+            " Director document"
+        )
     hint = did_you_mean(director_name, known)
     listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     return f"no Director document is named {director_name}{hint} (known: {listed})"

@@ -33,8 +33,8 @@ DOCUMENT_KINDS = ("Director", "Service", "Pool", "Defaults", "Policy")
 API_VERSION = "gitvs/v1"
 
 FOLDER_HINT = (
-    "If this file is not gitvs's, let it read a folder of its own: PATH on the command line, "
-    "`path` in the agent's settings"
+    "If this file is not for gitvs, keep the manifests in a folder of their own, and"
+    " name it: PATH on the command line, `path` in the agent's settings"
 )
 """Ends the message about a document of something else."""
 

@@ -272,4 +272,4 @@ def _sysctl_reasons(sysctl: Sysctl) -> Iterator[tuple[int, _Reason]]:
 
 
 def _timeout_reasons(timeout: Timeout) -> Iterator[tuple[int, _Reason]]:
-    yield errno.EINVAL, _Reason(f"{timeout.seconds} s is out of range", "0 keeps the former")
+    yield errno.EINVAL, _Reason(f"{timeout.seconds} s is out of range", "0 keeps the former value")

@@ -159,9 +159,9 @@ def _unknown_host_address_problems(
             missing = each.directors - directors.having_address_name(name)
             if missing:
                 message = (
-                    f"host address {name} is not among the addresses of Director "
-                    f"{directors.names_text(missing)}; add it there (an empty list will do), "
-                    "or select other directors"
+                    f"host address {name} is not among the addresses of Director"
+                    f" {directors.names_text(missing)}; add it there (an empty list is"
+                    " enough), or select other directors"
                 )
                 origin = each.service.origin_of("hostAddresses") / index
                 yield origin.problem("unknown-host-address", message)
@@ -218,7 +218,10 @@ def _looping_server_problems(
                         f"{_server_text(each, address)} is a VIP of"
                         f" {directors.names_text(clashing)}: its "
                     )
-                    message += "packets would come back; give its own address"
+                    message += (
+                        "packets would come back to the director; give an address of"
+                        " the real server itself"
+                    )
                     yield chosen.server.origin.problem("real-server-is-vip", message)
                 for prefix, on in covering:
                     if on.meets(variant.directors):
@@ -226,7 +229,10 @@ def _looping_server_problems(
                         message = (
                             f"{_server_text(each, address)} is inside local route {prefix} of "
                         )
-                        message += f"{where}: its packets would never leave; keep it out"
+                        message += (
+                            f"{where}: its packets would never leave the director;"
+                            " choose an address outside the route"
+                        )
                         yield chosen.server.origin.problem("real-server-in-local-route", message)
 
 

@@ -30,7 +30,10 @@ def owner_problems(
     for director in manifest_directors:
         owner = owners.of_document(director.origin)
         if owner is not None:
-            message = f"a Director inside {owner.path}, which is an owner's; move it out"
+            message = (
+                f"a Director inside {owner.path}, which belongs to an owner of the"
+                " Policy; move it out of that folder"
+            )
             yield director.origin.problem("owner-document", message)
     for each in placed:
         yield from _usage_problems(each, owners, directors)
@@ -135,5 +138,8 @@ def _not_owned_problem(
     else:
         assert owner is not None, "two owners that differ are not both nobody"
         named = owner.origin
-        message = f"{what} is not among those of {owner.path} ({named}); use one, or have it added"
+        message = (
+            f"{what} is not among those of {owner.path} ({named}); use one of those,"
+            " or ask to have it added"
+        )
     return origin.problem(rule, message, named)

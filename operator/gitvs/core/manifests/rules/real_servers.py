@@ -88,7 +88,7 @@ def _own_port_problems(service: Service, server: ManifestRealServer) -> Iterator
         )
         yield (server.origin / "port").problem("port-changed-without-nat", message)
     elif service.ports and service_port == 0:
-        message = "behind port 0 each connection keeps its port; leave the real server's port out"
+        message = "with port 0, each connection keeps its port; leave the real server's port out"
         yield (server.origin / "port").problem("port-zero-with-target-port", message)
 
 
@@ -163,9 +163,9 @@ def _empty_selection_problems(
                 empty_on |= on & placed.directors
         if empty_on:
             message = (
-                f"this leaves no real server of Pool {pool.name} on"
-                f" {directors.names_text(empty_on)}; "
-                "check the labels of the pool's real servers and of the directors"
+                f"this selects no real server of Pool {pool.name} on"
+                f" {directors.names_text(empty_on)}; check the labels of the pool's real"
+                " servers and of the directors"
             )
             yield reference.origin.problem("empty-selection", message)
 
@@ -251,9 +251,9 @@ def _family_problems(
     for family, on in _served_families(placed, variant, directors).items():
         if family not in families and on:
             message = (
-                f"service {service.name} has an {_family_name(family)} address on "
-                f"{directors.names_text(on)}, and real servers, none of them"
-                f" {_family_name(family)}; add one, or leave the address out"
+                f"service {service.name} has an {_family_name(family)} address on"
+                f" {directors.names_text(on)}, but no {_family_name(family)} real"
+                " server; add one, or leave the address out"
             )
             origin = _origin_of_family(placed, family)
             yield origin.problem("family-without-real-servers", message)

@@ -156,7 +156,8 @@ def _unplaced_vip_problems(
             and not unread.may_contain_any("Director")
         ):
             message = (
-                f"VIP {vip.address} is for {directors.names_text(vip_directors)}, and service"
-                f" {service.name} is on {directors.names_text(on)} only; let them meet"
+                f"VIP {vip.address} is for {directors.names_text(vip_directors)}, and"
+                f" service {service.name} is on {directors.names_text(on)} only; select"
+                " at least one common director"
             )
             yield vip.origin.problem("selector-matches-none", message)
