@@ -89,8 +89,8 @@ def test_anything_else_is_a_bug_and_shows_its_traceback(failing: SimpleNamespace
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["vaildate"], "vaildate is no command; did you mean validate?"),
-        (["frobnicate"], "frobnicate is no command; there are validate, render, schema"),
+        (["vaildate"], "vaildate is not a command; did you mean validate?"),
+        (["frobnicate"], "frobnicate is not a command; there are validate, render, schema"),
         (["--frobnicate"], "No such option"),
         (["validate", "--format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["validate", "a", "b"], "unexpected extra argument"),
@@ -325,7 +325,7 @@ def test_a_check_is_one_line_and_nothing_else(cli: Gitvs, tmp_path: Path, more: 
     assert re.fullmatch(r"CRITICAL: .+\n", ran.out)
     ran = cli("status", "--check", more, "--state-dir", tmp_path)
     assert ran.code == ExitCode.USAGE
-    assert "do not go together" in ran.err
+    assert "cannot be combined" in ran.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -159,7 +159,9 @@ def test_a_folder_without_a_director_is_sound_with_a_warning(
     assert ran.code == 0
     assert ran.out.count("no Director document") == 1
     if form == "text":
-        assert ran.out.startswith(".: warning: no Director document, so no host gets anything")
+        assert ran.out.startswith(
+            ".: warning: there is no Director document, so no host uses these manifests"
+        )
         assert "no problems, 1 warning: 0 directors, 1 service" in ran.out
 
 

@@ -276,8 +276,8 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error_and_no_wrong_usage(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--base", "before", "--rev", "after"), "--rev is nothing for --base; use --head"),
-        (("--base", "before", "--adopt"), "--adopt is nothing for --base"),
+        (("--base", "before", "--rev", "after"), "--rev cannot be used with --base; use --head"),
+        (("--base", "before", "--adopt"), "--adopt cannot be used with --base"),
         (("--head", "after"), "--head needs --base; for one commit on one director use --rev"),
         (("--director", "lb1", "--director", "lb2"), "--director may be given once"),
         (
@@ -427,7 +427,7 @@ def test_two_states_of_one_director_are_refused(
     options = ("--base", "before", "--state", file, "--state", file)
     ran = cli("plan", repository.folder / "lb", *options)
     assert (ran.code, ran.out) == (64, "")
-    assert "two --state are of director lb1; give the newer one" in ran.err
+    assert "two --state files are for director lb1; give only the newer one" in ran.err
 
 
 def test_a_preview_imports_nothing_of_a_kernel(repository: Repository) -> None:
@@ -481,7 +481,7 @@ def test_a_cache_that_others_may_write_is_refused_and_changes_nothing(
     cache.chmod(0o777)
     ran = cli("plan", repository.folder / "lb", "--base", "before", "--head", "after")
     assert (ran.code, ran.out) == before
-    assert ran.err.startswith(f"gitvs: no cache is used: {cache} may be written by others")
+    assert ran.err.startswith(f"gitvs: no cache is used: {cache} is writable by other users")
     assert ran.err.count("\n") == 1
 
 

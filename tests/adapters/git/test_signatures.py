@@ -387,7 +387,7 @@ def test_an_openpgp_signature_does_not_pass_for_an_ssh_one(
 ) -> None:
     keys.commit(keys.make_key("Ada <ada@example.org>"), upstream, {"a.yaml": "1"})
     said = refusal(upstream, allowing(tmp_path, ada))
-    assert "has an OpenPGP signature, and the policy wants one by an SSH key" in said
+    assert "has an OpenPGP signature, but the policy requires one by an SSH key" in said
 
 
 def test_an_ssh_signature_does_not_pass_for_an_openpgp_one(

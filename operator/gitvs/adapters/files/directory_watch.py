@@ -112,13 +112,12 @@ class DirectoryWatch(FileSystemEventHandler):
         if open_names:
             return (
                 f"{self._folder}: file {name} is open for writing. gitvs reads the"
-                " folder when the file is closed. Until then, the applied state stays"
-                " in force"
+                " folder when the file is closed. Until then, the applied state stays in force"
             )
         return (
-            f"{self._folder} is changed all the time, {name} last. It is read once it is quiet, or"
-            f" {LONGEST_WAIT_SECONDS:g} s after the first change; what is applied stays in force"
-            " meanwhile"
+            f"{self._folder} changes all the time (last change: {name}). gitvs reads it when the"
+            f" changes stop, or {LONGEST_WAIT_SECONDS:g} s after the first change. Until then, the"
+            " applied state stays in force"
         )
 
     def _has_settled(self, now: float) -> bool:

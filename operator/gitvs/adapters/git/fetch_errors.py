@@ -21,7 +21,7 @@ NO_BRANCHES = (
 
 _PERMANENT_FAILURES = (
     (NO_SUCH_BRANCH, "the remote has no such branch"),
-    (r"object [0-9a-f]{40}: \w+: |fsck", "Git's own check (fsck) rejects an object of the"
+    (r"object [0-9a-f]{40}: \w+: |fsck", "Git's own check rejects an object of the"
     " history"),
     ("No space left", "the disk of the state folder is full"),
     ("insufficient permission|unable to (write|create)|Read-only", "the state folder cannot be"
