@@ -19,7 +19,8 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class DirectorySource:
     """Every manifest file below a folder, except hidden files, links and other repositories.
 
-    So a work tree gives what its commit will give: submodules are not followed there either.
+    So a work tree has the same manifests as its commit: submodules are not followed in a commit
+    either.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,9 +1,9 @@
 """Reports changes of a folder of manifests, once no manifest is being written any more.
 
-A file that is open for writing may be half-written, and half a file may still be valid YAML. So
-a change is reported only after every changed file was closed and `QUIET_SECONDS` have passed.
-Where files are closed but changed again and again, the folder is read after
-`LONGEST_WAIT_SECONDS` anyway. Files that are no manifests do not count.
+A file that is open for writing may be half-written, and half a file may still be valid YAML. So a
+change is reported only after every changed file was closed and `QUIET_SECONDS` have passed. Where
+files are closed but changed again and again, the folder is read after `LONGEST_WAIT_SECONDS`
+anyway. Other files than manifests are ignored.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class DirectoryWatch(FileSystemEventHandler):
     def _concerns_manifests(self, event: FileSystemEvent) -> bool:
         """Whether other files than before may be read after an event.
 
-        A folder counts as modified whenever a file in it is closed: that says nothing more.
+        An event that a folder was modified is ignored: it only repeats that a file in it was
+        closed.
         """
         if event.event_type in ("opened", "closed_no_write") or isinstance(event, DirModifiedEvent):
             return False

@@ -37,7 +37,7 @@ _LEFTOVER_PATTERNS = ("*.lock", "refs/gitvs/*.lock", "objects/pack/tmp_*", "obje
 """Files left by a killed Git, except in `refs/gitvs/kept`, which is written without the lock."""
 
 _FOREIGN_NAMES = ("commondir", "shallow", "objects/info/alternates")
-"""Files that have Git look for objects elsewhere, or for fewer; gitvs writes none of them."""
+"""Files that make Git read other objects, or fewer; gitvs writes none of them."""
 
 _HEAD = b"ref: refs/heads/main\n"
 _CONFIGURATION_FILE = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"

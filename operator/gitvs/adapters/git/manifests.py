@@ -216,6 +216,6 @@ def _ambiguous(commit_id: str, entry: TreeEntry, problem: str) -> SourceError:
 
 
 def _read_limited(objects: GitObjects, entry: TreeEntry) -> bytes:
-    """Return a file's content; for one that is too large, zeros that the loader rejects."""
+    """Return a file's content; for a file that is too large, zeros, which the loader rejects."""
     is_too_large = entry.size >= MAX_READ_BYTES
     return bytes(MAX_READ_BYTES) if is_too_large else objects.read(entry.object_id)

@@ -314,7 +314,7 @@ class OperatorActions:
     ) -> Answer:
         """Run a cycle for a recorded operation; problems of the source do not make it fail.
 
-        `text` is what is so then, or a function that says it after the cycle.
+        `text` is the answer, or a function that returns it after the cycle.
         """
         cycle_result = self._agent.run_cycle(command)
         answer = cycle_json(cycle_result)
@@ -337,7 +337,10 @@ class OperatorActions:
         }
 
     def _affected_keys(self, ended_operations: Sequence[Operation]) -> frozenset[Key]:
-        """Return the objects that operations are about: if one is not repaired, that is told."""
+        """Return the objects that operations affect.
+
+        The answer names those that were not repaired.
+        """
         store = self._agent.ports.store
         applied, operations = store.applied(), store.operations()
         if applied is None:

@@ -1,8 +1,8 @@
 """Which commit a rollback goes back to.
 
-Commits that change nothing on this director are nothing to go back to. What each came to is known
-by its digest; only what an older gitvs recorded without one, or with one of another form, is
-rendered again, one commit after another until one differs.
+A rollback skips commits that change nothing on this director, which their digests show. An older
+gitvs recorded no digest, or one of another form. Such commits are rendered again, one after
+another, until one differs.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class ValueParser:
             message = f"{value_text(text)}: write the length as a number, {network}"
             raise self.reject(origin, "bad-prefix", message)
         if ip_address(address) != network.network_address:
-            message = f"{text} has bits set behind its length; write {network}"
+            message = f"{text} has bits set after its prefix length; write {network}"
             raise self.reject(origin, "bad-prefix", message)
         return network
 

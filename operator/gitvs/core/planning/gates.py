@@ -71,8 +71,8 @@ def unknown_gate_warnings(
 ) -> Iterator[Problem]:
     """Yield a warning for each line of a commit message that names no gate; one if there are many.
 
-    It is no error, because it lifts nothing: the gate that was meant blocks by itself, in a
-    preview as on a director.
+    It is a warning and not an error, because a wrong name lifts no gate: the intended gate still
+    blocks, in a preview and on a director.
     """
     unknown = [
         (f"commit {commit_id[:12]}", allowance)

@@ -139,7 +139,7 @@ def _tunnel_commands(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator
 
 
 def _mtu_comments(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator[str]:
-    """Yield how full packets of clients come through: the answers, which name the MSS, go by."""
+    """Yield the advice on MTU and MSS: only the real server can announce a smaller MSS."""
     if uses:
         extra = max(tunnel_overhead_bytes(_tunnel_of(use), address) for use in uses)
         mss = min(fitting_mss(use.server) for use in uses)
