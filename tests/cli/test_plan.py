@@ -161,7 +161,7 @@ def test_a_repository_without_a_commit_is_named_as_such(cli: Gitvs, tmp_path: Pa
     Repository(tmp_path)
     ran = cli("plan", tmp_path, "--base", "HEAD")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.endswith("HEAD; nothing is committed there yet: commit the manifests first\n")
+    assert ran.err.endswith("HEAD; the repository has no commit yet: commit the manifests first\n")
 
 
 def test_on_a_terminal_of_80_columns_a_long_note_is_wrapped(

@@ -57,10 +57,10 @@ def apply(
     wait: bool,
     state_dir: Path,
 ) -> int:
-    """Make this host as the manifests say: all of it or, if anything fails, none of it.
+    """Change this host to match the manifests: completely or, if anything fails, not at all.
 
-    PATH is the folder of manifests, by default the one you are in. Real servers that leave
-    drain first: run `gitvs apply` again once they are due, or use --wait.
+    PATH is the folder of manifests, by default the current folder. Real servers that are removed
+    drain first: run `gitvs apply` again after their deadline, or use --wait.
 
     \b
     Examples:

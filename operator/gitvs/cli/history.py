@@ -63,8 +63,8 @@ def _transactions(context: click.Context) -> Iterator[tuple[str, str]]:
 def history(context: click.Context, limit: int, as_json: bool, state_dir: Path) -> int:
     """List the transactions of this host, the newest first.
 
-    Commits for which nothing had to change are listed too, as converged. What was done later for
-    a commit that was in force already (a drain ended, drift was repaired) names no commit.
+    Commits that changed nothing are listed too, as converged. Later work for a commit that was in
+    force already (the end of a drain, a repair of drift) is listed without the commit.
 
     It works with and without an agent.
 

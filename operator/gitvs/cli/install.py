@@ -47,8 +47,8 @@ def install(
 ) -> int:
     """Make gitvs a service of this host: systemd units, users, folders, a sample of settings.
 
-    It shows what it will do, and asks. Nothing is started. What an earlier gitvs installed
-    is brought up to date; what you edited is left alone. Run it again after an upgrade.
+    It shows what it will do, and asks. Nothing is started. Files of an earlier gitvs are updated;
+    files that you edited are not overwritten. Run it again after an upgrade.
 
     \b
     Examples:

@@ -107,11 +107,11 @@ def plan(
 ) -> int:
     """Show what `gitvs apply` would change on this host, and in which order.
 
-    PATH is the folder of manifests, by default the one you are in. Nothing is changed. A
-    blocked plan is shown whole, and exits with 3.
+    PATH is the folder of manifests, by default the current folder. Nothing is changed. A blocked
+    plan is shown completely, with exit code 3.
 
-    With --base it is what one commit would change after another, on every director, from Git
-    alone: for pull requests. A line `Gitvs-Allow: GATE` in a commit message lifts a gate.
+    With --base it compares two commits, for every director, from Git alone: for pull requests. A
+    line `Gitvs-Allow: GATE` in a commit message lifts a gate.
 
     \b
     Examples:

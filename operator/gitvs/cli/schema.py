@@ -29,8 +29,8 @@ SCHEMA_KINDS = (
 def schema(kind: str | None) -> int:
     """Print the JSON Schema of a kind of document; without KIND, say what each is for.
 
-    Editors complete and explain manifests with it. Manifest is for documents of any kind,
-    many to a file.
+    Editors complete and explain manifests with it. Manifest is for files with documents of any
+    kind.
 
     \b
     Examples:

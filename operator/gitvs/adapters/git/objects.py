@@ -178,7 +178,7 @@ class GitObjects:
         if ".." in revision:
             return "a range is not a commit: give one end of it"
         if revision in ("HEAD", "@"):
-            return "nothing is committed there yet: commit the manifests first"
+            return "the repository has no commit yet: commit the manifests first"
         output = self._git.run(
             "for-each-ref",
             "--format=%(refname:lstrip=2)",

@@ -197,9 +197,9 @@ def _create(path: Path) -> None:
     journal = path.with_name(path.name + "-wal")
     if journal.exists():
         raise StoreError(
-            f"database {path} is missing, but its journal {journal.name} is there: half of the"
-            " store was moved or deleted. Bring the file back, or move the journal away too and"
-            " take the objects over again with `gitvs apply --adopt`"
+            f"database {path} is missing, but its journal {journal.name} is there: half"
+            " of the store was moved or deleted. Restore the file, or move the journal"
+            " away too and take the objects over again with `gitvs apply --adopt`"
         )
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)

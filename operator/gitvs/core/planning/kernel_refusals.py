@@ -127,7 +127,7 @@ def _service_reasons(change: Change, service: VirtualService) -> Iterator[tuple[
     yield errno.ENOENT, _Reason(f"{names} is unknown to this kernel", f"is module {modules} there?")
     if service.listener.family is AddressFamily.IPV6:
         yield errno.EAFNOSUPPORT, _Reason("this kernel's IPVS has no IPv6", "CONFIG_IP_VS_IPV6")
-    yield errno.EINVAL, _Reason("the kernel takes no such scheduler, port or persistence prefix")
+    yield errno.EINVAL, _Reason("the kernel rejects this scheduler, port or persistence prefix")
 
 
 def _real_server_reasons(change: Change, server: RealServer) -> Iterator[tuple[int, _Reason]]:
@@ -256,7 +256,7 @@ def _sync_daemon_reasons(change: Change, daemon: SyncDaemon) -> Iterator[tuple[i
     yield (
         errno.EINVAL,
         _Reason(
-            f"the kernel takes no sync daemon with id {daemon.id} on {daemon.interface}",
+            f"the kernel rejects a sync daemon with id {daemon.id} on {daemon.interface}",
             "its group is a multicast address, and no real server may be of another address"
             " family than its virtual service",
         ),

@@ -197,7 +197,7 @@ def merged_ledger(before: Ledger, after: Ledger, kept_keys: Collection[Key]) -> 
 
 
 def ledger_keys(*ledgers: Ledger) -> frozenset[Key]:
-    """Return every key that one of these ledgers speaks of."""
+    """Return every key that is in one of these ledgers."""
     return frozenset(
         key for x in ledgers for keys in (x.owned, x.drains, x.saved_settings) for key in keys
     )
