@@ -64,11 +64,11 @@ def test_a_pause_says_until_when_and_what_ends_it(running: Running) -> None:
 
 def test_a_sync_says_which_commit_is_in_force(here: Site, running: Running) -> None:
     first = here.git("rev-parse", "HEAD")[:12]
-    assert told(running, "sync") == f"commit {first} is in force: nothing had to change"
+    assert told(running, "sync") == f"commit {first} is in force: no change was needed"
     second = here.push(service(weight=5))[:12]
     assert told(running, "sync") in (
         f"commit {second} is in force: applied and read back",
-        f"commit {second} is in force: nothing had to change",  # a poll was quicker
+        f"commit {second} is in force: no change was needed",  # a poll was quicker
     )
     here.push("kind: [")
     assert running.order("sync")["exitCode"] == 4

@@ -264,7 +264,7 @@ def test_a_commit_that_takes_too_long_is_a_problem_with_its_file(
             answer = running.order("sync")
         assert answer["exitCode"] == 4
         (problem,) = answer["problems"]
-        assert problem.startswith("more.yaml:1:1: judging these manifests takes over 0.05 s")
+        assert problem.startswith("more.yaml:1:1: checking these manifests takes more than 0.05 s")
         revert(here, 3)
         assert running.order("sync")["exitCode"] == 0
         assert here.weights() == [3, 3]

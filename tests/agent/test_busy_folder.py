@@ -72,12 +72,12 @@ def test_a_manifest_that_is_changed_all_the_time_delays_the_others_and_keeps_non
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         with written_all_the_time(folder_of(here) / "notes.yaml"):
-            eventually(lambda: "is changed all the time" in str(running.status.last_pass))
+            eventually(lambda: "changes all the time" in str(running.status.last_pass))
             (folder_of(here) / "web.yaml").write_text(service(weight=5))
             answer = running.order("sync")
             assert (answer["exitCode"], here.weights()) == (1, [1, 1])
             (problem,) = answer["problems"]
-            said = ("is changed all the time, ", "is being written, ")  # while it is open
+            said = ("changes all the time", "is open for writing")  # while it is open
             assert problem.startswith(str(folder_of(here)))
             assert any(text in problem for text in said)
             monkeypatch.setattr(f"{WATCH}.LONGEST_WAIT_SECONDS", 0.5)
@@ -97,7 +97,7 @@ def test_a_manifest_that_is_half_written_is_never_read_and_that_is_said(
         with (folder_of(here) / "web.yaml").open("w") as file:
             file.write(service(weight=5)[:-20])
             file.flush()
-            eventually(lambda: "web.yaml is being written" in str(running.status.last_pass))
+            eventually(lambda: "file web.yaml is open for writing" in str(running.status.last_pass))
             answer = running.order("sync")
             assert (answer["exitCode"], here.weights()) == (1, [1, 1])
             file.write(service(weight=5)[-20:])

@@ -148,7 +148,7 @@ def test_a_line_of_an_invalid_commit_lifts_nothing_and_that_is_said(site: Site) 
     done = turn(site)
     assert cycle_exit_code(done) is ExitCode.BLOCKED
     assert [str(problem) for problem in done.problems] == [
-        f"`Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)"
+        f"`Gitvs-Allow` in commit {invalid[:12]} is ignored: it is invalid (1 problem)"
     ]
 
 
@@ -169,7 +169,7 @@ def test_a_line_of_an_unsigned_commit_lifts_nothing_below_a_signed_head(
     assert cycle_exit_code(done) is ExitCode.BLOCKED
     assert site.weights() == [1, 1]
     [problem] = done.problems
-    assert f"`Gitvs-Allow` in commit {unsigned[:12]} is not counted" in str(problem)
+    assert f"`Gitvs-Allow` in commit {unsigned[:12]} is ignored" in str(problem)
     assert "is not signed" in str(problem)
     assert cycle_exit_code(turn(site)) is ExitCode.DONE
 
@@ -198,9 +198,9 @@ def test_a_line_of_a_branch_that_forked_before_the_applied_commit_lifts_nothing(
     assert site.weights() == [1, 1, 1, 1]
     assert applied is not None
     assert [str(problem) for problem in done.problems] == [
-        f"`Gitvs-Allow` in commit {side[:12]} is not counted: it forked before commit"
-        f" {applied[:12]}, and does not know what came since; put the line into the commit that"
-        " merges it"
+        f"`Gitvs-Allow` in commit {side[:12]} is ignored: its branch began before commit"
+        f" {applied[:12]}, so it does not cover later changes; put the line into the"
+        " merge commit"
     ]
 
 

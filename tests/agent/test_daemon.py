@@ -613,7 +613,7 @@ def test_the_last_change_is_known_after_a_restart_and_a_pass_without_changes(her
 def test_a_commit_of_another_branch_is_nothing_to_go_back_to(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
-        assert "no commit was applied before" in running.refusal("rollback", seconds=60)
+        assert "no earlier commit" in running.refusal("rollback", seconds=60)
 
 
 # Drains by hand
@@ -875,7 +875,7 @@ def test_a_second_rollback_goes_further_back(here: Site) -> None:
         running.order("rollback", seconds=600)
         assert here.weights() == [1, 1]
         assert len(running.status.quarantined) == 2
-        assert "no commit was applied before" in running.refusal("rollback")
+        assert "no earlier commit" in running.refusal("rollback")
 
 
 def test_what_is_long_out_of_date_waits_for_the_source(here: Site) -> None:
@@ -986,7 +986,7 @@ def test_a_drain_that_the_kernel_refuses_is_no_success(here: Site) -> None:
         eventually(lambda: running.status.last_pass is not None)
         answer = running.order("drain", subject="s2")
         assert answer["exitCode"] == 1
-        assert answer["text"].startswith("recorded, but not yet so in the kernel")
+        assert answer["text"].startswith("recorded, but not yet in effect in the kernel")
         assert running.order("sync")["exitCode"] == 0
         assert here.weights() == [1, 0]
 
@@ -1025,7 +1025,7 @@ def test_a_drain_by_hand_under_dh_is_told_to_refuse_clients(here: Site) -> None:
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         (warning,) = running.order("drain", subject="s2")["warnings"]
-        assert "is on dh, which refuses the clients" in warning
+        assert "uses scheduler dh, which refuses the clients" in warning
 
 
 def test_a_reading_that_fails_once_quarantines_nothing(here: Site) -> None:

@@ -194,7 +194,7 @@ def test_a_rollback_that_is_stuck_past_the_point_of_no_return_is_in_force_and_pi
         answer = running.order("rollback", subject=first, seconds=3600)
         assert answer["exitCode"] == 7
         assert "is in force, and pinned until" in answer["text"]
-        assert "; what it removes is not all gone yet" in answer["text"]
+        assert "; the agent has not yet removed everything" in answer["text"]
         assert running.status.operations.pin is not None
         assert running.status.quarantined, "what was left does not come back by itself"
         kernel.is_readable = True

@@ -60,5 +60,5 @@ def test_lines_that_are_not_counted_are_told(
         f'gitvs: commit {invalid[:12]}:5:1: warning: Gitvs-Allow: "nope" is no gate that can be'
         " lifted; empty-state, mass-removal, last-real-server, capacity-drop, protected-vip,"
         " other-director, director-leaves are [unknown-gate]",
-        f"gitvs: `Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)",
+        f"gitvs: `Gitvs-Allow` in commit {invalid[:12]} is ignored: it is invalid (1 problem)",
     ]

@@ -89,13 +89,13 @@ def test_anything_else_is_a_bug_and_shows_its_traceback(failing: SimpleNamespace
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["vaildate"], "vaildate is no command; did you mean validate?"),
-        (["frobnicate"], "frobnicate is no command; there are validate, render, schema"),
+        (["vaildate"], "vaildate is not a command; did you mean validate?"),
+        (["frobnicate"], "frobnicate is not a command; there are validate, render, schema"),
         (["--frobnicate"], "No such option"),
         (["validate", "--format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["validate", "a", "b"], "unexpected extra argument"),
         (["validate", "--rev"], "requires an argument"),
-        (["schema", "Sevice"], "Sevice is no kind of document; did you mean Service?"),
+        (["schema", "Sevice"], "Sevice is not a kind of document; did you mean Service?"),
         ([], "Usage: gitvs"),
     ],
 )
@@ -230,7 +230,7 @@ def test_an_output_without_our_letters_gets_escapes_not_a_traceback(tmp_path: Pa
         ran = in_child("validate", tmp_path, "--format", form, PYTHONIOENCODING="ascii")
         assert (ran.code, ran.err) == (
             4,
-            "gitvs: 1 problem; more may follow once they are mended\n",
+            "gitvs: 1 problem; more may follow once these are corrected\n",
         )
         assert "\\xe9\\u2192.yaml" in ran.out
 
@@ -325,7 +325,7 @@ def test_a_check_is_one_line_and_nothing_else(cli: Gitvs, tmp_path: Path, more: 
     assert re.fullmatch(r"CRITICAL: .+\n", ran.out)
     ran = cli("status", "--check", more, "--state-dir", tmp_path)
     assert ran.code == ExitCode.USAGE
-    assert "do not go together" in ran.err
+    assert "cannot be combined" in ran.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -425,6 +425,4 @@ def test_a_folder_that_was_deleted_is_named(
     folder.rmdir()
     ran = in_process(capsys)(*command)
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == (
-        "gitvs: .: the folder that this runs in was deleted; change to another one\n"
-    )
+    assert ran.err == ("gitvs: .: the current folder was deleted; change to another one\n")

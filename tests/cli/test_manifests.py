@@ -50,7 +50,7 @@ def test_what_an_agent_would_not_take_the_time_for_is_a_problem_here_too(
     (tmp_path / "a.yaml").write_text("---\n- 1\n" * 50_000)
     done = cli("validate", str(tmp_path))
     assert done.code == 4
-    assert "a.yaml:1:1: judging these manifests takes over 0.02 s" in done.out + done.err
+    assert "a.yaml:1:1: checking these manifests takes more than 0.02 s" in done.out + done.err
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_problems_are_the_result_and_their_number_is_not(cli: Gitvs, faulty: Pat
     assert first.startswith("zz.yaml:5:3: ")
     assert "did you mean scheduler?" in first
     assert second.startswith("zz.yaml:7:")
-    assert ran.err == "gitvs: 2 problems; more may follow once they are mended\n"
+    assert ran.err == "gitvs: 2 problems; more may follow once these are corrected\n"
 
 
 @pytest.mark.parametrize("form", [str(f) for f in ProblemFormat])
@@ -159,7 +159,9 @@ def test_a_folder_without_a_director_is_sound_with_a_warning(
     assert ran.code == 0
     assert ran.out.count("no Director document") == 1
     if form == "text":
-        assert ran.out.startswith(".: warning: no Director document, so no host gets anything")
+        assert ran.out.startswith(
+            ".: warning: there is no Director document, so no host uses these manifests"
+        )
         assert "no problems, 1 warning: 0 directors, 1 service" in ran.out
 
 
@@ -167,7 +169,7 @@ def test_a_folder_without_a_director_is_nothing_to_plan(cli: Gitvs, tmp_path: Pa
     (tmp_path / "web.yaml").write_text((QUICKSTART / "mail.yaml").read_text())
     ran = cli("plan", str(tmp_path))
     assert (ran.code, ran.out) == (4, "")
-    assert "the manifests have none at all" in ran.err
+    assert "the manifests have no Director document" in ran.err
 
 
 def test_file_names_do_nothing_to_a_terminal(cli: Gitvs, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ MISTAKES = [
     (["history", "show"], 64, "Missing argument 'ID'"),
     (["history", "17"], 64, "`gitvs history show ID`"),
     (["drain"], 64, "Missing argument 'SERVER'"),
-    (["pause", "--for", "soon"], 64, "a whole number and a unit, as 90s, 5m, 2h or 1d"),
+    (["pause", "--for", "soon"], 64, "write a whole number and a unit, such as 90s, 5m, 2h or 1d"),
     (["sync"], 1, "no agent answers"),
     (["apply", "--director", "lb-ams", "--allow", "everything"], 64, "is not one of"),
 ]

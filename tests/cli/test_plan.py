@@ -173,7 +173,7 @@ def test_a_repository_without_a_commit_is_named_as_such(cli: Gitvs, tmp_path: Pa
     Repository(tmp_path)
     ran = cli("plan", tmp_path, "--base", "HEAD")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.endswith("HEAD; nothing is committed there yet: commit the manifests first\n")
+    assert ran.err.endswith("HEAD; the repository has no commit yet: commit the manifests first\n")
 
 
 def test_on_a_terminal_of_80_columns_a_long_note_is_wrapped(
@@ -288,8 +288,8 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error_and_no_wrong_usage(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--base", "before", "--rev", "after"), "--rev is nothing for --base; use --head"),
-        (("--base", "before", "--adopt"), "--adopt is nothing for --base"),
+        (("--base", "before", "--rev", "after"), "--rev cannot be used with --base; use --head"),
+        (("--base", "before", "--adopt"), "--adopt cannot be used with --base"),
         (("--head", "after"), "--head needs --base; for one commit on one director use --rev"),
         (("--director", "lb1", "--director", "lb2"), "--director may be given once"),
         (
@@ -383,7 +383,7 @@ def test_a_saved_state_adds_connections_and_drift(
     file = saved(tmp_path, repository.git("rev-parse", "before"), drift)
     _, text = compared(cli, repository, "off", "--state", file)
     assert "at the latest, 3 active and 4 inactive connections" in text
-    assert "Drift that the next sync repairs, whatever is merged" in text
+    assert "Drift that the next sync repairs, with or without this merge" in text
     assert "~  net.ipv4.vs.expire_nodest_conn  0 → 1" in text
     assert "note:" not in text
 
@@ -439,7 +439,7 @@ def test_two_states_of_one_director_are_refused(
     options = ("--base", "before", "--state", file, "--state", file)
     ran = cli("plan", repository.folder / "lb", *options)
     assert (ran.code, ran.out) == (64, "")
-    assert "two --state are of director lb1; give the newer one" in ran.err
+    assert "two --state files are for director lb1; give only the newer one" in ran.err
 
 
 def test_a_preview_imports_nothing_of_a_kernel(repository: Repository) -> None:
@@ -493,7 +493,7 @@ def test_a_cache_that_others_may_write_is_refused_and_changes_nothing(
     cache.chmod(0o777)
     ran = cli("plan", repository.folder / "lb", "--base", "before", "--head", "after")
     assert (ran.code, ran.out) == before
-    assert ran.err.startswith(f"gitvs: no cache is used: {cache} may be written by others")
+    assert ran.err.startswith(f"gitvs: no cache is used: {cache} is writable by other users")
     assert ran.err.count("\n") == 1
 
 

@@ -81,5 +81,5 @@ def test_a_file_that_is_too_large_is_refused(
     large = tmp_path / "lb1.json"
     large.write_text('{"a": "')
     os.truncate(large, 2 * 1024 * 1024)
-    with pytest.raises(FileUnusable, match="over 1 MiB"):
+    with pytest.raises(FileUnusable, match="larger than 1 MiB"):
         load_saved_observation(large)

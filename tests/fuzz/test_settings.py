@@ -78,5 +78,5 @@ def test_any_text_is_read_or_refused(text: Any) -> None:
 
 
 def test_a_file_without_an_end_is_refused() -> None:
-    with pytest.raises(SettingsError, match="over 1 MiB"):
+    with pytest.raises(SettingsError, match="larger than 1 MiB"):
         load_settings(Path("/dev/zero"))

@@ -109,7 +109,7 @@ class SystemGuest:
             if not self._running().is_running():
                 raise RuntimeError(self._report("the guest died"))
             if time.monotonic() > deadline:
-                raise TimeoutError(self._report(f"no end within {timeout_seconds:g} s"))
+                raise TimeoutError(self._report(f"did not end within {timeout_seconds:g} s"))
             time.sleep(_POLL_SECONDS)
         out, err = (status.with_suffix(suffix) for suffix in (".out", ".err"))
         return Ran(

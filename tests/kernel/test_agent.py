@@ -156,4 +156,4 @@ except ControlFailed as error:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "is the agent's own, and may not direct it" in done.stdout, done.stderr
+    assert "runs the agent and may not control it" in done.stdout, done.stderr

@@ -668,7 +668,7 @@ REFUSED: list[tuple[str, list[Change], int, str]] = [
     ("route6-missing", delete(ROUTES[1]), errno.ESRCH, "no such route"),
     ("interface-exists", create(DUMMY, DUMMY), errno.EEXIST, "exists already"),
     ("interface-missing", delete(DUMMY), errno.ENODEV, "no such interface"),
-    ("interface-name", create(DummyInterface("a/b")), errno.EINVAL, "no name for an interface"),
+    ("interface-name", create(DummyInterface("a/b")), errno.EINVAL, "not a valid interface name"),
     ("interface-long", create(DummyInterface("a" * 16)), errno.ERANGE, "too long"),
     ("interface-lo", delete(DummyInterface("lo")), errno.EOPNOTSUPP, "not a kind"),
     (

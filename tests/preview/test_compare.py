@@ -158,7 +158,7 @@ def test_a_branch_is_compared_from_where_it_parted(repository: Repository) -> No
         preview.remarks
         == (
             f"commit {main[:12]} has 1 commit that commit {preview.head.commit[:12]} lacks:"  # type: ignore[index]
-            f" compared from where they parted, commit {fork[:12]}",
+            f" compared from their common ancestor, commit {fork[:12]}",
         )
     )
 
@@ -174,7 +174,10 @@ def test_branches_that_were_merged_into_each_other_are_remarked(repository: Repo
     repository.git("merge", "--quiet", "--no-ff", "--message=Merge", other)
     preview = compared(repository, "main", "topic")
     assert preview.base.commit in (one, other)
-    assert "they parted 2 times, being merged into each other" in preview.remarks[1]
+    assert (
+        "they have 2 common ancestors, because they were merged into each other"
+        in preview.remarks[1]
+    )
     assert len(compared(repository, fork, "topic").remarks) == 0
 
 
@@ -341,7 +344,7 @@ def test_an_invalid_base_stands_for_the_newest_sound_commit_before_it(
     assert preview.remarks == (
         f"commit {base[:12]} is invalid (1 problem), so that agents stay with an older commit",
         f"compared from commit {sound[:12]}, the newest sound commit",
-        f"`Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)",
+        f"`Gitvs-Allow` in commit {invalid[:12]} is ignored: it is invalid (1 problem)",
     )
     gates = {gate.name: gate.is_allowed for gate in preview.plans[0].gates}
     assert gates == {"last-real-server": False, "capacity-drop": False}
@@ -422,7 +425,7 @@ def test_a_line_of_an_invalid_commit_lifts_nothing_and_is_remarked(repository: R
     preview = compared(repository, base)
     assert verdicts(preview) == {"lb1": False, "lb2": False}
     assert preview.remarks == (
-        f"`Gitvs-Allow` in commit {invalid[:12]} is not counted: it is invalid (1 problem)",
+        f"`Gitvs-Allow` in commit {invalid[:12]} is ignored: it is invalid (1 problem)",
     )
 
 
@@ -443,8 +446,9 @@ def test_lines_of_a_branch_that_forked_before_the_base_count_in_its_merge_alone(
     preview = compared(repository, base)
     assert verdicts(preview) == {"lb1": False, "lb2": False}
     assert preview.remarks == (
-        f"`Gitvs-Allow` in commit {side[:12]} is not counted: it forked before commit {base[:12]},"
-        " and does not know what came since; put the line into the commit that merges it",
+        f"`Gitvs-Allow` in commit {side[:12]} is ignored: its branch began before commit"
+        f" {base[:12]}, so it does not cover later changes; put the line into the merge"
+        " commit",
     )
     repository.git("commit", "--quiet", "--amend", f"--message=Merge{lines}")
     assert verdicts(compared(repository, base)) == {"lb1": True, "lb2": True}

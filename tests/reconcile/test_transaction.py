@@ -397,7 +397,7 @@ def test_what_somebody_changes_during_the_break_is_told(tmp_path: Path) -> None:
     assert done.outcome is Outcome.APPLIED
     assert done.transaction is not None
     [told] = done.transaction.failures
-    assert told.startswith(f"{theirs.key}: changed by something else")
+    assert told.startswith(f"{theirs.key}: something else changed it")
 
 
 def test_a_drain_that_somebody_ended_is_forgotten_though_nothing_is_to_be_done(
@@ -668,7 +668,7 @@ def test_a_recovered_break_keeps_what_somebody_else_made_on_a_key_meanwhile(
     with world.store() as store:
         assert theirs[0].key not in store.ledger(world.kernel.incarnation()).owned
         assert (
-            f"{theirs[0].key}: somebody else's by now; left as it is" in store.history()[0].message
+            f"{theirs[0].key}: it is foreign now, and left as it is" in store.history()[0].message
         )
 
 

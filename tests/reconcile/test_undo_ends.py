@@ -257,7 +257,7 @@ def test_an_undo_ends_although_another_program_undoes_it(tmp_path: Path) -> None
         result = recover(world.ports(store, fought))
     assert result is not None
     assert result.outcome is Outcome.ROLLED_BACK
-    assert "not as it was when read back" in result.not_undone[0]
+    assert "when read back, it was not as before" in result.not_undone[0]
     assert fought.readings < 30
     assert_in_force(world)
 

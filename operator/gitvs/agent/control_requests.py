@@ -64,7 +64,9 @@ class ControlRequests:
         action = self._actions.get(action_request.command)
         if action is None:
             known = ", ".join(sorted([*self._actions, "status"]))
-            raise ControlFailed(f"the agent knows no {action_request.command!r}; it knows {known}")
+            raise ControlFailed(
+                f"the agent has no command {action_request.command!r}; its commands are {known}"
+            )
         job = self._agent.work_queue.submit(partial(action, action_request))
         try:
             result: AnyAnswer = job.result(ACTION_TIMEOUT_SECONDS)

@@ -62,8 +62,8 @@ class FetchResults:
         if self.outdated_reason:
             found.append(
                 SourceError(
-                    f"nothing is done before the source answers: {self.outdated_reason}. To bring"
-                    " back what was applied all the same: `gitvs rollback COMMIT`"
+                    f"nothing is done before the source answers: {self.outdated_reason}."
+                    " To restore the applied state anyway: `gitvs rollback COMMIT`"
                 )
             )
         return found

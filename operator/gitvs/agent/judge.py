@@ -98,7 +98,7 @@ class Judgement:
 
 
 class NotYetJudged(GitvsError):
-    """A commit that is being read and checked; what is applied stays in force meanwhile."""
+    """A commit that is being read and checked; until then, the applied state stays in force."""
 
     def __init__(self, commit_id: str | None) -> None:
         what = "the folder" if commit_id is None else f"commit {commit_id[:12]}"

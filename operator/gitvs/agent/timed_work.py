@@ -74,12 +74,12 @@ class TimedWork:
             return
         now = self._ports.clock.boottime()
         regular_boottime = now + max(DRAIN_POLL_SECONDS, DRAIN_POLL_FACTOR * cycle_seconds)
-        # What was due before the cycle has had its turn in it.
+        # The cycle did what was due before it.
         deadlines = [d.deadline_seconds for d in drains if d.deadline_seconds > now - cycle_seconds]
         self._drains_due_boottime = min([regular_boottime, *(max(d, now + 1.0) for d in deadlines)])
 
     def retry(self) -> None:
-        """Have a cycle follow soon, since an operator's one failed."""
+        """Have a cycle follow soon, because an operator's cycle failed."""
         delay_seconds = retry_delay_seconds(self._failures_in_a_row + 1)
         self._work_queue.add_trigger(Trigger.RETRY, delay_seconds)
 

@@ -141,8 +141,8 @@ class Triggers:
     def check(self) -> None:
         """Follow a clock that was set, and start what has ended by itself again.
 
-        Called by the worker every few seconds. A watcher that died would not be missed
-        otherwise: passes go on, only later, or without new commits.
+        Called by the worker every few seconds. Otherwise nobody would notice a dead watcher: passes
+        continue, but later, or without new commits.
         """
         self._check_clock()
         for name, is_alive, restart in (

@@ -36,10 +36,12 @@ COMMANDS = {
     "observe": LazyCommand("gitvs.cli.observe:observe", "Show what this host has."),
     "check": LazyCommand("gitvs.cli.check:check", "Run the health checks from here, once."),
     "plan": LazyCommand("gitvs.cli.plan:plan", "Show what would change, and in which order."),
-    "apply": LazyCommand("gitvs.cli.apply:apply", "Make this host as the manifests say."),
+    "apply": LazyCommand("gitvs.cli.apply:apply", "Change this host to match the manifests."),
     "agent": LazyCommand("gitvs.cli.agent:agent", "Follow a Git repository."),
-    "status": LazyCommand("gitvs.cli.status:status", "Show how this director is doing."),
-    "history": LazyCommand("gitvs.cli.history:history", "List what was applied, and how it went."),
+    "status": LazyCommand("gitvs.cli.status:status", "Show the status of this director."),
+    "history": LazyCommand(
+        "gitvs.cli.history:history", "List what was applied, with the outcomes."
+    ),
     "sync": LazyCommand(
         "gitvs.cli.sync:sync", "Fetch now, and bring this host to the newest commit."
     ),
@@ -49,14 +51,16 @@ COMMANDS = {
         "gitvs.cli.rollback:rollback", "Go back to an earlier commit, and stay there."
     ),
     "drain": LazyCommand("gitvs.cli.drain:drain", "Take a real server out of every service."),
-    "undrain": LazyCommand("gitvs.cli.undrain:undrain", "Give it back what Git says."),
+    "undrain": LazyCommand(
+        "gitvs.cli.undrain:undrain", "End a drain by hand: the weight in Git applies again."
+    ),
     "standby": LazyCommand("gitvs.cli.standby:standby", "Unbind this director's VIPs."),
     "active": LazyCommand("gitvs.cli.active:active", "Bind them again."),
     "accept-rewrite": LazyCommand(
         "gitvs.cli.accept_rewrite:accept_rewrite", "Follow a branch that was rewritten."
     ),
     "restore": LazyCommand(
-        "gitvs.cli.restore:restore", "Bring back what was applied, early at boot."
+        "gitvs.cli.restore:restore", "Restore the applied state, early at boot."
     ),
     "backup": LazyCommand("gitvs.cli.backup:backup", "Copy this director's database."),
     "teardown": LazyCommand("gitvs.cli.teardown:teardown", "Remove everything that gitvs owns."),

@@ -47,15 +47,15 @@ from gitvs.report.text.places import Places
 
 @click.command()
 @config_option
-@click.option("--once", is_flag=True, help="Fetch, one pass, exit.")
+@click.option("--once", is_flag=True, help="Fetch, run one pass, and exit.")
 @state_options
 @click.pass_context
 def agent(context: click.Context, config: Path, once: bool, state_dir: Path) -> int:
     """Follow the repository that the settings name, and keep this host as its commits say.
 
-    Whatever keeps the newest commit from being applied, the applied one stays in force: drift
-    is repaired, and drains end. Stopping it changes nothing in the kernel. SIGHUP reads the
-    settings anew, and fetches. With --once it is one turn, for instance from a timer.
+    If the newest commit cannot be applied, the applied commit stays in force: drift is repaired,
+    and drains end. Stopping it changes nothing in the kernel. SIGHUP reloads the settings, and
+    fetches. With --once it runs one cycle and exits, for instance from a timer.
 
     \b
     Examples:

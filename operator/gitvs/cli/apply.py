@@ -37,13 +37,13 @@ from gitvs.report.text.problems import warning_text
 @click.option(
     "--expect",
     metavar="DIGEST",
-    help="Refuse any plan but this: the digest of a plan, or of a desired state.",
+    help="Apply only the plan with this digest (of the plan, or of the desired state).",
 )
 @allow_option
 @click.option(
     "--adopt",
     is_flag=True,
-    help="Take over, this once, wanted objects that somebody else made; they change in place.",
+    help="Take over foreign objects that the manifests name, this once; they are changed in place.",
 )
 @click.option("--wait", is_flag=True, help="Stay until all drains are over.")
 @state_options
@@ -57,10 +57,10 @@ def apply(
     wait: bool,
     state_dir: Path,
 ) -> int:
-    """Make this host as the manifests say: all of it or, if anything fails, none of it.
+    """Change this host to match the manifests: completely or, if anything fails, not at all.
 
-    PATH is the folder of manifests, by default the one you are in. Real servers that leave
-    drain first: run `gitvs apply` again once they are due, or use --wait.
+    PATH is the folder of manifests, by default the current folder. Real servers that are removed
+    drain first: run `gitvs apply` again after their deadline, or use --wait.
 
     \b
     Examples:

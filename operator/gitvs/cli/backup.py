@@ -24,10 +24,10 @@ from gitvs.core.model.resource_json import JsonObject
 def backup(file: Path, force: bool, state_dir: Path) -> int:
     """Copy this director's database into FILE, complete and checked.
 
-    It works while an agent runs. Bring a copy back only where nothing was applied since it was
-    made, or after a reboot, before the agent starts: gitvs refuses a database that is older than
-    what it last did here. To bring it back, stop the agent, move gitvs.db, gitvs.db-wal and
-    gitvs.db-shm away, and copy FILE to gitvs.db, with the owner of the folder.
+    It works while an agent runs. Restore a copy only if nothing was applied since it was made, or
+    after a reboot, before the agent starts: gitvs refuses a database that is older than its last
+    change here. To restore it, stop the agent, move gitvs.db, gitvs.db-wal and gitvs.db-shm away,
+    and copy FILE to gitvs.db, with the owner of the folder.
 
     \b
     Examples:

@@ -13,18 +13,18 @@ from gitvs.cli.shared.options import state_options
 
 @click.command()
 @click.argument("server", shell_complete=real_servers)
-@click.option("--service", default="", metavar="NAME", help="In this Service alone.")
+@click.option("--service", default="", metavar="NAME", help="Only in this Service.")
 @click.option("--now", is_flag=True, help="Remove it at once, and cut its connections.")
-@for_option(None, "How long; by default until `gitvs undrain`.")
+@for_option(None, "Duration; by default until `gitvs undrain`.")
 @why_option
 @state_options
 def drain(
     server: str, service: str, now: bool, seconds: float | None, why: str, state_dir: Path
 ) -> int:
-    """Take a real server out of every service, whether or not Git can be reached.
+    """Take a real server out of every service, with or without a connection to Git.
 
     SERVER is its address, its address and port, or its name. It gets no new connections until
-    `gitvs undrain`, or until Git itself gives it weight 0 or no place.
+    `gitvs undrain`, or until the manifests set its weight to 0 or remove it.
 
     \b
     Examples:

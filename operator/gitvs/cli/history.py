@@ -32,8 +32,9 @@ class _History(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands:
             raise UsageError(
-                f"`gitvs history {' '.join(args)}` is not understood: say `gitvs history`, or"
-                " `gitvs history show ID` with a number from its first column"
+                f"`gitvs history {' '.join(args)}` is not understood: use `gitvs"
+                " history`, or `gitvs history show ID` with a number from its first"
+                " column"
             )
         return super().resolve_command(ctx, args)
 
@@ -54,7 +55,7 @@ def _transactions(context: click.Context) -> Iterator[tuple[str, str]]:
     default=DEFAULT_LIMIT,
     show_default=True,
     metavar="N",
-    help=f"How many are listed; {KEPT_TRANSACTIONS} are kept, unless settings say otherwise.",
+    help=f"How many to list; the database keeps {KEPT_TRANSACTIONS} by default.",
 )
 @_json_option
 @state_options
@@ -62,8 +63,8 @@ def _transactions(context: click.Context) -> Iterator[tuple[str, str]]:
 def history(context: click.Context, limit: int, as_json: bool, state_dir: Path) -> int:
     """List the transactions of this host, the newest first.
 
-    Commits for which nothing had to change are listed too, as converged. What was done later for
-    a commit that was in force already (a drain ended, drift was repaired) names no commit.
+    Commits that changed nothing are listed too, as converged. Later work for a commit that was in
+    force already (the end of a drain, a repair of drift) is listed without the commit.
 
     It works with and without an agent.
 

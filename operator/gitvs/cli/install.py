@@ -36,9 +36,10 @@ from gitvs.core.errors import ExitCode
     "--program",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help=f"The gitvs that the units run.  [default: this one; with --root {DEFAULT_PROGRAM}]",
+    help="The gitvs program that the units run.  [default: this one; with --root"
+    f" {DEFAULT_PROGRAM}]",
 )
-@click.option("--no-enable", is_flag=True, help="Leave it to you whether it starts at boot.")
+@click.option("--no-enable", is_flag=True, help="Do not enable the start at boot.")
 @installation_options
 @common_options
 def install(
@@ -46,8 +47,8 @@ def install(
 ) -> int:
     """Make gitvs a service of this host: systemd units, users, folders, a sample of settings.
 
-    It shows what it will do, and asks. Nothing is started. What an earlier gitvs installed
-    is brought up to date; what you edited is left alone. Run it again after an upgrade.
+    It shows what it will do, and asks. Nothing is started. Files of an earlier gitvs are updated;
+    files that you edited are not overwritten. Run it again after an upgrade.
 
     \b
     Examples:

@@ -20,8 +20,8 @@ from gitvs.report.host.state_text import observation_text
 def observe(form: str, state_dir: Path) -> int:
     """Show what this host has: VIPs, local routes, IPVS rules and settings.
 
-    What gitvs owns and what is foreign stand apart. The JSON holds everything that
-    `gitvs plan --state FILE` needs to plan for this host on another. Nothing is changed.
+    Owned and foreign objects are listed separately. The JSON has everything that `gitvs plan
+    --state FILE` needs to plan for this host on another host. Nothing is changed.
 
     \b
     Examples:

@@ -12,8 +12,8 @@ from gitvs.core.planning.operations import HEALTH
 
 
 @click.command()
-@for_option("4h", "How long; it ends by itself.")
-@click.option("--health", is_flag=True, help="Take nobody out and bring nobody back meanwhile.")
+@for_option("4h", "Duration; after that, the pause ends by itself.")
+@click.option("--health", is_flag=True, help="Pause health too: weights stay as they are.")
 @why_option
 @state_options
 def pause(seconds: float, health: bool, why: str, state_dir: Path) -> int:

@@ -75,8 +75,8 @@ from gitvs.report.plan.preview_view import Preview
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="What `gitvs observe --format json` saved: plan against it, not against this host. With"
-    " --base it adds what is live there.",
+    help="A file that `gitvs observe --format json` wrote: plan against it, not against"
+    " this host. With --base, the preview adds the live state in it.",
 )
 @report_options
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
@@ -87,7 +87,7 @@ from gitvs.report.plan.preview_view import Preview
     is_flag=True,
     envvar="GITVS_NO_CACHE",
     show_envvar=True,
-    help="With --base: read every file anew. What was found of files before is kept in"
+    help="With --base: read every file again. Results for unchanged files are cached in"
     " $XDG_CACHE_HOME/gitvs, or ~/.cache/gitvs.",
 )
 @state_options
@@ -107,11 +107,11 @@ def plan(
 ) -> int:
     """Show what `gitvs apply` would change on this host, and in which order.
 
-    PATH is the folder of manifests, by default the one you are in. Nothing is changed. A
-    blocked plan is shown whole, and exits with 3.
+    PATH is the folder of manifests, by default the current folder. Nothing is changed. A blocked
+    plan is shown completely, with exit code 3.
 
-    With --base it is what one commit would change after another, on every director, from Git
-    alone: for pull requests. A line `Gitvs-Allow: GATE` in a commit message lifts a gate.
+    With --base it compares two commits, for every director, from Git alone: for pull requests. A
+    line `Gitvs-Allow: GATE` in a commit message lifts a gate.
 
     \b
     Examples:
@@ -203,14 +203,15 @@ def _by_director(observations: Sequence[ObservedHost]) -> dict[str, ObservedHost
     for observation in observations:
         if by_director.setdefault(observation.director, observation) is not observation:
             raise UsageError(
-                f"two --state are of director {observation.director}; give the newer one"
+                f"two --state files are for director {observation.director}; give only"
+                " the newer one"
             )
     return by_director
 
 
 def _refuse_with_base(value: object, option: str, instead: str) -> None:
     if value:
-        raise UsageError(f"{option} is nothing for --base; use {instead}")
+        raise UsageError(f"{option} cannot be used with --base; use {instead}")
 
 
 def _require_one_host(head: str | None, directors: Sequence[str], states: Sequence[Path]) -> None:
@@ -284,7 +285,7 @@ def _read_state(file: Path) -> str:
         rest = opened.read(MAX_STATE_CHARACTERS + 1 - len(text))
     if len(text) + len(rest) > MAX_STATE_CHARACTERS:
         size = f"{MAX_STATE_CHARACTERS // 1024 // 1024} MiB"
-        raise FileUnusable(f"{file} is no saved state: it has over {size}, the limit for one")
+        raise FileUnusable(f"{file} is not a saved state: it is larger than {size}, the limit")
     return text + rest
 
 
@@ -293,7 +294,9 @@ def plan_saved_observation(
 ) -> PlannedPass:
     """Plan against a saved observation; sysctls that were not read count as already desired."""
     for sysctl in saved.unread_sysctls(desired):
-        show_message(f"gitvs: {sysctl.name} is not in the saved state: taken to be {sysctl.value}")
+        show_message(
+            f"gitvs: {sysctl.name} is not in the saved state; assumed value: {sysctl.value}"
+        )
     observation = saved.observation_for(desired)
     commit = None if saved.commit is None else Commit(saved.commit)
     applied = None if saved.applied is None else Applied(saved.applied, commit, datetime.now(UTC))

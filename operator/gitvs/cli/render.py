@@ -53,13 +53,13 @@ class RenderFormat(StrEnum):
 def render(
     path: Path, director: str | None, rev: str | None, form: str, real_server: str | None
 ) -> int:
-    """Show what a director should have, all defaults and selectors worked out.
+    """Show what a director should have, with all defaults and selectors resolved.
 
-    PATH is the folder of manifests, by default the one you are in. The ipvsadm format has
-    the order and spelling of `ipvsadm -Sn`, and thresholds, which that leaves out.
+    PATH is the folder of manifests, by default the current folder. The ipvsadm format has the order
+    and spelling of `ipvsadm -Sn`, and also thresholds, which `ipvsadm -Sn` omits.
 
-    With --real-server it is what a real server needs, to be run there: the VIPs and ARP
-    settings of direct routing, the devices of tunnels, and what must listen.
+    With --real-server it prints the commands to run on a real server: the VIPs and ARP settings for
+    direct routing, the devices of tunnels, and which ports must listen.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def render(
 
 def _write_server_setup(desired_states: Sequence[Desired], real_server: str, form: str) -> None:
     if form != RenderFormat.YAML:
-        raise UsageError("--format is nothing for --real-server, which prints shell commands")
+        raise UsageError("--format cannot be used with --real-server, which prints shell commands")
     try:
         address = ip_address(real_server)
     except ValueError:

@@ -23,12 +23,12 @@ from gitvs.report.plan.plan_view import summary_of, summary_text
 @state_options
 @click.pass_context
 def restore(context: click.Context, config: Path, state_dir: Path) -> int:
-    """Bring back what was applied before the reboot, from the records of this host alone.
+    """Restore what was applied before the reboot, from the records of this host alone.
 
-    Not what other interfaces are needed for, and not after a long down time (the setting
-    restore.max_downtime, 24h by default): then the agent fetches first. `gitvs-restore.service`
-    calls it; once anything was applied since the boot, it does nothing. `gitvs history show`
-    has each change.
+    It omits objects that need other interfaces. After a long downtime (setting
+    restore.max_downtime, 24h by default) it restores nothing: then the agent fetches first.
+    `gitvs-restore.service` calls it; if anything was applied since the boot, it does nothing.
+    `gitvs history show` has each change.
 
     \b
     Examples:

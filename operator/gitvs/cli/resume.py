@@ -15,7 +15,8 @@ from gitvs.cli.shared.options import state_options
 def resume(state_dir: Path) -> int:
     """End a pause, and the pin of a rollback.
 
-    What a rollback left stays away: only newer commits come. `gitvs sync --retry` lets it back.
+    The commits that a rollback put into quarantine are not applied again: only newer commits are.
+    `gitvs sync --retry` tries them again.
 
     \b
     Examples:

@@ -13,14 +13,15 @@ from gitvs.cli.shared.options import state_options
 
 @click.command()
 @click.argument("commit", default="")
-@for_option("24h", "How long the commit stays pinned; afterwards newer commits come.")
+@for_option("24h", "How long the commit stays pinned; after that, newer commits are applied.")
 @allow_option
 @why_option
 @state_options
 def rollback(commit: str, seconds: float, allow: tuple[str, ...], why: str, state_dir: Path) -> int:
-    """Go back to COMMIT, and stay there; by default to the last one that was different here.
+    """Go back to COMMIT, and stay there; by default to the last commit that was different here.
 
-    What it leaves does not come back by itself, also when the time is over: only newer commits do.
+    The applied and the newest commit go into quarantine. They are not applied again, even after the
+    time is over: only newer commits are.
 
     \b
     Examples:

@@ -29,8 +29,8 @@ SCHEMA_KINDS = (
 def schema(kind: str | None) -> int:
     """Print the JSON Schema of a kind of document; without KIND, say what each is for.
 
-    Editors complete and explain manifests with it. Manifest is for documents of any kind,
-    many to a file.
+    Editors complete and explain manifests with it. Manifest is for files with documents of any
+    kind.
 
     \b
     Examples:
@@ -58,4 +58,4 @@ def _known_kind(kind: str) -> str:
         if known.lower() == kind.lower():
             return known
     hint = did_you_mean(kind, SCHEMA_KINDS) or f"; there are {', '.join(SCHEMA_KINDS)}"
-    raise UsageError(f"{kind} is no kind of document{hint}")
+    raise UsageError(f"{kind} is not a kind of document{hint}")

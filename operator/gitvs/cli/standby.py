@@ -11,7 +11,7 @@ from gitvs.cli.shared.options import state_options
 
 
 @click.command()
-@for_option(None, "How long; by default until `gitvs active`.")
+@for_option(None, "Duration; by default until `gitvs active`.")
 @why_option
 @state_options
 def standby(seconds: float | None, why: str, state_dir: Path) -> int:

@@ -36,7 +36,9 @@ MAX_WATCH_SECONDS = 3600.0
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs; `gitvs schema Status`.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="JSON for programs; `gitvs schema Status` explains it."
+)
 @click.option(
     "--watch",
     "every_seconds",
@@ -44,7 +46,7 @@ MAX_WATCH_SECONDS = 3600.0
     is_flag=False,
     flag_value=DEFAULT_WATCH_SECONDS,
     metavar="[SECONDS]",
-    help=f"Show it again and again, by default every {DEFAULT_WATCH_SECONDS:g} s; Ctrl-C ends it.",
+    help=f"Refresh the output, by default every {DEFAULT_WATCH_SECONDS:g} s; Ctrl-C ends it.",
 )
 @click.option(
     "--check",
@@ -80,7 +82,7 @@ def status(
                    lost its quorum or has no real server that is up
     """
     if as_json + check + (every_seconds is not None) > 1:
-        raise UsageError("--json, --watch and --check do not go together; give one of them")
+        raise UsageError("--json, --watch and --check cannot be combined; give one of them")
     if check:
         return _check(state_dir)
     if every_seconds is not None:

@@ -46,6 +46,9 @@ def teardown(yes: bool, state_dir: Path) -> int:
 
 def _confirm() -> None:
     if not sys.stdin.isatty():
-        raise UsageError("nobody to ask here: say --yes to remove all this. Nothing was changed")
+        raise UsageError(
+            "there is no terminal to ask for confirmation: use --yes to remove"
+            " all this. Nothing was changed"
+        )
     if not click.confirm("Remove all this, and cut its connections?", err=True):
         raise click.exceptions.Exit(ExitCode.DONE)

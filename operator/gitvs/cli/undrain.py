@@ -13,7 +13,7 @@ from gitvs.cli.shared.options import state_options
 
 @click.command()
 @click.argument("server", shell_complete=drained_servers)
-@click.option("--service", default="", metavar="NAME", help="In this Service alone.")
+@click.option("--service", default="", metavar="NAME", help="Only in this Service.")
 @state_options
 def undrain(server: str, service: str, state_dir: Path) -> int:
     """Give a real server that was drained by hand back what Git says.

@@ -16,8 +16,8 @@ class TookTooLong(Exception):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"judging these manifests takes over {seconds:g} s of a processor; nothing of them is"
-            " used. Make them smaller, or split them"
+            f"checking these manifests takes more than {seconds:g} s of processor time;"
+            " they are not used. Make them smaller, or split them"
         )
 
 

@@ -19,7 +19,8 @@ def parse_milliseconds(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"{text!r} is no duration: a whole number and a unit, as 90s, 5m, 2h or 1d"
+            f"{text!r} is not a duration: write a whole number and a unit, such as 90s,"
+            " 5m, 2h or 1d"
         )
     return int(match["number"]) * _MILLISECONDS[match["unit"]]
 

@@ -134,7 +134,7 @@ class UncountedLines(GitvsError):
     exit_code = ExitCode.BLOCKED
 
     def __init__(self, commit_id: str, reason: str) -> None:
-        super().__init__(f"`Gitvs-Allow` in commit {commit_id[:12]} is not counted: {reason}")
+        super().__init__(f"`Gitvs-Allow` in commit {commit_id[:12]} is ignored: {reason}")
 
 
 def forked_earlier_text(base_id: str) -> str:
@@ -143,8 +143,8 @@ def forked_earlier_text(base_id: str) -> str:
     It was written without knowing the base, so there is no step from the base to it.
     """
     return (
-        f"it forked before commit {base_id[:12]}, and does not know what came since; put the line"
-        " into the commit that merges it"
+        f"its branch began before commit {base_id[:12]}, so it does not cover later"
+        " changes; put the line into the merge commit"
     )
 
 

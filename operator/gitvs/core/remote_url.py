@@ -40,7 +40,7 @@ def _checked_scheme(scheme: str, rest: str) -> str:
         why = {
             "http": "anybody on the way could change what it brings",
             "git": "anybody on the way could change what it brings",
-        }.get(scheme, "it is not one that gitvs knows")
+        }.get(scheme, "gitvs does not know it")
         raise UnusableUrl(f"protocol {scheme} is refused, since {why}; use https:// or ssh://")
     if _PASSWORD.fullmatch(rest):
         raise UnusableUrl(

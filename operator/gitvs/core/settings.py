@@ -104,5 +104,5 @@ def listen_address(listen: str) -> tuple[str, int]:
     is_ipv6 = host.startswith("[") and host.endswith("]")
     address = IPv6Address(host[1:-1]) if is_ipv6 else IPv4Address(host)
     if not (port.isascii() and port.isdecimal() and int(port) < 2**16):
-        raise ValueError(f"{port} is no port")
+        raise ValueError(f"{port} is not a port number")
     return str(address), int(port)

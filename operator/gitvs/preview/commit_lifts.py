@@ -40,7 +40,7 @@ class CommitLifts:
         base_id: str | None,
         head: tuple[str, Manifests],
     ) -> None:
-        """`base_id` is the commit that the step leads from, `head` that with its manifests to."""
+        """The step leads from commit `base_id` to `head`, a commit with its manifests."""
         self._commits = commits
         self._base_id = base_id
         self._loader = loader

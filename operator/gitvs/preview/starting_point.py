@@ -32,14 +32,15 @@ def find_fork_point(commits: Commits, base: Commit, head: Commit, remarks: list[
         fork_point = commits.commit(fork_points[0])
         count = len(commits.since(fork_point.id, base.id))
         remarks.append(
-            f"{commit_text(base)} has {count} commit{'s' * (count > 1)} that {commit_text(head)}"
-            f" lacks: compared from where they parted, {commit_text(fork_point)}"
+            f"{commit_text(base)} has {count} commit{'s' * (count > 1)} that"
+            f" {commit_text(head)} lacks: compared from their common ancestor,"
+            f" {commit_text(fork_point)}"
         )
         if len(fork_points) > 1:
             remarks.append(
-                f"they parted {len(fork_points)} times, being merged into each other: what is new"
-                " here"
-                f" may be in {commit_text(base)} already; merge that into {commit_text(head)} to"
+                f"they have {len(fork_points)} common ancestors, because they were"
+                " merged into each other: what is new here may be in"
+                f" {commit_text(base)} already; merge that into {commit_text(head)} to"
                 " see the rest"
             )
         return fork_point

@@ -17,7 +17,7 @@ def uncommitted_remark(committed: Snapshot, work_tree: Snapshot, folder: str) ->
 
     `folder` is where the manifests are in the repository.
 
-    A file whose line ends alone differ is unchanged: Git may convert them on checkout.
+    A file that differs only in its line ends counts as unchanged: Git may convert them on checkout.
     """
     tree_files = {file.path: file for file in work_tree.files}
     committed_ids = {file.path: _blob_ids(file) for file in committed.files}

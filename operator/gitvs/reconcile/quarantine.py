@@ -53,8 +53,8 @@ class FailedFolder:
         state, reason = self._failed
         if state == target.desired.state and not _is_in_force(ports, target):
             raise Quarantined(
-                f"the folder of manifests is not tried again: {reason}. Change it, or say"
-                " `gitvs sync`"
+                f"the folder of manifests is not tried again: {reason}. Change it, or"
+                " run `gitvs sync`"
             )
 
 
@@ -115,8 +115,8 @@ def refuse_quarantined(ports: Ports, commit_id: str) -> None:
     """
     if (entry := find_quarantine(ports, commit_id)) is not None:
         raise Quarantined(
-            f"commit {commit_id[:12]} is not tried again: {entry.reason}."
-            " Push a new commit, or say `gitvs sync --retry`"
+            f"commit {commit_id[:12]} is not tried again: {entry.reason}. Push a new"
+            " commit, or run `gitvs sync --retry`"
         )
 
 
@@ -140,8 +140,8 @@ def refuse_quarantined_state(ports: Ports, target: Applied) -> None:
             and entry.state_digest == state_and_health_digest(target.desired)
         ):
             raise Quarantined(
-                f"commit {entry.commit_id[:12]} is not tried again: {entry.reason}. Correct the"
-                " settings, push a new commit, or say `gitvs sync --retry`"
+                f"commit {entry.commit_id[:12]} is not tried again: {entry.reason}."
+                " Correct the settings, push a new commit, or run `gitvs sync --retry`"
             )
 
 

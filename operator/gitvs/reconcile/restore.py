@@ -27,8 +27,8 @@ def outdated_reason(ports: Ports, max_downtime: timedelta) -> str:
     downtime = ports.clock.now() - last_alive_at
     if downtime < timedelta():
         return (
-            f"the clock says {ports.clock.now():%F %T} UTC, before the last sign of life here,"
-            f" {last_alive_at:%F %T} UTC"
+            f"the clock says {ports.clock.now():%F %T} UTC, before the last time that"
+            f" gitvs ran here, {last_alive_at:%F %T} UTC"
         )
     if downtime > max_downtime:
         return (

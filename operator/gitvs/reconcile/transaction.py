@@ -269,7 +269,7 @@ def _finish(
     )
     remarks = (
         *(f"{reason}; left as it is" for reason in given_up.values()),
-        *(f"{key}: somebody else's by now; left as it is" for key in foreign_keys),
+        *(f"{key}: it is foreign now, and left as it is" for key in foreign_keys),
         *drifted,
     )
     message = failures_text(remarks)
@@ -300,7 +300,7 @@ def _drift_messages(
 ) -> tuple[str, ...]:
     """What differs from the target although every change succeeded: somebody else changed it."""
     return tuple(
-        f"{key}: changed by something else meanwhile; the next pass repairs it"
+        f"{key}: something else changed it meanwhile; the next pass repairs it"
         for _, wanted in diff(observed, target)
         if wanted is not None and (key := wanted.key) not in excluded_keys
     )

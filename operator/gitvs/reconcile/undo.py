@@ -134,7 +134,7 @@ def _reason(change: Change, answers: Answers) -> str:
     answer = answers.get(change.key)
     if answer is not None and answer.message:
         return answer.message
-    return f"{change.key}: not as it was when read back"
+    return f"{change.key}: when read back, it was not as before"
 
 
 def _run_undo_steps(

@@ -119,7 +119,7 @@ def test_what_others_may_write_is_refused_in_words(folder: Path, name: str, mode
     (folder / name).chmod(mode)
     cache = FileCacheStorage(folder, "1")
     assert cache.unusable_reason.startswith(
-        f"{folder / name} may be written by others; `chmod go-w` it"
+        f"{folder / name} is writable by other users; run `chmod go-w`"
     )
     assert cache.get(next(iter(TEXTS))) is None
     cache.put("new", b"1")

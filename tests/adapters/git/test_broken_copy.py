@@ -210,7 +210,7 @@ def test_what_cannot_be_replaced_is_named(upstream: Repository, state: Path, nam
     with pytest.raises(SourceError, match="cannot be written") as refusal:
         follow(upstream, state).fetch(None)
     assert str(refusal.value).startswith(str(state / name))
-    assert "remove it: the next fetch makes what it needs" in str(refusal.value)
+    assert "remove it. The next fetch makes what it needs" in str(refusal.value)
 
 
 def damage_blob(upstream: Repository, copy: Path) -> None:

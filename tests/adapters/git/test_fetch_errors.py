@@ -89,8 +89,8 @@ def test_a_cause_is_found_below_many_lines() -> None:
     cause = known_cause(GitFailed(1, error_lines(noise + b"\nHost key verification failed.")))
     assert cause == (
         SourceUnreachable,
-        "its host key is not in known_hosts, or is another one"
-        " (git said: Host key verification failed.)",
+        "its host key is not in known_hosts, or differs from the key there (git said:"
+        " Host key verification failed.)",
     )
 
 

@@ -360,8 +360,8 @@ def test_an_unknown_revision_is_an_error_that_says_where_to_look(repository: Rep
     ("revision", "words"),
     [
         ("", "''; it is empty: is a variable not set"),
-        ("0" * 40, "0000; a CI job has this for a branch that is new"),
-        ("main..topic", "main..topic; a range is no commit"),
+        ("0" * 40, "0000; a CI job sets this for a new branch"),
+        ("main..topic", "main..topic; a range is not a commit"),
     ],
 )
 def test_a_revision_that_cannot_be_one_says_why(
@@ -502,12 +502,12 @@ def test_a_tree_that_can_be_read_in_two_ways_is_refused_as_agents_refuse_it(
 ) -> None:
     entries, problem = AMBIGUOUS_TREES[kind]
     commit_id = repository.git("commit-tree", "-m", "Text", tree_of(repository, entries))
-    with pytest.raises(SourceError, match="cannot be read in one way only") as refusal:
+    with pytest.raises(SourceError, match="is ambiguous") as refusal:
         GitManifests.for_folder(repository.folder, commit_id).load()
     assert f": {problem}. Agents refuse its whole branch" in str(refusal.value)
     repository.git("update-ref", "refs/heads/main", commit_id)
     settings = RemoteSettings(str(repository.folder), timeout_seconds=20, allow_local=True)
-    with pytest.raises(SourceError, match="Git's own check refuses"):
+    with pytest.raises(SourceError, match="Git's own check rejects"):
         GitRemote(tmp_path / "state", settings).fetch(None)
 
 

@@ -164,7 +164,7 @@ def test_a_rewrite_is_named_by_its_id_and_nothing_else(
     upstream.commit({"a.yaml": "1"})
     remote = GitRemote(state, settings(upstream))
     remote.fetch(None)
-    with pytest.raises(SourceError, match="is no commit id"):
+    with pytest.raises(SourceError, match="is not a commit id"):
         remote.check_rewritten_commit(name)
 
 
@@ -389,7 +389,7 @@ def test_maintenance_that_takes_too_long_is_stopped_and_nothing_is_lost(
     remote.fetch(None)
     with monkeypatch.context() as patch:
         patch.setattr("gitvs.adapters.git.local_copy.MAINTENANCE_TIMEOUT_SECONDS", 0.0)
-        with pytest.raises(SourceUnreachable, match="no end within 0 s"):
+        with pytest.raises(SourceUnreachable, match="did not end within 0 s"):
             remote.maintain()
     eventually(lambda: not commands_with(str(state)))  # what is killed is listed for a moment
     assert remote.fetch(head).id == head
@@ -567,7 +567,7 @@ def test_an_object_that_fsck_refuses_is_not_taken(upstream: Repository, state: P
     tree = upstream.git("hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=entry)
     commit = upstream.git("commit-tree", tree, "-m", "Evil")
     upstream.git("update-ref", "refs/heads/main", commit)
-    with pytest.raises(SourceError, match="Git's own check refuses") as refusal:
+    with pytest.raises(SourceError, match="Git's own check rejects") as refusal:
         GitRemote(state, settings(upstream)).fetch(None)
     assert not refusal.value.is_transient
 
@@ -704,7 +704,7 @@ def test_a_redirect_is_not_followed(upstream: Repository, state: Path, tmp_path:
     upstream.commit({"a.yaml": "1"})
     with git_server(tmp_path, redirects=True) as server:
         url = f"{server.url}/upstream/.git"
-        with pytest.raises(SourceUnreachable, match="put that one into url"):
+        with pytest.raises(SourceUnreachable, match="set url to that address"):
             GitRemote(state, RemoteSettings(url, ca_file=server.ca_file)).fetch(None)
 
 
@@ -722,7 +722,7 @@ def test_credentials_come_from_a_file_that_is_never_written(
             if password == PASSWORD:
                 assert GitRemote(state, remote).fetch(None).id == head
             else:
-                with pytest.raises(SourceUnreachable, match="it does not let us in") as failure:
+                with pytest.raises(SourceUnreachable, match="it denies access") as failure:
                     GitRemote(state, remote).fetch(None)
                 assert password not in str(failure.value)
             assert file.read_text() == f"{line}\n"
@@ -772,7 +772,7 @@ def test_a_remote_that_never_answers_is_given_up_with_all_its_children(
 ) -> None:
     with listening(b"") as port:
         remote = GitRemote(state, RemoteSettings(scheme.format(port), timeout_seconds=1))
-        with pytest.raises(SourceUnreachable, match="no end within 1 s") as failure:
+        with pytest.raises(SourceUnreachable, match="did not end within 1 s") as failure:
             remote.fetch(None)
         assert failure.value.is_transient
         eventually(lambda: not commands_with(str(port)))
@@ -787,7 +787,7 @@ def test_an_https_server_that_stops_in_the_middle_of_a_pack_is_given_up(
             remote = RemoteSettings(
                 f"{server.url}/upstream/.git", ca_file=server.ca_file, timeout_seconds=seconds
             )
-            with pytest.raises(SourceUnreachable, match=f"no end within {seconds} s"):
+            with pytest.raises(SourceUnreachable, match=f"did not end within {seconds} s"):
                 GitRemote(state, remote).fetch(None)
             eventually(lambda: commands_with(server.url) == [])
             packs = (state / "repository.git/objects/pack").glob("tmp_*")

@@ -218,7 +218,7 @@ def test_a_signature_of_another_commit_is_refused(
     assert forged != raw
     evil = upstream.git("hash-object", "-w", "-t", "commit", "--stdin", stdin=forged.encode())
     upstream.git("update-ref", "refs/heads/main", evil)
-    assert "has a signature that does not fit its content" in refusal(upstream, policy)
+    assert "has a signature that does not match its content" in refusal(upstream, policy)
 
 
 def test_nothing_of_an_untrusted_commit_is_read_before_it_is_refused(
@@ -387,7 +387,7 @@ def test_an_openpgp_signature_does_not_pass_for_an_ssh_one(
 ) -> None:
     keys.commit(keys.make_key("Ada <ada@example.org>"), upstream, {"a.yaml": "1"})
     said = refusal(upstream, allowing(tmp_path, ada))
-    assert "has an OpenPGP signature, and the policy wants one by an SSH key" in said
+    assert "has an OpenPGP signature, but the policy requires one by an SSH key" in said
 
 
 def test_an_ssh_signature_does_not_pass_for_an_openpgp_one(

@@ -160,7 +160,7 @@ def test_it_takes_root(command: str, gitvs: Gitvs, monkeypatch: pytest.MonkeyPat
     done = gitvs(command, "--yes")
     assert (done.code, done.err) == (
         1,
-        "gitvs: this takes root; run it with sudo. Nothing was changed\n",
+        "gitvs: this needs root; run it with sudo. Nothing was changed\n",
     )
 
 
@@ -193,7 +193,7 @@ def test_a_program_that_is_closed_to_others_is_refused(
     program = tmp_path / "gitvs"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o700)
-    with pytest.raises(InstallationError, match="is closed to other users"):
+    with pytest.raises(InstallationError, match="is not accessible to other users"):
         check_program(program)
 
 

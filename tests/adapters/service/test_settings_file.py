@@ -265,7 +265,11 @@ def test_each_signature_policy_comes_with_its_fields_and_no_others(
         ("https://h/r", 'ssh_key = "/k"', "ssh_key: it is for ssh, and source.url is https"),
         ("https://h/r", 'known_hosts = "/k"', "known_hosts: it is for ssh"),
         ("git@h:r", 'credentials_file = "/k"', "credentials_file: it is for https"),
-        ("ssh://h/r", 'ca_file = "/k"', "ca_file: it is for https, and source.url is ssh; take it"),
+        (
+            "ssh://h/r",
+            'ca_file = "/k"',
+            "ca_file: it is for https, and source.url is ssh; remove it",
+        ),
         ("https://h/r", 'branch = "refs/heads/a/b"', 'give the branch\'s name, branch = "a/b"'),
         ("https://h/r", 'branch = "refs/tags/v1"', '"refs/tags/v1" is a full ref; give the'),
     ],

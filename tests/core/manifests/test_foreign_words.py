@@ -24,7 +24,7 @@ SERVICE_FIELDS = {
     "clusterIP": ("10.0.0.1", "write vips: [10.0.0.1]"),
     "virtual_address": ("10.0.0.1", "write vips: [10.0.0.1]"),
     "port": (443, "write ports: [{port: 443}]"),
-    "protocol": ("TCP", "it is said of each port"),
+    "protocol": ("TCP", "it is a field of each port"),
     "lb_algo": ("rr", "write scheduler: rr"),
     "lvs_sched": ("WRR", "write scheduler: wrr"),
     "balance": ("leastconn", "write scheduler: wlc"),
@@ -56,13 +56,13 @@ SERVICE_FIELDS = {
     "notify_down": ("x.sh", "gitvs runs no scripts"),
     "livenessProbe": ({}, "write health: {checks: [{tcp: {}}]}"),
     "fwmark": (7, "write firewallMark: 7"),
-    "ops": (True, "it is said of each port"),
+    "ops": (True, "it is a field of each port"),
     "maxconn": (500, "write upperThreshold: 500"),
     "vrrp_instance": ({}, "VRRP stays with keepalived"),
     "selector": ({}, "matchLabels: {role: edge}"),
-    "type": ("LoadBalancer", "that is Kubernetes's"),
-    "tls": (True, "IPVS sees no HTTP and no TLS"),
-    "labels": ({}, "labels stand in metadata"),
+    "type": ("LoadBalancer", "a field of Kubernetes"),
+    "tls": (True, "IPVS does not see HTTP or TLS"),
+    "labels": ({}, "labels belong in metadata"),
     "slow_start": (10, "gitvs has no slow start"),
 }
 VALUES = {
@@ -98,8 +98,8 @@ SHAPES = [
     ({"vips": ["10.0.0.1/32"]}, "write 10.0.0.1 alone"),
     ({"vips": ["10.0.0.1-10"]}, "no ranges of addresses"),
     ({"vips": ["10.0.0.1:80"]}, "10.0.0.1 and port 80"),
-    ({"vips": ["{{ vip }}"]}, "gitvs fills in no templates"),
-    ({"scheduler": "${SCHEDULER}"}, "gitvs fills in no templates"),
+    ({"vips": ["{{ vip }}"]}, "gitvs does not fill in templates"),
+    ({"scheduler": "${SCHEDULER}"}, "gitvs does not fill in templates"),
     ({"persistence": True}, "write {timeout: 5m}"),
     ({"persistence": 300}, "write {timeout: 300s}"),
     ({"persistence": "5m"}, "write {timeout: 5m}"),
@@ -115,7 +115,7 @@ DIRECTOR_SHAPES = [
     ({"sysctls": {"net.ipv4.ip_forward": "yes"}}, "write 1"),
     ({"sysctls": {"net.ipv4.ip_forward": "off"}}, "write 0"),
     ({"timeouts": {"tcp": 900}}, 'write "900s"'),
-    ({"vips": ["10.0.0.1"]}, "VIPs and real servers are said in Services"),
+    ({"vips": ["10.0.0.1"]}, "VIPs and real servers belong in a Service"),
     ({"lvs_sync_daemon": {}}, "write syncDaemons"),
 ]
 
@@ -251,7 +251,7 @@ def test_that_the_folder_may_be_the_wrong_one_is_said_once() -> None:
 
 def test_what_belongs_below_spec_is_said_to() -> None:
     [found] = problems_of({**service(), "scheduler": "wlc"}, director())
-    assert "everything else stands below spec" in found.message
+    assert "all other fields belong below spec" in found.message
 
 
 def test_an_example_is_replaced_as_a_whole_number_alone() -> None:

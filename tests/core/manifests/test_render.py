@@ -80,7 +80,7 @@ def test_an_unknown_director_is_an_error_with_a_suggestion_and_never_an_empty_st
     with pytest.raises(UnknownDirector, match=r"did you mean lb-ams\?.*lb-ams, lb-lax") as caught:
         render_director(loaded(AMS, LAX), "lb-asm")
     assert caught.value.exit_code is ExitCode.INVALID
-    with pytest.raises(UnknownDirector, match="none at all"):
+    with pytest.raises(UnknownDirector, match="have no Director document"):
         render_director(loaded(service()), "lb1")
 
 

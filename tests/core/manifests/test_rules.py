@@ -325,7 +325,7 @@ CASES = [
         "family-without-real-servers",
         service(vips=["203.0.113.10", "2001:db8::10"]),
         service(vips=["203.0.113.10", "2001:db8::10"], realServers=[server(), V6]),
-        "none of them IPv6",
+        "no IPv6 real server",
     ),
     one(
         "family-without-real-servers",

@@ -62,7 +62,7 @@ def test_it_is_said_whether_more_may_follow(spec: Doc, expected: bool) -> None:
     with pytest.raises(InvalidManifests) as caught:
         loaded(service(**spec), director())
     assert caught.value.may_have_more is expected
-    more = "; more may follow once they are mended" if expected else ""
+    more = "; more may follow once these are corrected" if expected else ""
     assert problem_count_text(1, caught.value.may_have_more) == f"1 problem{more}"
 
 

@@ -95,7 +95,7 @@ def test_only_constants_and_decimal_numbers_are_more_than_text(text: str, expect
         ("  firewallMark: 0o17\n", "write it in decimal: 15"),
         ("  firewallMark: 1_000\n", "write it without _: 1000"),
         ("  firewallMark: 12:30\n", "base 60"),
-        ("  firewallMark: '77'\n", "take the quotes away: 77"),
+        ("  firewallMark: '77'\n", "remove the quotes: 77"),
         ("  firewallMark: 1.0\n", "a whole number is wanted, not 1.0"),
         ("  drain: {timeout: 90}\n", "90s"),
         ("  drain: {timeout: 12:30}\n", "a duration is a whole number and a unit"),

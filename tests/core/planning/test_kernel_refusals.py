@@ -73,13 +73,14 @@ def deleted(resource: Resource, code: int) -> str:
         ),
         (
             created(SERVICE, errno.EEXIST),
-            "virtual service tcp 192.0.2.7:443: it exists already"
-            " (EEXIST; somebody else made it since gitvs looked)",
+            "virtual service tcp 192.0.2.7:443: it exists already (EEXIST; another"
+            " program made it since gitvs read the kernel)",
         ),
         (
             deleted(SERVER, errno.ENOENT),
-            "real server tcp 192.0.2.7:443 -> 10.0.0.1:8443: the virtual service has no such real"
-            " server (ENOENT; somebody else deleted it since gitvs looked)",
+            "real server tcp 192.0.2.7:443 -> 10.0.0.1:8443: the virtual service has no"
+            " such real server (ENOENT; another program deleted it since gitvs read the"
+            " kernel)",
         ),
         (
             created(replace(SERVER, forwarding=Forwarding.TUN, tunnel=GUE), errno.EINVAL),
@@ -116,8 +117,8 @@ def deleted(resource: Resource, code: int) -> str:
         ),
         (
             created(ROUTE, errno.EPERM),
-            "route local 198.51.100.0/24: no right to change it"
-            " (EPERM; is CAP_NET_ADMIN there, outside of a user namespace?)",
+            "route local 198.51.100.0/24: no permission to change it (EPERM; is"
+            " CAP_NET_ADMIN there, outside of a user namespace?)",
         ),
         (
             created(VIP, errno.EXDEV),

@@ -343,7 +343,7 @@ def test_a_sync_daemon_and_a_server_of_another_family_are_found_before_anything_
     mixed = replace(SERVER, address=ip_address("2001:db8::1"), forwarding=Forwarding.TUN)
     ledger = Ledger(frozenset({daemon.key, WEB.key}))
     together = plan(desired(WEB, daemon, mixed), observation(DUMMY, links=(up,)))
-    assert "exclude each other" in together.gates[0].message
+    assert "cannot be combined" in together.gates[0].message
     instead = plan(desired(WEB, mixed), observation(DUMMY, WEB, daemon, links=(up,)), ledger)
     assert "in a commit before" in instead.gates[0].message
     assert not plan(desired(WEB, daemon, SERVER), observation(DUMMY, links=(up,))).gates

@@ -91,7 +91,8 @@ def test_a_new_tunnel_needs_room_for_its_header() -> None:
     tunnelled = real_server(forwarding=Forwarding.TUN, port=80)
     said = notes(None, desired(virtual_service(), tunnelled))
     assert (
-        "20 bytes longer in a tunnel: unless the network there carries 1520" in said["tunnel-mtu"]
+        "20 bytes longer in a tunnel. If the network there does not carry 1520"
+        in said["tunnel-mtu"]
     )
     assert "announce an MSS of 1440" in said["tunnel-mtu"]
     direct = real_server(forwarding=Forwarding.DR, port=80)
@@ -135,12 +136,12 @@ def test_a_vip_on_more_directors_than_before_is_noted() -> None:
     with_vip = desired(vip())
     said = vip_notes({"lb1": with_vip}, {"lb1": with_vip, "lb2": with_vip})
     assert list(said) == ["vip-on-more-directors"]
-    assert "binding VIP 203.0.113.10 on lb2 beside lb1:" in said["vip-on-more-directors"]
+    assert "binding VIP 203.0.113.10 on lb2 beside lb1." in said["vip-on-more-directors"]
 
 
 def test_a_director_without_a_document_keeps_its_vips() -> None:
     said = vip_notes({"lb1": desired(vip())}, {"lb2": desired(vip())})
-    assert "beside lb1 (lb1: without a document now" in said["vip-on-more-directors"]
+    assert "beside lb1 (lb1: no longer has a Director document" in said["vip-on-more-directors"]
 
 
 def test_vips_that_are_new_or_stay_or_leave_are_no_risk() -> None:
@@ -225,13 +226,13 @@ def test_removing_real_servers_resets_what_outlives_their_drain() -> None:
     after = desired(*web("10.0.0.3"), NODEST, drain_seconds=120)
     said = notes(before, after)["breaks-connections"]
     assert "2 real servers (tcp 203.0.113.10:80 -> 10.0.0.1:8080, " in said
-    assert "are reset after the drain of 2m at most;" in said
+    assert "are reset after the drain of 2m at most." in said
 
 
 def test_without_a_drain_connections_are_reset_at_once() -> None:
     before = desired(*web("10.0.0.1"), NODEST, drain_seconds=0)
     said = notes(before, desired(*web(), NODEST, drain_seconds=0))["breaks-connections"]
-    assert "are reset at once, without a drain;" in said
+    assert "are reset at once, without a drain." in said
 
 
 def test_the_longest_of_several_drains_is_told() -> None:
@@ -261,7 +262,7 @@ def test_what_is_left_alone_is_not_reset() -> None:
 def test_a_scheduler_changes_slowly_where_there_is_persistence() -> None:
     before = desired(virtual_service(persistence=FIVE_MINUTES))
     after = desired(virtual_service(scheduler=Scheduler.WRR, persistence=FIVE_MINUTES))
-    assert "until they were away for 5m" in notes(before, after)["scheduler-with-persistence"]
+    assert "until they have been away for 5m" in notes(before, after)["scheduler-with-persistence"]
     plain = desired(virtual_service(scheduler=Scheduler.WRR))
     assert names(desired(virtual_service()), plain) == []
     other = desired(virtual_service(persistence=Persistence(60, 32)))
@@ -344,7 +345,7 @@ def test_a_service_that_leaves_with_its_vip_leaves_nothing_to_the_host() -> None
 def test_a_new_vip_has_the_open_ports_of_the_host() -> None:
     wanted = desired(vip(), virtual_service())
     said = notes(None, wanted, host(listening=[SSH, HTTP, replace(SSH, port=9100)]))
-    assert "answer there too, on tcp port 22, tcp port 9100;" in said["answered-by-host"]
+    assert "answer on the VIP too, at tcp port 22, tcp port 9100." in said["answered-by-host"]
 
 
 @pytest.mark.parametrize(

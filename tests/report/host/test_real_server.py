@@ -161,7 +161,7 @@ def test_the_vips_of_a_mark_are_those_of_its_service() -> None:
     marked["spec"]["realServers"].append(server(RS6))
     said = lines(director(), marked, other)
     assert [x for x in said if " dev lo" in x] == ["ip address replace 203.0.113.77/32 dev lo"]
-    assert "# So it must every other address that gets the mark of fwmark 77 ipv4." in said
+    assert "# Do the same for every other address that gets the mark of fwmark 77 ipv4." in said
     assert any(x.startswith("#   the ports asked for of the VIPs") for x in said)
     assert (
         commands(director(), service(firewallMark=1, vips=LEFT_OUT, realServers=[server(RS)])) == []

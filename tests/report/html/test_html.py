@@ -127,7 +127,7 @@ def test_many_services_that_meet_one_gate_have_one_message() -> None:
     plan = REALISTIC.plans[0]
     gates = tuple(replace(plan.gates[0], key=change.key) for change in plan.plan.changes[:4])
     made = replace(REALISTIC, plans=(replace(plan, gates=gates),))
-    assert len(rows_with(made, "capacity-drop", "lifts it once")) == 1
+    assert len(rows_with(made, "capacity-drop", "To allow it once")) == 1
     assert len(rows_with(made, "capacity-drop", "likewise ")) == 3
 
 

@@ -313,7 +313,9 @@ def test_drift_that_is_repaired_anyway_is_told_apart() -> None:
     text = preview_markdown(preview(same, unchanged=2))
     assert "nothing would change" in text
     assert "3 directors: 3 unchanged\n" in text
-    assert "the next sync repairs, whatever is merged @@\n! update net.ipv4.vs.conntrack" in text
+    assert (
+        "the next sync repairs, with or without this merge @@\n! update net.ipv4.vs.conntrack"
+    ) in text
 
 
 def test_what_cannot_be_repaired_is_told_with_the_reason() -> None:

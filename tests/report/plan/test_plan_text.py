@@ -176,7 +176,7 @@ def test_many_services_that_meet_one_gate_have_a_line_each() -> None:
     servers = [real_server(endpoint(port=port), weight=port) for port in ports]
     lines = plain(view(desired(*services, *servers), desired(*services))).splitlines()
     assert lines[2] == "Blocked by 40 gates"
-    assert sum("lifts it once" in x for x in lines) == 2
+    assert sum("To allow it once" in x for x in lines) == 2
     assert [x for x in lines if x.startswith("  ! capacity-drop")][:3] == [
         "  ! capacity-drop: weight 1001 of 1001 (100 %); limit: 50 %",
         "  ! capacity-drop: weight 1002 of 1002 (100 %)  likewise tcp 203.0.113.10:1002",

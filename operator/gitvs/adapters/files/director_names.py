@@ -1,7 +1,8 @@
-"""Finds the names of Director documents in a folder, for those who press Tab.
+"""Finds the names of Director documents in a folder, for Tab completion.
 
-It reads the files that `gitvs validate` reads, with its parser, but only documents that speak of a
-Director: to parse 1 MB of services takes a second. What cannot be read is passed over.
+It reads the files that `gitvs validate` reads, with its parser, but only parses documents that
+contain the word Director, because parsing 1 MB of services takes a second. Files that cannot be
+read are skipped.
 """
 
 from __future__ import annotations

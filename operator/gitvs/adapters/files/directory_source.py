@@ -19,7 +19,8 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class DirectorySource:
     """Every manifest file below a folder, except hidden files, links and other repositories.
 
-    So a work tree gives what its commit will give: submodules are not followed there either.
+    So a work tree has the same manifests as its commit: submodules are not followed in a commit
+    either.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +35,7 @@ class DirectorySource:
         with _as_source_errors(self._folder):
             is_folder = stat.S_ISDIR(self._folder.stat().st_mode)
         if not is_folder:
-            raise SourceError(f"{self._folder} is not a folder; give the one with the manifests")
+            raise SourceError(f"{self._folder} is not a folder; give the folder with the manifests")
         names, skipped = self._find_names()
         total = TotalSizeLimit()
         files = []

@@ -1,9 +1,9 @@
 """Reports changes of a folder of manifests, once no manifest is being written any more.
 
-A file that is open for writing may be half-written, and half a file may still be valid YAML. So
-a change is reported only after every changed file was closed and `QUIET_SECONDS` have passed.
-Where files are closed but changed again and again, the folder is read after
-`LONGEST_WAIT_SECONDS` anyway. Files that are no manifests do not count.
+A file that is open for writing may be half-written, and half a file may still be valid YAML. So a
+change is reported only after every changed file was closed and `QUIET_SECONDS` have passed. Where
+files are closed but changed again and again, the folder is read after `LONGEST_WAIT_SECONDS`
+anyway. Other files than manifests are ignored.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ class DirectoryWatch(FileSystemEventHandler):
             name = printable(open_names[0] if open_names else self._name_of(self._changed_path))
         if open_names:
             return (
-                f"{self._folder}: {name} is being written, and was not closed since. The folder is"
-                " read once that is done; what is applied stays in force meanwhile"
+                f"{self._folder}: file {name} is open for writing. gitvs reads the"
+                " folder when the file is closed. Until then, the applied state stays in force"
             )
         return (
-            f"{self._folder} is changed all the time, {name} last. It is read once it is quiet, or"
-            f" {LONGEST_WAIT_SECONDS:g} s after the first change; what is applied stays in force"
-            " meanwhile"
+            f"{self._folder} changes all the time (last change: {name}). gitvs reads it when the"
+            f" changes stop, or {LONGEST_WAIT_SECONDS:g} s after the first change. Until then, the"
+            " applied state stays in force"
         )
 
     def _has_settled(self, now: float) -> bool:
@@ -136,7 +136,8 @@ class DirectoryWatch(FileSystemEventHandler):
     def _concerns_manifests(self, event: FileSystemEvent) -> bool:
         """Whether other files than before may be read after an event.
 
-        A folder counts as modified whenever a file in it is closed: that says nothing more.
+        An event that a folder was modified is ignored: it only repeats that a file in it was
+        closed.
         """
         if event.event_type in ("opened", "closed_no_write") or isinstance(event, DirModifiedEvent):
             return False

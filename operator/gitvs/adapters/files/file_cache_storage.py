@@ -160,7 +160,9 @@ def _require_trusted(descriptor: int, path: Path) -> None:
     if file_stat.st_uid != os.geteuid():
         raise _UntrustedFile(f"{path} belongs to another user (uid {file_stat.st_uid})")
     if file_stat.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _UntrustedFile(f"{path} may be written by others; `chmod go-w` it, or delete it")
+        raise _UntrustedFile(
+            f"{path} is writable by other users; run `chmod go-w` on it, or delete it"
+        )
 
 
 def _make_folder(folder: Path) -> bool:

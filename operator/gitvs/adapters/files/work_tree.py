@@ -1,7 +1,7 @@
 """Finds the work tree or repository that a folder is in, without asking Git.
 
-What cannot be looked at, and what is neither a file nor a folder, counts as absent: a wrong answer
-would only be a place that reads less well, or a word that Tab does not offer.
+What cannot be read, and what is neither a file nor a folder, counts as missing. A wrong answer only
+makes a location harder to read, or leaves a word out of completion.
 """
 
 from __future__ import annotations

@@ -15,41 +15,46 @@ NO_SUCH_BRANCH = "couldn't find remote ref"
 """Git's words for a remote that has no such branch."""
 
 NO_BRANCHES = (
-    "the remote answers, but names no branch at all: the repository is empty, or the url leads to"
-    " a web page that is no repository, such as a login page"
+    "the remote answers, but has no branch: the repository is empty, or the url leads"
+    " to a web page (such as a login page) instead of a repository"
 )
 
 _PERMANENT_FAILURES = (
     (NO_SUCH_BRANCH, "the remote has no such branch"),
-    (r"object [0-9a-f]{40}: \w+: |fsck", "the history has an object that Git's own check refuses"),
+    (r"object [0-9a-f]{40}: \w+: |fsck", "Git's own check rejects an object of the"
+    " history"),
     ("No space left", "the disk of the state folder is full"),
     ("insufficient permission|unable to (write|create)|Read-only", "the state folder cannot be"
      " written"),
-    ("mismatched algorithms|object-format", "the remote counts in another hash than SHA-1"),
+    ("mismatched algorithms|object-format", "the remote uses another hash than SHA-1"),
     ("dubious ownership", "the repository belongs to another user of this host: make gitvs's"
      " user its owner, or fetch it over ssh"),
     ("shallow (repository|clone|update|root)", "the remote is a shallow clone; fetch from one with"
      " all of its history"),
-    (r"\bssh: (command )?not found|cannot run ssh", "no ssh is installed here, or it is not in"
-     " PATH; install it"),
-    (r"'remote-https?' is not a git command|unable to find remote helper", "this host's git cannot"
-     " fetch over https; install all of it"),
+    (r"\bssh: (command )?not found|cannot run ssh",
+     "no ssh is installed here, or it is not in PATH; install it"),
+    (r"'remote-https?' is not a git command|unable to find remote helper",
+     "this host's git cannot fetch over https; install the complete git package"),
 )  # fmt: skip
 """Failures that are not worth a quick retry: a pattern of Git's output, and our message."""
 
 _TRANSIENT_FAILURES = (
-    ("Host key verification failed", "its host key is not in known_hosts, or is another one"),
+    (
+        "Host key verification failed",
+        "its host key is not in known_hosts, or differs from the key there",
+    ),
     (
         "Permission denied|Authentication failed|could not read (Username|Password)|error: 40[13]",
-        "it does not let us in; look at ssh_key or credentials_file",
+        "it denies access; check ssh_key or credentials_file",
     ),
-    ("certificate", "its certificate is not trusted; look at ca_file"),
-    ("redirect|error: 30", "it answers from another address; put that one into url"),
+    ("certificate", "its certificate is not trusted; check ca_file"),
+    ("redirect|error: 30", "it redirects to another address; set url to that address"),
     (
         "not valid: .*is this a git repository",
-        "what answers is no Git repository: the url leads to a web page, such as a login page",
+        "the answer does not come from a Git repository: the url leads to a web page,"
+        " such as a login page",
     ),
-    ("git-upload-pack: (command )?not found", "there is no git on that host"),
+    ("git-upload-pack: (command )?not found", "git is not installed on that host"),
     (
         "Could not resolve|Connection (refused|reset|closed)|couldn't connect|Failed to connect"
         "|No route to host|Network is unreachable|timed out",

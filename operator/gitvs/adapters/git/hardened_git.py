@@ -193,7 +193,9 @@ def _wait_for_output(process: Popen[bytes], timeout_seconds: float) -> bytes:
     try:
         output, errors = _read_output(process, time.monotonic() + timeout_seconds)
     except TimeoutExpired:
-        raise SourceUnreachable(f"no end within {timeout_seconds:g} s; git was stopped") from None
+        raise SourceUnreachable(
+            f"did not end within {timeout_seconds:g} s; git was stopped"
+        ) from None
     finally:
         kill_and_close(process)
     if process.returncode != 0:
@@ -225,7 +227,7 @@ def _read_output(process: Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
                 if not chunk:
                     selector.unregister(key.fd)
             if sum(map(len, buffers.values())) > MAX_OUTPUT_BYTES:
-                raise SourceError(f"git wrote over {MAX_OUTPUT_BYTES // 1024 // 1024} MiB")
+                raise SourceError(f"git wrote more than {MAX_OUTPUT_BYTES // 1024 // 1024} MiB")
     process.wait(max(deadline - time.monotonic(), 0.1))
     output, errors = buffers.values()
     return bytes(output), bytes(errors)

@@ -37,7 +37,7 @@ _LEFTOVER_PATTERNS = ("*.lock", "refs/gitvs/*.lock", "objects/pack/tmp_*", "obje
 """Files left by a killed Git, except in `refs/gitvs/kept`, which is written without the lock."""
 
 _FOREIGN_NAMES = ("commondir", "shallow", "objects/info/alternates")
-"""Files that have Git look for objects elsewhere, or for fewer; gitvs writes none of them."""
+"""Files that make Git read other objects, or fewer; gitvs writes none of them."""
 
 _HEAD = b"ref: refs/heads/main\n"
 _CONFIGURATION_FILE = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
@@ -148,8 +148,8 @@ class GitCopy:
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
                         raise SourceUnreachable(
-                            f"{self._remote_name}: another gitvs is fetching into {self.git_dir}"
-                            " now, or tidying it up"
+                            f"{self._remote_name}: another gitvs is fetching into"
+                            f" {self.git_dir} now, or cleaning it up"
                         ) from None
                     time.sleep(_LOCK_POLL_SECONDS)
             yield
@@ -333,7 +333,7 @@ class GitCopy:
                 )
             except GitFailed as error:
                 self._is_distrusted = known_cause(error) is None
-                raise SourceError(f"{self.git_dir} cannot be tidied up: {error}") from error
+                raise SourceError(f"{self.git_dir} cannot be cleaned up: {error}") from error
             finally:
                 self._forget_files()
 
@@ -389,6 +389,7 @@ def _special_files(folder: Path) -> Iterator[Path]:
 def _unusable(path: Path, error: OSError) -> SourceError:
     """Return the error of a path of the copy that cannot be written."""
     return SourceError(
-        f"{error.filename or path} cannot be written: {error.strerror}. Nothing was fetched; if it"
-        " is in the way, remove it: the next fetch makes what it needs"
+        f"{error.filename or path} cannot be written: {error.strerror}. Nothing was"
+        " fetched; if a file blocks the fetch, remove it. The next fetch makes what it"
+        " needs"
     )

@@ -210,12 +210,12 @@ _NAME_PROBLEM = "has a name that no checkout can have"
 
 def _ambiguous(commit_id: str, entry: TreeEntry, problem: str) -> SourceError:
     return SourceError(
-        f"commit {commit_id[:12]} cannot be read in one way only: {printable(entry.path)}"
-        f" {problem}. Agents refuse its whole branch; rewrite the commit with Git's own tools"
+        f"commit {commit_id[:12]} is ambiguous: {printable(entry.path)} {problem}."
+        " Agents refuse its whole branch; rewrite the commit with Git's own tools"
     )
 
 
 def _read_limited(objects: GitObjects, entry: TreeEntry) -> bytes:
-    """Return a file's content; for one that is too large, zeros that the loader rejects."""
+    """Return a file's content; for a file that is too large, zeros, which the loader rejects."""
     is_too_large = entry.size >= MAX_READ_BYTES
     return bytes(MAX_READ_BYTES) if is_too_large else objects.read(entry.object_id)

@@ -86,7 +86,7 @@ class ObjectReader:
         return found
 
     def _read_ahead(self, index: int) -> None:
-        """Read this object and those after it: the more, the longer they are read in order."""
+        """Read this object and some after it; the number grows while objects are read in order."""
         is_in_order = index == self._next_index
         self._window = min(2 * self._window, _MAX_AHEAD) if is_in_order else 1
         names: list[str] = []

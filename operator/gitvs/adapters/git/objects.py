@@ -172,13 +172,13 @@ class GitObjects:
             return "it is empty: is a variable not set?"
         if not revision.strip("0"):
             return (
-                "a CI job has this for a branch that is new: compare with the branch that it is to"
-                " be merged into"
+                "a CI job sets this for a new branch: compare with the branch that it"
+                " will be merged into"
             )
         if ".." in revision:
-            return "a range is no commit: give one end of it"
+            return "a range is not a commit: give one end of it"
         if revision in ("HEAD", "@"):
-            return "nothing is committed there yet: commit the manifests first"
+            return "the repository has no commit yet: commit the manifests first"
         output = self._git.run(
             "for-each-ref",
             "--format=%(refname:lstrip=2)",

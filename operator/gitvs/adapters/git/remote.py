@@ -196,7 +196,7 @@ class GitRemote:
             SourceError: it is not on the branch as of the last fetch.
         """
         if _COMMIT_ID.fullmatch(abbreviated_id) is None:
-            raise SourceError(f"{abbreviated_id} is no commit id; give at least 7 digits of it")
+            raise SourceError(f"{abbreviated_id} is not a commit id; give at least 7 digits of it")
         head = self.fetched_head()
         if head is None:
             raise SourceError(f"{self._name}: nothing was fetched yet; run `gitvs sync` first")

@@ -180,7 +180,7 @@ _GPG_PROBLEM_BY_LETTER: dict[str, Callable[[_SignatureCheck, GpgSignatures], _Un
 def _invalid_signature(check: _SignatureCheck, other_cause: str = "") -> _Untrusted:
     if check.letter == "B":
         return _Untrusted(
-            f"has a signature that does not fit its content{other_cause}", _PUSH_REMEDY
+            f"has a signature that does not match its content{other_cause}", _PUSH_REMEDY
         )
     return _Untrusted(
         "has a signature that could not be checked", "look at it with `git verify-commit`"
@@ -194,7 +194,7 @@ def _require_readable(name: str, path: Path) -> None:
     except OSError as error:
         raise _Untrusted(
             f"cannot be checked, since {name} ({path}) cannot be read: {error.strerror}",
-            "give the file back, readable by gitvs's user",
+            "restore the file, readable by gitvs's user",
         ) from error
 
 
@@ -206,7 +206,8 @@ def _require_kind(git: HardenedGit, commit_id: str, kind: str, wanted: str) -> N
     if match["kind"] != kind:
         found = _KIND_NAMES.get(match["kind"], "a signature of another kind")
         raise _Untrusted(
-            f"has {found}, and the policy wants one by {wanted}", f"sign it so, or {_PUSH_REMEDY}"
+            f"has {found}, but the policy requires one by {wanted}",
+            f"sign it so, or {_PUSH_REMEDY}",
         )
 
 

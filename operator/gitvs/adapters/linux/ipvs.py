@@ -156,12 +156,13 @@ def _unavailable_error(error: OSError) -> KernelUnavailable:
     match error.errno:
         case errno.ENOENT:
             return KernelUnavailable(
-                "this kernel has no IPVS: load it with `modprobe ip_vs`, or run a kernel that has"
-                " this module (a container has its host's)"
+                "this kernel has no IPVS: load it with `modprobe ip_vs`, or run a"
+                " kernel that has this module (a container uses the kernel of its host)"
             )
         case errno.EPERM | errno.EACCES:
             return KernelUnavailable(
-                "no right to ask IPVS (EPERM): it takes CAP_NET_ADMIN, and not in a user namespace"
+                "no permission to read IPVS (EPERM): it needs CAP_NET_ADMIN, outside of"
+                " a user namespace"
             )
         case _:
             return KernelUnavailable(f"IPVS does not answer: {_errno_text(error)}")

@@ -272,8 +272,8 @@ def routing_encoder() -> ModuleType:
         return import_module("gitvs.adapters.linux.rtnetlink_codec.requests")
     except ImportError as error:
         raise KernelUnavailable(
-            f"what writes links, addresses and routes cannot be loaded ({error}): if gitvs was"
-            " just upgraded, restart its agent"
+            "the code that writes links, addresses and routes cannot be loaded"
+            f" ({error}): if gitvs was just upgraded, restart its agent"
         ) from error
 
 

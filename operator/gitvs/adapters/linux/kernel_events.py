@@ -97,7 +97,9 @@ class KernelEvents:
             self._socket.bind((0, _MULTICAST_GROUPS))
             self._socket.setblocking(False)
         except OSError as error:
-            raise KernelUnreadable(f"no events of the kernel: {error.strerror}") from error
+            raise KernelUnreadable(
+                f"the events of the kernel cannot be received: {error.strerror}"
+            ) from error
         self._stop_read_descriptor, self._stop_write_descriptor = os.pipe()
         self._thread = threading.Thread(target=self._watch, name="kernel-events", daemon=True)
 

@@ -179,7 +179,7 @@ class Netlink:
         """
         replies = self._read_with_retries(type_, payload, _REQUEST | _ACK)
         if not replies:
-            raise KernelUnreadable("the kernel acknowledged a query, and did not answer it")
+            raise KernelUnreadable("the kernel acknowledged a query, but did not answer it")
         return replies[0]
 
     def _size_buffers(self) -> tuple[int, int]:

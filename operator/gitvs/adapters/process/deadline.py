@@ -11,7 +11,7 @@ MAX_JUDGING_SECONDS = 30.0
 
 
 class Deadline:
-    """A checkpoint that ends the work of this thread once it had its time.
+    """A checkpoint that ends the work of this thread after its time limit.
 
     It counts what this thread computes, so that a busy host makes no sound commit fail.
     """

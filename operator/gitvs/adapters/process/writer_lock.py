@@ -116,9 +116,9 @@ class _Lock:
         except BlockingIOError:
             os.close(descriptor)
             raise LockHeld(
-                f"this network namespace has one {self._name} at a time, and"
-                f" {_describe_holder(self._path)} is it. Nothing was changed; let it end, and try"
-                " again"
+                f"this network namespace has one {self._name} at a time. Now it is"
+                f" {_describe_holder(self._path)}. Nothing was changed; wait until it ends, and"
+                " try again"
             ) from None
         _write_note(descriptor)
         return descriptor
@@ -147,7 +147,7 @@ def _check_folder(folder: Path) -> None:
     except OSError as error:
         raise LockUnusable(f"{folder}: {_errno_text(error)}") from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
-        raise LockUnusable(f"{folder} has to be a folder of root's: remove it, and make it again")
+        raise LockUnusable(f"{folder} must be a folder that root owns: remove it and make it again")
     if status.st_mode & stat.S_IRWXO:
         raise LockUnusable(
             f"{folder} is open to every user of this host, who could block gitvs:"
@@ -222,7 +222,7 @@ def _describe_holder(path: Path) -> str:
         return f"another process (`lsof {path}` shows it)"
     where = "" if is_same_container else " of another container"
     shown = printable(command)[:_MAX_SHOWN_CHARACTERS]
-    return f"process {pid}{where} ({shown}), which has held it for {max(age_seconds, 0):.0f} s,"
+    return f"process {pid}{where} ({shown}), which has held it for {max(age_seconds, 0):.0f} s"
 
 
 def _pid_namespace() -> int:

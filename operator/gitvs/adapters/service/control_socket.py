@@ -185,7 +185,7 @@ class ControlServer:
 
 
 def _send_busy_error(connection: socket.socket) -> None:
-    text = f"the agent answers {_MAX_CONNECTIONS} requests at a time, and has as many: try again"
+    text = f"the agent already answers {_MAX_CONNECTIONS} requests, the most at a time: try again"
     response = {"ok": False, "error": text, "exitCode": int(ExitCode.ERROR)}
     with closing(connection), suppress(OSError):
         connection.setblocking(False)
@@ -206,8 +206,8 @@ def _refuse_own_user(peer: Peer) -> None:
     """
     if peer.uid == os.geteuid() != 0:
         raise ControlFailed(
-            f"user {peer.user_name} is the agent's own, and may not direct it: be root, or a"
-            " member of group gitvs-admin"
+            f"user {peer.user_name} runs the agent and may not control it: run this as"
+            " root or as a member of group gitvs-admin"
         )
 
 
@@ -260,7 +260,7 @@ def send_request(
                 response = json.loads(stream.readline())
         except PermissionError as error:
             raise AgentNotAnswering(
-                f"{path}: no permission; be root, or a member of group gitvs-admin"
+                f"{path}: no permission; run this as root or as a member of group gitvs-admin"
             ) from error
         except BlockingIOError as error:  # Source: unix(7), connect on a non-blocking socket
             raise AgentNotAnswering(
@@ -268,8 +268,8 @@ def send_request(
             ) from error
         except TimeoutError as error:
             raise AgentNotAnswering(
-                f"the agent did not answer within {timeout_seconds:g} s; `systemctl status gitvs`"
-                " and `journalctl -u gitvs` tell more"
+                f"the agent did not answer within {timeout_seconds:g} s; `systemctl"
+                " status gitvs` and `journalctl -u gitvs` show more"
             ) from error
         except (OSError, ValueError) as error:
             raise AgentUnreachable(

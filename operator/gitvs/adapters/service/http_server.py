@@ -1,7 +1,7 @@
 """A small HTTP server in threads of its own, for clients that nobody has to trust.
 
 It has few connections at a time and one deadline for each, however slowly its client sends or
-receives. What is answered is left to the handler.
+receives. The handler decides what to answer.
 """
 
 from __future__ import annotations

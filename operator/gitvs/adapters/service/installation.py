@@ -163,9 +163,9 @@ def check_program(program: Path, required_files: Sequence[Path] = ()) -> None:
         InstallationError: this is not possible; the message says why.
     """
     if not _PLAIN_PATH.fullmatch(str(program)):
-        raise InstallationError(f"{program}: units need a path from the root, of plain characters")
+        raise InstallationError(f"{program}: units need an absolute path of plain characters")
     if not program.is_file() or not os.access(program, os.X_OK):
-        raise InstallationError(f"{program} is no program of this host")
+        raise InstallationError(f"{program} is not a program on this host")
     for path in (program, *required_files):
         reason = _why_unreadable(path)
         if reason is not None:
@@ -185,7 +185,7 @@ def _why_unreadable(path: Path) -> str | None:
         mode = part.stat().st_mode
         needed = stat.S_IXOTH if part.is_dir() else stat.S_IROTH
         if not mode & needed:
-            return f"{part} is closed to other users (mode {stat.S_IMODE(mode):04o})"
+            return f"{part} is not accessible to other users (mode {stat.S_IMODE(mode):04o})"
     return None
 
 

@@ -123,9 +123,7 @@ class _EventMetrics:
     """Metrics that are counted as events happen; known label values start at 0."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.passes = Counter(
-            "gitvs_passes", "Passes, by how they ended.", ["result"], registry=registry
-        )
+        self.passes = Counter("gitvs_passes", "Passes, by outcome.", ["result"], registry=registry)
         self.stage_durations = Histogram(
             "gitvs_pass_stage_duration_seconds",
             "How long the stages of passes took.",
@@ -135,16 +133,14 @@ class _EventMetrics:
         )
         self.last_successes = Gauge(
             "gitvs_last_success_timestamp_seconds",
-            "When a pass last ended well, by how.",
+            "When a pass last ended well, by outcome.",
             ["result"],
             registry=registry,
         )
-        self.failures = Counter(
-            "gitvs_failures", "What went wrong, by kind.", ["kind"], registry=registry
-        )
+        self.failures = Counter("gitvs_failures", "Errors, by kind.", ["kind"], registry=registry)
         self.last_failures = Gauge(
             "gitvs_last_failure_timestamp_seconds",
-            "When something last went wrong, by kind.",
+            "When the last error of a kind happened.",
             ["kind"],
             registry=registry,
         )
@@ -156,12 +152,12 @@ class _EventMetrics:
         )
         self.drift_found = Counter(
             "gitvs_drift_found",
-            "Objects that were found changed behind gitvs's back.",
+            "Objects that were found changed by something other than gitvs.",
             registry=registry,
         )
         self.drift_repaired = Counter(
             "gitvs_drift_repaired",
-            "Objects that were changed behind gitvs's back and are right again.",
+            "Objects that something other than gitvs changed, and that gitvs repaired.",
             registry=registry,
         )
         self.found_open = Counter(
@@ -171,7 +167,7 @@ class _EventMetrics:
         )
         self.hook_requests = Counter(
             "gitvs_hook_requests",
-            "Requests of the push hook, by how they ended.",
+            "Requests of the push hook, by outcome.",
             ["result"],
             registry=registry,
         )

@@ -1,6 +1,6 @@
 """Whether a request proves that its sender knows the hook's secret, as forges and CI jobs do.
 
-A proven request only sets off a fetch. So one that is old or repeated is as good as a new one:
+A proven request only starts a fetch. So one that is old or repeated is as good as a new one:
 neither its time nor its number is checked, and a clock that is wrong does no harm.
 """
 

@@ -68,7 +68,7 @@ def load_settings(file: Path) -> Settings:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: byte {error.start} is not UTF-8; save it as UTF-8") from error
     if len(data) > MAX_SETTINGS_BYTES:
-        raise SettingsError(f"{file} is no settings file: it has over 1 MiB")
+        raise SettingsError(f"{file} is not a settings file: it is larger than 1 MiB")
     parsed = Document(str(file), ParsedContent(_parse_toml(file, text), _positions(text)))
     problems = _problems(parsed)
     if problems:
@@ -132,8 +132,8 @@ def _url_problems(parsed: Document) -> list[Problem]:
         parsed.problem(
             ("source", name),
             "of-another-protocol",
-            f"source.{name}: it is for {wanted}, and source.url is {protocol}; take it out, or use"
-            f" an {wanted}:// url",
+            f"source.{name}: it is for {wanted}, and source.url is {protocol}; remove"
+            f" it, or use an {wanted}:// url",
         )
         for name, wanted in _PROTOCOL_OF_SETTING.items()
         if name in source_table and protocol not in (wanted, "file")

@@ -131,5 +131,5 @@ def _run_unchecked(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise InstallationError(f"{command[0]} not found: is this a host with systemd?") from None
     except subprocess.TimeoutExpired:
         raise InstallationError(
-            f"`{' '.join(command)}` had no end within {_TIMEOUT_SECONDS:g} s, and was stopped"
+            f"`{' '.join(command)}` did not end within {_TIMEOUT_SECONDS:g} s, and was stopped"
         ) from None

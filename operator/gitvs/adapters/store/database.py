@@ -51,9 +51,10 @@ _ADVICE_BY_ERRNO = {
     errno.EROFS: "remount that disk read-write, or choose another --state-dir",
 }
 _DAMAGE_MESSAGE = (
-    "is damaged{detail}. gitvs does not guess what it owns, and nothing was changed. Move it"
-    " and its -wal and -shm files away, and take the objects over again with `gitvs apply --adopt`;"
-    " a copy by `gitvs backup` is of use only if nothing was applied since"
+    "is damaged{detail}. gitvs does not guess what it owns, and nothing was changed."
+    " Move it and its -wal and -shm files away, and take the objects over again with"
+    " `gitvs apply --adopt`; a copy made by `gitvs backup` helps only if nothing was"
+    " applied since"
 )
 _DAMAGE_CODES = (
     sqlite3.SQLITE_CORRUPT,
@@ -160,8 +161,8 @@ def open_for_reading(state_dir: Path) -> sqlite3.Connection:
         if version < SCHEMA_VERSION:
             connection.close()
             raise StoreError(
-                f"database {path}: written by an older gitvs (schema {version}, this one reads"
-                f" {SCHEMA_VERSION}); the next `gitvs apply` or agent brings it up to date"
+                f"database {path}: written by an older gitvs (schema {version}, this one"
+                f" reads {SCHEMA_VERSION}); the next `gitvs apply` or agent updates it"
             )
     return connection
 
@@ -196,9 +197,9 @@ def _create(path: Path) -> None:
     journal = path.with_name(path.name + "-wal")
     if journal.exists():
         raise StoreError(
-            f"database {path} is missing, but its journal {journal.name} is there: half of the"
-            " store was moved or deleted. Bring the file back, or move the journal away too and"
-            " take the objects over again with `gitvs apply --adopt`"
+            f"database {path} is missing, but its journal {journal.name} is there: half"
+            " of the store was moved or deleted. Restore the file, or move the journal"
+            " away too and take the objects over again with `gitvs apply --adopt`"
         )
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)

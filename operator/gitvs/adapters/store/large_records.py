@@ -297,7 +297,7 @@ class LargeRecords:
         return with_health_digest(self._last_digest[1], self._last_health[1])
 
     def add_history(self, added: Sequence[HistoryEntry]) -> None:
-        """Add to the history, and drop the oldest of what is too much.
+        """Add to the history, and drop the oldest entries over the limit.
 
         Commits for which nothing had to change are counted apart: many of them displace no
         transaction.

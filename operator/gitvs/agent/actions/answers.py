@@ -64,7 +64,7 @@ def sync_text(cycle_result: CycleResult, status: AgentStatus) -> str:
         return f"nothing was done: {in_force}"
     match outcomes[0]:
         case Outcome.CONVERGED:
-            return f"{in_force}: nothing had to change"
+            return f"{in_force}: no change was needed"
         case Outcome.APPLIED:
             return f"{in_force}: applied and read back"
         case outcome:

@@ -181,7 +181,14 @@ class OperatorActions:
         if applied is not None and applied.commit_id == target_id:
             self._agent.follower.keep_commits()
             is_stuck = any(p.outcome is Outcome.STUCK for p in cycle_result.pass_results)
-            rest = "; what it removes is not all gone yet, the agent goes on" if is_stuck else ""
+            rest = (
+                (
+                    "; the agent has not yet removed everything that this commit removes,"
+                    " and continues"
+                )
+                if is_stuck
+                else ""
+            )
             until = until_text(pin)
             text = f"commit {target_id[:12]} is in force, and pinned{until}{rest}"
             return {**cycle_json(cycle_result), "text": text}
@@ -234,13 +241,14 @@ class OperatorActions:
         for key in sorted({s.service_key for s in servers}):
             service_servers = [s for s in desired.state.of_type(RealServer) if s.service_key == key]
             if not any(s.weight and s.key not in drained_keys for s in service_servers):
-                warnings.append(f"{key} has no active real server now, and refuses its clients")
+                warnings.append(f"{key} has no active real server now and refuses clients")
             service = desired.state.get(key)
             is_dh = isinstance(service, VirtualService) and service.scheduler is Scheduler.DH
             if is_dh and {s.key for s in service_servers} & (drained_keys - removed_keys):
                 warnings.append(
-                    f"{key} is on dh, which refuses the clients of a server at weight 0:"
-                    " `gitvs drain SERVER --now` takes it out"
+                    f"{key} uses scheduler dh, which refuses the clients of a real"
+                    " server at weight 0: `gitvs drain SERVER --now` removes the real"
+                    " server"
                 )
         return warnings
 
@@ -298,7 +306,7 @@ class OperatorActions:
     def _accept_rewrite(self, request: ActionRequest) -> Future[Answer]:
         commit = self._agent.fetch_results.accept_rewrite(request.subject)
         log.warning("rewrite accepted commit=%s who=%s why=%r", commit.id, request.who, request.why)
-        text = f"commit {commit.id[:12]} and what descends from it is followed now"
+        text = f"commit {commit.id[:12]} and its descendants are followed now"
         return self._when_judged(
             lambda: {**cycle_json(self._agent.run_cycle("accept-rewrite")), "text": text}
         )
@@ -311,7 +319,7 @@ class OperatorActions:
     ) -> Answer:
         """Run a cycle for a recorded operation; problems of the source do not make it fail.
 
-        `text` is what is so then, or a function that says it after the cycle.
+        `text` is the answer, or a function that returns it after the cycle.
         """
         cycle_result = self._agent.run_cycle(command)
         answer = cycle_json(cycle_result)
@@ -328,13 +336,16 @@ class OperatorActions:
             **answer,
             "result": str(pass_results[0].outcome) if pass_results else None,
             "exitCode": int(code if pass_results else ExitCode.ERROR),
-            "text": text if is_done else f"recorded, but not yet so in the kernel: {text}",
+            "text": text if is_done else f"recorded, but not yet in effect in the kernel: {text}",
             "problems": [] if is_done else answer["problems"],
             "warnings": answer["problems"] if is_done else [],
         }
 
     def _affected_keys(self, ended_operations: Sequence[Operation]) -> frozenset[Key]:
-        """Return the objects that operations are about: if one is not repaired, that is told."""
+        """Return the objects that operations affect.
+
+        The answer names those that were not repaired.
+        """
         store = self._agent.ports.store
         applied, operations = store.applied(), store.operations()
         if applied is None:

@@ -1,8 +1,8 @@
 """Which commit a rollback goes back to.
 
-Commits that change nothing on this director are nothing to go back to. What each came to is known
-by its digest; only what an older gitvs recorded without one, or with one of another form, is
-rendered again, one commit after another until one differs.
+A rollback skips commits that change nothing on this director, which their digests show. An older
+gitvs recorded no digest, or one of another form. Such commits are rendered again, one after
+another, until one differs.
 """
 
 from __future__ import annotations
@@ -78,13 +78,14 @@ def _find_different_commit(
             rendered_count += not entry.state_digest
             if rendered_count > MAX_RENDERED_COMMITS:
                 raise SourceError(
-                    f"commit {commit_id[:12]} and earlier ones were recorded by an older gitvs,"
-                    " which did not note what they were on this director: name one"
+                    f"commit {commit_id[:12]} and earlier ones were recorded by an older"
+                    " gitvs, which did not record what they meant on this director:"
+                    " give a commit"
                 )
             if _digest_of(judge, entry, commit_id) not in ("", digest):
                 return commit_id
     raise SourceError(
-        "no commit was applied before this one that was different on this director: name one"
+        "no earlier commit with a different state of this director was applied: give a commit"
     )
 
 

@@ -42,7 +42,7 @@ def choose_director(named: str | None, known: Collection[str]) -> str:
         if (director := by_folded_name.get(name.lower())) is not None:
             return director
     listed = ", ".join(sorted(known)[:8]) + (", …" if len(known) > 8 else "")
-    those = f"known: {listed}" if known else "the manifests have none at all"
+    those = f"known: {listed}" if known else "the manifests have no Director document"
     raise UnknownDirector(
         f"no Director document is named as this host, {' or '.join(names)}; name one with"
         f" --director, or for an agent with `director` in its settings ({those})"

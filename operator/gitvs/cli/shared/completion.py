@@ -1,7 +1,7 @@
 """What the shells complete: directors, real servers, revisions.
 
 Nothing of the kernel, Git or the schemas is imported, of YAML only where directors are completed,
-and an error completes nothing: who presses Tab wants a word or silence.
+and an error completes nothing: Tab must complete a word or do nothing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ MAX_PACKED_REFS_BYTES = 4 << 20
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 _HARMLESS_WORD = re.compile(r"[\w./:@+%,][\w./:@+%,-]*", re.ASCII)
-"""What may be offered: a name from a branch or a manifest becomes part of a command line, and `;`,
-`$` or a quote in it would be obeyed there."""
+"""What completion may offer: a name from a branch or a manifest becomes part of a command line, and
+the shell would interpret `;`, `$` or a quote in it.
+"""
 
 _PACKED_REF = re.compile(r"^[0-9a-f]+ refs/(?:heads|tags|remotes)/(.+)$", re.MULTILINE)
 

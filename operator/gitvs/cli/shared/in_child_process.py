@@ -29,7 +29,7 @@ def in_child_process(work: Callable[[], JsonObject]) -> JsonObject:
         text = stream.read()
     os.waitpid(child_pid, 0)
     if not text:
-        raise GitvsError("the process that was to look ended without an answer")
+        raise GitvsError("the child process ended without an answer")
     answer: JsonObject = json.loads(text)
     if "error" in answer:
         raise GitvsError(answer["error"])

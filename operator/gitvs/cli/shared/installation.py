@@ -36,7 +36,8 @@ def installation_options(function: F) -> F:
             type=click.Path(file_okay=False, path_type=Path),
             default=HOST_ROOT,
             metavar="DIR",
-            help="Another root than this host's, to make a package or an image: files alone.",
+            help="Write only the files, below this folder instead of /, to make a package"
+            " or an image.",
         ),
     ):
         function = option(function)
@@ -45,7 +46,7 @@ def installation_options(function: F) -> F:
 
 def require_root() -> None:
     if os.geteuid() != 0:
-        raise InstallationError("this takes root; run it with sudo. Nothing was changed")
+        raise InstallationError("this needs root; run it with sudo. Nothing was changed")
 
 
 def _show_steps(steps: Sequence[InstallationStep]) -> None:
@@ -55,8 +56,9 @@ def _show_steps(steps: Sequence[InstallationStep]) -> None:
     kept_count = sum(step.action is FileAction.KEEP for step in steps)
     if kept_count:
         show_message(
-            f"gitvs: {count_text(kept_count, 'file')} edited by hand and left alone; --force goes"
-            " over the edits. A drop-in (`systemctl edit gitvs`) needs no such care"
+            f"gitvs: {count_text(kept_count, 'file')} edited by hand and not"
+            " overwritten; --force overwrites the edits. A drop-in (`systemctl edit"
+            " gitvs`) is never overwritten"
         )
 
 
@@ -71,5 +73,8 @@ def confirm_steps(
     if dry_run or yes:
         return not dry_run
     if not sys.stdin.isatty():
-        raise UsageError("nobody to ask here: say --yes to do this. Nothing was changed")
+        raise UsageError(
+            "there is no terminal to ask for confirmation: use --yes to do"
+            " this. Nothing was changed"
+        )
     return click.confirm(question, err=True)

@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         if name not in self._lazy and not name.startswith("-"):
             near = get_close_matches(name, self._lazy, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self._lazy)}"
-            raise click.UsageError(f"{name} is no command; {hint}", ctx)
+            raise click.UsageError(f"{name} is not a command; {hint}", ctx)
         if ctx.resilient_parsing and name in self._lazy:
             completion = import_module("gitvs.cli.shared.completion")
             if (command := completion.stand_in(args)) is not None:

@@ -52,7 +52,7 @@ def _existing_place(_context: click.Context, _parameter: click.Parameter, path: 
         path.absolute()
     except FileNotFoundError as error:
         raise SourceError(
-            f"{path}: the folder that this runs in was deleted; change to another one"
+            f"{path}: the current folder was deleted; change to another one"
         ) from error
     return path
 
@@ -162,8 +162,8 @@ def files_left_out(path: Path) -> list[str]:
 def folder_in_repository(path: Path) -> str:
     """Return the path of a folder in the work tree that it is in, to write places from its root.
 
-    Outside of a work tree it is from the current folder; empty if it is not below that. Git is
-    not asked: a wrong answer would only be a place that reads less well.
+    Outside of a work tree it is from the current folder; empty if it is not below that. Git is not
+    asked: a wrong answer would only make a location harder to read.
     """
     folder = Path(os.path.normpath(path.absolute()))
     git = nearest_git(folder)

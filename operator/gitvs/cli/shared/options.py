@@ -25,7 +25,7 @@ class WholeNumber(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not re.fullmatch("[0-9]{1,18}", value):
-            self.fail(f"{value!r} is no whole number", param, ctx)
+            self.fail(f"{value!r} is not a whole number", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -34,7 +34,7 @@ class Seconds(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -86,7 +86,7 @@ def _state_dir_option(
         hidden=hidden,
         callback=callback,
         metavar="DIR",
-        help="Where this director keeps what it owns and applied; else as the settings say.",
+        help="The folder with this director's records; by default state_dir of the settings.",
     )
 
 
@@ -111,7 +111,7 @@ verbose_option = click.option(
     count=True,
     expose_value=False,
     callback=_set_verbosity,
-    help="Log to standard error; twice: everything.",
+    help="Log to standard error; -vv logs everything.",
 )
 
 

@@ -86,7 +86,8 @@ def report_options(function: F) -> Callable[..., Any]:
         "forms",
         multiple=True,
         type=click.Choice([str(form) for form in ReportFormat]),
-        help="How to write it; several, each with its --out.  [default: as --out is named]",
+        help="Output format; may be repeated, each with its --out.  [default: from the name"
+        " of --out]",
     )
     @click.option(
         "--out",

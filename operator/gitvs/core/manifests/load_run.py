@@ -19,7 +19,6 @@ from gitvs.core.manifests.parse_services import parse_pool, parse_service
 from gitvs.core.manifests.parse_values import ValueParser
 from gitvs.core.manifests.placement import (
     DirectorIndex,
-    DirectorMask,
     PlacedService,
     PoolIndex,
     place_service,
@@ -43,7 +42,7 @@ from gitvs.core.manifests.schema import FOLDER_HINT, schema_problems
 from gitvs.core.manifests.syntax.sound_part import SoundPart, sound_part
 from gitvs.core.manifests.syntax.source_positions import Document
 from gitvs.core.manifests.syntax.yaml_documents import ParsedFile, is_manifest, parse_file
-from gitvs.core.manifests.types import Director, ManifestPolicy, Pool, Service
+from gitvs.core.manifests.types import Director, DirectorSet, ManifestPolicy, Pool, Service
 from gitvs.core.model.desired import Policy
 from gitvs.core.problems import Problem
 
@@ -55,8 +54,9 @@ NO_DIRECTOR = Problem(
     0,
     "",
     "no-director",
-    "no Director document, so no host gets anything of this, and what selects directors was not"
-    " checked: right for one team's folder by itself, wrong for what agents follow",
+    "there is no Director document, so no host uses these manifests, and director"
+    " selectors were not checked. This is normal for the folder of one team, but wrong"
+    " for the folder that agents follow",
 )
 """A warning where manifests are checked, and a problem where they are compared or applied."""
 
@@ -78,9 +78,9 @@ class Manifests:
         """The names of the directors, sorted."""
         return tuple(d.name for d in self.director_index.all)
 
-    def placed_services_on(self, mask: DirectorMask) -> Iterator[PlacedService]:
+    def placed_services_on(self, on: DirectorSet) -> Iterator[PlacedService]:
         """Yield the services that are on any of the directors, in file order."""
-        return (placed for placed in self.placed_services if placed.mask & mask)
+        return (placed for placed in self.placed_services if placed.directors.meets(on))
 
 
 @dataclass(frozen=True, slots=True)

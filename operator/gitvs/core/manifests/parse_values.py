@@ -59,7 +59,7 @@ class ValueParser:
             message = f"{text} names an interface after %; give the address alone"
             raise self.reject(origin, "bad-address", message)
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            message = f"{text} is an IPv4 address in IPv6 clothes; write {address.ipv4_mapped}"
+            message = f"{text} is an IPv4 address in IPv6 notation; write {address.ipv4_mapped}"
             raise self.reject(origin, "bad-address", message)
         return address
 
@@ -79,7 +79,7 @@ class ValueParser:
             message = f"{value_text(text)}: write the length as a number, {network}"
             raise self.reject(origin, "bad-prefix", message)
         if ip_address(address) != network.network_address:
-            message = f"{text} has bits set behind its length; write {network}"
+            message = f"{text} has bits set after its prefix length; write {network}"
             raise self.reject(origin, "bad-prefix", message)
         return network
 
@@ -124,7 +124,7 @@ class ValueParser:
             InvalidValue: `name` is invalid; the problem is recorded.
         """
         if name == "lo":
-            message = "lo is no dummy interface; give a name that is free, such as gitvs0"
+            message = "lo is not a dummy interface; give an unused name, such as gitvs0"
             raise self.reject(origin, "interface-name", message)
         return self.parse_interface(origin, name)
 

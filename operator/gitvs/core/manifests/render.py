@@ -12,8 +12,8 @@ from gitvs.core.errors import UnknownDirector
 from gitvs.core.manifests.load_run import Manifests
 from gitvs.core.manifests.messages.schema_messages import did_you_mean
 from gitvs.core.manifests.placement import (
+    NO_DIRECTORS,
     ChosenServer,
-    DirectorMask,
     PlacedService,
     ServerVariant,
     forwarding_of,
@@ -24,7 +24,7 @@ from gitvs.core.manifests.placement import (
     tunnel_of,
 )
 from gitvs.core.manifests.syntax.source_positions import Origin
-from gitvs.core.manifests.types import Director, ManifestPort, Service
+from gitvs.core.manifests.types import Director, DirectorSet, ManifestPort, Service
 from gitvs.core.model.desired import DEFAULT_SYSCTLS, Desired, ManifestLocation, Policy
 from gitvs.core.model.grouped import OTHERS, Grouped
 from gitvs.core.model.health import Health
@@ -68,7 +68,7 @@ class Renderer:
         self._manifests: Manifests | None = None
         self._previous_parts: _PartCache = {}
         self._parts: _PartCache = {}
-        self._last: tuple[Manifests, Director, DirectorMask, Desired] | None = None
+        self._last: tuple[Manifests, Director, DirectorSet, Desired] | None = None
 
     def render(
         self, manifests: Manifests, director_name: str, checkpoint: Checkpoint = no_checkpoint
@@ -77,25 +77,25 @@ class Renderer:
         index = manifests.director_index.index_by_name.get(director_name)
         if index is None:
             raise UnknownDirector(_unknown_director_message(manifests, director_name))
-        director, bit = manifests.director_index.all[index], 1 << index
-        desired = self._render_changes(manifests, director, bit, checkpoint)
-        desired = desired or self._render_all(manifests, director, bit, checkpoint)
-        self._manifests, self._last = manifests, (manifests, director, bit, desired)
+        director, alone = manifests.director_index.all[index], DirectorSet.of(index)
+        desired = self._render_changes(manifests, director, alone, checkpoint)
+        desired = desired or self._render_all(manifests, director, alone, checkpoint)
+        self._manifests, self._last = manifests, (manifests, director, alone, desired)
         return desired
 
     def _render_all(
-        self, manifests: Manifests, director: Director, bit: DirectorMask, checkpoint: Checkpoint
+        self, manifests: Manifests, director: Director, alone: DirectorSet, checkpoint: Checkpoint
     ) -> Desired:
         if manifests is not self._manifests:
             self._manifests, self._previous_parts, self._parts = manifests, self._parts, {}
         parts = [
-            self._cached_part(placed, director, bit)
-            for placed in checked(manifests.placed_services_on(bit), checkpoint)
+            self._cached_part(placed, director, alone)
+            for placed in checked(manifests.placed_services_on(alone), checkpoint)
         ]
         return _merged_parts([_director_part(director), *parts], director, manifests.policy)
 
     def _render_changes(
-        self, manifests: Manifests, director: Director, bit: DirectorMask, checkpoint: Checkpoint
+        self, manifests: Manifests, director: Director, alone: DirectorSet, checkpoint: Checkpoint
     ) -> Desired | None:
         """Render what differs from what was rendered last; None if that is not enough.
 
@@ -106,36 +106,36 @@ class Renderer:
             return None
         last_manifests, last_director, last_bit, desired = self._last
         old, new = last_manifests.placed_services, manifests.placed_services
-        if last_director is not director or last_bit != bit or len(old) != len(new):
+        if last_director is not director or last_bit != alone or len(old) != len(new):
             return None
         changed = [pair for pair in zip(old, new, strict=True) if pair[0] is not pair[1]]
         parts = [
-            (self._cached_part(before, director, bit), self._cached_part(after, director, bit))
+            (self._cached_part(before, director, alone), self._cached_part(after, director, alone))
             for before, after in checked(changed, checkpoint)
         ]
         if not all(before.has_keys_of(after) for before, after in parts):
             return None
         for before, _ in changed:
-            self._parts.pop(_part_key(before, director, bit), None)
+            self._parts.pop(_part_key(before, director, alone), None)
         return _with_changed_parts(replace(desired, policy=manifests.policy), parts)
 
     def _cached_part(
-        self, placed: PlacedService, director: Director, bit: DirectorMask
+        self, placed: PlacedService, director: Director, alone: DirectorSet
     ) -> _RenderedPart:
-        key = _part_key(placed, director, bit)
+        key = _part_key(placed, director, alone)
         cached = self._parts.get(key) or self._previous_parts.get(key)
         if cached is None:
-            cached = placed, _service_part(placed, director, bit)
+            cached = placed, _service_part(placed, director, alone)
         self._parts[key] = cached
         return cached[1]
 
 
-def _part_key(placed: PlacedService, director: Director, bit: DirectorMask) -> tuple[object, ...]:
+def _part_key(placed: PlacedService, director: Director, alone: DirectorSet) -> tuple[object, ...]:
     """Return everything that the part of a service on a director depends on."""
     return (
         id(placed),
-        *(bool(variant.mask & bit) for variant in placed.variants),
-        *(bool(mask & bit) for _, mask in placed.vips),
+        *(variant.directors.meets(alone) for variant in placed.variants),
+        *(on.meets(alone) for _, on in placed.vips),
         director.interface,
         director.is_standby,
         *host_addresses(placed.service, director),
@@ -157,12 +157,14 @@ def affected_directors(before: Manifests, after: Manifests) -> frozenset[str]:
     new_services = _renumbered_by_name(
         after.placed_services, [new.index_by_name[name] for name in both]
     )
-    mask: DirectorMask = 0
+    on = NO_DIRECTORS
     for name in old_services.keys() | new_services.keys():
         one, other = old_services.get(name), new_services.get(name)
         if one != other:
-            mask |= (one.mask if one else 0) | (other.mask if other else 0)
-    return frozenset(names | {name for i, name in enumerate(both) if mask >> i & 1})
+            on |= (one.directors if one else NO_DIRECTORS) | (
+                other.directors if other else NO_DIRECTORS
+            )
+    return frozenset(names | {both[index] for index in on})
 
 
 def _renumbered_by_name(
@@ -170,20 +172,22 @@ def _renumbered_by_name(
 ) -> dict[str, PlacedService]:
     """Return services by name, on only the directors of these indexes, which are renumbered."""
     if list(indexes) == list(range(len(indexes))):
-        all_bits = (1 << len(indexes)) - 1
-        if all(placed.mask | all_bits == all_bits for placed in placed_services):
+        everyone = DirectorSet.of_first(len(indexes))
+        if not any(placed.directors - everyone for placed in placed_services):
             return {placed.service.name: placed for placed in placed_services}
 
     @cache
-    def renumbered(mask: DirectorMask) -> DirectorMask:
-        return sum(1 << new for new, index in enumerate(indexes) if mask >> index & 1)
+    def renumbered(on: DirectorSet) -> DirectorSet:
+        return DirectorSet.of(*(new for new, index in enumerate(indexes) if index in on))
 
     return {
         placed.service.name: replace(
             placed,
-            mask=renumbered(placed.mask),
-            vips=tuple((vip, renumbered(mask)) for vip, mask in placed.vips),
-            variants=tuple(ServerVariant(renumbered(v.mask), v.servers) for v in placed.variants),
+            directors=renumbered(placed.directors),
+            vips=tuple((vip, renumbered(on)) for vip, on in placed.vips),
+            variants=tuple(
+                ServerVariant(renumbered(v.directors), v.servers) for v in placed.variants
+            ),
         )
         for placed in placed_services
     }
@@ -191,18 +195,21 @@ def _renumbered_by_name(
 
 def directors_with_vips(manifests: Manifests, addresses: Container[IPAddress]) -> frozenset[str]:
     """Return the directors that have any of these VIPs."""
-    mask: DirectorMask = 0
+    on = NO_DIRECTORS
     for placed in manifests.placed_services:
-        for vip, vip_mask in placed.vips:
+        for vip, vip_directors in placed.vips:
             if vip.address in addresses:
-                mask |= vip_mask
-    return frozenset(director.name for director in manifests.director_index.in_mask(mask))
+                on |= vip_directors
+    return frozenset(director.name for director in manifests.director_index.in_set(on))
 
 
 def _unknown_director_message(manifests: Manifests, director_name: str) -> str:
     known = manifests.director_names
     if not known:
-        return f"no Director document is named {director_name}; the manifests have none at all"
+        return (
+            f"no Director document is named {director_name}; the manifests have no"
+            " Director document"
+        )
     hint = did_you_mean(director_name, known)
     listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     return f"no Director document is named {director_name}{hint} (known: {listed})"
@@ -317,17 +324,17 @@ def _director_part(director: Director) -> _RenderedPart:
     return part
 
 
-def _service_part(placed: PlacedService, director: Director, bit: DirectorMask) -> _RenderedPart:
+def _service_part(placed: PlacedService, director: Director, alone: DirectorSet) -> _RenderedPart:
     """Return the virtual services, real servers and VIPs of one service."""
     part = _RenderedPart()
     service = placed.service
-    variant = next((v for v in placed.variants if v.mask & bit), None)
+    variant = next((v for v in placed.variants if v.directors.meets(alone)), None)
     if variant is None:
         return part
-    for listener, port, origin in _listeners(placed, variant, director, bit):
+    for listener, port, origin in _listeners(placed, variant, director, alone):
         _add_virtual_service(part, service, listener, port, variant.servers, origin)
-    for vip, mask in placed.vips:
-        if mask & bit and vip.is_bound and not director.is_standby:
+    for vip, on in placed.vips:
+        if on.meets(alone) and vip.is_bound and not director.is_standby:
             address = vip.address
             bound = Vip(address, director.interface, address.max_prefixlen)
             part.put(bound, vip.origin, service.name)
@@ -335,16 +342,16 @@ def _service_part(placed: PlacedService, director: Director, bit: DirectorMask) 
 
 
 def _listeners(
-    placed: PlacedService, variant: ServerVariant, director: Director, bit: DirectorMask
+    placed: PlacedService, variant: ServerVariant, director: Director, alone: DirectorSet
 ) -> Iterator[tuple[Listener, ManifestPort | None, Origin]]:
     service = placed.service
     if service.firewall_mark is not None:
-        for family, mask in placed.mark_families(variant).items():
-            if mask & bit:
+        for family, on in placed.mark_families(variant).items():
+            if on.meets(alone):
                 mark = FirewallMark(service.firewall_mark, family)
                 yield mark, None, service.origin_of("firewallMark")
         return
-    addresses = [vip.address for vip, mask in placed.vips if mask & bit]
+    addresses = [vip.address for vip, on in placed.vips if on.meets(alone)]
     for address in (*addresses, *host_addresses(service, director)):
         for port in service.ports:
             yield Endpoint(port.protocol, address, port.port), port, port.origin

@@ -1,8 +1,8 @@
 """Validates documents against the JSON Schemas of the manifests.
 
-jsonschema is the judge. Where the extra `gitvs[fast]` is installed, jsonschema-rs takes a first
-look, and the judge sees only what that look does not find valid. The texts of problems are left
-to `schema_messages`, and what no schema can check to `rules`.
+jsonschema is the judge. Where the extra `gitvs[fast]` is installed, jsonschema-rs validates first,
+and the judge only gets the documents that it does not find valid. The texts of problems are left to
+`schema_messages`, and what no schema can check to `rules`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ DOCUMENT_KINDS = ("Director", "Service", "Pool", "Defaults", "Policy")
 API_VERSION = "gitvs/v1"
 
 FOLDER_HINT = (
-    "If this file is not gitvs's, let it read a folder of its own: PATH on the command line, "
-    "`path` in the agent's settings"
+    "If this file is not for gitvs, keep the manifests in a folder of their own, and"
+    " name it: PATH on the command line, `path` in the agent's settings"
 )
 """Ends the message about a document of something else."""
 

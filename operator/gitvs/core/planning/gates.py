@@ -71,8 +71,8 @@ def unknown_gate_warnings(
 ) -> Iterator[Problem]:
     """Yield a warning for each line of a commit message that names no gate; one if there are many.
 
-    It is no error, because it lifts nothing: the gate that was meant blocks by itself, in a
-    preview as on a director.
+    It is a warning and not an error, because a wrong name lifts no gate: the intended gate still
+    blocks, in a preview and on a director.
     """
     unknown = [
         (f"commit {commit_id[:12]}", allowance)
@@ -248,8 +248,8 @@ def director_leaves_gate(director: str) -> Gate:
         "director-leaves",
         f"{director} → none",
         "a Director document",
-        f"Director {director} leaves the manifests: its agent keeps what it has, and reports an"
-        " error until `gitvs teardown` is run there",
+        f"Director {director} is removed from the manifests. Its agent keeps the applied"
+        " state and reports an error until `gitvs teardown` is run there",
     )
 
 
@@ -260,7 +260,7 @@ def _liftable_gate(
 
 
 def _remedy(name: str) -> str:
-    return f"; `Gitvs-Allow: {name}` in a commit message, or `--allow {name}`, lifts it once"
+    return f". To allow it once, use `Gitvs-Allow: {name}` in a commit message, or `--allow {name}`"
 
 
 def _as_allowed(gate: Gate) -> Gate:
@@ -278,7 +278,7 @@ def _empty_state(before: State, after: State) -> Iterator[Gate]:
             "empty-state",
             f"{count} → 0",
             "at least 1 object",
-            f"all {count} virtual services, VIPs and local routes would leave",
+            f"this removes all virtual services, VIPs and local routes ({count})",
         )
 
 
@@ -298,8 +298,9 @@ def _mass_removal(
                 "mass-removal",
                 f"{removed_count} of {count} {facts.noun}s ({percent:.3g} %)",
                 f"{policy.max_removed_percent:g} %",
-                f"{removed_count} of {count} {facts.noun}s would leave, which is {percent:.3g} %"
-                f" and over maxRemovedPercent, {policy.max_removed_percent:g} % (Policy)",
+                f"this removes {removed_count} of {count} {facts.noun}s ({percent:.3g}"
+                f" %). The limit is {policy.max_removed_percent:g} % (maxRemovedPercent"
+                " of the Policy)",
             )
 
 
@@ -342,8 +343,8 @@ def _last_real_server(services: Iterable[_ServiceWeights]) -> Iterator[Gate]:
                 "last-real-server",
                 f"{count} → 0",
                 "at least 1 active real server",
-                f"{weights.service_key} would stay without an active real server, and refuse its"
-                " clients",
+                f"{weights.service_key} would have no active real server left, and"
+                " refuse its clients",
                 weights.service_key,
             )
 
@@ -358,10 +359,10 @@ def _capacity_drop(services: Iterable[_ServiceWeights], policy: Policy) -> Itera
                 "capacity-drop",
                 f"weight {lost_weight} of {total_weight} ({percent:.3g} %)",
                 f"{policy.max_capacity_drop_percent:g} %",
-                f"{weights.service_key}: real servers with {lost_weight} of its weight of"
-                f" {total_weight} would leave"
-                f" or go to 0, which is {percent:.3g} % and over maxCapacityDropPercent,"
-                f" {policy.max_capacity_drop_percent:g} % (Policy)",
+                f"{weights.service_key}: this takes weight {lost_weight} of"
+                f" {total_weight} out of service ({percent:.3g} %). The limit is"
+                f" {policy.max_capacity_drop_percent:g} % (maxCapacityDropPercent of the"
+                " Policy)",
                 weights.service_key,
             )
 
@@ -394,8 +395,8 @@ def _other_director(
             "other-director",
             f"{applied.director} → {desired.director}",
             applied.director,
-            f"this host is {applied.director} so far; as {desired.director} it would lose"
-            f" {lost_count} virtual services, VIPs and local routes",
+            f"this host is director {applied.director}; as director {desired.director},"
+            f" it would lose {lost_count} virtual services, VIPs and local routes",
         )
 
 

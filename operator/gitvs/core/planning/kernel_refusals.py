@@ -39,21 +39,25 @@ class _Reason:
     remedy: str = ""
 
 
-_ALREADY_EXISTS = _Reason("it exists already", "somebody else made it since gitvs looked")
+_ALREADY_EXISTS = _Reason(
+    "it exists already", "another program made it since gitvs read the kernel"
+)
 
 _GENERAL_REASONS: Mapping[int, _Reason] = {
     errno.EPERM: _Reason(
-        "no right to change it", "is CAP_NET_ADMIN there, outside of a user namespace?"
+        "no permission to change it", "is CAP_NET_ADMIN there, outside of a user namespace?"
     ),
-    errno.EACCES: _Reason("no right to change it", "is CAP_NET_ADMIN there?"),
+    errno.EACCES: _Reason("no permission to change it", "is CAP_NET_ADMIN there?"),
     errno.ENOMEM: _Reason("the kernel has no memory left for it", "see dmesg and /proc/meminfo"),
-    errno.ENOBUFS: _Reason("the kernel has no room for the request", "it is worth another try"),
+    errno.ENOBUFS: _Reason("the kernel has no room for the request", "try again"),
     errno.EMSGSIZE: _Reason(
         "the request is larger than the socket's buffer", "see net.core.wmem_max"
     ),
-    errno.EBUSY: _Reason("the kernel is busy with it", "it is worth another try"),
-    errno.EAGAIN: _Reason("the kernel is busy with it", "it is worth another try"),
-    errno.ENODEV: _Reason("its interface does not exist", "was it removed since gitvs looked?"),
+    errno.EBUSY: _Reason("the kernel is busy with it", "try again"),
+    errno.EAGAIN: _Reason("the kernel is busy with it", "try again"),
+    errno.ENODEV: _Reason(
+        "its interface does not exist", "was it removed since gitvs read the kernel?"
+    ),
     errno.EAFNOSUPPORT: _Reason("this kernel lacks its address family", "is module ipv6 loaded?"),
 }
 
@@ -108,7 +112,7 @@ def _reasons(change: Change) -> Iterator[tuple[int, _Reason]]:
 
 def _service_reasons(change: Change, service: VirtualService) -> Iterator[tuple[int, _Reason]]:
     deleted = _Reason(
-        "there is no such virtual service", "somebody else deleted it since gitvs looked"
+        "there is no such virtual service", "another program deleted it since gitvs read the kernel"
     )
     yield errno.ESRCH, deleted
     if change.after is None:
@@ -123,11 +127,11 @@ def _service_reasons(change: Change, service: VirtualService) -> Iterator[tuple[
     yield errno.ENOENT, _Reason(f"{names} is unknown to this kernel", f"is module {modules} there?")
     if service.listener.family is AddressFamily.IPV6:
         yield errno.EAFNOSUPPORT, _Reason("this kernel's IPVS has no IPv6", "CONFIG_IP_VS_IPV6")
-    yield errno.EINVAL, _Reason("the kernel takes no such scheduler, port or persistence prefix")
+    yield errno.EINVAL, _Reason("the kernel rejects this scheduler, port or persistence prefix")
 
 
 def _real_server_reasons(change: Change, server: RealServer) -> Iterator[tuple[int, _Reason]]:
-    remedy = "somebody else deleted it since gitvs looked"
+    remedy = "another program deleted it since gitvs read the kernel"
     yield errno.ESRCH, _Reason(f"there is no virtual service {server.listener}", remedy)
     yield errno.ENOENT, _Reason("the virtual service has no such real server", remedy)
     if change.after is None:
@@ -195,7 +199,7 @@ def _vip_reasons(change: Change, vip: Vip) -> Iterator[tuple[int, _Reason]]:
             errno.EADDRNOTAVAIL,
             _Reason(
                 f"{vip.interface} has no such address",
-                "somebody else removed it since gitvs looked",
+                "another program removed it since gitvs read the kernel",
             ),
         )
     yield errno.EADDRNOTAVAIL, _Reason(f"{vip.address} cannot be an interface's address")
@@ -203,7 +207,9 @@ def _vip_reasons(change: Change, vip: Vip) -> Iterator[tuple[int, _Reason]]:
     yield errno.EINVAL, _Reason(f"{vip.address} cannot be an address of {vip.interface}")
     yield (
         errno.ESRCH,
-        _Reason("its local route is gone", "somebody else removed it since gitvs looked"),
+        _Reason(
+            "its local route is gone", "another program removed it since gitvs read the kernel"
+        ),
     )
 
 
@@ -222,9 +228,9 @@ def _interface_reasons(change: Change, interface: DummyInterface) -> Iterator[tu
         errno.EOPNOTSUPP,
         _Reason("this kernel makes no dummy interfaces", "is module dummy there?")
         if change.after is not None
-        else _Reason("it is not a kind of interface that can be removed"),
+        else _Reason("interfaces of its kind cannot be removed"),
     )
-    yield errno.EINVAL, _Reason(f"{interface.name!r} is no name for an interface")
+    yield errno.EINVAL, _Reason(f"{interface.name!r} is not a valid interface name")
     yield errno.ERANGE, _Reason(f"{interface.name!r} is too long for an interface", "15 bytes")
 
 
@@ -250,7 +256,7 @@ def _sync_daemon_reasons(change: Change, daemon: SyncDaemon) -> Iterator[tuple[i
     yield (
         errno.EINVAL,
         _Reason(
-            f"the kernel takes no sync daemon with id {daemon.id} on {daemon.interface}",
+            f"the kernel rejects a sync daemon with id {daemon.id} on {daemon.interface}",
             "its group is a multicast address, and no real server may be of another address"
             " family than its virtual service",
         ),
@@ -263,7 +269,7 @@ def _sysctl_reasons(sysctl: Sysctl) -> Iterator[tuple[int, _Reason]]:
     yield errno.EINVAL, _Reason(f"the kernel takes no value {sysctl.value!r}")
     yield errno.ERANGE, _Reason(f"value {sysctl.value!r} is out of range")
     rights = _Reason(
-        "no right to write it",
+        "no permission to write it",
         "CAP_NET_ADMIN, and no ProtectKernelTunables= without ReadWritePaths=/proc/sys/net?",
     )
     yield errno.EACCES, rights
@@ -272,4 +278,4 @@ def _sysctl_reasons(sysctl: Sysctl) -> Iterator[tuple[int, _Reason]]:
 
 
 def _timeout_reasons(timeout: Timeout) -> Iterator[tuple[int, _Reason]]:
-    yield errno.EINVAL, _Reason(f"{timeout.seconds} s is out of range", "0 keeps the former")
+    yield errno.EINVAL, _Reason(f"{timeout.seconds} s is out of range", "0 keeps the former value")

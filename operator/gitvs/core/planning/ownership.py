@@ -321,15 +321,16 @@ def _vip_conflicts(
         if link.name == vip.interface:
             yield Conflict(
                 vip.key,
-                f"{vip.address} is on {link.name} already with another prefix length: remove it,"
-                " or say `bind: false`",
+                f"{vip.address} is on {link.name} already with another prefix length:"
+                " remove it, or write `bind: false`",
                 is_adoptable=False,
             )
         else:
             yield Conflict(
                 vip.key,
-                f"{vip.address} is an address of {link.name}: say `bind: false` if its owner keeps"
-                " it, or bind it beside once with --adopt",
+                f"{vip.address} is an address of {link.name}: write `bind: false` if the"
+                " VIP stays there, or use --adopt once to bind it on the dummy"
+                " interface too",
                 is_about_host=True,
             )
     if vip.address in observation.gateways:
@@ -350,8 +351,8 @@ def _route_conflicts(
             yield Conflict(
                 route.key,
                 f"{route.prefix} holds {address}, an address of"
-                f" {' and '.join(link.name for link in links)}: name a prefix"
-                " without it, or accept that once with --adopt",
+                f" {' and '.join(link.name for link in links)}: choose a prefix without"
+                " this address, or accept it once with --adopt",
                 is_about_host=True,
             )
     for gateway in observation.gateways:

@@ -1,8 +1,8 @@
 """Which changes of a plan are repairs, and what cannot be repaired while something else fails.
 
 A change is a repair if it brings back what is in force already: the object is the same in the
-applied and in the new desired state. All other changes are the commit's own. One object that
-cannot be repaired must not keep the others from being repaired. Pure.
+applied and in the new desired state. All other changes are the commit's own. An object that cannot
+be repaired must not prevent the repair of others. Pure.
 """
 
 from __future__ import annotations
@@ -197,14 +197,14 @@ def merged_ledger(before: Ledger, after: Ledger, kept_keys: Collection[Key]) -> 
 
 
 def ledger_keys(*ledgers: Ledger) -> frozenset[Key]:
-    """Return every key that one of these ledgers speaks of."""
+    """Return every key that is in one of these ledgers."""
     return frozenset(
         key for x in ledgers for keys in (x.owned, x.drains, x.saved_settings) for key in keys
     )
 
 
 def is_in_force(resource: Resource | None, applied: Desired | None) -> bool:
-    """Whether an object is in force just so: then making it again is a repair."""
+    """Whether exactly this object is in force: then making it again is a repair."""
     return (
         resource is not None and applied is not None and applied.state.get(resource.key) == resource
     )

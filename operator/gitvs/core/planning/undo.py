@@ -88,7 +88,7 @@ def undo_step(
 
 
 def _with_sync_lengths(change: Change, observation: Observation) -> Change:
-    """Return a change with lengths; an earlier gitvs left those to the kernel and kept none."""
+    """Return a change with lengths, which earlier versions of gitvs did not record."""
     if not isinstance(change.resource, SyncDaemon):
         return change
     before, after = (
@@ -100,7 +100,7 @@ def _with_sync_lengths(change: Change, observation: Observation) -> Change:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedBreaks:
-    """What is left of the break of a plan. `given_up`: somebody else's by now, so it stays."""
+    """What is left of the break of a plan. `given_up`: objects that are foreign now, and stay."""
 
     remaining: tuple[Change, ...]
     given_up: frozenset[Key]
@@ -110,7 +110,7 @@ def unfinished_breaks(changes: Iterable[Change], observation: Observation) -> Un
     """Return what is left of the break of a plan, as a reading shows.
 
     An object that is missing is done, and one that is not as the plan found it is given up:
-    somebody else made it, or set it, since. Addresses and routes have nothing to tell that by.
+    somebody else made it, or set it, since. Addresses and routes do not show who made them.
     """
     observed = observation.state
     breaks = [_with_sync_lengths(c, observation) for c in changes if c.phase is Phase.BREAK]

@@ -192,7 +192,7 @@ def mixed_families_while_syncing(
         yield lacking_gate(
             mixed[0].key,
             "a real server of another address family than its virtual service's, and"
-            f" {' and '.join(daemons)}, exclude each other: take the sync daemon away{when}",
+            f" {' and '.join(daemons)}, cannot be combined: remove the sync daemon{when}",
         )
         return
     started = [

@@ -39,7 +39,7 @@ _CHECKSUM_OPTIONS = {
 _HALF_RANGE = 1 << 31
 
 SortKey = tuple[int, ...]
-"""What ipvsadm compares of an object, number by number."""
+"""The numbers by which ipvsadm sorts an object."""
 
 
 def ipvsadm_lines(state: State) -> Iterator[str]:

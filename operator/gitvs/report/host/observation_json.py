@@ -72,7 +72,7 @@ class ObservedHost:
 
     @property
     def director(self) -> str:
-        """The director that this host is, as far as is known."""
+        """The name of the director on this host, if it is known."""
         return self.name if self.applied is None else self.applied.director
 
     def unread_sysctls(self, desired: Desired) -> list[Sysctl]:

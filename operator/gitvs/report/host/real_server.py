@@ -69,7 +69,7 @@ def real_server_commands(desired_states: Sequence[Desired], address: IPAddress) 
     else:
         tunnel_uses = [use for use in uses if use.server.forwarding is Forwarding.TUN]
         vip_uses = [use for use in uses if use.server.forwarding is not Forwarding.NAT]
-        yield "# Run as root; it holds until the next boot."
+        yield "# Run as root; it lasts until the next boot."
         yield from _vip_commands(vip_uses)
         yield from _tunnel_commands(address, tunnel_uses)
         yield from _return_path_comments([u for u in uses if u.server.forwarding is Forwarding.NAT])
@@ -113,14 +113,17 @@ def _vip_commands(uses: Sequence[_ServerUse]) -> Iterator[str]:
         yield f"ip address replace {vip}/{vip.max_prefixlen} dev lo"
     for listener in dict.fromkeys(u.server.listener for u in uses):
         if not isinstance(listener, Endpoint):
-            yield f"# So it must every other address that gets the mark of {listener}."
+            yield f"# Do the same for every other address that gets the mark of {listener}."
 
 
 def _tunnel_commands(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator[str]:
     """Yield the set-up of tunnels, with rp_filter off: answers do not go through a tunnel."""
     if uses:
         yield ""
-        yield "# It unwraps what directors tunnel to it, from clients that it has another route to."
+        yield (
+            "# It unpacks what directors tunnel to it. Its route to the clients of these"
+            " packets is another one."
+        )
     if any(_is_ipv4(use) for use in uses):
         yield "sysctl -w net.ipv4.conf.all.rp_filter=0"
     option, suffix = ("", "") if address.version == 4 else ("-6 ", " -6")
@@ -136,7 +139,7 @@ def _tunnel_commands(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator
 
 
 def _mtu_comments(address: IPAddress, uses: Sequence[_ServerUse]) -> Iterator[str]:
-    """Yield how full packets of clients come through: the answers, which name the MSS, go by."""
+    """Yield the advice on MTU and MSS: only the real server can announce a smaller MSS."""
     if uses:
         extra = max(tunnel_overhead_bytes(_tunnel_of(use), address) for use in uses)
         mss = min(fitting_mss(use.server) for use in uses)

@@ -34,7 +34,10 @@ def observation_text(host: ObservedHost) -> Text:
     lines += _group_lines(host, "gitvs's", owned)
     lines += _group_lines(host, "Foreign: not gitvs's, never touched", foreign)
     if host.observation.unknown_objects:
-        lines += [line(""), line("Foreign, and beyond what gitvs has words for", style="bold")]
+        lines += [
+            line(""),
+            line("Foreign, with settings that gitvs does not support", style="bold"),
+        ]
         lines += [line(name, indent=2) for name in sorted(host.observation.unknown_objects)]
     return lines_text(lines)
 

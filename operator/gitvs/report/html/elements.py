@@ -41,7 +41,7 @@ def joined(content: Iterable[Content]) -> Html:
 
 
 def linked(content: Html, url: str) -> Html:
-    """Return content that leads to a URL; as it is without one."""
+    """Return content as a link to a URL; without a URL, unchanged."""
     return element("a", content, href=url) if url else content
 
 

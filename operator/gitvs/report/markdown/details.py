@@ -151,7 +151,7 @@ def _server_table(view: ServiceView, servers: Iterable[ServerRow], drain_note: s
 
 
 def _server_cells(view: ServiceView, server: ServerRow, drain_note: str) -> Iterator[str]:
-    """Yield the cells of a real server; `drain_note` is said already, of all that drain so."""
+    """Yield the cells of a real server; `drain_note` is already shown above the table."""
     name = f" {code(server.name)}" if server.name else ""
     yield code(server.address) + name + (" (local)" if server.is_local else "")
     yield prose(server.forwarding)

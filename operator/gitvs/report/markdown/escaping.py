@@ -39,7 +39,7 @@ def code(text: str) -> str:
 
 
 def linked(markdown: str, url: str) -> str:
-    """Return Markdown that leads to a URL, in which nothing needs an escape; as it is without."""
+    """Return Markdown as a link to a URL, which needs no escapes; without a URL, unchanged."""
     return f"[{markdown}]({url})" if url else markdown
 
 

@@ -22,7 +22,7 @@ SIGNS_AND_COLOURS = {
 }
 DRIFT_NOTE = "drift: the kernel was changed, the manifests were not"
 UNREPAIRABLE_TITLE = "Cannot be repaired, and is left out"
-REPAIRS_TITLE = "Drift that the next sync repairs, whatever is merged"
+REPAIRS_TITLE = "Drift that the next sync repairs, with or without this merge"
 BY_HAND_TITLE = "By hand, on top of the manifests"
 FOREIGN_TITLE = "Foreign: not gitvs's, left as they are"
 

@@ -10,7 +10,7 @@ def count_text(number: int, noun: str) -> str:
 
 def problem_count_text(number: int, may_have_more: bool) -> str:
     """Return `3 problems`, and that more may follow where a part could not be judged."""
-    more = "; more may follow once they are mended" if may_have_more else ""
+    more = "; more may follow once these are corrected" if may_have_more else ""
     return count_text(number, "problem") + more
 
 

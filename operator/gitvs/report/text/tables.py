@@ -77,7 +77,7 @@ def table_text(
 
 
 def content_width(table: Table) -> int:
-    """Return how wide a table is that nothing is cut from; its notes do not count."""
+    """Return the width of a table without any cut; its notes do not count."""
     return _total(_column_widths(table))
 
 
@@ -93,7 +93,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _narrow(widths: list[int], column: int, room: int, least: int) -> None:
-    """Narrow a column by what is too much, but not below `least`."""
+    """Narrow a column by the excess width, but not below `least`."""
     excess = max(0, _total(widths) - room)
     widths[column] = max(min(widths[column], least), widths[column] - excess)
 

@@ -23,18 +23,19 @@ _VRRP = (
     " {address: 203.0.113.10, bind: false}"
 )
 _OF_EACH_PORT = (
-    "it is said of each port: ports: [{port: 53, protocol: udp, targetPort: 5353, onePacket: true}]"
+    "it is a field of each port: ports:"
+    " [{port: 53, protocol: udp, targetPort: 5353, onePacket: true}]"
 )
 _UPPER = "write upperThreshold: 1000, with each real server"
 _LOWER = "write lowerThreshold: 800, with each real server"
 _WEIGHT_0 = "weight: 0 takes a real server out"
 _SYNC = "the Director has syncDaemons: [{role: primary, interface: eth1, id: 1}]"
-_NO_HTTP = "IPVS sees no HTTP and no TLS: it passes packets on, not requests"
-_NO_NAMESPACES = (
-    "gitvs has no namespaces; folders do their work (Defaults, and owners of the Policy)"
+_NO_HTTP = "IPVS does not see HTTP or TLS: it forwards packets, not requests"
+_NO_NAMESPACES = "gitvs has no namespaces; use folders instead (Defaults, and owners of the Policy)"
+_IN_SERVICES = (
+    "VIPs and real servers belong in a Service; its field directors selects the Directors"
 )
-_IN_SERVICES = "VIPs and real servers are said in Services, whose directors choose Directors"
-_KUBERNETES = "that is Kubernetes's, and nothing stands for it here"
+_KUBERNETES = "this is a field of Kubernetes, and gitvs has no equivalent"
 _ONE_SERVICE = "each Service document is virtual servers: its vips × its ports"
 
 _FIELD_WORDS: Mapping[str, str] = {
@@ -67,7 +68,7 @@ _FIELD_WORDS: Mapping[str, str] = {
     _VRRP: "vrrp vrrpinstance vrrpinstances vrrpsyncgroup vrrpscript virtualrouterid"
     " virtualroutes notifymaster advertint priority",
     _SYNC: "lvssyncdaemon syncdaemon syncid startdaemon mcastinterface",
-    "the interface of the VIPs is said in the Director": "interface dev device nic",
+    "the interface of the VIPs is a field of the Director": "interface dev device nic",
     _NO_NAMESPACES: "namespace tenant",
     "write metadata: {description: …}": "annotations comment comments note notes",
     _DIRECTORS: "selector director nodeselector hostselector placement loadbalancers lvs",
@@ -79,8 +80,8 @@ _FIELD_WORDS: Mapping[str, str] = {
     _NO_HTTP: "path host hostname sni tls ssl certificate cert redirect headers acl route routes"
     " url uri rewrite http https",
     "gitvs has no slow start; raise the weight commit by commit": "slowstart ramp",
-    "IPVS changes no source address; with forwarding: nat the real servers answer through the"
-    " director": "snat sourcenat fullnat proxyprotocol sendproxy",
+    "IPVS does not change source addresses; with forwarding: nat the real servers"
+    " answer through the director": "snat sourcenat fullnat proxyprotocol sendproxy",
 }
 _AT: Mapping[tuple[str, str], str] = {
     ("realServers", "ip"): "write address: 10.1.0.1",
@@ -90,7 +91,7 @@ _AT: Mapping[tuple[str, str], str] = {
     ("realServers", "rip"): "write address: 10.1.0.1",
     ("realServers", "server"): "write address: 10.1.0.1",
     ("realServers", "targetport"): "write port: 8080",
-    ("realServers", "description"): "a name tells it best: write name: web1",
+    ("realServers", "description"): "use a name instead: write name: web1",
     ("vips", "ip"): "write address: 203.0.113.10",
     ("vips", "vip"): "write address: 203.0.113.10",
     ("vips", "addr"): "write address: 203.0.113.10",
@@ -126,14 +127,14 @@ _AT: Mapping[tuple[str, str], str] = {
     ("Director", "sysctl"): "write sysctls: {net.ipv4.ip_forward: 1}",
     ("Director", "routes"): "write localRoutes: [10.20.0.0/24]",
     ("Director", "hostname"): "write metadata: {name: lb1}",
-    ("Director", "labels"): "labels stand in metadata",
+    ("Director", "labels"): "labels belong in metadata",
     ("Director", "lvssyncdaemon"): "write syncDaemons: [{role: primary, interface: eth1, id: 1}]",
     ("Director", "syncdaemon"): "write syncDaemons: [{role: primary, interface: eth1, id: 1}]",
     ("Director", "health"): "write health: {checks: [{tcp: {}}]} in a Service",
     ("Director", "maintenance"): "write standby: true",
-    ("Service", "labels"): "labels stand in metadata",
-    ("Service", "name"): "the name stands in metadata",
-    ("Service", "description"): "the description stands in metadata",
+    ("Service", "labels"): "labels belong in metadata",
+    ("Service", "name"): "the name belongs in metadata",
+    ("Service", "description"): "the description belongs in metadata",
     ("Service", "weight"): "write it with each real server, or with a pool of pools",
     ("Pool", "servers"): _REAL_SERVERS,
     ("Defaults", "scheduler"): "write services: {scheduler: wlc}",
@@ -165,7 +166,7 @@ _VALUE_WORDS: Mapping[str, Mapping[str, str]] = {
         "write nat": "masq masquerade masquerading m",
         "write dr": "gate gatewaying g direct directrouting drouting dsr route",
         "write tun": "tunnel tunneling tunnelling ipip i",
-        "leave it out: gitvs sees for itself that an address is local": "local localnode",
+        "leave it out: gitvs finds out itself that an address is local": "local localnode",
         "Linux's IPVS has no full NAT; nat is the nearest": "fullnat snat",
     },
     "protocol": {

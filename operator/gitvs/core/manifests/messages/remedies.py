@@ -25,8 +25,8 @@ _ADDRESS_RANGE = re.compile(
 )
 
 TEMPLATE_HINT = (
-    "; gitvs fills in no templates: write the values, share them in Pools and Defaults, or fill the"
-    " templates in before they are committed"
+    "; gitvs does not fill in templates: write the values, share them in Pools and"
+    " Defaults, or fill the templates in before they are committed"
 )
 
 

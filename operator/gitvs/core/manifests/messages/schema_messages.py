@@ -133,7 +133,7 @@ def _unknown_field(
             text += f"; {translation}"
         else:
             text += suggestions.did_you_mean(word, known) or f"; it has {', '.join(known)}"
-            text += "" if parent else "; everything else stands below spec"
+            text += "" if parent else "; all other fields belong below spec"
     return document.problem(path, "unknown-field", text, at_key=True)
 
 
@@ -200,7 +200,7 @@ def _octal_hint(text: str) -> str:
 
 
 _NUMBER_HINTS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
-    (re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"), lambda t: f"; take the quotes away: {t}"),
+    (re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"), lambda t: f"; remove the quotes: {t}"),
     (re.compile(r"[0-9]{2,20}"), _octal_hint),
     (re.compile(r"0x[0-9A-Fa-f]{1,16}"), lambda t: f"; write it in decimal: {int(t, 16)}"),
     (re.compile(r"0o[0-7]{1,20}"), lambda t: f"; write it in decimal: {int(t[2:], 8)}"),

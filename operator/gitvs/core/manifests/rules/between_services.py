@@ -1,6 +1,6 @@
 """Rules between documents on the same director: duplicates, unknown addresses, packet loops.
 
-All look-ups use indexes by key, address and prefix; the directors of an entry are a bit mask,
+All look-ups use indexes by key, address and prefix; the directors of an entry are a `DirectorSet`,
 so no rule loops over services times directors.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from gitvs.core.checkpoint import Checkpoint, checked, no_checkpoint
-from gitvs.core.manifests.placement import DirectorIndex, DirectorMask, PlacedService
+from gitvs.core.manifests.placement import NO_DIRECTORS, DirectorIndex, PlacedService
 from gitvs.core.manifests.rules.prefix_index import PrefixIndex
 from gitvs.core.manifests.rules.single_documents import MIN_LOCAL_ROUTE_PREFIX_LENGTH
 from gitvs.core.manifests.syntax.source_positions import Origin
-from gitvs.core.manifests.types import ManifestPort, Service
+from gitvs.core.manifests.types import DirectorSet, ManifestPort, Service
 from gitvs.core.model.resources import Endpoint, FirewallMark, IPAddress, IPNetwork
 from gitvs.core.problems import Problem
 
@@ -35,26 +35,27 @@ class _ServicesByKey:
     """The services that have each key, and their directors, in file order."""
 
     def __init__(self) -> None:
-        self._entries: dict[object, list[tuple[DirectorMask, Service, Origin]]] = {}
-        self._masks: dict[object, DirectorMask] = {}
+        self._entries: dict[object, list[tuple[DirectorSet, Service, Origin]]] = {}
+        self._directors: dict[object, DirectorSet] = {}
 
     def add(
-        self, key: object, mask: DirectorMask, service: Service, origin: Origin
-    ) -> tuple[DirectorMask, Service, Origin] | None:
+        self, key: object, on: DirectorSet, service: Service, origin: Origin
+    ) -> tuple[DirectorSet, Service, Origin] | None:
         """Add a service, or return the first earlier one with the key on a common director."""
-        earlier = self.find(key, mask)
+        earlier = self.find(key, on)
         if earlier is None:
-            self._entries.setdefault(key, []).append((mask, service, origin))
-            self._masks[key] = self._masks.get(key, 0) | mask
+            self._entries.setdefault(key, []).append((on, service, origin))
+            self._directors[key] = self._directors.get(key, NO_DIRECTORS) | on
         return earlier
 
-    def find(self, key: object, mask: DirectorMask) -> tuple[DirectorMask, Service, Origin] | None:
+    def find(self, key: object, on: DirectorSet) -> tuple[DirectorSet, Service, Origin] | None:
         """Return the first service with the key on any of these directors, and on which of them."""
-        if not self._masks.get(key, 0) & mask:  # most have none: a service on each director
+        # Most keys meet none here: a service on each director.
+        if not self._directors.get(key, NO_DIRECTORS).meets(on):
             return None
-        for entry_mask, service, origin in self._entries[key]:
-            if entry_mask & mask:
-                return entry_mask & mask, service, origin
+        for entry_directors, service, origin in self._entries[key]:
+            if entry_directors.meets(on):
+                return entry_directors & on, service, origin
         return None
 
 
@@ -63,8 +64,8 @@ def _duplicate_listener_problems(
 ) -> Iterator[Problem]:
     services_by_key = _ServicesByKey()
     for each in placed:
-        for key, mask, origin in checked(listener_keys(each, directors), checkpoint):
-            earlier = services_by_key.add(key, mask, each.service, origin)
+        for key, on, origin in checked(listener_keys(each, directors), checkpoint):
+            earlier = services_by_key.add(key, on, each.service, origin)
             if earlier is not None:
                 listener = Endpoint(*key) if isinstance(key, tuple) else key
                 yield _duplicate_listener_problem(
@@ -76,11 +77,11 @@ def _duplicate_listener_problem(
     listener: str,
     service: Service,
     origin: Origin,
-    earlier: tuple[DirectorMask, Service, Origin],
+    earlier: tuple[DirectorSet, Service, Origin],
     directors: DirectorIndex,
 ) -> Problem:
-    mask, other, other_origin = earlier
-    where = f"on {directors.names_text(mask)}"
+    on, other, other_origin = earlier
+    where = f"on {directors.names_text(on)}"
     if other is service:
         message = (
             f"{listener} is twice in service {service.name} {where}, first in {other_origin}; "
@@ -96,7 +97,7 @@ def _duplicate_listener_problem(
 
 def listener_keys(
     placed: PlacedService, directors: DirectorIndex
-) -> Iterator[tuple[object, DirectorMask, Origin]]:
+) -> Iterator[tuple[object, DirectorSet, Origin]]:
     """Yield a key for each listener of a service; equal listeners have equal keys.
 
     The key of an endpoint is the tuple of its fields, because an `Endpoint` is rarely needed.
@@ -104,30 +105,30 @@ def listener_keys(
     service = placed.service
     if service.firewall_mark is not None:
         for variant in placed.variants:
-            for family, mask in placed.mark_families(variant).items():
+            for family, on in placed.mark_families(variant).items():
                 mark = FirewallMark(service.firewall_mark, family)
-                yield mark, mask, service.origin_of("firewallMark")
+                yield mark, on, service.origin_of("firewallMark")
         return
     ports = _distinct_ports(service.ports)
-    for vip, mask in placed.vips:
+    for vip, on in placed.vips:
         for port in ports:
-            yield (port.protocol, vip.address, port.port), mask, vip.origin
+            yield (port.protocol, vip.address, port.port), on, vip.origin
     if not directors.has_address_by_two_names:
         yield from _named_listener_keys(placed, ports)
         return
-    for address, mask, origin in _host_address_masks(placed, directors):
+    for address, on, origin in _placed_host_addresses(placed, directors):
         for port in ports:
-            yield (port.protocol, address, port.port), mask, origin
+            yield (port.protocol, address, port.port), on, origin
 
 
 def _named_listener_keys(
     placed: PlacedService, ports: Iterable[ManifestPort]
-) -> Iterator[tuple[object, DirectorMask, Origin]]:
+) -> Iterator[tuple[object, DirectorSet, Origin]]:
     """Yield keys by names of host addresses, for the case that no address has two names."""
     origin = placed.service.origin_of("hostAddresses")
     for index, name in enumerate(placed.service.host_addresses):
         for port in ports:
-            yield f"{port} of host address {name}", placed.mask, origin / index
+            yield f"{port} of host address {name}", placed.directors, origin / index
 
 
 def _distinct_ports(ports: Iterable[ManifestPort]) -> list[ManifestPort]:
@@ -135,17 +136,17 @@ def _distinct_ports(ports: Iterable[ManifestPort]) -> list[ManifestPort]:
     return list({(port.protocol, port.port): port for port in ports}.values())
 
 
-def _host_address_masks(
+def _placed_host_addresses(
     placed: PlacedService, directors: DirectorIndex
-) -> Iterator[tuple[IPAddress, DirectorMask, Origin]]:
+) -> Iterator[tuple[IPAddress, DirectorSet, Origin]]:
     service = placed.service
     if not service.host_addresses:
         return
     origin = service.origin_of("hostAddresses")
     for index, name in enumerate(service.host_addresses):
-        for address, mask in directors.named_addresses(name).items():
-            if mask & placed.mask:
-                yield address, mask & placed.mask, origin / index
+        for address, on in directors.named_addresses(name).items():
+            if on.meets(placed.directors):
+                yield address, on & placed.directors, origin / index
 
 
 def _unknown_host_address_problems(
@@ -155,12 +156,12 @@ def _unknown_host_address_problems(
         if each.service.firewall_mark is not None:
             continue
         for index, name in enumerate(each.service.host_addresses):
-            missing = each.mask & ~directors.having_address_name(name)
+            missing = each.directors - directors.having_address_name(name)
             if missing:
                 message = (
-                    f"host address {name} is not among the addresses of Director "
-                    f"{directors.names_text(missing)}; add it there (an empty list will do), "
-                    "or select other directors"
+                    f"host address {name} is not among the addresses of Director"
+                    f" {directors.names_text(missing)}; add it there (an empty list is"
+                    " enough), or select other directors"
                 )
                 origin = each.service.origin_of("hostAddresses") / index
                 yield origin.problem("unknown-host-address", message)
@@ -173,8 +174,8 @@ def _different_bind_problems(
         return
     services_by_bind = {True: _ServicesByKey(), False: _ServicesByKey()}
     for each in placed:
-        for vip, mask in each.vips:
-            other = services_by_bind[not vip.is_bound].find(vip.address, mask)
+        for vip, on in each.vips:
+            other = services_by_bind[not vip.is_bound].find(vip.address, on)
             if other is not None:
                 message = (
                     f"VIP {vip.address} has bind: {str(vip.is_bound).lower()} here and bind: "
@@ -182,15 +183,15 @@ def _different_bind_problems(
                     f"{directors.names_text(other[0])}; make them equal"
                 )
                 yield vip.origin.problem("different-bind", message)
-            services_by_bind[vip.is_bound].add(vip.address, mask, each.service, vip.origin)
+            services_by_bind[vip.is_bound].add(vip.address, on, each.service, vip.origin)
 
 
 def _vip_is_host_address_problems(
     placed: Sequence[PlacedService], directors: DirectorIndex
 ) -> Iterator[Problem]:
     for each in placed:
-        for vip, mask in each.vips:
-            clashing = mask & directors.having_host_address(vip.address)
+        for vip, on in each.vips:
+            clashing = on & directors.having_host_address(vip.address)
             if clashing:
                 message = (
                     f"VIP {vip.address} is a host address of Director"
@@ -211,52 +212,58 @@ def _looping_server_problems(
         for variant in each.variants:
             for chosen in variant.servers:
                 address = chosen.server.address
-                vip_mask, covering = local.get(id(chosen.server), (0, ()))
-                if clashing := vip_mask & variant.mask:
+                vip_directors, covering = local.get(id(chosen.server), (NO_DIRECTORS, ()))
+                if clashing := vip_directors & variant.directors:
                     message = (
                         f"{_server_text(each, address)} is a VIP of"
                         f" {directors.names_text(clashing)}: its "
                     )
-                    message += "packets would come back; give its own address"
+                    message += (
+                        "packets would come back to the director; give an address of"
+                        " the real server itself"
+                    )
                     yield chosen.server.origin.problem("real-server-is-vip", message)
-                for prefix, mask in covering:
-                    if mask & variant.mask:
-                        where = directors.names_text(mask & variant.mask)
+                for prefix, on in covering:
+                    if on.meets(variant.directors):
+                        where = directors.names_text(on & variant.directors)
                         message = (
                             f"{_server_text(each, address)} is inside local route {prefix} of "
                         )
-                        message += f"{where}: its packets would never leave; keep it out"
+                        message += (
+                            f"{where}: its packets would never leave the director;"
+                            " choose an address outside the route"
+                        )
                         yield chosen.server.origin.problem("real-server-in-local-route", message)
 
 
 def _local_servers(
     placed: Sequence[PlacedService], directors: DirectorIndex
-) -> dict[int, tuple[DirectorMask, Sequence[tuple[IPNetwork, DirectorMask]]]]:
+) -> dict[int, tuple[DirectorSet, Sequence[tuple[IPNetwork, DirectorSet]]]]:
     """Return the real servers that are a VIP or in local routes, and where, by their `id`.
 
     There are hardly ever any, and services share the real servers of pools.
     """
-    vips: dict[IPAddress, DirectorMask] = {}
+    vips: dict[IPAddress, DirectorSet] = {}
     for each in placed:
-        for vip, mask in each.vips:
-            vips[vip.address] = vips.get(vip.address, 0) | mask
+        for vip, on in each.vips:
+            vips[vip.address] = vips.get(vip.address, NO_DIRECTORS) | on
     routes = _local_route_index(directors)
-    local: dict[int, tuple[DirectorMask, Sequence[tuple[IPNetwork, DirectorMask]]]] = {}
+    local: dict[int, tuple[DirectorSet, Sequence[tuple[IPNetwork, DirectorSet]]]] = {}
     servers = {id(c.server): c.server for p in placed for v in p.variants for c in v.servers}
     for key, server in servers.items():
-        found = vips.get(server.address, 0), tuple(routes.covering(server.address))
+        found = vips.get(server.address, NO_DIRECTORS), tuple(routes.covering(server.address))
         if any(found):
             local[key] = found
     return local
 
 
-def _local_route_index(directors: DirectorIndex) -> PrefixIndex[DirectorMask]:
-    routes: PrefixIndex[DirectorMask] = PrefixIndex()
+def _local_route_index(directors: DirectorIndex) -> PrefixIndex[DirectorSet]:
+    routes: PrefixIndex[DirectorSet] = PrefixIndex()
     for number, director in enumerate(directors.all):
         for prefix in director.local_routes:
             if prefix.prefixlen < MIN_LOCAL_ROUTE_PREFIX_LENGTH[prefix.version]:
                 continue  # another rule reports it; here it would be repeated for each real server
-            routes.put(prefix, (routes.get(prefix) or 0) | 1 << number)
+            routes.put(prefix, (routes.get(prefix) or NO_DIRECTORS) | DirectorSet.of(number))
     return routes
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gitvs.core.manifests.placement import DirectorIndex, DirectorMask, PlacedService
+from gitvs.core.manifests.placement import NO_DIRECTORS, DirectorIndex, PlacedService
 from gitvs.core.manifests.rules.between_services import listener_keys
+from gitvs.core.manifests.types import DirectorSet
 from gitvs.core.model.resources import IPAddress
 
 Claim = tuple[str, object]
 """The name of a rule, and what a service uses that the rule is about."""
 
 
-PlacedClaims = set[tuple[Claim, DirectorMask]]
+PlacedClaims = set[tuple[Claim, DirectorSet]]
 """Claims, each with its directors."""
 
 
@@ -44,18 +45,16 @@ class ClaimIndex:
         return True
 
 
-def _claims(
-    placed: PlacedService, directors: DirectorIndex
-) -> Iterator[tuple[Claim, DirectorMask]]:
+def _claims(placed: PlacedService, directors: DirectorIndex) -> Iterator[tuple[Claim, DirectorSet]]:
     """Yield what a service claims, and on which directors."""
-    yield ("name", placed.service.name), 0
-    for key, mask, _ in listener_keys(placed, directors):
-        yield ("listener", key), mask
-    for vip, mask in placed.vips:
-        yield _vip_claim(vip.address, vip.is_bound), mask
+    yield ("name", placed.service.name), NO_DIRECTORS
+    for key, on, _ in listener_keys(placed, directors):
+        yield ("listener", key), on
+    for vip, on in placed.vips:
+        yield _vip_claim(vip.address, vip.is_bound), on
     for variant in placed.variants:
         for address in {chosen.server.address for chosen in variant.servers}:
-            yield ("server", address), variant.mask
+            yield ("server", address), variant.directors
 
 
 def _vip_claim(address: IPAddress, is_bound: bool) -> Claim:

@@ -121,7 +121,7 @@ def _health_warnings(
     ports: tuple[ManifestPort | None, ...] = service.ports or (None,)
     reactions = {on_failure_of(service, port) for port in ports}
     origin = health.origin if health.on_failure is None else health.origin / "onFailure"
-    keeping = placed.mask & directors.having_sysctl(_KEEPS_CLIENTS, "0")
+    keeping = placed.directors & directors.having_sysctl(_KEEPS_CLIENTS, "0")
     if service.persistence is not None and OnFailure.DRAIN in reactions and keeping:
         message = (
             f"service {service.name} has persistence, and {_KEEPS_CLIENTS} is 0"
@@ -129,7 +129,7 @@ def _health_warnings(
             " 1, or write onFailure: remove"
         )
         yield origin.problem("persistence-keeps-clients", message)
-    keeping = placed.mask & directors.having_sysctl(_KEEPS_CONNECTIONS, "0")
+    keeping = placed.directors & directors.having_sysctl(_KEEPS_CONNECTIONS, "0")
     if OnFailure.REMOVE in reactions and keeping:
         message = (
             f"service {service.name} removes real servers that are down, and {_KEEPS_CONNECTIONS}"

@@ -8,8 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gitvs.core.manifests.placement import DirectorIndex, PoolIndex, host_addresses
-from gitvs.core.manifests.types import Director, ManifestRealServer, Service
+from gitvs.core.manifests.placement import (
+    NO_DIRECTORS,
+    DirectorIndex,
+    PoolIndex,
+    host_addresses,
+)
+from gitvs.core.manifests.types import Director, DirectorSet, ManifestRealServer, Service
 from gitvs.core.model.resources import AddressFamily, family_of
 from gitvs.core.problems import Problem
 
@@ -79,25 +84,27 @@ def object_count_problems(
 def _rule_count_problems(
     services: Sequence[Service], directors: DirectorIndex, counts: _Counts
 ) -> Iterator[Problem]:
-    masks = [(service, directors.selected(service.directors)) for service in services]
-    mask_by_largest: dict[int, int] = {}
+    selections = [(service, directors.selected(service.directors)) for service in services]
+    directors_by_largest: dict[int, DirectorSet] = {}
     products: dict[int, tuple[Service, _Product, int]] = {}
     for number, director in enumerate(directors.all):
         here = [
             (counts.product(service, director), service)
-            for service, mask in masks
-            if mask >> number & 1
+            for service, on in selections
+            if number in on
         ]
         total = sum(product.rules for product, _ in here)
         if total > MAX_RULES_PER_DIRECTOR:
             product, largest = max(here, key=lambda pair: pair[0].rules)
-            mask_by_largest[id(largest)] = mask_by_largest.get(id(largest), 0) | 1 << number
+            directors_by_largest[id(largest)] = directors_by_largest.get(
+                id(largest), NO_DIRECTORS
+            ) | DirectorSet.of(number)
             products.setdefault(id(largest), (largest, product, total))
     for key, (service, product, total) in products.items():
         others = "" if total == product.rules else f" of {total:,}"
         message = (
             f"service {service.name} makes {product.rules:,}{others} rules on"
-            f" {directors.names_text(mask_by_largest[key])}: {product}. gitvs's limit for one"
+            f" {directors.names_text(directors_by_largest[key])}: {product}. gitvs's limit for one"
             f" director is {MAX_RULES_PER_DIRECTOR:,}; take fewer addresses, ports or real servers,"
             " a firewall mark for many ports, or more directors"
         )
@@ -147,7 +154,7 @@ class _Counts:
 
     def product(self, service: Service, director: Director) -> _Product:
         """Count what a service makes on one of its directors."""
-        bit = 1 << self._directors.index_by_name[director.name]
+        index = self._directors.index_by_name[director.name]
         selections = [service.real_servers]
         selections += [self._pools.selected_servers(r, director.labels) for r in service.pools]
         servers = {
@@ -158,7 +165,7 @@ class _Counts:
             rules = sum(1 + number for number in servers.values())
             return _Product(1, 1, max(servers.values()), rules)
         addresses = [
-            *(v.address for v in service.vips if self._directors.selected(v.directors) & bit),
+            *(v.address for v in service.vips if index in self._directors.selected(v.directors)),
             *host_addresses(service, director),
         ]
         rules = sum(1 + servers[family_of(address)] for address in addresses) * len(service.ports)
@@ -168,11 +175,11 @@ class _Counts:
         """Count a service's real servers, once for each group of its directors."""
         if not service.pools:
             return len(service.real_servers)
-        mask = self._directors.selected(service.directors)
+        on = self._directors.selected(service.directors)
         keys = tuple(sorted({key for r in service.pools for key in r.same_labels}))
         number = 0
         for values, group in self._directors.by_label_values(keys).items():
-            if group & mask:
+            if group.meets(on):
                 labels = dict(zip(keys, values, strict=True))
                 number += sum(len(self._pools.selected_servers(r, labels)) for r in service.pools)
         return number

@@ -30,7 +30,10 @@ def owner_problems(
     for director in manifest_directors:
         owner = owners.of_document(director.origin)
         if owner is not None:
-            message = f"a Director inside {owner.path}, which is an owner's; move it out"
+            message = (
+                f"a Director inside {owner.path}, which belongs to an owner of the"
+                " Policy; move it out of that folder"
+            )
             yield director.origin.problem("owner-document", message)
     for each in placed:
         yield from _usage_problems(each, owners, directors)
@@ -111,7 +114,7 @@ def _usage_problems(
         message = f"host addresses belong to the directors, not to the owner of {owner.path}; "
         origin = service.origin_of("hostAddresses")
         yield origin.problem("owner-host-address", message + "use a VIP of your own")
-    outside = placed.mask & ~directors.selected(owner.directors)
+    outside = placed.directors - directors.selected(owner.directors)
     if outside:
         message = (
             f"service {service.name} is on {directors.names_text(outside)}, which the Policy does"
@@ -135,5 +138,8 @@ def _not_owned_problem(
     else:
         assert owner is not None, "two owners that differ are not both nobody"
         named = owner.origin
-        message = f"{what} is not among those of {owner.path} ({named}); use one, or have it added"
+        message = (
+            f"{what} is not among those of {owner.path} ({named}); use one of those,"
+            " or ask to have it added"
+        )
     return origin.problem(rule, message, named)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from gitvs.core.manifests.placement import (
+    NO_DIRECTORS,
     ChosenServer,
     DirectorIndex,
-    DirectorMask,
     PlacedService,
     PoolIndex,
     ServerVariant,
@@ -16,7 +16,7 @@ from gitvs.core.manifests.placement import (
     serves_family,
 )
 from gitvs.core.manifests.syntax.source_positions import Origin
-from gitvs.core.manifests.types import ManifestPort, ManifestRealServer, Service
+from gitvs.core.manifests.types import DirectorSet, ManifestPort, ManifestRealServer, Service
 from gitvs.core.model.resources import (
     AddressFamily,
     Forwarding,
@@ -87,7 +87,7 @@ def _own_port_problems(service: Service, server: ManifestRealServer) -> Iterator
         )
         yield (server.origin / "port").problem("port-changed-without-nat", message)
     elif service.ports and service_port == 0:
-        message = "behind port 0 each connection keeps its port; leave the real server's port out"
+        message = "with port 0, each connection keeps its port; leave the real server's port out"
         yield (server.origin / "port").problem("port-zero-with-target-port", message)
 
 
@@ -155,16 +155,16 @@ def _empty_selection_problems(
             continue
         if not reference.same_labels and not reference.match_labels:
             continue
-        empty_mask = 0
-        for values, mask in directors.by_label_values(reference.same_labels).items():
+        empty_on = NO_DIRECTORS
+        for values, on in directors.by_label_values(reference.same_labels).items():
             labels = dict(zip(reference.same_labels, values, strict=True))
-            if mask & placed.mask and not pools.selected_servers(reference, labels):
-                empty_mask |= mask & placed.mask
-        if empty_mask:
+            if on.meets(placed.directors) and not pools.selected_servers(reference, labels):
+                empty_on |= on & placed.directors
+        if empty_on:
             message = (
-                f"this leaves no real server of Pool {pool.name} on"
-                f" {directors.names_text(empty_mask)}; "
-                "check the labels of the pool's real servers and of the directors"
+                f"this selects no real server of Pool {pool.name} on"
+                f" {directors.names_text(empty_on)}; check the labels of the pool's real"
+                " servers and of the directors"
             )
             yield reference.origin.problem("empty-selection", message)
 
@@ -224,7 +224,7 @@ def _ignored_weight_problems(
             message = (
                 f"scheduler {service.scheduler} ignores weights, and the real servers of service "
                 f"{service.name} have weights {weights[0]} and {weights[-1]}"
-                f"{directors.on_text(variant.mask)}; use {alternative}, or make them equal"
+                f"{directors.on_text(variant.directors)}; use {alternative}, or make them equal"
             )
             yield service.origin_of("scheduler").problem("weights-ignored", message)
             return
@@ -247,12 +247,12 @@ def _family_problems(
             for f in AddressFamily
             if any(serves_family(service, c.server, f) for c in variant.servers)
         }
-    for family, mask in _served_families(placed, variant, directors).items():
-        if family not in families and mask:
+    for family, on in _served_families(placed, variant, directors).items():
+        if family not in families and on:
             message = (
-                f"service {service.name} has an {_family_name(family)} address on "
-                f"{directors.names_text(mask)}, and real servers, none of them"
-                f" {_family_name(family)}; add one, or leave the address out"
+                f"service {service.name} has an {_family_name(family)} address on"
+                f" {directors.names_text(on)}, but no {_family_name(family)} real"
+                " server; add one, or leave the address out"
             )
             origin = _origin_of_family(placed, family)
             yield origin.problem("family-without-real-servers", message)
@@ -264,19 +264,19 @@ def _family_name(family: AddressFamily) -> str:
 
 def _served_families(
     placed: PlacedService, variant: ServerVariant, directors: DirectorIndex
-) -> Mapping[AddressFamily, DirectorMask]:
+) -> Mapping[AddressFamily, DirectorSet]:
     """Return on which directors of a variant each address family is served."""
     if placed.service.firewall_mark is not None:
         served = dict(placed.mark_families(variant))
         if placed.service.address_family is not None:
             return served
-        for family, mask in placed.vip_families(variant).items():
-            served[family] = served.get(family, 0) | mask
+        for family, on in placed.vip_families(variant).items():
+            served[family] = served.get(family, NO_DIRECTORS) | on
         return served
     served = placed.vip_families(variant)
     for name in placed.service.host_addresses:
-        for family, mask in directors.named_families(name).items():
-            served[family] = served.get(family, 0) | mask & variant.mask
+        for family, on in directors.named_families(name).items():
+            served[family] = served.get(family, NO_DIRECTORS) | on & variant.directors
     return served
 
 

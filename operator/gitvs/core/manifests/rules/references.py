@@ -146,12 +146,18 @@ def _unplaced_vip_problems(
     service: Service, directors: DirectorIndex, unread: UnreadManifests
 ) -> Iterator[Problem]:
     """Yield VIPs whose own directors are none of the service's, although both have some."""
-    mask = directors.selected(service.directors)
+    on = directors.selected(service.directors)
     for vip in service.vips:
-        vip_mask = directors.selected(vip.directors)
-        if mask and vip_mask and not mask & vip_mask and not unread.may_contain_any("Director"):
+        vip_directors = directors.selected(vip.directors)
+        if (
+            on
+            and vip_directors
+            and not on.meets(vip_directors)
+            and not unread.may_contain_any("Director")
+        ):
             message = (
-                f"VIP {vip.address} is for {directors.names_text(vip_mask)}, and service"
-                f" {service.name} is on {directors.names_text(mask)} only; let them meet"
+                f"VIP {vip.address} is for {directors.names_text(vip_directors)}, and"
+                f" service {service.name} is on {directors.names_text(on)} only; select"
+                " at least one common director"
             )
             yield vip.origin.problem("selector-matches-none", message)

@@ -93,7 +93,7 @@ def _listener_problems(service: Service) -> Iterator[Problem]:
             origin = service.origin_of("ports")
             yield origin.problem("service-without-address", message)
         if service.address_family is not None:
-            message = "addressFamily is for firewall marks; a VIP says its family itself"
+            message = "addressFamily is for firewall marks; a VIP has the family of its address"
             yield origins["addressFamily"].problem("address-family-without-mark", message)
     if service.is_cross_family and service.forwarding is not Forwarding.TUN:
         message = f"crossFamily works with forwarding tun only, not with {service.forwarding}"
@@ -125,7 +125,7 @@ def _port_problems(service: Service) -> Iterator[Problem]:
             message = "port 0 is every port, and works with persistence only; give persistence"
             yield (port.origin / "port").problem("port-zero-without-persistence", message)
         if port.port == 0 and port.target_port is not None:
-            message = "behind port 0 each connection keeps its port; leave targetPort out"
+            message = "with port 0, each connection keeps its port; leave targetPort out"
             yield (port.origin / "targetPort").problem("port-zero-with-target-port", message)
         if port.is_one_packet and port.protocol is not Protocol.UDP:
             message = f"one-packet scheduling is for udp, and this is {port}; use protocol: udp"
@@ -201,7 +201,9 @@ def _local_route_problems(director: Director) -> Iterator[Problem]:
             continue
         for name, reserved in _NEVER_LOCAL:
             if _overlaps(prefix, reserved):
-                message = f"local route {prefix} reaches into {name} ({reserved}); keep out of it"
+                message = (
+                    f"local route {prefix} reaches into {name} ({reserved}); choose another prefix"
+                )
                 yield origin.problem("local-route-reserved", message)
 
 

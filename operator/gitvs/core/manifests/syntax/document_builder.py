@@ -175,7 +175,7 @@ class DocumentBuilder:
         text = value_text(value)
         if type(value) is str:
             first = self._position.children[value].key_line
-            message = f"key {text} is here for the second time, first in line {first}; "
+            message = f"key {text} is repeated; it is first in line {first}; "
             self.report(line, column, "duplicate-key", f"{message}remove one of the two")
         else:
             message = f'key {text} is not text; put it in quotes: "{text}"'

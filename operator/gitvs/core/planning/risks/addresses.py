@@ -30,11 +30,11 @@ def _arp_flux(context: RiskContext) -> Iterator[Risk]:
             yield risk_for(
                 "arp-flux",
                 [v.key for v in vips],
-                f"binding {counted_names('VIP', _address_texts(vips))} in a subnet of interface"
-                f" {name}, where"
-                " arp_ignore is 0: this director answers ARP for it there, as every other host"
-                " that has it does, and clients go to whichever was last; where others have it"
-                f" too, set {ARP_IGNORE_SYSCTL}: 1 and net.ipv4.conf.all.arp_announce: 2 in the"
+                f"binding {counted_names('VIP', _address_texts(vips))} in a subnet of"
+                f" interface {name}, where arp_ignore is 0: this director then answers"
+                " ARP for the VIP there. If other hosts have the same VIP, they answer"
+                " too, and clients go to the host that answered last. In that case, set"
+                f" {ARP_IGNORE_SYSCTL}: 1 and net.ipv4.conf.all.arp_announce: 2 in the"
                 " Director's sysctls",
             )
 
@@ -58,9 +58,9 @@ def _answered_by_host_when_removed(context: RiskContext) -> Iterator[Risk]:
         yield risk_for(
             "answered-by-host",
             keys,
-            f"removing {counted_names('virtual service', keys)} from a VIP that stays bound:"
-            f" {answer}"
-            " its clients instead; let them listen on the host's own address, or unbind the VIP",
+            f"removing {counted_names('virtual service', keys)} from a VIP that stays"
+            f" bound: {answer} its clients instead. Let these daemons listen on the"
+            " host's own address, or unbind the VIP",
         )
 
 
@@ -78,10 +78,10 @@ def _answered_by_host_when_bound(context: RiskContext) -> Iterator[Risk]:
         yield risk_for(
             "answered-by-host",
             [v.key for v in vips],
-            f"binding {counted_names('VIP', _address_texts(vips))}: daemons of this host that"
-            " listen on"
-            f" every address of it answer there too, on {names_text(ports, _MAX_PORTS)}; let them"
-            " listen on the host's own address, or filter these ports",
+            f"binding {counted_names('VIP', _address_texts(vips))}: daemons of this host"
+            " that listen on every address of it answer on the VIP too, at"
+            f" {names_text(ports, _MAX_PORTS)}. Let them listen on the host's own"
+            " address, or filter these ports",
         )
 
 

@@ -28,10 +28,9 @@ def _scheduler_with_persistence(context: RiskContext) -> Iterator[Risk]:
         yield risk_for(
             "scheduler-with-persistence",
             keys,
-            f"another scheduler for {counted_names('virtual service', keys)} with persistence:"
-            " known"
-            f" clients stay on their real server until they were away for {longest}, so the load"
-            " shifts slowly; nothing is to be done but to wait",
+            f"another scheduler for {counted_names('virtual service', keys)} with"
+            " persistence: known clients stay on their real server until they have been"
+            f" away for {longest}, so the load shifts slowly. No action is needed",
         )
 
 
@@ -52,10 +51,10 @@ def _breaks_connections(context: RiskContext) -> Iterator[Risk]:
     yield risk_for(
         "breaks-connections",
         keys,
-        f"removing {counted_names('real server', keys)} while {_EXPIRE_NODEST_CONN} is 1:"
-        f" connections that are left are reset {' and '.join(reset_times)}"
-        f"{_active_connections_text(context, keys)}; a longer drain.timeout of the Service lets"
-        " more of them end by themselves",
+        f"removing {counted_names('real server', keys)} while {_EXPIRE_NODEST_CONN} is"
+        " 1: connections that remain are reset"
+        f" {' and '.join(reset_times)}{_active_connections_text(context, keys)}. With a"
+        " longer drain.timeout of the Service, more of them end by themselves",
     )
 
 
@@ -83,9 +82,9 @@ def _drain_keeps_persistent_clients(context: RiskContext) -> Iterator[Risk]:
             "drain-keeps-persistent-clients",
             keys,
             f"draining {counted_names('real server', keys)} with persistence while"
-            f" {_EXPIRE_QUIESCENT_TEMPLATE} is 0: known clients are still sent there, with new"
-            f" connections too; set {_EXPIRE_QUIESCENT_TEMPLATE}: 1 in the Director's sysctls,"
-            " which is the default, and they move at once",
+            f" {_EXPIRE_QUIESCENT_TEMPLATE} is 0: new connections of known clients still"
+            f" go there. Set {_EXPIRE_QUIESCENT_TEMPLATE}: 1 (the default) in the"
+            " Director's sysctls, so that these clients move at once",
         )
 
 

@@ -30,10 +30,10 @@ def _real_server_setup(context: RiskContext) -> Iterator[Risk]:
         yield risk_for(
             "real-server-setup",
             [s.key for s in new],
-            f"direct routing or tunnelling to {counted_names('real server', addresses)} is new:"
-            " unless"
-            " the VIPs are set up there, without answering ARP for them, what is sent there is"
-            f" lost; `gitvs render --real-server {addresses[0]}` prints how",
+            f"direct routing or tunnelling to {counted_names('real server', addresses)}"
+            " is new. These real servers must have the VIPs, and must not answer ARP"
+            " for them. Otherwise packets to them are lost. `gitvs render --real-server"
+            f" {addresses[0]}` prints the commands for this",
         )
 
 
@@ -46,11 +46,12 @@ def _tunnel_mtu(context: RiskContext) -> Iterator[Risk]:
         yield risk_for(
             "tunnel-mtu",
             [s.key for s in new],
-            f"packets to {counted_names('real server', addresses)} become {extra} bytes longer in"
-            f" a tunnel: unless the network there carries {ETHERNET_MTU + extra} bytes, full"
-            f" packets of clients get lost; raise its MTU, or have the real servers announce an MSS"
-            f" of {min(map(fitting_mss, new))}, as `gitvs render --real-server {addresses[0]}`"
-            " says",
+            f"packets to {counted_names('real server', addresses)} become {extra} bytes"
+            " longer in a tunnel. If the network there does not carry"
+            f" {ETHERNET_MTU + extra} bytes, full-size packets of clients are lost."
+            " Raise its MTU, or let the real servers announce an MSS of"
+            f" {min(map(fitting_mss, new))}, as `gitvs render --real-server"
+            f" {addresses[0]}` says",
         )
 
 
@@ -76,8 +77,9 @@ def _nat_without_forwarding(context: RiskContext) -> Iterator[Risk]:
         yield risk_for(
             "nat-without-forwarding",
             keys,
-            f"NAT to {counted_names('real server', keys)} needs {names[0]}, and {why} this director"
-            f" drops what they answer; set {names[0]}: 1 in the Director's sysctls",
+            f"NAT to {counted_names('real server', keys)} needs {names[0]}, and {why}"
+            f" this director drops their answers. Set {names[0]}: 1 in the Director's"
+            " sysctls",
         )
 
 
@@ -99,10 +101,10 @@ def _one_packet_nat(context: RiskContext) -> Iterator[Risk]:
         yield risk_for(
             "one-packet-nat",
             keys,
-            f"NAT for {counted_names('virtual service', keys)} with onePacket: no connection is"
-            " kept, so"
-            " answers leave with the real server's address, and clients do not know them; use"
-            " forwarding dr or tun, or leave onePacket out",
+            f"NAT for {counted_names('virtual service', keys)} with onePacket: IPVS"
+            " keeps no connection entry, so answers leave with the real server's"
+            " address, and clients drop them. Use forwarding dr or tun, or leave"
+            " onePacket out",
         )
 
 

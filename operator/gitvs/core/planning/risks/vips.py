@@ -49,10 +49,10 @@ def _move_risk(
     return Risk(
         "vip-moves",
         f"moving {counted_names('VIP', [str(v) for v in vips])} from"
-        f" {names_text(former_directors)} to {names_text(new_directors)}: each"
-        " director syncs by itself, so that for a while both have it, or none, and connections"
-        " break unless they are synced; to leave no gap, bind it there first, and take it away in"
-        " a later commit",
+        f" {names_text(former_directors)} to {names_text(new_directors)}. Each director"
+        " applies the commit at its own time, so for a while both or none have the VIP."
+        " Connections break unless they are synchronized. To avoid a gap, first bind"
+        " the VIP on the new director, and remove it from the old one in a later commit",
     )
 
 
@@ -63,15 +63,16 @@ def _addition_risk(
     undocumented_directors: DirectorNames,
 ) -> Risk:
     note = (
-        f" ({names_text(undocumented_directors)}: without a document now, which unbinds nothing)"
+        f" ({names_text(undocumented_directors)}: no longer has a Director document, but"
+        " keeps its VIPs)"
         if undocumented_directors
         else ""
     )
     return Risk(
         "vip-on-more-directors",
-        f"binding {counted_names('VIP', [str(v) for v in vips])} on {names_text(new_directors)}"
-        " beside"
-        f" {names_text(old_directors)}{note}: right where routers spread clients over them; in"
-        " one subnet they"
-        " all answer ARP for it, unless arp_ignore is set, and what VRRP holds needs `bind: false`",
+        f"binding {counted_names('VIP', [str(v) for v in vips])} on"
+        f" {names_text(new_directors)} beside {names_text(old_directors)}{note}. This is"
+        " right if routers spread clients over these directors. In one subnet, all of"
+        " them answer ARP for the VIP, unless arp_ignore is set. A VIP that VRRP holds"
+        " needs `bind: false`",
     )
