@@ -1,4 +1,4 @@
-"""The steps from what a failed or interrupted plan left to what was there before, or to its end.
+"""The steps that undo a failed or interrupted plan, or finish it.
 
 Undo reads the kernel, not a log of what was done. Each step is computed from a fresh reading. First
 the new real servers get weight 0, so that no connection arrives between reading and deleting; then

@@ -67,7 +67,7 @@ def report_problems(
 
 
 def warning_text(warning: Problem) -> str:
-    """Return a warning as one line: a problem does not have the word `warning`."""
+    """Return a warning as one line, with the word `warning`."""
     return printable_line(f"{warning.place}: warning: {warning.message} [{warning.rule}]")
 
 
