@@ -848,7 +848,7 @@ def test_what_is_not_ours_is_counted_and_left_alone(here: Site) -> None:
 
 def test_an_order_that_is_none_is_refused(here: Site) -> None:
     with here.running() as running:
-        assert "knows no 'reboot'" in running.refusal("reboot")
+        assert "has no command 'reboot'" in running.refusal("reboot")
         assert "at most 1000 printable characters" in running.refusal("pause", why="a\nb")
         assert "has to be from 1s" in running.refusal("pause", seconds=0)
         assert "seconds has to be a number, not a text" in running.refusal("pause", seconds="4h")

@@ -670,7 +670,12 @@ REFUSED: list[tuple[str, list[Change], int, str]] = [
     ("interface-missing", delete(DUMMY), errno.ENODEV, "no such interface"),
     ("interface-name", create(DummyInterface("a/b")), errno.EINVAL, "not a valid interface name"),
     ("interface-long", create(DummyInterface("a" * 16)), errno.ERANGE, "too long"),
-    ("interface-lo", delete(DummyInterface("lo")), errno.EOPNOTSUPP, "not a kind"),
+    (
+        "interface-lo",
+        delete(DummyInterface("lo")),
+        errno.EOPNOTSUPP,
+        "of its kind cannot be removed",
+    ),
     (
         "daemon-missing",
         delete(sync_daemon(SyncRole.BACKUP, "lo", 1)),
@@ -690,8 +695,8 @@ REFUSED: list[tuple[str, list[Change], int, str]] = [
         "ip link set gitvs0 up",
     ),
     ("sysctl-missing", create(Sysctl("net.ipv4.vs.nope", "1")), errno.ENOENT, "no such setting"),
-    ("sysctl-value", create(Sysctl("net.ipv4.ip_forward", "x")), errno.EINVAL, "no value 'x'"),
-    ("sysctl-read-only", create(READ_ONLY), errno.EACCES, "no right"),
+    ("sysctl-value", create(Sysctl("net.ipv4.ip_forward", "x")), errno.EINVAL, "rejects value 'x'"),
+    ("sysctl-read-only", create(READ_ONLY), errno.EACCES, "no permission"),
     ("timeout-range", create(Timeout(TimeoutName.TCP, 1 << 31)), errno.EINVAL, "out of range"),
 ]
 

@@ -243,7 +243,7 @@ def test_a_shallow_clone_that_lacks_messages_says_so(
     clone.git("switch", "--quiet", "--detach", "FETCH_HEAD")
     [remark] = compared(clone, base).remarks
     assert remark.startswith(
-        f"what commits before {last[:12]} say of gates is not known here; this"
+        f"`Gitvs-Allow` lines of commits before {last[:12]} could not be read; this"
     )
     clone.git("fetch", "--quiet", "--unshallow", f"file://{repository.folder}", "main")
     assert compared(clone, base).remarks == ()

@@ -135,7 +135,7 @@ class FetchResults:
             log.info("fetched commit=%s subject=%r", head.id, head.subject)
 
     def _tell_accepted_head(self) -> None:
-        """Have the next fetch compare with what is recorded: another process may have done it."""
+        """Compare the next fetch with the recorded head, which another process may have changed."""
         if self._triggers.fetcher is not None:
             self._triggers.fetcher.accepted_head = self._ports.store.accepted_head()
 

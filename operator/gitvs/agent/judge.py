@@ -102,7 +102,7 @@ class NotYetJudged(GitvsError):
 
     def __init__(self, commit_id: str | None) -> None:
         what = "the folder" if commit_id is None else f"commit {commit_id[:12]}"
-        super().__init__(f"{what} is not yet judged; what is applied stays in force meanwhile")
+        super().__init__(f"{what} is not yet judged. Until then, the applied state stays in force")
 
 
 class _Superseded(Exception):

@@ -16,7 +16,7 @@ from gitvs.adapters.linux.kernel_events import KernelEvent
 
 
 class Trigger(StrEnum):
-    """What asks for a cycle, besides operators and `KernelEvent`; status and log tell it."""
+    """What asks for a cycle, besides operators and `KernelEvent`; status and log show it."""
 
     START = "start"
     RELOAD = "reload"

@@ -94,7 +94,7 @@ def _report_next_step(*, is_new: bool) -> None:
         )
         return
     settings = HOST_ROOT / SETTINGS_PATH
-    what = f"say in {settings} which repository to follow" if is_new else f"look over {settings}"
+    what = f"set the repository to follow in {settings}" if is_new else f"check {settings}"
     show_message(
         f"installed, and not started. Next: {what}; add the people who may run `gitvs status` and"
         f" its like to the group {systemctl.ADMIN_GROUP}; then `systemctl start gitvs`"

@@ -117,8 +117,8 @@ class MetBug(GitvsError):
 
     def __init__(self, what: str, bug: BaseException) -> None:
         super().__init__(
-            f"{what}: gitvs met a bug, {type(bug).__name__}: {bug}. What is applied stays in force;"
-            " the log has the details, please report them"
+            f"{what}: gitvs met a bug, {type(bug).__name__}: {bug}. The applied state"
+            " stays in force. The log has the details; please report them"
         )
 
 

@@ -38,8 +38,8 @@ def protocol_of(url: str) -> str:
 def _checked_scheme(scheme: str, rest: str) -> str:
     if scheme not in ("https", "ssh", "file"):
         why = {
-            "http": "anybody on the way could change what it brings",
-            "git": "anybody on the way could change what it brings",
+            "http": "anybody on the network path could change the data",
+            "git": "anybody on the network path could change the data",
         }.get(scheme, "gitvs does not know it")
         raise UnusableUrl(f"protocol {scheme} is refused, since {why}; use https:// or ssh://")
     if _PASSWORD.fullmatch(rest):

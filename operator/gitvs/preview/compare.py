@@ -264,8 +264,8 @@ def _shallow_clone_remarks(commits: Commits, read_commit_ids: Sequence[str]) -> 
     """Yield a remark if a shallow clone lacks commits between the base and the head."""
     if read_commit_ids and commits.cut_off and not commits.first_parents(read_commit_ids[-1], 1):
         yield (
-            f"what commits before {read_commit_ids[-1][:12]} say of gates is not known here;"
-            f" {commits.cut_off}"
+            f"`Gitvs-Allow` lines of commits before {read_commit_ids[-1][:12]} could not"
+            f" be read; {commits.cut_off}"
         )
 
 

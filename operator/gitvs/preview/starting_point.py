@@ -56,7 +56,7 @@ def find_fork_point(commits: Commits, base: Commit, head: Commit, remarks: list[
 def find_starting_point(
     commits: Commits, base: Commit, loader: Loader, remarks: list[str]
 ) -> StartingPoint:
-    """Return what agents that follow the base have in force: the newest usable commit up to it."""
+    """Return the commit that agents apply at the base: the newest usable one up to it."""
     reason = ""
     older = commits.first_parents(base.id, MAX_COMMITS_BACK)
     for commit_id in (base.id, *older):

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class ChangesFailed(GitvsError):
     """Changes that failed before the point of no return.
 
-    `conflicting_keys` are creates that found somebody else's object.
+    `conflicting_keys` are creates that found a foreign object.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ def _is_existing_server(write_result: WriteResult) -> bool:
 
 
 def _conflicting_keys(write_results: Sequence[WriteResult]) -> frozenset[Key]:
-    """Creates that found somebody else's object; in an owned service no real server is one."""
+    """Creates that found a foreign object; real servers of an owned service are never foreign."""
     already_there = [
         o.change for o in write_results if o.errno == errno.EEXIST and o.change.before is None
     ]
@@ -170,7 +170,7 @@ def _modify_existing_servers(
 def _mismatches(changes: Iterable[Change], observation: Observation) -> dict[Key, str]:
     """Return what was written and is read back differently, with the difference."""
     state = observation.state
-    # Most are the very object that was written, as the reading expects it.
+    # Most are the same object that was written: the reading returns it if the bytes are equal.
     differing = [c for c in changes if (x := state.get(c.key)) is not c.after and x != c.after]
     return {c.key: f"{c.key}: {mismatch(c, state)}" for c in differing}
 

@@ -1,10 +1,10 @@
 """Whether the store is as new as the kernel: an older one is never used.
 
-A copy that was brought back, or a store that lost its newest records, would undo what gitvs did
-since, or remove objects that belong to somebody else by now. So each write of the store raises a
-number, first in the store and then outside it, beside the kernel (`Kernel.write_witness`). A store
-that is one ahead is right: the process died between the two. One that is further ahead is right
-too, as the number never falls: only the last ones could not be recorded beside the kernel.
+A restored copy, or a store that lost its newest records, would undo later changes of gitvs, or
+remove objects that are foreign now. So each write of the store raises a number, first in the store
+and then outside it, beside the kernel (`Kernel.write_witness`). A store that is one ahead is valid:
+the process died between the two writes. A store that is further ahead is valid too, because the
+number never falls: only the last numbers could not be recorded beside the kernel.
 """
 
 from __future__ import annotations

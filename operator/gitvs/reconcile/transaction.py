@@ -201,9 +201,9 @@ def _break(
 
     `read_back` is the previous reading; without it, the kernel is read before anything is removed.
 
-    A removal is done if the object is missing. An object that somebody else made meanwhile is
-    not removed. Anything else is tried again. What the kernel refuses twice is given up, so that
-    the transaction does not stay open: the object stays owned, and a later pass removes it.
+    A removal is done if the object is missing. An object that another program made meanwhile is not
+    removed. Anything else is tried again. What the kernel refuses twice is given up, so that the
+    transaction does not stay open: the object stays owned, and a later pass removes it.
     """
     breaks = [c for c in transaction.changes if c.phase is Phase.BREAK]
     if failed_repairs is not None:
@@ -212,7 +212,7 @@ def _break(
     for attempt in attempts(ports.clock, max_attempts):
         try:
             # Read before removing: an earlier attempt may have removed an object before its answer
-            # was lost, and somebody else may have made it again since.
+            # was lost, and another program may have made it again since.
             read_back = read_back or read()
             remaining = unfinished_breaks(breaks, read_back).remaining
             if remaining:
@@ -251,9 +251,9 @@ def _finish(
 ) -> TransactionResult:
     """Close a transaction that is past the point of no return.
 
-    `given_up` are the removals that the kernel refuses. An object among them stays owned; a
-    setting keeps its value. `foreign_keys` are the objects that somebody else made meanwhile:
-    they are no longer owned.
+    `given_up` are the removals that the kernel refuses. An object among them stays owned; a setting
+    keeps its value. `foreign_keys` are the objects that another program made meanwhile: they are no
+    longer owned.
     """
     failed_keys = {*given_up, *(() if failed_repairs is None else failed_repairs.reasons)}
     # A refused removal is not done: the object stays owned, and a later pass removes it. A refused

@@ -364,8 +364,8 @@ def test_a_url_speaks_one_of_three_protocols(url: str, protocol: str) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://git.example.org/lb.git", "anybody on the way could change"),
-        ("git://git.example.org/lb.git", "anybody on the way could change"),
+        ("http://git.example.org/lb.git", "anybody on the network path could change"),
+        ("git://git.example.org/lb.git", "anybody on the network path could change"),
         ("ftp://git.example.org/lb.git", "protocol ftp is refused"),
         ("ext::sh -c true", "white space"),
         ("ext::sh", "remote helpers"),

@@ -239,7 +239,7 @@ class GitObjects:
         return [_parse_tree_entry(line) for line in output.split(b"\0") if line]
 
     def expect(self, ids_and_sizes: Sequence[tuple[str, int]]) -> None:
-        """Say which files may be read, in which order."""
+        """Announce which files may be read, and in which order."""
         self._reader.expect(ids_and_sizes)
 
     def read(self, object_id: str) -> bytes:

@@ -30,7 +30,7 @@ _STATS64_HEADER = ATTRIBUTE.pack(_STATS64_BYTES, _STATS64)
 """Ten numbers of 64 bits without padding, and nothing after them, as most machines send them."""
 _TYPE_MASK = 0x3FFF
 _OBJECT_OFFSET = 8
-"""After the headers of the command and of the one attribute that contains the object."""
+"""The offset after the headers of the command and of the attribute that contains the object."""
 _ZERO_CONNECTIONS = ConnectionCounts()
 
 ServerReading = tuple[RealServer | Unnamed, ConnectionCounts, Counters]

@@ -30,8 +30,8 @@ _ADVICE_BY_SQLITE_CODE = {
     sqlite3.SQLITE_LOCKED: "another connection keeps it locked; try again",
     sqlite3.SQLITE_FULL: "the disk is full; make room there, and try again",
     sqlite3.SQLITE_READONLY: (
-        "it cannot be written: the disk is mounted read-only, or the file or its folder belongs"
-        " to somebody else; make both writable for the user who runs gitvs"
+        "it cannot be written: the disk is mounted read-only, or the file or its folder"
+        " belongs to another user; make both writable for the user who runs gitvs"
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "it, or its journal beside it, cannot be opened: the disk is mounted read-only, or the"

@@ -180,7 +180,7 @@ def _update(
     beside: Iterable[tuple[Key, V | None]],
     more: Mapping[Key, V | None],
 ) -> None:
-    """Change what a section says; None means that it says nothing of a key."""
+    """Change the contents of a section; None means that it says nothing of a key."""
     for key, value in (*beside, *more.items()):
         if value is None:
             section.pop(key, None)

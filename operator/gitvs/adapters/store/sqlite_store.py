@@ -342,8 +342,8 @@ class SqliteStore:
     def _writing(self, is_about_kernel: bool = True) -> Iterator[None]:
         """Write in one transaction: at the end, all of it is durable, or nothing.
 
-        `is_about_kernel`: the number of the store rises, because what is written may matter to
-        the kernel, so that an older copy of the store must not be used any more.
+        `is_about_kernel`: the write may matter to the kernel. The number of the store rises, so
+        that an older copy of the store is refused.
         """
         with self._transaction("BEGIN IMMEDIATE"):
             yield

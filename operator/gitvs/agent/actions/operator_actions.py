@@ -300,7 +300,7 @@ class OperatorActions:
             raise ControlFailed("not on standby by hand: nothing to end")
         self._end_operation(standby, request)
         return self._run_and_answer(
-            "active", "active: VIPs and local routes are as Git says", [standby]
+            "active", "active: VIPs and local routes are as in Git", [standby]
         )
 
     def _accept_rewrite(self, request: ActionRequest) -> Future[Answer]:

@@ -1,4 +1,4 @@
-"""Runs work in a child process, for commands that repeat it: giving up root is permanent."""
+"""Runs work in a child process, so that the parent keeps the privileges that work gives up."""
 
 from __future__ import annotations
 

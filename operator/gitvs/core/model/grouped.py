@@ -1,9 +1,9 @@
 """Values by key in groups, one for each virtual service, which successive versions share.
 
-A change is about few virtual services. A new version of a mapping shares all other groups with
-the former one, and what compares the two skips every group that is the same object. So the work
-for a change is in proportion to what it changes, except for one look at each group: 0.3 ms for
-10,000 groups.
+A change affects few virtual services. A new version of a mapping shares all other groups with the
+former one, and what compares the two skips every group that is the same object. So the work for a
+change is in proportion to what it changes, except for one look at each group: 0.3 ms for 10,000
+groups.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ class Grouped(Mapping[Key, V]):
             former, group = other.groups.get(group_key), self.groups.get(group_key)
             if former is not None and former == group:
                 shared[group_key] = former
-            elif former and group and group_key == OTHERS:  # readings are about more than is wanted
+            elif (
+                former and group and group_key == OTHERS
+            ):  # a reading has more keys than the desired state
                 shared[group_key] = {
                     key: former[key] if key in former and former[key] == value else value
                     for key, value in group.items()

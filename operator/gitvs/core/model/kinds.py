@@ -1,7 +1,7 @@
 """The table of resource kinds: what is true of every resource of a kind.
 
-What differs from kind to kind only in such facts is written here once; other modules ask for the
-fact and not for the kind. CONTRIBUTING.md lists what else a new kind needs.
+Each fact about a kind is written here once; other modules ask for the fact, not for the kind.
+CONTRIBUTING.md lists what else a new kind needs.
 """
 
 from __future__ import annotations

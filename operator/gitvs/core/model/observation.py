@@ -57,7 +57,7 @@ class Counters(NamedTuple):
 
 
 DEFAULT_MTU = 1500
-"""How long the packets of a link may be unless something else is said: Ethernet's."""
+"""The MTU of a link if none is given: that of Ethernet."""
 
 
 @dataclass(frozen=True, slots=True)

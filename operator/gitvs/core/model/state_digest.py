@@ -1,7 +1,7 @@
 """A digest of a state that is updated by what changes, so large states cost little.
 
 It is the sum of a digest of each resource, so order does not matter. It says whether two recorded
-states are the same; what people compare is `desired_digest` in `core.planning.plan`.
+states are the same; the digest for people is `desired_digest` in `core.planning.plan`.
 
 Digests outlive the gitvs that recorded them. Each begins with the version of its form, and one of
 another version says nothing about a state: `comparable_digest` drops it.
@@ -57,7 +57,7 @@ def _resource_digest(resource: Resource | None) -> int:
 def _resource_text(resource: Resource) -> str:
     """Return a text that differs for resources that differ: the key, and what it does not name.
 
-    What a director has thousands of is not converted to JSON, which takes four times as long: an
+    Virtual services and real servers are not converted to JSON, which takes four times as long: an
     eighth of a first transaction.
     """
     if isinstance(resource, RealServer):

@@ -214,7 +214,7 @@ def _vip_reasons(change: Change, vip: Vip) -> Iterator[tuple[int, _Reason]]:
 
 
 def _local_route_reasons(change: Change, route: LocalRoute) -> Iterator[tuple[int, _Reason]]:
-    yield errno.ESRCH, _Reason("there is no such route", "somebody else removed it")
+    yield errno.ESRCH, _Reason("there is no such route", "another program removed it")
     yield errno.EEXIST, _ALREADY_EXISTS
     yield errno.ENETDOWN, _Reason("interface lo is down", "ip link set lo up")
     yield errno.EINVAL, _Reason(f"the kernel cannot make {route.prefix} local", "is lo up?")
@@ -222,7 +222,7 @@ def _local_route_reasons(change: Change, route: LocalRoute) -> Iterator[tuple[in
 
 
 def _interface_reasons(change: Change, interface: DummyInterface) -> Iterator[tuple[int, _Reason]]:
-    yield errno.ENODEV, _Reason("there is no such interface", "somebody else removed it")
+    yield errno.ENODEV, _Reason("there is no such interface", "another program removed it")
     yield errno.EEXIST, _ALREADY_EXISTS
     yield (
         errno.EOPNOTSUPP,
@@ -235,10 +235,10 @@ def _interface_reasons(change: Change, interface: DummyInterface) -> Iterator[tu
 
 
 def _sync_daemon_reasons(change: Change, daemon: SyncDaemon) -> Iterator[tuple[int, _Reason]]:
-    yield errno.ESRCH, _Reason(f"no {daemon.role} sync daemon runs", "somebody else stopped it")
+    yield errno.ESRCH, _Reason(f"no {daemon.role} sync daemon runs", "another program stopped it")
     yield (
         errno.EEXIST,
-        _Reason(f"a {daemon.role} sync daemon runs already", "somebody else started it"),
+        _Reason(f"a {daemon.role} sync daemon runs already", "another program started it"),
     )
     yield errno.ENODEV, _Reason(f"interface {daemon.interface} does not exist")
     yield (
@@ -266,7 +266,7 @@ def _sync_daemon_reasons(change: Change, daemon: SyncDaemon) -> Iterator[tuple[i
 def _sysctl_reasons(sysctl: Sysctl) -> Iterator[tuple[int, _Reason]]:
     module = "is module ip_vs there?" if sysctl.name.startswith("net.ipv4.vs.") else ""
     yield errno.ENOENT, _Reason("this kernel has no such setting", module)
-    yield errno.EINVAL, _Reason(f"the kernel takes no value {sysctl.value!r}")
+    yield errno.EINVAL, _Reason(f"the kernel rejects value {sysctl.value!r}")
     yield errno.ERANGE, _Reason(f"value {sysctl.value!r} is out of range")
     rights = _Reason(
         "no permission to write it",

@@ -138,10 +138,10 @@ def classify(
 ) -> Ownership:
     """Separate owned from foreign objects, and find the conflicts with desired state.
 
-    `owner_alias` is the alias of this store's interfaces. With `adopt`, wanted keys that
-    somebody else holds count as owned, and only conflicts that adopting cannot solve remain.
-    `applied_keys` are the keys that were applied: their conflicts with the host's own addresses
-    and gateways were checked then, and do not block a repair.
+    `owner_alias` is the alias of this store's interfaces. With `adopt`, foreign objects on wanted
+    keys count as owned, and only conflicts that adopting cannot solve remain. `applied_keys` are
+    the keys that were applied: their conflicts with the host's own addresses and gateways were
+    checked then, and do not block a repair.
     """
     desired_state = desired.state
     other_stores_links = interfaces_of_other_stores(observation, ledger, owner_alias)
@@ -274,7 +274,7 @@ def renamed_interfaces(
 ) -> list[Link]:
     """Return the interfaces with this owner alias that are neither wanted nor in the ledger.
 
-    They were made by gitvs, and somebody else gave them another name.
+    gitvs made them, and another program renamed them.
     """
     known_names = {i.name for i in desired.state.of_type(DummyInterface)}
     known_names |= _interfaces_in(ledger, desired)

@@ -1,11 +1,10 @@
-"""The steps from what a failed or interrupted plan left to what was there before, or to its end.
+"""The steps that undo a failed or interrupted plan, or finish it.
 
-Undo reads the kernel, not a log of what was done. Each step is computed from a fresh reading.
-First the new real servers get weight 0, so that no connection arrives between reading and
-deleting; then those without connections are removed. A new real server that has connections by
-then is kept and drains, with what its traffic needs. Past the point of no return
-`unfinished_breaks` says what is left to do. Neither touches what somebody else made meanwhile.
-Pure.
+Undo reads the kernel, not a log of what was done. Each step is computed from a fresh reading. First
+the new real servers get weight 0, so that no connection arrives between reading and deleting; then
+those without connections are removed. A new real server that has connections by then is kept and
+drains, with what its traffic needs. Past the point of no return `unfinished_breaks` says what is
+left to do. Neither touches what another program made meanwhile. Pure.
 """
 
 from __future__ import annotations
@@ -62,8 +61,8 @@ def undo_step(
 ) -> UndoStep:
     """Return the next step of an undo.
 
-    `changes` and `ledger` are those that the transaction recorded at its beginning. `conflicts`
-    are the creates that found somebody else's object. `desired` is what the plan was for.
+    `changes` and `ledger` are those that the transaction recorded at its beginning. `conflicts` are
+    the creates that found a foreign object. `desired` is what the plan was for.
     """
     observed = observation.state
     undoable = [_with_sync_lengths(c, observation) for c in changes if c.phase is not Phase.BREAK]
@@ -109,8 +108,8 @@ class UnfinishedBreaks:
 def unfinished_breaks(changes: Iterable[Change], observation: Observation) -> UnfinishedBreaks:
     """Return what is left of the break of a plan, as a reading shows.
 
-    An object that is missing is done, and one that is not as the plan found it is given up:
-    somebody else made it, or set it, since. Addresses and routes do not show who made them.
+    An object that is missing is done, and one that is not as the plan found it is given up: another
+    program made or set it since. Addresses and routes do not show who made them.
     """
     observed = observation.state
     breaks = [_with_sync_lengths(c, observation) for c in changes if c.phase is Phase.BREAK]
@@ -142,7 +141,7 @@ def _occupied_interfaces(undoable: Iterable[Change], observed: State) -> frozens
 def _is_untouchable(change: Change, observed: State, foreign_keys: frozenset[Key]) -> bool:
     """Whether an undo must not touch the key of a change.
 
-    It is somebody else's object, or a setting that exists only while its interface does.
+    It is a foreign object, or a setting that exists only while its interface does.
     """
     if change.key in foreign_keys or (isinstance(change.after, Sysctl) and change.before is None):
         return True

@@ -30,7 +30,7 @@ from gitvs.core.planning.plan import is_sysctl_of_interface
 from gitvs.core.planning.repairs import is_in_force
 
 _MIN_IPV6_MTU = 1280
-"""Below it the kernel takes IPv6 off a link. Source: RFC 8200, section 5."""
+"""Below this MTU the kernel disables IPv6 on a link. Source: RFC 8200, section 5."""
 
 _LackingResources = Iterator[tuple[Resource, str]]
 

@@ -114,7 +114,7 @@ class AgentStatus:
     """The digest of the applied desired state."""
     last_pass: LastPass | None = None
     last_change: HistoryEntry | None = None
-    """The newest transaction that changed the kernel to stay, if the history still has it."""
+    """The newest transaction in the history that changed the kernel and was not undone."""
     observed_at: datetime | None = None
     """When the kernel was last read as a whole."""
     drifted_keys: tuple[Key, ...] = ()

@@ -1,7 +1,8 @@
 """Problems in manifests, for people, for programs, and in the forges' own formats.
 
 Every format has every problem, with paths from the repository's root; `folder` is the path of the
-chosen folder in the repository. In JSON it stands by itself, and paths are from there.
+chosen folder in the repository. In JSON, `folder` is a field of its own, and paths are relative to
+it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def report_problems(
 
 
 def warning_text(warning: Problem) -> str:
-    """Return a warning as one line: a problem does not have the word `warning`."""
+    """Return a warning as one line, with the word `warning`."""
     return printable_line(f"{warning.place}: warning: {warning.message} [{warning.rule}]")
 
 

@@ -77,7 +77,7 @@ from gitvs.core.model.resources import (
 _DEST_REQUIRED = {type_ for type_, _ in _DEST_NUMBER_ATTRIBUTES[:3]}
 
 _STATS64 = Struct("=4xQ4xQ4xQ4xQ4xQ4xQ24x4xQ4xQ")
-"""Ten numbers without padding, as most machines have them; those between are rates of packets."""
+"""Ten numbers without padding, as on most machines; the skipped ones are rates of packets."""
 
 ZERO_COUNTERS = Counters()
 """The one object for everything whose counters are all 0."""

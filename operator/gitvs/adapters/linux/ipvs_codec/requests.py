@@ -1,6 +1,7 @@
 """IPVS requests: resources to the messages that the kernel reads.
 
-And to what the kernel says of them in a dump, so that a reading finds what it expects by bytes.
+It also makes the bytes that the kernel sends for them in a dump, so that a reading can compare
+bytes.
 """
 
 from __future__ import annotations
@@ -231,8 +232,8 @@ def _family_number(packed: bytes) -> int:
 def service_configuration(service: VirtualService) -> bytes:
     """Return what a dump says of a virtual service, up to its counters.
 
-    Another kernel may say it otherwise: then the virtual service is decoded.
-    Source: ip_vs_ctl.c, ip_vs_genl_fill_service.
+    If another kernel sends other bytes, the virtual service is decoded. Source: ip_vs_ctl.c,
+    ip_vs_genl_fill_service.
     """
     scheduler, values, engine = _service_attributes(service, HASHED)
     return _pack_listener(service.listener) + scheduler + engine + values

@@ -111,7 +111,7 @@ def _field_name(path: ValuePath) -> str:
 
 
 def _place(document: Document, path: ValuePath) -> str:
-    """Return what `translated_field` calls the parent of a field: the kind stands for its spec."""
+    """Return the parent of a field as `translated_field` names it; for a spec, the kind."""
     if path == ("spec",):
         return str(document.kind)
     if document.kind == "Defaults" and path in (("spec", "services"), ("spec", "directors")):

@@ -42,7 +42,7 @@ class SoundPart:
     """A document without what is wrong in it.
 
     If only items of lists are missing (`lacks_only_items`), the rest means what it says, and every
-    rule may judge it. Else it may only be looked at value by value: a service without its
+    rule may judge it. Otherwise only its single values may be checked: a service without its
     scheduler is another service.
     """
 
