@@ -129,7 +129,7 @@ def test_every_command_has_a_help_with_examples(cli: Gitvs, name: str, option: s
     assert examples[0].startswith(f"    gitvs {name}")
 
 
-WITHOUT_STATE = {"validate", "render", "schema", "install", "uninstall"}
+WITHOUT_STATE = {"validate", "render", "check", "schema", "install", "uninstall"}
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

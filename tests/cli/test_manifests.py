@@ -222,7 +222,7 @@ def test_a_virtual_service_is_rendered_with_its_health_checks(cli: Gitvs) -> Non
     health = {o["key"]: o["health"] for o in objects if "health" in o}
     assert {o["key"] for o in objects if o["kind"] == "virtual-service"} == health.keys()
     assert health["udp 203.0.113.53:53"] == {
-        "checks": [{"tcp": {"port": 53}}],
+        "checks": [{"dns": {"name": "www.example.org"}}],
         "intervalSeconds": 2,
         "timeoutSeconds": 0.5,
         "retryIntervalSeconds": 0.5,
