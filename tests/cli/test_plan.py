@@ -89,7 +89,7 @@ def test_a_blocked_plan_is_shown_whole_and_can_be_allowed(
     allowed = ("--allow", "last-real-server", "--allow", "capacity-drop")
     code, text = compared(cli, repository, "off", *allowed)
     assert code == 0
-    assert "Allowed, though over a limit" in text
+    assert "Over a limit, and allowed" in text
 
 
 def test_the_head_is_where_the_repository_is(cli: Gitvs, repository: Repository) -> None:

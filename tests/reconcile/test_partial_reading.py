@@ -152,7 +152,7 @@ def drifts(draw: st.DrawFn) -> tuple[int, int]:
 
 
 def drift(world: World, which: int, weight: int) -> None:
-    """Let somebody change a weight behind gitvs's back."""
+    """Let somebody change a weight by another program."""
     servers = world.kernel.observe(EVERYTHING).state.of_type(RealServer)
     if servers:
         server = servers[which % len(servers)]

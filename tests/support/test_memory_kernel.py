@@ -1,4 +1,4 @@
-"""The kernel in memory: what tests do to it behind gitvs's back. What it answers is contract."""
+"""The kernel in memory: what tests do to it by another program. What it answers is contract."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ class CommitFollower:
         """
         subject = self.subject()
         if subject is None:
-            raise NothingFetched("no commit was fetched yet, so there is nothing to go by")
+            raise NothingFetched("no commit was fetched yet, so gitvs does not know what to apply")
         applied, commit_id = self.ports.store.applied(), subject.commit_id
         if applied is not None and commit_id is not None and commit_id == applied.commit_id:
             target = self._applied_as_judged(applied, operations, subject)

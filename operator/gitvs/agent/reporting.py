@@ -209,7 +209,7 @@ class Reporter:
         if isinstance(error, GitvsError):
             log.warning("pass failed trigger=%r reason=%s", trigger, error)
         else:
-            log.error("pass met a bug trigger=%r", trigger, exc_info=error)
+            log.error("pass failed because of a bug in gitvs trigger=%r", trigger, exc_info=error)
 
     def record_heartbeat(self, *, is_last: bool) -> None:
         """Record that the agent is alive, unless it did lately; the last time always."""

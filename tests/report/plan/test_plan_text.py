@@ -198,7 +198,7 @@ def test_a_lifted_gate_is_shown_and_blocks_nothing() -> None:
     applied = desired(virtual_service(), real_server())
     plan = view(applied, desired(virtual_service()), allowed=("last-real-server", "capacity-drop"))
     assert plan.outcome is PlanOutcome.CHANGES
-    assert plain(plan).splitlines()[2] == "Allowed, though over a limit"
+    assert plain(plan).splitlines()[2] == "Over a limit, and allowed"
     assert last_line(plain(plan)) == (
         "0 to create, 0 to update, 0 to delete, 1 to drain;"
         " removes 1 real server after drains of at most 1m"

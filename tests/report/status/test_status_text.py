@@ -132,11 +132,11 @@ VERDICTS: list[tuple[AgentStatus, str]] = [
     ),
     (
         behind(Outcome.STUCK, failures=("tcp 192.0.2.1:80: EBUSY", "more", "more")),
-        "lb1: STUCK, neither as before nor as planned: tcp 192.0.2.1:80: EBUSY (and 2 more)",
+        "lb1: STUCK, a change is neither applied nor undone: tcp 192.0.2.1:80: EBUSY (and 2 more)",
     ),
     (
         in_sync(is_transaction_open=True, last_pass=None),
-        "lb1: STUCK, neither as before nor as planned: no reason was recorded",
+        "lb1: STUCK, a change is neither applied nor undone: no reason was recorded",
     ),
     (
         in_sync(operations=Operations((PAUSE,))),
@@ -454,7 +454,7 @@ def test_drift_says_whether_it_was_repaired() -> None:
     key = (Key("tcp 203.0.113.10:80"),)
     for result, words in ((Outcome.APPLIED, "and repaired"), (Outcome.BLOCKED, "not yet repaired")):
         text = lines(in_sync(drifted_keys=key, last_pass=last_pass(result)))
-        assert f"Changed behind gitvs's back, {words}" in text
+        assert f"Changed by another program, {words}" in text
         assert f"  {key[0]}" in text
 
 

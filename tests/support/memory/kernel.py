@@ -246,7 +246,7 @@ class MemoryKernel:
         other._owner_alias, other._store_number = owner_alias, None
         return other
 
-    # What happens on a host behind gitvs's back
+    # What happens on a host by another program
 
     def reboot(self) -> None:
         """Begin another life: whatever was made is gone, and everything is as at first."""

@@ -14,7 +14,7 @@ _OUTCOME_TEXTS = {
     "blocked": ("blocked: nothing was changed", "bold red"),
     "rolled-back": ("failed and rolled back: read back, everything is as it was", "bold red"),
     "stuck": (
-        "stuck: the kernel cannot be read, and may be neither as before nor as planned; run this"
+        "stuck: the kernel cannot be read, and a change is neither applied nor undone; run this"
         " command again",
         "bold red",
     ),

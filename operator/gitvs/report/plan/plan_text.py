@@ -107,7 +107,7 @@ def _gate_lines(gates: Sequence[Gate]) -> Iterator[Line]:
     """Yield the gates, those that block first."""
     for is_allowed, title, style in (
         (False, "Blocked by {}", "bold red"),
-        (True, "Allowed, though over a limit", "yellow"),
+        (True, "Over a limit, and allowed", "yellow"),
     ):
         matching_gates = [g for g in gates if g.is_allowed is is_allowed]
         if matching_gates:

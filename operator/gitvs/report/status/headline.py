@@ -107,7 +107,7 @@ def stuck(status: JsonObject, now: datetime) -> StyledText | None:
     if not status["isTransactionOpen"] and (last is None or last["result"] != "stuck"):
         return None
     reasons = [] if last is None else [*last["failures"], *last["problems"]]
-    return f"STUCK, neither as before nor as planned: {_first_reason(reasons)}", _ALARM_STYLE
+    return f"STUCK, a change is neither applied nor undone: {_first_reason(reasons)}", _ALARM_STYLE
 
 
 def paused(status: JsonObject, now: datetime) -> StyledText | None:

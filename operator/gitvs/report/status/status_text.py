@@ -278,7 +278,7 @@ def _warning_lines(status: JsonObject) -> list[Line]:
 def _drift_title(status: JsonObject) -> str:
     last = status["last"]
     is_repaired = last is not None and last["result"] == "applied"
-    return f"Changed behind gitvs's back, {'and' if is_repaired else 'not yet'} repaired"
+    return f"Changed by another program, {'and' if is_repaired else 'not yet'} repaired"
 
 
 def _unrepairable_lines(status: JsonObject, now: datetime, headline_text: str) -> list[Line]:
