@@ -484,6 +484,7 @@ def test_a_commit_of_which_only_checks_differ_is_in_force_and_can_be_rolled_back
     with here.running() as running:
         eventually(lambda: here.weights() == [1, 1])
         bare = here.git("rev-parse", "HEAD")
+        eventually(lambda: running.status.desired_digest != "")
         without = running.status.desired_digest
         checked = here.push(service(more=health))
         assert running.order("sync")["result"] == "converged"
