@@ -81,4 +81,16 @@ REFUSED = Commit(
 
 TOO_MUCH = Commit("DNS moves elsewhere", removed=("dns.yaml",))
 
-ALL = (DRAIN, MISTYPED, REFUSED, TOO_MUCH)
+_CHECKS = "  health: {interval: 1s, timeout: 500ms, checks: [{tcp: {}}]}\n"
+_DRAIN = "  drain: {timeout: 10s}"
+
+CHECKED = Commit(
+    "Check the web servers every second", (Edit("web.yaml", _DRAIN, f"{_CHECKS}{_DRAIN}"),)
+)
+
+WRONG_CHECK = Commit(
+    "Check the web servers on their new port",
+    (Edit("web.yaml", "{tcp: {}}", "{tcp: {port: 9999}}"),),
+)
+
+ALL = (DRAIN, MISTYPED, REFUSED, TOO_MUCH, CHECKED)

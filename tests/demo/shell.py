@@ -7,7 +7,8 @@ import pty
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,25 @@ class Shell:
         done = self._run(line, is_terminal=False)
         check(done.code == 0, f"`{line}` ends with exit code {done.code}: {done.errors}")
         return done.output
+
+    @contextmanager
+    def running(self, line: str) -> Iterator[None]:
+        """Show a command and run it beside the others; it is ended afterwards."""
+        self._narrator.command(line)
+        with self.folder.with_name("log").open("wb") as log:
+            process = subprocess.Popen(
+                shlex.split(line),
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
 
     def _run(self, line: str, *, is_terminal: bool) -> Done:
         """Run a command; its output goes to a terminal if wanted, so that it has its colours."""

@@ -29,6 +29,8 @@ def set_up() -> Lab:
                     f"address add 2001:db8:a:1::{number}/64 dev back nodad",
                 ]
             )
+    # A link that goes down would lose its IPv6 addresses.
+    lab.set_sysctls("web1", {"net.ipv6.conf.all.keep_addr_on_down": "1"})
     lab.answer_directly(DNS_VIP, DNS_VIP6, hosts=_DNS)
     lab.serve(8080, 8443, hosts=_WEB)
     lab.serve(53, hosts=_DNS)

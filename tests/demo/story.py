@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -12,17 +13,18 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.demo import commits, stage
 from tests.demo.commits import Commit
 from tests.demo.narrator import Narrator
 from tests.demo.shell import Shell, Untrue, check
 from tests.harness import namespace
-from tests.harness.lab import Lab
+from tests.harness.lab import Lab, run
 from tests.harness.traffic import Connection
 from tests.support.paths import EXAMPLES
 
@@ -32,6 +34,7 @@ QUICKSTART = EXAMPLES / "quickstart"
 _SYSCTLS = ("expire_nodest_conn", "expire_quiescent_template")
 _MOST_CONNECTIONS = 40
 _POLL_SECONDS = 0.02
+_PATIENCE_SECONDS = 120.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,6 +68,7 @@ def tell(narrator: Narrator, folder: Path) -> None:
         story.bad_commit()
         story.refused_by_the_kernel()
         story.blocked_by_a_gate()
+        story.health()
         story.end()
 
 
@@ -183,6 +187,30 @@ class Story:
         self._confirm("blocked until somebody says that it is meant")
         self._revert()
 
+    def health(self) -> None:
+        self._narrator.scene("A real server dies and comes back; and a wrong check harms nobody")
+        self._commit(commits.CHECKED)
+        self._say("From here on the agent follows the branch, and checks the web servers.")
+        with self._agent():
+            self._until(lambda: self._standings() == {"up"}, "all web servers are up")
+            self._say("web1 loses its network:")
+            with self._lab.at("web1"):
+                run("ip", "link", "set", "back", "down")
+            self._until(lambda: self._weight("10.1.0.11") == 0, "web1 gets weight 0")
+            self._shell.show("gitvs status", keep=(1, 0))
+            self._ask(stage.WEB_VIP, 80, 10, {"canary": 10})
+            self._confirm("web1 is out within seconds, and every request is answered")
+            with self._lab.at("web1"):
+                run("ip", "link", "set", "back", "up")
+            self._until(lambda: self._standings() == {"up"}, "web1 is up again")
+            check(self._weight("10.1.0.11") == 9, "web1 has its weight again")
+            self._confirm("web1 is back, and has its weight again")
+            self._commit(commits.WRONG_CHECK)
+            self._until(self._is_on_trial, "the new check is on trial")
+            self._shell.show("gitvs check web --director lb-ams --server 10.1.0.11", code=2)
+            check(self._weight("10.1.0.11") == 9, "a wrong check takes nobody out")
+            self._confirm("nobody passes the new check, so it counts nowhere: nobody is out")
+
     def end(self) -> None:
         self._narrator.scene("What is there, and how it goes")
         self._shell.show("ipvsadm -Ln")
@@ -190,6 +218,50 @@ class Story:
         self._shell.show("gitvs teardown --yes", keep=(0, 1))
         check(_kernel(self._shell) == self._untouched, "nothing is left behind")
         self._confirm("nothing is left behind: no rule, address, route, interface or setting")
+
+    @contextmanager
+    def _agent(self) -> Iterator[None]:
+        """Run the agent of this director; it follows the branch in the shell's folder."""
+        config = self._shell.folder.with_name("gitvs.toml")
+        config.write_text(
+            f'director = "{DIRECTOR}"\nstate_dir = "{self._shell.folder.with_name("state")}"\n'
+            f'[source]\nurl = "{self._shell.folder}"\nallow_local = true\npoll = "1s"\n'
+            '[metrics]\nlisten = ""\n'
+        )
+        with self._shell.running(f"gitvs agent --config {config}"):
+            yield
+
+    def _until(self, condition: Callable[[], bool], claim: str) -> None:
+        """Wait until something is so.
+
+        Raises:
+            Untrue: it does not come about.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not condition():
+            check(time.monotonic() < deadline, claim)
+            time.sleep(0.2)
+
+    def _health(self) -> list[Any]:
+        """Return the health of each checked virtual service; none before the agent answers."""
+        status = json.loads(self._shell.read("gitvs status --json"))
+        return [s["health"] for s in status["services"] if s["health"] is not None]
+
+    def _standings(self) -> set[str]:
+        return {server["standing"] for each in self._health() for server in each["realServers"]}
+
+    def _is_on_trial(self) -> bool:
+        healths = self._health()
+        return bool(healths) and all(each["onTrial"] for each in healths)
+
+    def _weight(self, address: str) -> int:
+        """Return the weight that a web server has in the kernel, for port 80."""
+        [line] = [
+            line
+            for line in _rules(self._shell).splitlines()
+            if line.startswith(f"-a -t {stage.WEB_VIP}:80 -r {address}:")
+        ]
+        return int(line.rpartition("-w ")[2])
 
     def _commit(self, commit: Commit) -> None:
         """Write a commit and show what it changes, line by line."""
