@@ -39,6 +39,7 @@ COMMANDS = {
     "apply": LazyCommand("gitvs.cli.apply:apply", "Change this host to match the manifests."),
     "agent": LazyCommand("gitvs.cli.agent:agent", "Follow a Git repository."),
     "status": LazyCommand("gitvs.cli.status:status", "Show the status of this director."),
+    "health": LazyCommand("gitvs.cli.health:health", "Show which real servers are up."),
     "history": LazyCommand(
         "gitvs.cli.history:history", "List what was applied, with the outcomes."
     ),

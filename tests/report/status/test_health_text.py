@@ -14,6 +14,7 @@ from gitvs.core.model.health import Failure, Health, OnFailure, TcpCheck
 from gitvs.core.status.agent_status import AgentStatus
 from gitvs.core.status.health import CheckerStatus
 from gitvs.report.status.check import CheckLevel, check_line
+from gitvs.report.status.health_table import checked_services, health_text
 from gitvs.report.status.status_json import status_json
 from gitvs.report.status.status_text import status_text
 from tests.support.builders import real_server
@@ -144,3 +145,27 @@ def test_an_older_agent_without_health_is_shown_as_before() -> None:
     for service in document["services"]:
         del service["health"]
     assert "health" not in status_text(document, NOW).plain
+
+
+def test_every_check_of_every_real_server_is_a_row() -> None:
+    health = replace(HEALTH, checks=(TcpCheck(), TcpCheck(81)))
+    rounds = rounds_with(health, {TWO: TIMED_OUT})
+    document = json.loads(json.dumps(status_json(status_of(rounds))))
+    (service,) = checked_services(document, "web")
+    lines = health_text([service], None).plain.splitlines()
+    assert lines[0] == "tcp 203.0.113.10:80  web"
+    assert lines[1] == "  3 up, 1 down"
+    assert sum("tcp port 81" in line for line in lines) == 4
+    (down,) = (line for line in lines if "10.0.0.2:8080" in line)
+    assert down.split() == [
+        *["10.0.0.2:8080", "web2", "down", "42s", "tcp", "3"],
+        *["down", "42s:", "connect-timeout"],
+    ]
+
+
+def test_only_checked_services_are_shown_and_only_the_one_that_is_asked_for() -> None:
+    document = json.loads(json.dumps(status_json(status_of(rounds_with()))))
+    assert len(checked_services(document, None)) == 1
+    assert checked_services(document, "mail") == []
+    bare = json.loads(json.dumps(status_json(in_sync())))
+    assert checked_services(bare, None) == []
