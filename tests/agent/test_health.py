@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from gitvs.adapters.git.remote import GitRemote
 from gitvs.adapters.store.sqlite_store import SqliteStore
+from gitvs.agent.actions.single_cycle import run_single_cycle
 from gitvs.core.health.check_states import Standing
 from gitvs.core.model.history import Outcome
 from gitvs.core.model.resources import RealServer
+from gitvs.core.settings import RemoteSettings
+from gitvs.ports import Ports
 from tests.support.agents import Running, Site, eventually, service, site
 from tests.support.health.checker import GivenResults
 
@@ -183,3 +187,27 @@ def test_a_pause_of_health_outlives_a_restart(here: Ward) -> None:
         eventually(lambda: len(here.checker.probe_set.probes) == 4)
         here.checker.give(count=2)
         settle(here, s1=10, s2=10, s3=10, s4=10)
+
+
+def run_once(here: Ward) -> None:
+    """Run `gitvs agent --once`, which checks nothing."""
+    settings = RemoteSettings(str(here.remote), allow_local=True)
+    with SqliteStore(here.state_dir) as store:
+        ports = Ports(here.kernel, store, here.clock)
+        done = run_single_cycle(ports, GitRemote(here.state_dir, settings), here.chooser)
+    assert done.problems == ()
+
+
+@pytest.mark.parametrize(("later_seconds", "is_known"), [(240, True), (360, False)])
+def test_a_run_without_checks_goes_by_results_that_are_not_older_than_five_minutes(
+    here: Ward, later_seconds: float, is_known: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.checker.give([ONE], count=3)
+        settle(here, s1=0, s2=10, s3=10, s4=10)
+    here.clock.ahead_seconds += later_seconds
+    run_once(here)
+    others = {TWO: 10, THREE: 10, FOUR: 10}
+    assert here.by_address() == (others if is_known else {ONE: 10, **others}), "out, and removed"
+    assert ("health unknown" in caplog.text) is not is_known

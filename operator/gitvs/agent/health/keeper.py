@@ -17,7 +17,7 @@ from gitvs.adapters.process.checker_process import CheckerProcess
 from gitvs.core.health.check_states import Standing
 from gitvs.core.health.judgement import Quorum
 from gitvs.core.health.messages import ProbeSet
-from gitvs.core.health.records import health_from_record, health_record
+from gitvs.core.health.records import health_from_record, health_record, is_recent
 from gitvs.core.health.serving import Serving
 from gitvs.core.health.tracked_service import TrackedService
 from gitvs.core.health.tracker import HealthTracker
@@ -57,8 +57,11 @@ class HealthKeeper:
         applied = ports.store.applied()
         remembered = {}
         if record is not None and applied is not None:
-            health = applied.desired.health
-            remembered = health_from_record(record, recorded_at(ports), health)
+            now, health = recorded_at(ports), applied.desired.health
+            if checker is not None or is_recent(record, now):
+                remembered = health_from_record(record, now, health)
+            elif health:
+                log.warning("health unknown reason='no checks run, and the results are too old'")
         self.tracker = HealthTracker(remembered)
         self._sent_generation = 0
         self._is_due = False
