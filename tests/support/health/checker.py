@@ -38,6 +38,11 @@ class GivenResults(CheckerProcess):
                 self._reports.append(Report(self.probe_set.generation, reported))
         self._on_news()
 
+    def has_news(self) -> bool:
+        """Whether something was reported that the agent has not taken yet."""
+        with self._changed:
+            return bool(self._reports)
+
     def begin_anew(self) -> None:
         """Be another process, which knows of no run."""
         self._runs.clear()
