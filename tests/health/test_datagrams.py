@@ -16,7 +16,6 @@ import dns.rrset
 import pytest
 
 from gitvs.core.model.health import (
-    Check,
     CheckTimes,
     DnsCheck,
     DnsProtocol,
@@ -25,27 +24,12 @@ from gitvs.core.model.health import (
     Probe,
     UdpCheck,
 )
-from gitvs.health.checks.all_types import check_of
 from gitvs.health.checks.ping import check_ping
 from gitvs.health.checks.results import Result
-from gitvs.health.loop import Loop
+from tests.support.health.once import LITTLE, checked
 from tests.support.health.servers import black_hole, listening, refusing, saying_and_closing
 
-PLENTY, LITTLE = 30.0, 0.3
 HOSTS = ["127.0.0.1", "::1"]
-
-
-def checked(
-    check: Check, port: int = 0, host: str = "127.0.0.1", seconds: float = PLENTY
-) -> Result:
-    """Return the result of one check."""
-    loop, results = Loop(), list[Result]()
-    probe = Probe(check, ip_address(host), port, CheckTimes(60.0, seconds, 60.0))
-    loop.start(check_of(probe), seconds, results.append)
-    while not results:
-        loop.run_once()
-    assert loop.in_flight == 0
-    return results[0]
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import pytest
 
 from gitvs.core.model.health import CheckTimes, Failure, HttpCheck, Probe, Tls
 from gitvs.health.checks import http
-from gitvs.health.checks.http import check_http, request_of
+from gitvs.health.checks.http import request_of
 from gitvs.health.checks.results import Result
-from gitvs.health.loop import Loop
+from tests.support.health import once
+from tests.support.health.once import LITTLE, PLENTY
 from tests.support.health.servers import (
     Speak,
     black_hole,
@@ -28,7 +29,6 @@ from tests.support.health.servers import (
 )
 from tests.support.health.tls import authority, secured
 
-PLENTY, LITTLE = 30.0, 0.3
 NAME = "www.example.org"
 TLS = Tls(NAME)
 
@@ -36,14 +36,7 @@ TLS = Tls(NAME)
 def checked(
     port: int, check: HttpCheck | None = None, host: str = "127.0.0.1", seconds: float = PLENTY
 ) -> Result:
-    """Return the result of one check."""
-    loop, results = Loop(), list[Result]()
-    probe = Probe(check or HttpCheck(), ip_address(host), port, CheckTimes(60.0, seconds, 60.0))
-    loop.start(check_http(probe), seconds, results.append)
-    while not results:
-        loop.run_once()
-    assert loop.in_flight == 0
-    return results[0]
+    return once.checked(check or HttpCheck(), port, host, seconds)
 
 
 def answering(status: int, body: bytes = b"", *, asked: list[bytes] | None = None) -> Speak:

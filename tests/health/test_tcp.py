@@ -16,7 +16,8 @@ from gitvs.core.model.health import CheckTimes, Failure, Probe, TcpCheck
 from gitvs.health.checks.results import Result, result_of_error
 from gitvs.health.checks.tcp import check_tcp
 from gitvs.health.loop import Loop
-from tests.support.health import servers
+from tests.support.health import once, servers
+from tests.support.health.once import LITTLE, PLENTY
 from tests.support.health.servers import (
     asked,
     black_hole,
@@ -29,21 +30,11 @@ from tests.support.health.servers import (
     silent,
 )
 
-PLENTY, LITTLE = 30.0, 0.3
-
 
 def checked(
     port: int, check: TcpCheck | None = None, host: str = "127.0.0.1", seconds: float = PLENTY
 ) -> Result:
-    """Return the result of one check."""
-    loop, results = Loop(), list[Result]()
-    times = CheckTimes(60.0, seconds, 60.0)
-    probe = Probe(check or TcpCheck(), ip_address(host), port, times)
-    loop.start(check_tcp(probe), seconds, results.append)
-    while not results:
-        loop.run_once()
-    assert loop.in_flight == 0
-    return results[0]
+    return once.checked(check or TcpCheck(), port, host, seconds)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitvs.core.health.check_states import Standing
-from gitvs.core.health.judgement import JudgedServer, Judgement, Limits, Quorum, Reason, judge
+from gitvs.core.health.judgement import (
+    JudgedServer,
+    Limits,
+    Quorum,
+    Reason,
+    ServiceJudgement,
+    judge,
+)
 from gitvs.core.model.health import Failure
 from tests.core.health import naive
 from tests.support.builders import real_server
@@ -54,14 +61,14 @@ QUORUMS = st.sampled_from(Quorum)
 def test_two_ways_to_judge_come_to_the_same(
     servers: list[JudgedServer], given_limits: Limits, before: Quorum, is_frozen: bool
 ) -> None:
-    judgement = judge(servers, given_limits, Judgement(quorum=before), is_frozen)
+    judgement = judge(servers, given_limits, ServiceJudgement(quorum=before), is_frozen)
     serving, memory, quorum = naive.judge(servers, given_limits, before, is_frozen)
     assert set(judgement.serving) == serving
     assert judgement.memory == memory
     assert judgement.quorum is quorum
 
 
-def remembered(servers: list[JudgedServer], judgement: Judgement) -> list[JudgedServer]:
+def remembered(servers: list[JudgedServer], judgement: ServiceJudgement) -> list[JudgedServer]:
     return [replace(s, was_in=judgement.memory.get(s.key)) for s in servers]
 
 
@@ -70,7 +77,7 @@ def remembered(servers: list[JudgedServer], judgement: Judgement) -> list[Judged
 def test_judging_twice_changes_nothing(
     servers: list[JudgedServer], given_limits: Limits, before: Quorum, is_frozen: bool
 ) -> None:
-    once = judge(servers, given_limits, Judgement(quorum=before), is_frozen)
+    once = judge(servers, given_limits, ServiceJudgement(quorum=before), is_frozen)
     assert judge(remembered(servers, once), given_limits, once, is_frozen) == once
 
 
@@ -79,7 +86,7 @@ def test_judging_twice_changes_nothing(
 def test_what_holds_of_every_judgement(
     servers: list[JudgedServer], given_limits: Limits, before: Quorum, is_frozen: bool
 ) -> None:
-    judgement = judge(servers, given_limits, Judgement(quorum=before), is_frozen)
+    judgement = judge(servers, given_limits, ServiceJudgement(quorum=before), is_frozen)
     counted = {s.key: s for s in servers if s.is_counted}
     assert judgement.reasons.keys() == counted.keys()
     assert judgement.serving <= counted.keys()

@@ -87,7 +87,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ServiceJudgement:
     """Which servers of one virtual service serve.
 
     `reasons` is about every counted server. `memory` is for the next judgement: whether each
@@ -100,15 +100,15 @@ class Judgement:
     quorum: Quorum = Quorum.HELD
 
 
-NO_JUDGEMENT = Judgement()
+NO_JUDGEMENT = ServiceJudgement()
 
 
 def judge(
     servers: Sequence[JudgedServer],
     limits: Limits,
-    before: Judgement = NO_JUDGEMENT,
+    before: ServiceJudgement = NO_JUDGEMENT,
     is_frozen: bool = False,
-) -> Judgement:
+) -> ServiceJudgement:
     """Judge one virtual service; `before` is the former judgement.
 
     `is_frozen`: nearly everything that is checked fails at once, so nothing is taken out.
@@ -125,7 +125,7 @@ def judge(
     serving = frozenset(key for key, is_server_in in is_in.items() if is_server_in)
     last = _last_resort(counted, serving, is_frozen)
     reasons |= dict.fromkeys(last - serving, Reason.LAST)
-    return Judgement(serving | last, reasons, memory, quorum)
+    return ServiceJudgement(serving | last, reasons, memory, quorum)
 
 
 def _by_itself(

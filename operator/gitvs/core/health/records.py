@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitvs.core.health.check_states import CheckState, Standing
-from gitvs.core.health.judgement import NO_JUDGEMENT, Judgement, Quorum
+from gitvs.core.health.judgement import NO_JUDGEMENT, Quorum, ServiceJudgement
 from gitvs.core.health.tracked_service import ServiceFacts, TrackedService
 from gitvs.core.health.verdicts import ServerVerdict, ServiceVerdicts, TimedCheck
 from gitvs.core.model.health import Failure, Health, Run
@@ -125,7 +125,7 @@ def health_from_record(
             {Key(k): _verdict(server, checks, shift_seconds) for k, server in servers.items()},
         )
         memory = {Key(k): server[4] for k, server in servers.items() if server[4] is not None}
-        judgement = Judgement(memory=memory, quorum=Quorum(service["quorum"]))
+        judgement = ServiceJudgement(memory=memory, quorum=Quorum(service["quorum"]))
         found[Key(key)] = _remembered(verdicts.checks, verdicts, judgement)
     return found
 
@@ -144,7 +144,7 @@ def _timed_check(record: Mapping[str, Any]) -> TimedCheck:
 def _remembered(
     checks: tuple[TimedCheck, ...],
     verdicts: ServiceVerdicts | None = None,
-    judgement: Judgement = NO_JUDGEMENT,
+    judgement: ServiceJudgement = NO_JUDGEMENT,
 ) -> TrackedService:
     """Return a virtual service of which Git and operators have not said anything yet."""
     health = Health(tuple(check for check, _ in checks))

@@ -9,10 +9,10 @@ from gitvs.core.health.check_states import Standing
 from gitvs.core.health.judgement import (
     NO_JUDGEMENT,
     JudgedServer,
-    Judgement,
     Limits,
     Quorum,
     Reason,
+    ServiceJudgement,
     judge,
 )
 from gitvs.core.health.serving import OutBy
@@ -52,7 +52,7 @@ class TrackedService:
 
     facts: ServiceFacts
     verdicts: ServiceVerdicts = NO_VERDICTS
-    judgement: Judgement = NO_JUDGEMENT
+    judgement: ServiceJudgement = NO_JUDGEMENT
     stale: frozenset[Key] = frozenset()
     leaving: tuple[Key, ...] = ()
     leaving_until_seconds: float = 0.0
@@ -113,7 +113,7 @@ class TrackedService:
         )
 
     def _out(
-        self, verdicts: ServiceVerdicts, judgement: Judgement, now_seconds: float
+        self, verdicts: ServiceVerdicts, judgement: ServiceJudgement, now_seconds: float
     ) -> dict[Key, OutBy]:
         """Return how each counted server that does not serve is kept from serving."""
         is_removing = self.facts.health.on_failure is OnFailure.REMOVE
@@ -125,7 +125,7 @@ class TrackedService:
             if key not in judgement.serving
         }
 
-    def _held(self, judgement: Judgement, now_seconds: float) -> frozenset[Key]:
+    def _held(self, judgement: ServiceJudgement, now_seconds: float) -> frozenset[Key]:
         """Return the leaving servers that still serve: one for each newcomer that waits.
 
         Otherwise the servers that stay would get the load of all.
