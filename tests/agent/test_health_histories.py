@@ -12,12 +12,13 @@ from gitvs.core.model.health import Failure
 from gitvs.core.model.history import Outcome
 from tests.agent.test_health import CHECKS, Ward, begin
 from tests.support.agents import Running, eventually, service, site
+from tests.support.effort import examples
 
 ADDRESSES = [f"10.0.0.{number}" for number in range(1, 5)]
 STEPS = 14
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(examples(4)))
 def test_a_full_pass_finds_nothing_to_do_after_any_history(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     here = Ward(site(tmp_path).folder)

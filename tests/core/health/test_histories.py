@@ -17,6 +17,7 @@ from gitvs.core.model.desired import Desired
 from gitvs.core.model.health import Failure, Health, OnFailure, TcpCheck
 from gitvs.core.model.resources import RealServer
 from tests.support.builders import real_server
+from tests.support.effort import examples
 from tests.support.health.rounds import Rounds, desired_with
 
 ADDRESSES = [f"10.0.0.{n}" for n in range(1, 6)]
@@ -150,7 +151,7 @@ def look(history: History) -> None:
     assert tracker.serving().out == before
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(HEALTHS, st.lists(STEPS, max_size=25))
 def test_what_holds_after_each_step_of_any_history(health: Health, steps: list[Step]) -> None:
     history = History(health)

@@ -19,6 +19,7 @@ from gitvs.core.health.judgement import (
 from gitvs.core.model.health import Failure
 from tests.core.health import naive
 from tests.support.builders import real_server
+from tests.support.effort import examples
 
 PERCENT = st.sampled_from([0.0, 1.0, 30.0, 50.0, 67.0, 100.0])
 
@@ -56,7 +57,7 @@ def limits(draw: st.DrawFn) -> Limits:
 QUORUMS = st.sampled_from(Quorum)
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(judged_servers(), limits(), QUORUMS, st.booleans())
 def test_two_ways_to_judge_come_to_the_same(
     servers: list[JudgedServer], given_limits: Limits, before: Quorum, is_frozen: bool
@@ -72,7 +73,7 @@ def remembered(servers: list[JudgedServer], judgement: ServiceJudgement) -> list
     return [replace(s, was_in=judgement.memory.get(s.key)) for s in servers]
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(judged_servers(), limits(), QUORUMS, st.booleans())
 def test_judging_twice_changes_nothing(
     servers: list[JudgedServer], given_limits: Limits, before: Quorum, is_frozen: bool
@@ -81,7 +82,7 @@ def test_judging_twice_changes_nothing(
     assert judge(remembered(servers, once), given_limits, once, is_frozen) == once
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(judged_servers(), limits(), QUORUMS, st.booleans())
 def test_what_holds_of_every_judgement(
     servers: list[JudgedServer], given_limits: Limits, before: Quorum, is_frozen: bool
