@@ -211,3 +211,18 @@ def test_a_run_without_checks_goes_by_results_that_are_not_older_than_five_minut
     others = {TWO: 10, THREE: 10, FOUR: 10}
     assert here.by_address() == (others if is_known else {ONE: 10, **others}), "out, and removed"
     assert ("health unknown" in caplog.text) is not is_known
+
+
+def test_changes_are_counted_as_long_as_there_are_checks(here: Ward) -> None:
+    with here.running() as running:
+        begin(here, running)
+        here.checker.give([ONE], count=3)
+        settle(here, s1=0, s2=10, s3=10, s4=10)
+        counts = running.status.health.change_counts
+        assert {str(standing): n for (_, standing), n in counts.items()} == {"up": 4, "down": 1}
+        here.push(service(weight=10, servers=4))
+        settle(here, s1=10, s2=10, s3=10, s4=10)
+        here.push(service(weight=10, servers=4, more=CHECKS))
+        eventually(lambda: len(here.checker.probe_set.probes) == 4)
+        eventually(lambda: running.status.health.tracked != {})
+        assert running.status.health.change_counts == {}

@@ -89,6 +89,9 @@ class HealthKeeper:
             return
         now = self._ports.clock.boottime()
         self.tracker.define(prepared.desired, prepared.operated, prepared.applied, now)
+        for key, standing in list(self._change_counts):
+            if key not in self.tracker.services:
+                del self._change_counts[key, standing]
         self._conclude()
         self.tracker.in_force(prepared.serving)
         self._is_due = bool(self.tracker.serving().changed)
