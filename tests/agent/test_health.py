@@ -12,7 +12,7 @@ from gitvs.adapters.store.sqlite_store import SqliteStore
 from gitvs.agent.actions.single_cycle import run_single_cycle
 from gitvs.core.health.check_states import Standing
 from gitvs.core.model.history import Outcome
-from gitvs.core.model.resources import RealServer
+from gitvs.core.model.resources import RealServer, VirtualService
 from gitvs.core.settings import RemoteSettings
 from gitvs.ports import Ports
 from tests.support.agents import Running, Site, eventually, service, site
@@ -226,3 +226,27 @@ def test_changes_are_counted_as_long_as_there_are_checks(here: Ward) -> None:
         eventually(lambda: len(here.checker.probe_set.probes) == 4)
         eventually(lambda: running.status.health.tracked != {})
         assert running.status.health.change_counts == {}
+
+
+@pytest.mark.parametrize("scheduler", ["mh", "sh"])
+def test_under_a_hashing_scheduler_nobody_is_sent_to_a_dead_server(
+    here: Ward, scheduler: str
+) -> None:
+    here.push(service(weight=1, servers=4, scheduler=scheduler, more=CHECKS))
+    with here.running() as running:
+        settle(here, s1=1, s2=1, s3=1, s4=1)
+        eventually(lambda: len(here.checker.probe_set.probes) == 4)
+        here.checker.give()
+        eventually(lambda: standings(running) == {Standing.UP})
+        here.checker.give([ONE], count=3)
+        settle(here, s1=0, s2=1, s3=1, s4=1)
+        eventually(lambda: flags(here) == {f"{scheduler}-fallback"})
+        here.checker.give(count=2)
+        settle(here, s1=1, s2=1, s3=1, s4=1)
+        eventually(lambda: flags(here) == set())
+
+
+def flags(here: Ward) -> set[str]:
+    """The flags of the only virtual service in the kernel."""
+    (virtual_service,) = here.state().of_type(VirtualService)
+    return {flag.value for flag in virtual_service.flags}

@@ -23,11 +23,12 @@ def test_a_full_pass_finds_nothing_to_do_after_any_history(tmp_path: Path, seed:
     chance = random.Random(seed)
     here = Ward(site(tmp_path).folder)
     here.make_checker = here.make
-    here.push(service(weight=10, servers=4, more=CHECKS))
+    scheduler = ("wlc", "mh", "sh", "dh")[seed % 4]
+    here.push(text_of(10, 4, scheduler))
     with here.running() as running:
         begin(here, running)
         for number in range(STEPS):
-            step(here, running, chance, number)
+            step(here, running, chance, number, scheduler)
             settle(here, running)
             before = here.state()
             answer = running.order("sync")
@@ -37,7 +38,12 @@ def test_a_full_pass_finds_nothing_to_do_after_any_history(tmp_path: Path, seed:
             assert running.status.drifted_keys == ()
 
 
-def step(here: Ward, running: Running, chance: random.Random, number: int) -> None:
+def text_of(weight: int, servers: int, scheduler: str) -> str:
+    drain = "0s" if scheduler == "dh" else "60s"
+    return service(weight, servers, scheduler, drain, CHECKS)
+
+
+def step(here: Ward, running: Running, chance: random.Random, number: int, scheduler: str) -> None:
     """Do one thing that changes who serves, or may."""
     match chance.choice(["fail", "fail", "fail", "pass", "drain", "undrain", "weight", "checker"]):
         case "fail":
@@ -52,7 +58,7 @@ def step(here: Ward, running: Running, chance: random.Random, number: int) -> No
             if drains:
                 running.order("undrain", subject=chance.choice(drains))
         case "weight":
-            text = service(weight=10 + number, servers=chance.choice([3, 4]), more=CHECKS)
+            text = text_of(10 + number, chance.choice([3, 4]), scheduler)
             here.push(f"{text}# {number}\n")
             running.order("sync")
             running.order("sync")  # what drained without connections is removed
