@@ -15,7 +15,7 @@ def framed(message: bytes) -> bytes:
 
 
 class FrameReader:
-    """Puts the bytes of a stream together to messages."""
+    """Assembles messages from the bytes of a stream."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

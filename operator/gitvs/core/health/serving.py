@@ -23,9 +23,9 @@ class OutBy(StrEnum):
 class Serving:
     """Which real servers do not serve.
 
-    `changed` are the real servers of which something else was said when health last was put into
-    force. `held` are real servers that the manifests no longer have, and that go on serving until
-    newcomers take their place.
+    `changed` are the real servers for which this differs from the last pass. `held` are real
+    servers that the manifests no longer have, and that go on serving until newcomers take their
+    place.
     """
 
     out: Mapping[Key, OutBy] = field(default_factory=dict)

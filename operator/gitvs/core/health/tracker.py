@@ -236,8 +236,7 @@ class HealthTracker:
     # Conclusions
 
     def judge(self, now_seconds: float) -> frozenset[Key]:
-        """Judge what has changed or is due; return the virtual services that something else is
-        said of."""
+        """Judge what has changed or is due; return the virtual services with other conclusions."""
         self._look_for_own_failure(now_seconds)
         is_frozen = self._is_frozen(now_seconds)
         due = {k for k, s in self.services.items() if s.next_look_seconds <= now_seconds}
@@ -332,7 +331,7 @@ def _note(
     before: TrackedService | None,
     after: TrackedService | None,
 ) -> None:
-    """Bring up to date who does not serve, who is held, and of whom something else is said."""
+    """Update which servers do not serve, which are held, and which changed."""
     old_out = {} if before is None else before.out
     new_out = {} if after is None else after.out
     for key in old_out.keys() | new_out.keys():

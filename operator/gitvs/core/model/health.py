@@ -217,8 +217,8 @@ class Health:
     """The `health` of a Service, for one of its virtual services.
 
     A real server comes back after `rise` passes in a row, and goes down after `fall` failures.
-    Health keeps `keep_percent` of the number of real servers in. The quorum is lost when less
-    than `lose_percent` of the weight is up, and gained again at `gain_percent`.
+    At least `keep_percent` of the number of real servers stay in service. The quorum is lost when
+    less than `lose_percent` of the weight is up, and gained again at `gain_percent`.
     """
 
     checks: tuple[Check, ...]
