@@ -62,6 +62,8 @@ def test_an_answer_is_read_whole_or_byte_by_byte(text: bytes, status: int, body:
     "text",
     [
         b"",
+        b"\n\n",
+        b"\r\n\r\n",
         b"220 mx.example.org ESMTP\r\n",
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"\x15\x03\x01\x00\x02\x02\x16",

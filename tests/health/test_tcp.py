@@ -13,7 +13,7 @@ from ipaddress import ip_address
 import pytest
 
 from gitvs.core.model.health import CheckTimes, Failure, Probe, TcpCheck
-from gitvs.health.checks.results import Result, result_of_error
+from gitvs.health.checks.results import Check, Result, Wait, result_of_error
 from gitvs.health.checks.tcp import check_tcp
 from gitvs.health.loop import Loop
 from tests.support.health import once, servers
@@ -188,3 +188,19 @@ def test_two_hundred_checks_of_a_black_hole_are_over_in_their_own_time() -> None
             loop.run_once()
     assert {(at, result.failure) for at, result in results} == {(2.0, Failure.CONNECT_TIMEOUT)}
     assert len(results) == 200
+
+
+def test_a_bug_in_a_check_ends_that_check_alone() -> None:
+    def faulty() -> Check:
+        yield Wait(waiting)
+        raise ZeroDivisionError("1/0")
+
+    loop, results = Loop(), list[Result]()
+    waiting, other = socket.socketpair()
+    with waiting, other:
+        loop.start(faulty(), PLENTY, results.append)
+        other.send(b"x")
+        while not results:
+            loop.run_once()
+    assert results == [Result(text="gitvs met a bug: ZeroDivisionError('1/0')", is_void=True)]
+    assert loop.in_flight == 0

@@ -107,6 +107,11 @@ class Loop:
             self._forget(running)
             running.done(end.value)
             return
+        # It reads what strangers answer: whatever they think of must not end the process.
+        except Exception as error:  # noqa: BLE001
+            self._forget(running)
+            running.done(Result(text=f"gitvs met a bug: {error!r}", is_void=True))
+            return
         descriptor = wait.socket.fileno()
         if descriptor == running.descriptor and wait.is_for_writing is running.is_for_writing:
             return

@@ -88,7 +88,7 @@ class HttpAnswer:
                 raise BadAnswer(f"it is no HTTP/1: {_shown(self._unread)}")
             return False
         self._head_bytes += length
-        first, *lines = bytes(self._unread[: found.start()]).splitlines()
+        first, *lines = bytes(self._unread[: found.start()]).splitlines() or [b""]
         del self._unread[:length]
         status_line = _STATUS_LINE.match(first)
         if status_line is None:
