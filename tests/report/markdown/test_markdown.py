@@ -598,3 +598,7 @@ def test_no_line_of_a_diff_ends_it() -> None:
 )
 def test_a_sentence_keeps_its_plain_words(text: str, written: str) -> None:
     assert prose(text) == written
+
+
+def test_an_exclamation_mark_behind_code_belongs_to_it() -> None:
+    assert prose("a/b! (a/b?!) (`x`!). Stop!") == "`a/b!` (`a/b?!`) (`` `x`! ``). Stop!"

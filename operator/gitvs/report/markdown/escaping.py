@@ -16,8 +16,8 @@ from gitvs.core.problems import printable
 
 _MAX_CHARACTERS = 300
 _MAX_PROSE_CHARACTERS = 1000
-_WORD = re.compile(r"(\(?`[^`]+`[),;:.?!]*|[^ ]+ -> [^ ]+|[^ ]*)(?: |$)")
-_QUOTED_WORD = re.compile(r"(\(?)`([^`]+)`([),;:.?!]*)")
+_WORD = re.compile(r"(\(?`[^`]+`[),;:.?]*|[^ ]+ -> [^ ]+|[^ ]*)(?: |$)")
+_QUOTED_WORD = re.compile(r"(\(?)`([^`]+)`([),;:.?]*)")
 _PUNCTUATED_WORD = re.compile(r"(\(?)(.*?)([),;:.?!]*)")
 _PLAIN_WORD = re.compile(
     r"(?!.*[0-9a-fA-F]{7})[A-Za-z]+(?:['-][A-Za-z]+)*|[0-9]{1,3}(?:\.[0-9]{1,3})?[a-z]{0,2}|[%→–…]"
@@ -71,8 +71,10 @@ def _word_markdown(word: str) -> str:
     match = _QUOTED_WORD.fullmatch(word) or _PUNCTUATED_WORD.fullmatch(word)
     assert match is not None, "whatever is a word has something around it, or nothing"
     opened, inner, closed = match.groups()
-    is_plain = match.re is _PUNCTUATED_WORD and _PLAIN_WORD.fullmatch(inner)
-    return f"{opened}{inner if is_plain else _inline_code(inner)}{closed}"
+    if match.re is _PUNCTUATED_WORD and _PLAIN_WORD.fullmatch(inner):
+        return word
+    marks, _, rest = closed.rpartition("!")  # bare, it may begin an image or a merge request
+    return f"{opened}{_inline_code(f'{inner}{marks}!' if '!' in closed else inner)}{rest}"
 
 
 def code_names(names: Sequence[str], max_names: int = 10) -> str:
